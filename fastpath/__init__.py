@@ -1,0 +1,9 @@
+"""fastpath: fast attention that returns, with every answer, a bound on its error.
+
+Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``attest show FP.softmax``.
+"""
+
+from fastpath.attention import attention
+from fastpath.certified import Certified
+
+__all__ = ["Certified", "attention"]

@@ -1,0 +1,29 @@
+"""The one result type: an output that says how wrong it can be."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Certified:
+    """An output with a bound on its error.
+
+    ``|output - exact| <= error_bound`` entrywise, where ``exact`` is the definition applied to the
+    given floats taken as exact numbers; rounding is included.
+
+    Attributes
+    ----------
+    output : array
+        What was computed, in the type of the inputs.
+    error_bound : float64 scalar or array that broadcasts against ``output``
+        Bound on the absolute error.
+    claims : tuple of str
+        The ids of the claims that the bound rests on (``attest show <id>``).
+    """
+
+    output: NDArray[Any]
+    error_bound: NDArray[np.float64]
+    claims: tuple[str, ...]

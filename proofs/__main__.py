@@ -1,0 +1,156 @@
+"""The ``attest`` command: check heads, audit claims, show a claim, test an implementation.
+
+Exit status: 0 if everything held, 1 if something did not, 2 if the input could not be used; then one
+sentence on stderr says why, and nothing else is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from proofs.heads import Head, InputError, read_heads, shipped_heads
+
+#: Packages of the extra ``report``, which the libraries do without.
+REPORT_PACKAGES = ("rich", "safetensors")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        status: int = parsed.run(parsed)
+        sys.stdout.flush()
+        return status
+    except InputError as error:
+        print(f"attest: {error}", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in REPORT_PACKAGES:
+            raise
+        print(
+            f'attest: {error.name} is not installed; run pip install "attest-attention[report]".',
+            file=sys.stderr,
+        )
+    except BrokenPipeError:
+        # The reader left (attest check | head); Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 2
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    """Examine every head of a file, or those that ship."""
+    from proofs.examine import examine, implementation
+    from proofs.report import Check, as_json, print_check, track
+
+    attend = implementation(arguments.impl).attention
+    heads: tuple[Head, ...]
+    if arguments.file is None:
+        heads, source = shipped_heads(), "the real heads that ship, n <= 256"
+    else:
+        heads, source = read_heads(arguments.file), str(arguments.file)
+    check = Check(arguments.impl, source, tuple(examine(head, attend) for head in track(heads)))
+    if arguments.json:
+        print(as_json(check))
+    else:
+        print_check(check)
+    return 0 if check.passed else 1
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    """Recompute what is known of the claims and compare it with the ledger."""
+    from proofs.audit import audit
+
+    try:
+        report = audit(arguments.claims, proofs=arguments.proofs)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    print(report)
+    return 0 if report.agrees else 1
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    """Print what is claimed, what it rests on and where that is."""
+    from specs.claim import ledger
+
+    records = ledger().records
+    if arguments.claim not in records:
+        raise InputError(
+            f"CLAIM must be the id of a claim, got {arguments.claim!r}; "
+            f"known are {', '.join(sorted(records))}."
+        )
+    print(records[arguments.claim])
+    return 0
+
+
+def _conform(arguments: argparse.Namespace) -> int:
+    """Run the conformance suite against a module."""
+    from proofs.conformance import run
+    from proofs.examine import implementation
+
+    failures = [o.failure for o in run(implementation(arguments.impl)) if o.failure]
+    for failure in failures:
+        print(failure)
+    return 1 if failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="attest",
+        description="Fast attention with guarantees that anyone can check.",
+        epilog="Exit status: 0 if everything held, 1 if something did not, 2 for bad input.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    check = commands.add_parser(
+        "check",
+        help="put an implementation's certified bound beside its exact error on attention heads",
+        description="For every head: the certified bound beside the enclosed error, in float32 and "
+        "float64, and which hypotheses of the four papers hold, in numbers.",
+        epilog="Exit status: 1 if any error exceeds, or is not decided against, its bound.",
+    )
+    check.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        type=Path,
+        help=".npz or .safetensors with arrays <name>/Q, <name>/K, <name>/V (float16 is taken as "
+        "float32); default: the real heads that ship, n <= 256",
+    )
+    check.add_argument("--json", action="store_true", help="print one JSON document instead")
+    _implementation(check)
+    check.set_defaults(run=_check)
+
+    audit = commands.add_parser(
+        "audit", help="recompute verdict, assurance and sharpness of each claim"
+    )
+    audit.add_argument("claims", metavar="CLAIM", nargs="*", help="claim ids; default: every claim")
+    audit.add_argument("--proofs", action="store_true", help="run Coq too")
+    audit.set_defaults(run=_audit)
+
+    show = commands.add_parser("show", help="print a claim: statement, hypotheses, evidence")
+    show.add_argument("claim", metavar="CLAIM", help="a claim id, such as S.tv")
+    show.set_defaults(run=_show)
+
+    conform = commands.add_parser("conform", help="run the conformance suite against a module")
+    _implementation(conform)
+    conform.set_defaults(run=_conform)
+    return parser
+
+
+def _implementation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--impl",
+        metavar="MODULE",
+        default="fastpath",
+        help="importable module whose function attention is tested (default: fastpath)",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,263 @@
+"""An implementation's certificate beside its enclosed error, for one head.
+
+The truth is ``reference.attention`` on the head's floats taken as exact; float32 lifts to float64 exactly,
+so one enclosure judges both types.  Every verdict is decided exactly, and one that no precision decides
+counts as a failure.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proofs.heads import Head, InputError, Matrix
+from proofs.hypotheses import Measurements, Paper, measure, papers, rounded_up
+from reference import PRECISIONS, Enclosure, Verdict, attention, decide
+
+__all__ = ["BUDGET", "Attention", "Examination", "Run", "examine", "implementation"]
+
+Attention = Callable[[Matrix, Matrix, Matrix], Any]
+
+#: Logits enclosed for one head: 4 s at 128 bits.  Of a larger head a random subset of rows is checked.
+BUDGET = 1 << 18
+
+#: Seed of that subset, so that a second run checks the same rows.
+SEED = 0
+
+#: 1024 bits do not tell an error of 2^-1074, the smallest float64, from none; the last one does, beside
+#: values of 2^500 too.
+DECIDING_PRECISIONS = (*PRECISIONS, 2304)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an implementation answered in one floating-point type, judged.
+
+    Attributes
+    ----------
+    dtype
+        The type it ran in.
+    verdict
+        Whether every checked entry is within its own bound; None if there was no usable answer.
+    error
+        Ends of an enclosure of the largest error over the checked rows, rounded outward.
+    bound
+        The largest certified bound over the checked rows.
+    claims
+        The ids of the claims that the implementation names for its bound.
+    failure
+        What is wrong, in sentences; empty if every error is within its bound.
+    """
+
+    dtype: str
+    verdict: Verdict | None
+    error: tuple[float, float] | None = None
+    bound: float | None = None
+    claims: tuple[str, ...] = ()
+    failure: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every checked error is within its bound, for certain."""
+        return self.verdict is Verdict.WITHIN
+
+    @property
+    def ratio(self) -> float | None:
+        """Largest bound over largest error (its upper end); None where the error may be zero."""
+        if self.error is None or self.bound is None or self.error[0] <= 0:
+            return None
+        return self.bound / self.error[1]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Everything the command says about one head."""
+
+    name: str
+    dtype: str
+    rows: tuple[int, ...]
+    measurements: Measurements
+    papers: tuple[Paper, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every run passed."""
+        return all(run.passed for run in self.runs)
+
+
+def implementation(name: str) -> ModuleType:
+    """Load the implementation under test, a module with a function ``attention``, by name.
+
+    Raises
+    ------
+    InputError
+        If there is no such module, it fails to load, or it has no function of that name.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            module = importlib.import_module(name)
+    except Exception as error:
+        raise InputError(
+            f"--impl must name an importable module, got {name!r}: {type(error).__name__}: {error}."
+        ) from None
+    if not callable(getattr(module, "attention", None)):
+        raise InputError(f"--impl must name a module with a function attention, got {name!r}.")
+    return module
+
+
+def examine(head: Head, attend: Attention, *, budget: int = BUDGET) -> Examination:
+    """Measure a head, run an implementation on it in every type that holds it, and judge the answers.
+
+    A float64 head runs in float32 too only if float32 holds all of its entries exactly: else that
+    would be another head, with another truth.
+
+    Parameters
+    ----------
+    head
+        The head.
+    attend
+        ``attention`` of the implementation under test; it is given copies.
+    budget
+        The most logits to enclose.  Where the head has more, ``budget // n_k`` random rows are checked.
+    """
+    rows = _rows(head, budget)
+    truth = _Truth(head, rows)
+    types = [np.float32, np.float64]
+    with np.errstate(over="ignore", under="ignore"):
+        if not all(np.array_equal(x.astype(np.float32), x) for x in head.matrices):
+            types.remove(np.float32)
+    runs = tuple(_run(attend, head, np.dtype(t), rows, truth) for t in types)
+    measurements = measure(head)
+    return Examination(
+        head.name, head.K.dtype.name, tuple(rows.tolist()), measurements, papers(measurements), runs
+    )
+
+
+def _rows(head: Head, budget: int) -> NDArray[np.intp]:
+    affordable = max(1, budget // len(head.K))
+    if affordable >= len(head.Q):
+        return np.arange(len(head.Q))
+    return np.sort(np.random.default_rng(SEED).choice(len(head.Q), affordable, replace=False))
+
+
+class _Truth:
+    """The exact attention of some rows of a head, enclosed at each precision once.
+
+    A column of V that is constant is its own average: there the truth is known without an error, which
+    no precision of the general enclosure could tell from an error of 2^-1074.
+    """
+
+    def __init__(self, head: Head, rows: NDArray[np.intp]) -> None:
+        constant = (head.V[0] == head.V).all(axis=0)
+        self.parts: list[tuple[NDArray[np.bool_], Callable[[int], Enclosure]]] = []
+        if not constant.all():
+            Q, K, V = head.Q[rows], head.K, head.V[:, ~constant]
+            self.parts.append((~constant, cache(lambda bits: attention(Q, K, V, precision=bits))))
+        if constant.any():
+            exact = Enclosure.exact(np.tile(head.V[0, constant], (len(rows), 1)))
+            self.parts.append((constant, lambda bits: exact))
+
+    def judge(self, output: Matrix, bound: Matrix) -> tuple[list[Verdict], list[Enclosure]]:
+        """Decide |output - truth| <= bound for each part, and return the enclosures that decided."""
+        decided = [
+            decide(enclose, output[:, columns], bound[:, columns], precisions=DECIDING_PRECISIONS)
+            for columns, enclose in self.parts
+        ]
+        return [verdict for verdict, _ in decided], [enclosure for _, enclosure in decided]
+
+
+def _run(
+    attend: Attention, head: Head, dtype: np.dtype[Any], rows: NDArray[np.intp], truth: _Truth
+) -> Run:
+    shape = (len(head.Q), head.V.shape[1])
+    try:
+        # An implementation may warn, or overwrite its arguments: neither reaches the reader or the truth.
+        with warnings.catch_warnings(action="ignore"):
+            answer = attend(*(x.astype(dtype) for x in head.matrices))
+            output, bound = np.asarray(answer.output), np.asarray(answer.error_bound)
+            claims = tuple(str(claim) for claim in answer.claims)
+    except Exception as error:
+        return Run(dtype.name, None, failure=f"attention raised {type(error).__name__}: {error}")
+    problem = _unusable(output, bound, shape)
+    if problem:
+        return Run(dtype.name, None, claims=claims, failure=problem)
+    bound = np.broadcast_to(bound[:, None] if bound.ndim == 1 else bound, shape)
+    output, bound = output[rows], bound[rows]
+    verdicts, enclosures = truth.judge(output, bound)
+    verdict = Verdict.combine(verdicts)
+    ends = [
+        enclosure.distance(output[:, columns]).largest()
+        for (columns, _), enclosure in zip(truth.parts, enclosures, strict=True)
+    ]
+    lower, upper = (max(end) for end in zip(*ends, strict=True))
+    return Run(
+        dtype.name,
+        verdict,
+        error=(max(0.0, -rounded_up(-lower)), rounded_up(upper)),
+        bound=float(bound.max()),
+        claims=claims,
+        failure=_failure(head.name, dtype, rows, truth, output, bound, verdict, enclosures),
+    )
+
+
+def _unusable(output: Matrix, bound: Matrix, shape: tuple[int, int]) -> str:
+    """Say why an answer cannot be judged, if it cannot."""
+    for name, array, shapes in (
+        ("output", output, (shape,)),
+        ("error_bound", bound, ((), shape[:1], shape)),
+    ):
+        if array.dtype.type not in (np.float32, np.float64):
+            return f"{name} must hold float32 or float64, got {array.dtype}."
+        if array.shape not in shapes:
+            allowed = " or ".join(str(s) for s in shapes)
+            return f"{name} must have shape {allowed}, got {array.shape}."
+        if not np.isfinite(array).all():
+            return f"{name} holds {np.count_nonzero(~np.isfinite(array))} NaN or infinite entries."
+    return ""
+
+
+def _failure(
+    name: str,
+    dtype: np.dtype[Any],
+    rows: NDArray[np.intp],
+    truth: _Truth,
+    output: Matrix,
+    bound: Matrix,
+    verdict: Verdict,
+    enclosures: list[Enclosure],
+) -> str:
+    """Say how many entries are not within their bound, which exceeds it most, and how to see it."""
+    if verdict is Verdict.WITHIN:
+        return ""
+    worst: tuple[Fraction, int, int] | None = None
+    failing = 0
+    for (columns, _), enclosure in zip(truth.parts, enclosures, strict=True):
+        verdicts = enclosure.verdict(output[:, columns], bound[:, columns])
+        _, upper = enclosure.distance(output[:, columns]).bounds()
+        for i, j in np.argwhere(verdicts != Verdict.WITHIN):
+            failing += 1
+            column = int(np.flatnonzero(columns)[j])
+            excess = upper[i, j] - Fraction(float(bound[i, column]))
+            if worst is None or excess > worst[0]:
+                worst = (excess, int(i), column)
+    assert worst is not None
+    excess, i, column = worst
+    error = rounded_up(excess + Fraction(float(bound[i, column])))
+    fails = "is not decided to be within its" if verdict is Verdict.UNDECIDED else "exceeds its"
+    return (
+        f"{failing} of {output.size} entries {'are' if failing > 1 else 'is'} not within "
+        f"{'their bounds' if failing > 1 else 'the bound'}; the error of entry "
+        f"[{rows[i]}, {column}] {fails} bound most: {error:.3g} against {bound[i, column]:.3g}. "
+        f"Reproduce with attention(*(arrays[f'{name}/{{x}}'].astype('{dtype}') for x in 'QKV'))"
+        f".output[{rows[i]}, {column}]."
+    )

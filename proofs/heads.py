@@ -1,0 +1,273 @@
+"""Attention heads from files: where arrays that somebody else wrote are checked, once.
+
+A file holds one or more heads as arrays ``<name>/Q``, ``<name>/K``, ``<name>/V``; arrays of other names are
+left alone.  Nothing is ever unpickled, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reference.attention import LARGEST_SIZE
+
+__all__ = ["ROLES", "Head", "InputError", "read_heads", "shipped_heads"]
+
+Matrix = NDArray[Any]
+
+#: The arrays of a head, in the order in which attention takes them.
+ROLES = ("Q", "K", "V")
+
+#: The real heads that ship have up to 512 tokens; `attest check` takes 13 s for those of up to 256.
+SHIPPED_TOKENS = 256
+
+#: With entries of at most 2^500 no logit, nor a product of norms, overflows in float64.
+LARGEST_ENTRY = 2.0**500
+
+_ALLOWED = "allowed are matrices of float16, float32 or float64"
+
+
+class InputError(ValueError):
+    """Something given to the command cannot be used; the message is a full sentence."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """One attention head: softmax(Q K^T) V is what it computes, with no further scaling.
+
+    Attributes
+    ----------
+    name
+        Its name in the file.
+    Q : array, shape (n_q, d), float32 or float64
+        Queries.
+    K : array, shape (n_k, d), of the same type
+        Keys.
+    V : array, shape (n_k, d_v), of the same type
+        Values.
+    """
+
+    name: str
+    Q: Matrix
+    K: Matrix
+    V: Matrix
+
+    @property
+    def matrices(self) -> tuple[Matrix, Matrix, Matrix]:
+        """Q, K, V."""
+        return self.Q, self.K, self.V
+
+
+def shipped_heads(largest: int = SHIPPED_TOKENS) -> tuple[Head, ...]:
+    """Return the real heads that ship with the package and have at most ``largest`` tokens."""
+    with as_file(files("proofs").joinpath("data/qkv.npz")) as path:
+        return tuple(head for head in read_heads(path) if len(head.K) <= largest)
+
+
+def read_heads(path: Path) -> tuple[Head, ...]:
+    """Read every head of a file, smallest first.
+
+    Parameters
+    ----------
+    path : Path
+        A .npz or .safetensors file.
+
+    Returns
+    -------
+    tuple of Head
+        Ordered by number of logits, then by name; at least one.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, holds no head, or holds one that is no attention head.
+    """
+    reader = _reader(path)
+    with reader(path) as (names, read):
+        heads = [_head(name, read, path) for name in _heads_among(names, path)]
+    return tuple(sorted(heads, key=lambda head: (len(head.Q) * len(head.K), head.name)))
+
+
+# ------------------------------------------------------------------------------------- containers
+
+#: The names of an open file's arrays, and how to read one; arrays of no head are never read.
+_Arrays = tuple[list[str], Callable[[str], Matrix]]
+
+# Damaged bytes can make zipfile, numpy and safetensors raise almost anything, MemoryError included; so
+# what is caught below is Exception, around single calls of those libraries only.
+
+
+def _reader(path: Path) -> Callable[[Path], AbstractContextManager[_Arrays]]:
+    allowed = "give a .npz or .safetensors file"
+    try:
+        if path.is_dir():
+            raise InputError(f"FILE {path} is a directory: {allowed}.")
+        if not path.is_file():
+            raise InputError(f"FILE {path} does not exist: {allowed}.")
+        path.open("rb").close()
+    except OSError as error:
+        raise InputError(f"FILE {path} cannot be opened ({_reason(error)}): {allowed}.") from None
+    readers = {".npz": _npz, ".safetensors": _safetensors}
+    if path.suffix.lower() not in readers:
+        raise InputError(f"FILE {path} has another format: {allowed}.")
+    return readers[path.suffix.lower()]
+
+
+@contextmanager
+def _npz(path: Path) -> Iterator[_Arrays]:
+    # np.load closes only the files that it is given open, when what it finds is damaged.
+    with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
+        # It would take a bare .npy too, and on a pickle would advise to load it unsafely.
+        if not zipfile.is_zipfile(file):
+            raise InputError(
+                f"FILE {path} is not a .npz archive: it is truncated, corrupted or of another format "
+                "(a pickle is never read)."
+            )
+        file.seek(0)
+        try:
+            archive = np.load(file, allow_pickle=False)
+            names = list(archive.files)
+        except Exception as error:
+            raise InputError(
+                f"FILE {path} is not a .npz archive, or is corrupted: {_reason(error)}."
+            ) from None
+
+        def read(name: str) -> Matrix:
+            try:
+                array = archive[name]
+            except Exception as error:
+                raise InputError(
+                    f"Array {name} of {path} cannot be read ({_reason(error)}): {_ALLOWED}, "
+                    "never pickled objects."
+                ) from None
+            if not isinstance(array, np.ndarray):
+                raise InputError(f"Array {name} of {path} is not an array: {_ALLOWED}.")
+            return array
+
+        with archive:
+            yield names, read
+
+
+@contextmanager
+def _safetensors(path: Path) -> Iterator[_Arrays]:
+    from safetensors import safe_open
+
+    archive: Any  # the library's methods have no types
+    try:
+        archive = safe_open(path, framework="np")
+    except Exception as error:
+        raise InputError(
+            f"FILE {path} is not a .safetensors file, or is truncated or corrupted: "
+            f"{_reason(error)}."
+        ) from None
+
+    def read(name: str) -> Matrix:
+        try:
+            # Asked before reading, as numpy has no bfloat16 to read into.
+            kind = archive.get_slice(name).get_dtype()
+            array = archive.get_tensor(name) if kind in ("F16", "F32", "F64") else None
+        except Exception as error:
+            raise InputError(f"Array {name} of {path} cannot be read: {_reason(error)}.") from None
+        if array is None:
+            raise InputError(f"Array {name} of {path} holds {kind}: {_ALLOWED} (F16, F32, F64).")
+        return array  # type: ignore[no-any-return]
+
+    with archive:
+        yield list(archive.keys()), read
+
+
+# ------------------------------------------------------------------------------------------ heads
+
+
+def _heads_among(arrays: Iterable[str], path: Path) -> list[str]:
+    found: dict[str, set[str]] = {}
+    for array in arrays:
+        name, slash, role = array.rpartition("/")
+        if slash and name and role in ROLES:
+            found.setdefault(name, set()).add(role)
+    if not found:
+        listed = sorted(arrays)
+        shown = ", ".join(listed[:6]) + (", ..." if len(listed) > 6 else "")
+        raise InputError(
+            f"FILE {path} holds no head: it needs arrays <name>/Q, <name>/K and <name>/V, "
+            f"got {shown or 'none'}."
+        )
+    for name, roles in found.items():
+        missing = [f"{name}/{role}" for role in ROLES if role not in roles]
+        if missing:
+            raise InputError(
+                f"Head {name} of {path} lacks {' and '.join(missing)}: "
+                f"a head needs {name}/Q, {name}/K and {name}/V."
+            )
+    return list(found)
+
+
+def _head(name: str, read: Callable[[str], Matrix], path: Path) -> Head:
+    where = f"of {path}"
+    Q, K, V = (_matrix(f"{name}/{role}", read(f"{name}/{role}"), where) for role in ROLES)
+    if not Q.dtype == K.dtype == V.dtype:
+        raise InputError(
+            f"Arrays {name}/Q, {name}/K and {name}/V {where} must have one type, "
+            f"got {Q.dtype}, {K.dtype} and {V.dtype}."
+        )
+    if Q.shape[1] != K.shape[1]:
+        raise InputError(
+            f"Arrays {name}/Q and {name}/K {where} must have equally many columns, "
+            f"got shapes {Q.shape} and {K.shape}."
+        )
+    if len(K) != len(V):
+        raise InputError(
+            f"Arrays {name}/K and {name}/V {where} must have equally many rows, "
+            f"got shapes {K.shape} and {V.shape}."
+        )
+    if len(K) > LARGEST_SIZE:
+        raise InputError(
+            f"Array {name}/K {where} must have at most {LARGEST_SIZE} rows, which is what a row of "
+            f"the exact reference can take, got {len(K)}."
+        )
+    return Head(name, *(_widened(x) for x in (Q, K, V)))
+
+
+def _matrix(array_name: str, array: Matrix, where: str) -> Matrix:
+    subject = f"Array {array_name} {where}"
+    if array.dtype.type not in (np.float16, np.float32, np.float64):
+        raise InputError(f"{subject} holds {array.dtype}: {_ALLOWED}.")
+    if array.ndim != 2:
+        raise InputError(f"{subject} must be a matrix (2 dimensions), got shape {array.shape}.")
+    if array.size == 0:
+        raise InputError(f"{subject} must not be empty, got shape {array.shape}.")
+    finite = np.isfinite(array)
+    if not finite.all():
+        raise InputError(
+            f"{subject} must be finite, got {np.count_nonzero(~finite)} NaN or infinite of "
+            f"{array.size} entries."
+        )
+    largest = float(max(array.max(), -array.min()))
+    if largest > LARGEST_ENTRY:
+        raise InputError(
+            f"{subject} must not exceed 2^500 in magnitude, so that logits do not overflow, "
+            f"got {largest:.3g}."
+        )
+    return array.astype(array.dtype.newbyteorder("="), order="C")
+
+
+def _widened(array: Matrix) -> Matrix:
+    """Return float16 as the float32 of the same value, other types as they are; nothing may write."""
+    result = array.astype(np.float32) if array.dtype == np.float16 else array
+    result.flags.writeable = False
+    return result
+
+
+def _reason(error: BaseException) -> str:
+    """Return a library's message as one line that can stand inside a sentence."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__

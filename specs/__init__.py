@@ -1,0 +1,14 @@
+"""specs: what is claimed.  One module a paper, plus softmax.py, kernel.py and rounding.py.
+
+``CLAIMS`` maps the id of every executable claim to it; ``specs.claim.ledger()`` is the closed list
+of what the four papers say, sentence by sentence, with what the project holds of each.
+"""
+
+from typing import Any
+
+from specs import kernel, rounding, softmax
+from specs.claim import Claim
+
+CLAIMS: dict[str, Claim[Any]] = {
+    claim.id: claim for claim in (*softmax.CLAIMS, *kernel.CLAIMS, *rounding.CLAIMS)
+}

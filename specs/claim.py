@@ -1,0 +1,240 @@
+"""What a claim is: hypotheses, one or more inequalities, and the evidence that would convict it.
+
+A :class:`Claim` is executable.  It carries a witness that satisfies its hypotheses, and for each
+inequality ``quantity <= expression`` the cheapest answer (is the bound vacuous?) and the instance
+that comes closest (is it sharp?).  What was *found* about a claim is never typed here: the audit
+recomputes it and compares it with the ledger ``papers.toml``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from functools import cache
+from importlib.resources import files
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import sympy
+
+from reference import Enclosure, evaluate
+
+Instance = TypeVar("Instance")
+Value = Enclosure | Fraction | int
+
+
+class Status(StrEnum):
+    """What is known of a claim's truth (the ledger's ``verdict``)."""
+
+    HOLDS = "holds"
+    VACUOUS = "vacuous"
+    REFUTED = "refuted"
+    HYPOTHESIS_REFUTED = "hypothesis-refuted"
+    DOMINATED = "dominated"
+    OPEN = "open"
+
+
+class Assurance(StrEnum):
+    """How a status is known, strongest first."""
+
+    PROVED = "proved"
+    CERTIFIED = "certified"
+    TESTED = "tested"
+    CITED = "cited"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Hypothesis(Generic[Instance]):
+    """A condition on the inputs, decided exactly, with the sentence a user reads when it fails."""
+
+    statement: str
+    holds: Callable[[Instance], bool]
+
+
+@dataclass(frozen=True)
+class Bound(Generic[Instance]):
+    """One inequality ``quantity <= expression``.
+
+    Attributes
+    ----------
+    name
+        The bound's name in every room: ``fastpath._bounds.<name>``, Coq's ``b_<name>``.
+    meaning
+        What is bounded, in a sentence.
+    arguments
+        The symbols of ``expression`` in the order in which every generated function takes them.
+    expression
+        The bound itself; the single source of the Python, the Coq and the printed formula.
+    points
+        Rational argument tuples at which Coq's value is pinned to this expression's.
+    quantity
+        Encloses what is bounded on an instance, at a number of bits.
+    parameters
+        The values of ``arguments`` on an instance.
+    trivial
+        Encloses the same quantity for the cheapest answer that ignores the data.
+    extremal
+        The instance that comes closest to equality.
+    theorem
+        The Coq theorem that concludes ``... <= b_<name> ...``, where there is one.
+    attained
+        The Coq theorem that the bound is attained or approached, where there is one.
+    """
+
+    name: str
+    meaning: str
+    arguments: tuple[sympy.Symbol, ...]
+    expression: sympy.Expr
+    points: tuple[tuple[sympy.Rational | int, ...], ...]
+    quantity: Callable[[Instance, int], Enclosure]
+    parameters: Callable[[Instance, int], Mapping[str, Value]]
+    trivial: Callable[[Instance, int], Enclosure]
+    extremal: Callable[[], Instance]
+    theorem: str = ""
+    attained: str = ""
+
+    def value(self, instance: Instance, bits: int) -> Enclosure:
+        """Enclose the right-hand side on an instance."""
+        return evaluate(self.expression, self.parameters(instance, bits), bits)
+
+
+@dataclass(frozen=True)
+class Claim(Generic[Instance]):
+    """Hypotheses that imply one or more inequalities.
+
+    Attributes
+    ----------
+    id
+        Name, never reused: ``S.tv``.
+    where
+        The paper and sentence it comes from, or ``ours``.
+    statement
+        The claim in a sentence or formula.
+    not_stated
+        What the claim says, or seems to say, that nothing here checks.
+    assumes
+        The hypotheses.
+    bounds
+        The inequalities.
+    witness
+        An instance that satisfies the hypotheses.
+    sample
+        A random instance that satisfies the hypotheses.
+    """
+
+    id: str
+    where: str
+    statement: str
+    not_stated: str
+    assumes: tuple[Hypothesis[Instance], ...]
+    bounds: tuple[Bound[Instance], ...]
+    witness: Callable[[], Instance]
+    sample: Callable[[np.random.Generator], Instance]
+
+    def broken_hypotheses(self, instance: Instance) -> tuple[str, ...]:
+        """Return the statements of the hypotheses that the instance does not satisfy."""
+        return tuple(h.statement for h in self.assumes if not h.holds(instance))
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of the ledger: what the project says of a claim, to be confirmed by the audit.
+
+    ``sharpness`` is the largest quantity / bound seen, written to the digits that are claimed:
+    ``"0.99"`` says that the audit finds a ratio in [0.99, 1.00).
+    """
+
+    id: str
+    where: str
+    quote: str
+    verdict: Status
+    assurance: Assurance
+    scope: str = ""
+    sharpness: Mapping[str, str] | None = None
+    repaired_by: tuple[str, ...] = ()
+    not_stated: str = ""
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence of an abstract: the claims that it makes, or why it makes none."""
+
+    paper: str
+    number: int
+    text: str
+    claims: tuple[str, ...]
+    no_claim: str
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper's particulars and every sentence of its abstract."""
+
+    id: str
+    title: str
+    authors: str
+    source: str
+    abstract_sha256: str
+    sentences: tuple[Sentence, ...]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The closed list: every abstract sentence by sentence, and one record a claim."""
+
+    papers: tuple[Paper, ...]
+    records: Mapping[str, Record]
+
+
+def parse_ledger(text: str) -> Ledger:
+    """Read a ledger from TOML, refusing unknown fields and repeated ids.
+
+    Raises
+    ------
+    ValueError
+        If a claim id appears twice.
+    TypeError
+        If a record has a field that :class:`Record` has not.
+    """
+    raw = tomllib.loads(text)
+    records: dict[str, Record] = {}
+    for row in raw["claim"]:
+        record = _record(row)
+        if record.id in records:
+            raise ValueError(f"claim id {record.id} appears twice in the ledger; ids are unique")
+        records[record.id] = record
+    return Ledger(tuple(_paper(row) for row in raw["paper"]), records)
+
+
+@cache
+def ledger() -> Ledger:
+    """Return the ledger that ships, ``specs/papers.toml``."""
+    return parse_ledger(files("specs").joinpath("papers.toml").read_text(encoding="utf-8"))
+
+
+def _record(row: dict[str, Any]) -> Record:
+    fields = dict(row)
+    fields["verdict"] = Status(fields["verdict"])
+    fields["assurance"] = Assurance(fields["assurance"])
+    fields["repaired_by"] = tuple(fields.get("repaired_by", ()))
+    return Record(**fields)
+
+
+def _paper(row: dict[str, Any]) -> Paper:
+    sentences = tuple(
+        Sentence(
+            row["id"],
+            number,
+            sentence["text"],
+            tuple(sentence.get("claims", ())),
+            sentence.get("no_claim", ""),
+        )
+        for number, sentence in enumerate(row["sentence"], start=1)
+    )
+    return Paper(
+        row["id"], row["title"], row["authors"], row["source"], row["abstract_sha256"], sentences
+    )

@@ -1,0 +1,184 @@
+"""fastpath conforms, and the suite catches implementations that do not."""
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastpath
+from fastpath import Certified
+from proofs import conformance
+from proofs.conformance import Case, NonConformanceError, Refusal, judge, judge_refusal, run
+
+CASES = list(conformance.cases())
+REFUSALS = list(conformance.refusals())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_every_entry_is_within_its_certificate(case: Case) -> None:
+    judge(fastpath, case)
+
+
+@pytest.mark.parametrize("case", REFUSALS, ids=lambda c: c.name)
+def test_a_bad_argument_is_refused_by_name(case: Refusal) -> None:
+    judge_refusal(fastpath, case)
+
+
+# ------------------------------------------------------------------------------- planted faults
+
+
+def _module(attention: Callable[..., Certified]) -> types.ModuleType:
+    module = types.ModuleType("planted")
+    module.attention = attention  # type: ignore[attr-defined]
+    return module
+
+
+def _with_output(change: Callable[..., Any]) -> types.ModuleType:
+    """Return fastpath with another output under the same certificate."""
+
+    def attention(Q: Any, K: Any, V: Any, *, causal: bool = False) -> Certified:
+        honest = fastpath.attention(Q, K, V, causal=causal)
+        return Certified(change(honest.output, Q, K, V, causal), honest.error_bound, honest.claims)
+
+    return _module(attention)
+
+
+def _weights(Q: Any, K: Any, causal: bool) -> Any:
+    logits = Q @ K.T
+    if causal:
+        logits = np.where(np.tri(*logits.shape, dtype=bool), logits, -np.inf)
+    return np.exp(logits - logits.max(axis=1, keepdims=True))
+
+
+def _float32_exp(output: Any, Q: Any, K: Any, V: Any, causal: bool) -> Any:
+    weights = _weights(Q, K, causal).astype(np.float32).astype(Q.dtype)
+    return weights @ V / weights.sum(axis=1, keepdims=True)
+
+
+def _dropped_key(output: Any, Q: Any, K: Any, V: Any, causal: bool) -> Any:
+    weights = _weights(Q, K, causal)
+    if len(K) > 1:
+        weights[:, len(K) // 2] = 0
+        weights[:, 0] += weights.sum(axis=1) == 0
+    return weights @ V / weights.sum(axis=1, keepdims=True)
+
+
+def _wrong_shift(output: Any, Q: Any, K: Any, V: Any, causal: bool) -> Any:
+    """Shift the denominator by another maximum than the numerator: that of half the keys."""
+    logits = Q @ K.T
+    if causal:
+        logits = np.where(np.tri(*logits.shape, dtype=bool), logits, -np.inf)
+    half = logits[:, : (len(K) + 1) // 2].max(axis=1, keepdims=True)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weights @ V / np.exp(np.minimum(logits - half, 80)).sum(axis=1, keepdims=True)
+
+
+def _offset(output: Any, Q: Any, K: Any, V: Any, causal: bool) -> Any:
+    return output + output.dtype.type(1e-11) * np.abs(V).max()
+
+
+def _unmasked(output: Any, Q: Any, K: Any, V: Any, causal: bool) -> Any:
+    weights = _weights(Q, K, False)
+    return weights @ V / weights.sum(axis=1, keepdims=True)
+
+
+#: (the fault, the floating-point type whose certificate it must not fit, how many cases at least).
+FAULTS = {
+    "exp in float32 inside float64": (_float32_exp, "float64", 20),
+    "one dropped key": (_dropped_key, "float32", 20),
+    "a wrong shift": (_wrong_shift, "float32", 20),
+    "an offset of 1e-11 max|V|": (_offset, "float64", 20),
+    "no mask": (_unmasked, "float32, causal", 7),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_caught(name: str) -> None:
+    change, where, least = FAULTS[name]
+    planted = _with_output(change)
+    caught = []
+    for case in CASES:
+        if not case.name.endswith(where):
+            continue
+        try:
+            with np.errstate(all="ignore"):
+                judge(planted, case)
+        except NonConformanceError:
+            caught.append(case.name)
+    assert len(caught) >= least, f"{name} passes all but {caught}"
+
+
+def _honest(Q: Any, K: Any, V: Any, causal: bool = False) -> Certified:
+    return fastpath.attention(Q, K, V, causal=causal)
+
+
+def _modifying(Q: Any, K: Any, V: Any, causal: bool = False) -> Certified:
+    result = _honest(Q, K, V, causal)
+    Q[0, 0] += 1
+    return result
+
+
+def _infinite(Q: Any, K: Any, V: Any, causal: bool = False) -> Certified:
+    result = _honest(Q, K, V, causal)
+    return Certified(result.output, np.full_like(result.error_bound, np.inf), ())
+
+
+def _vacuous(Q: Any, K: Any, V: Any, causal: bool = False) -> Certified:
+    result = _honest(Q, K, V, causal)
+    return Certified(result.output, result.error_bound + 10 * np.abs(V).max(), ())
+
+
+def _cast(Q: Any, K: Any, V: Any, causal: bool = False) -> Certified:
+    result = _honest(Q, K, V, causal)
+    return Certified(result.output.astype(np.float16), result.error_bound, ())
+
+
+def _transposed(Q: Any, K: Any, V: Any, causal: bool = False) -> Certified:
+    result = _honest(Q, K, V, causal)
+    return Certified(result.output.T, result.error_bound.T, ())
+
+
+@pytest.mark.parametrize(
+    ("attention", "says"),
+    [
+        (_modifying, "Q was modified"),
+        (_infinite, "error_bound is not finite"),
+        (_vacuous, "exceeds the spread of the values"),
+        (_cast, "output has type float16"),
+        (_transposed, "output has shape"),
+    ],
+)
+def test_a_broken_contract_is_named(attention: Callable[..., Certified], says: str) -> None:
+    case = next(c for c in conformance.cases() if c.name == "more queries than keys in float64")
+    with pytest.raises(NonConformanceError, match=says):
+        judge(_module(attention), case)
+
+
+def test_a_failure_says_where_how_much_and_how_to_repeat_it() -> None:
+    planted = _with_output(_offset)
+    case = conformance.case("one column in float64")
+    with pytest.raises(
+        NonConformanceError, match=r"at \[\d, \d\] is .* bound .*outside.*To repeat"
+    ):
+        judge(planted, case)
+
+
+def test_running_the_suite_records_failures_and_goes_on() -> None:
+    outcomes = run(_module(_cast))
+    assert len(outcomes) == len(CASES) + len(REFUSALS)
+    assert all(o.failure for o in outcomes if isinstance(o.case, Case))
+
+
+def test_an_unknown_case_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown conformance case 'nothing'"):
+        conformance.case("nothing")
+
+
+def test_an_accepted_bad_argument_is_a_failure() -> None:
+    def accepting(Q: Any, K: Any, V: Any, causal: bool = False) -> Certified:
+        return Certified(np.zeros((1, 1)), np.zeros((1, 1)), ())
+
+    with pytest.raises(NonConformanceError, match="must raise ValueError, was accepted"):
+        judge_refusal(_module(accepting), REFUSALS[0])

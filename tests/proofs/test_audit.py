@@ -1,0 +1,81 @@
+"""The audit agrees with the ledger that ships, and objects to one that says more or less."""
+
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from proofs.audit import audit
+from specs.claim import parse_ledger
+
+TEXT = files("specs").joinpath("papers.toml").read_text(encoding="utf-8")
+
+
+def _edited(id_: str, old: str, new: str) -> Any:
+    """Return the ledger with one replacement inside one record."""
+    start = TEXT.index(f'id = "{id_}"\n')
+    end = TEXT.find("[[claim]]", start)
+    record = TEXT[start:] if end < 0 else TEXT[start:end]
+    assert old in record
+    return parse_ledger(TEXT.replace(record, record.replace(old, new)))
+
+
+def test_the_ledger_that_ships_says_exactly_what_is_found() -> None:
+    report = audit()
+    assert report.agrees, [d for a in report.claims for d in a.differences] + list(
+        report.differences
+    )
+
+
+def test_the_audit_says_when_coq_was_not_run() -> None:
+    assert any("Coq" in sentence for sentence in audit(["S.tv"]).not_run)
+
+
+@pytest.mark.parametrize(
+    ("id_", "old", "new", "says"),
+    [
+        ("P1.update", '"open"', '"holds"', "the ledger says holds, the audit found open"),
+        ("P1.update", '"none"', '"cited"', "the evidence makes it none"),
+        ("P3.goal", '"none"', '"proved"', "the evidence makes it none"),
+        ("FP.exp", '"certified"', '"proved"', "the evidence makes it certified"),
+        ("S.tv", '"proved"', '"tested"', "the evidence makes it proved"),
+        ("S.tv", '"holds"', '"vacuous"', "the audit found holds"),
+        ("K.exp", '"0.504"', '"0.505"', "found 0.504"),
+        ("K.exp", '"0.504"', '"0.503"', "found 0.504"),
+        ("S.tv", 'softmax_tv = "0.9999", ', "", "does not record the sharpness of softmax_tv"),
+        ("S.tv", "softmax_tv", "softmax_vt", "is no bound of this claim"),
+    ],
+)
+def test_a_record_that_says_more_or_less_than_was_found_is_a_difference(
+    id_: str, old: str, new: str, says: str
+) -> None:
+    report = audit([id_], book=_edited(id_, old, new))
+    assert not report.agrees
+    assert says in " ".join(report.claims[0].differences)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("worst-case query time", "worst-case update time", "word for word"),
+        ('claims = ["P1.hardness"]', "claims = []", "must either name its claims or say why"),
+        ('claims = ["P1.hardness"]', 'claims = ["P1.hardnes"]', "has no record"),
+        ('claims = ["P3.goal"]', 'claims = ["P3.goal"]\nno_claim = "x"', "must either name"),
+    ],
+)
+def test_a_sentence_without_a_record_is_a_difference(old: str, new: str, says: str) -> None:
+    assert old in TEXT
+    report = audit(book=parse_ledger(TEXT.replace(old, new, 1)))
+    assert says in " ".join(report.differences)
+
+
+def test_an_executable_claim_without_a_record_is_a_difference() -> None:
+    start = TEXT.index('[[claim]]\nid = "K.exp"')
+    end = TEXT.index("[[claim]]", start + 1)
+    report = audit(book=parse_ledger(TEXT[:start] + TEXT[end:]))
+    assert "K.exp is an executable claim without a record in the ledger." in report.differences
+
+
+def test_an_unknown_id_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown claim id 'S\.tw'; known are .*S\.tv"):
+        audit(["S.tw"])

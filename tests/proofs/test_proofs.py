@@ -1,0 +1,199 @@
+"""The proof checker passes on the proofs as they are, and fails on every way to weaken them."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from proofs.check import (
+    SNAPSHOT,
+    SOURCES,
+    CoqMissingError,
+    Report,
+    check,
+    main,
+    sources_declare,
+    statements,
+    table,
+)
+from specs import CLAIMS
+
+BOUNDS = [bound for claim in CLAIMS.values() for bound in claim.bounds if bound.theorem]
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """Return a copy of the Coq sources that a test may break."""
+    return Path(shutil.copytree(SOURCES, tmp_path / "coq"))
+
+
+def edit(file: Path, before: str, after: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert before in text, f"{file.name} no longer contains {before!r}; the test needs a new target"
+    file.write_text(text.replace(before, after, 1), encoding="utf-8")
+
+
+# ------------------------------------------------------------------------- what needs no Coq
+
+
+@pytest.mark.parametrize("bound", BOUNDS, ids=lambda b: b.name)
+def test_the_theorem_of_every_bound_concludes_with_the_generated_bound(bound) -> None:
+    assert re.search(rf"\bb_{bound.name}\b", statements()[bound.theorem])
+
+
+@pytest.mark.parametrize("bound", [b for b in BOUNDS if b.attained], ids=lambda b: b.name)
+def test_the_theorem_of_attainment_is_recorded(bound) -> None:
+    assert bound.attained in statements()
+
+
+def test_every_recorded_theorem_is_declared_in_the_sources() -> None:
+    assert [name for name in statements() if not sources_declare(name)] == []
+
+
+def test_a_theorem_that_is_nowhere_is_not_declared() -> None:
+    assert not sources_declare("s_that_nobody_proved")
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "word"),
+    [
+        ("Softmax.v", "Proof. intros H i Hi. rewrite", "Admitted. (* rewrite", "Admitted"),
+        ("Sums.v", "Fixpoint fsum", "Axiom hole : False.\nFixpoint fsum", "Axiom"),
+        ("Sums.v", "Fixpoint fsum", "Parameter hole : False.\nFixpoint fsum", "Parameter"),
+        ("Sums.v", "Fixpoint fsum", "Hypothesis hole : False.\nFixpoint fsum", "Hypothesis"),
+        ("Sums.v", "Fixpoint fsum", "Local Variable f : R.\nFixpoint fsum", "Variable"),
+        ("Sums.v", "Fixpoint fsum", "Unset Guard Checking.\nFixpoint fsum", "Guard Checking"),
+        ("Softmax.v", "Definition spike", 'Notation "x <= y" := True.\nDefinition spike', "Notation"),
+    ],
+    ids=lambda value: value if value.isidentifier() else "",
+)
+def test_a_source_with_a_gap_is_refused(
+    sources: Path, file: str, before: str, after: str, word: str
+) -> None:
+    edit(sources / file, before, after)
+    report = check(sources)
+    assert not report.passed
+    assert any(file in problem and word in problem for problem in report.problems)
+    assert report.not_run == ("Nothing was compiled, as the sources were refused.",)
+
+
+def test_a_gap_inside_a_comment_is_no_gap(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit(sources / "Sums.v", "Fixpoint fsum", "(* Axiom (* Admitted. *) admit *)\nFixpoint fsum")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(CoqMissingError):  # it came past the sources
+        check(sources)
+
+
+def test_a_file_that_is_not_listed_is_refused(sources: Path) -> None:
+    (sources / "Extra.v").write_text("Lemma extra : True. Proof. exact I. Qed.\n")
+    assert "Extra.v is not listed" in "".join(check(sources).problems)
+
+
+def test_a_file_that_is_listed_and_absent_is_refused(sources: Path) -> None:
+    (sources / "Sums.v").unlink()
+    assert "Sums.v is listed in _CoqProject and does not exist" in "".join(check(sources).problems)
+
+
+def test_a_theorem_declared_twice_is_refused(sources: Path) -> None:
+    with (sources / "Taylor.v").open("a") as file:
+        file.write("\nTheorem s_tv : True.\nProof. exact I. Qed.\n")
+    assert "Theorem s_tv is declared in" in "".join(check(sources).problems)
+
+
+def test_without_coq_the_error_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(CoqMissingError, match="apt-get install coq libcoq-interval"):
+        check()
+    assert main([]) == 2
+    assert "coqc was not found, so no proof was checked" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------- what runs Coq
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return check()
+
+
+@pytest.mark.proofs
+def test_the_proofs_check(report: Report) -> None:
+    assert report.all_problems() == ()
+    assert {theorem.name: theorem.statement for theorem in report.theorems} == statements()
+
+
+@pytest.mark.proofs
+def test_the_report_says_what_was_not_run(report: Report) -> None:
+    text = table(report)
+    assert "trusted the libraries" in text
+    assert text.endswith("passed")
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize("bound", BOUNDS, ids=lambda b: b.name)
+def test_a_bound_that_is_two_percent_smaller_is_not_proved(bound, sources: Path) -> None:
+    file = sources / "Bounds.v"
+    text = file.read_text(encoding="utf-8")
+    pattern = rf"(Definition b_{bound.name}\b[^=]*:=)([^.]*)\."
+    smaller, found = re.subn(pattern, r"\1 (\2) * (98 / 100).", text)
+    assert found == 1
+    file.write_text(smaller, encoding="utf-8")
+    broken = check(sources, only=[bound.theorem])
+    assert not broken.passed
+    assert "does not compile" in broken.problems[0]
+    assert "Bounds.v" not in broken.problems[0]
+
+
+@pytest.mark.proofs
+def test_an_axiom_of_the_library_that_is_not_allowed_is_found(sources: Path) -> None:
+    edit(sources / "Taylor.v", "Require Import Reals", "Require Import ProofIrrelevance Reals")
+    edit(
+        sources / "Taylor.v",
+        "destruct (remainder g x) as [z [Hz E]]. rewrite absolute_form, E.",
+        "destruct (remainder g x) as [z [Hz E]]. rewrite absolute_form, E.\n"
+        "  pose proof (proof_irrelevance True I I) as unused.",
+    )
+    broken = check(sources, only=["s_taylor_absolute"])
+    assert "Theorem s_taylor_absolute rests on ProofIrrelevance.proof_irrelevance" in "".join(
+        broken.all_problems()
+    )
+
+
+def add_hypothesis(sources: Path) -> None:
+    edit(sources / "Taylor.v", "Theorem s_taylor_absolute g x :", "Theorem s_taylor_absolute g x : 0 <= x ->")
+    edit(sources / "Taylor.v", "Proof.\n  destruct (remainder g x)", "Proof.\n  intros _. destruct (remainder g x)")
+
+
+def change_record(sources: Path) -> None:
+    file = sources / SNAPSHOT
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["theorems"]["s_taylor_absolute"] += " "
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+
+def forget_record(sources: Path) -> None:
+    file = sources / SNAPSHOT
+    content = json.loads(file.read_text(encoding="utf-8"))
+    del content["theorems"]["s_taylor_absolute"]
+    file.write_text(json.dumps(content), encoding="utf-8")
+
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize("change", [add_hypothesis, change_record, forget_record])
+def test_a_changed_statement_is_found(sources: Path, change: Callable[[Path], None]) -> None:
+    change(sources)
+    broken = check(sources, only=["s_taylor_absolute"])
+    assert any(p.startswith("Theorem s_taylor_absolute") for p in broken.all_problems())
+
+
+@pytest.mark.proofs
+def test_a_changed_definition_is_found(sources: Path) -> None:
+    edit(sources / "Softmax.v", "Rabs (v i) <= r.", "Rabs (v i) <= 1 * r.")
+    broken = check(sources, only=["s_range_inverse"])
+    assert any(p.startswith("Definition bounded") for p in broken.all_problems())

@@ -1,0 +1,105 @@
+"""Every claim has a witness, is not vacuous, is not exceeded, and its sharp bounds are sharp."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+
+from proofs.audit import decide_bound, decide_trivial, find
+from reference import Verdict
+from specs import CLAIMS
+from specs.claim import Bound, Claim, Status
+
+PAIRS = [
+    pytest.param(claim, bound, id=f"{claim.id}-{bound.name}")
+    for claim in CLAIMS.values()
+    for bound in claim.bounds
+]
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_the_witness_satisfies_every_hypothesis(claim: Claim[Any]) -> None:
+    assert claim.broken_hypotheses(claim.witness()) == ()
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_every_sample_satisfies_every_hypothesis(claim: Claim[Any]) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        assert claim.broken_hypotheses(claim.sample(rng)) == ()
+
+
+@pytest.mark.parametrize(("claim", "bound"), PAIRS)
+def test_the_extremal_instance_satisfies_every_hypothesis(
+    claim: Claim[Any], bound: Bound[Any]
+) -> None:
+    assert claim.broken_hypotheses(bound.extremal()) == ()
+
+
+@pytest.mark.parametrize(("claim", "bound"), PAIRS)
+def test_the_witness_is_within_the_bound(claim: Claim[Any], bound: Bound[Any]) -> None:
+    assert decide_bound(bound, claim.witness()) is Verdict.WITHIN
+
+
+@pytest.mark.parametrize(("claim", "bound"), PAIRS)
+def test_the_cheapest_answer_exceeds_the_bound(claim: Claim[Any], bound: Bound[Any]) -> None:
+    assert decide_trivial(bound, claim.witness()) is Verdict.OUTSIDE
+
+
+@pytest.mark.parametrize(("claim", "bound"), PAIRS)
+def test_the_extremal_instance_does_not_exceed_the_bound(
+    claim: Claim[Any], bound: Bound[Any]
+) -> None:
+    assert decide_bound(bound, bound.extremal()) is not Verdict.OUTSIDE
+
+
+#: Bounds whose extremal instance does not come within 2 % and why; every other bound must be sharp.
+NOT_SHARP = {
+    "rounding_exp": "a margin over what was measured on one machine",
+    "kernel_exp": "an integer radius cannot be less than one unit",
+}
+
+
+@pytest.mark.parametrize(
+    "bound", [b for c in CLAIMS.values() for b in c.bounds], ids=lambda b: b.name
+)
+def test_a_bound_two_percent_tighter_is_refuted(bound: Bound[Any]) -> None:
+    tighter = replace(bound, expression=bound.expression * sympy.Rational(98, 100))
+    refuted = decide_bound(tighter, bound.extremal()) is Verdict.OUTSIDE
+    assert refuted == (bound.name not in NOT_SHARP)
+
+
+def test_a_claim_with_a_tighter_bound_is_found_refuted() -> None:
+    claim = CLAIMS["S.tv"]
+    tighter = replace(
+        claim.bounds[0], expression=claim.bounds[0].expression * sympy.Rational(98, 100)
+    )
+    finding = find(replace(claim, bounds=(tighter,)), lambda _: True)
+    assert finding.verdict is Status.REFUTED
+
+
+def test_a_claim_with_a_loose_bound_is_found_vacuous() -> None:
+    claim = CLAIMS["S.tv"]
+    loose = replace(claim.bounds[0], expression=sympy.Integer(1))
+    assert find(replace(claim, bounds=(loose,)), lambda _: True).verdict is Status.VACUOUS
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> None:
+    broken = {
+        "S.range": lambda i: replace(i, logit_bound=i.logit_bound / 100),
+        "S.ratio": lambda i: replace(i, eta=i.eta / 100),
+        "S.tv": lambda i: replace(i, eta=i.eta / 100),
+        "S.output": lambda i: replace(i, eta=i.eta / 100),
+        "S.weights": lambda i: replace(i, epsilon=i.epsilon / 100),
+        "S.kappa": lambda i: replace(i, coefficients=-i.coefficients),
+        "K.exp": lambda i: replace(i, x=1),
+        "FP.exp": lambda i: replace(i, argument=np.float32(-100)),
+        "FP.softmax": lambda i: replace(i, quotient=np.float64(np.inf)),
+    }
+    if not claim.assumes:
+        assert claim.id == "S.taylor", "a claim without hypotheses holds everywhere"
+        return
+    assert claim.broken_hypotheses(broken[claim.id](claim.witness()))

@@ -1,0 +1,109 @@
+"""The generated files are what the claims say, and the Python bounds round upward."""
+
+import ast
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastpath import _bounds
+from reference import Enclosure, Verdict, evaluate
+from specs import codegen
+from specs.claim import Bound
+
+BOUNDS = [bound for _, bound in codegen.bounds()]
+
+#: Where each argument may lie; every bound's denominators are positive there.
+RANGES: dict[str, st.SearchStrategy[Any]] = {
+    "n": st.integers(1, 10**6),
+    "degree": st.integers(0, 30),
+    "dimension": st.integers(1, 10**6),
+    "terms": st.integers(1, 10**6),
+    "exponentials": st.integers(1, 100),
+    "logit_bound": st.floats(0, 40),
+    "eta": st.floats(0, 40),
+    "scale": st.floats(1, 1e6),
+    "epsilon": st.floats(0, 0.999),
+    "kappa": st.floats(1, 1e6),
+    "radius": st.floats(0, 20),
+    "x": st.floats(-20, 20),
+    "quotient": st.floats(-1e6, 1e6),
+    "unit_roundoff": st.sampled_from([2.0**-24, 2.0**-53]),
+    "tiny": st.sampled_from([2.0**-126, 2.0**-1022]),
+    "exp_error": st.sampled_from([2.0, 6.0]),
+    "underflow": st.floats(0, 1e-6),
+}
+OTHERWISE = st.floats(0, 1e6)
+
+#: What directed rounding may add, relative to the bound: a few dozen ulp, doubled in exp's argument;
+#: and what 2^-1074, added to a zero, becomes when other arguments multiply it.
+RELATIVE_ALLOWANCE, ABSOLUTE_ALLOWANCE = Fraction(1, 2**40), Fraction(1, 2**1000)
+
+
+@pytest.mark.parametrize("path", codegen.outputs(), ids=lambda p: p.name)
+def test_a_generated_file_is_up_to_date(path: Any) -> None:
+    assert path.read_text(encoding="utf-8") == codegen.outputs()[path], (
+        f"{path.name} differs from the claims: run `make generated`"
+    )
+
+
+@pytest.mark.parametrize("bound", BOUNDS, ids=lambda b: b.name)
+@given(data=st.data())
+def test_a_python_bound_is_at_least_its_expression_and_close(
+    bound: Bound[Any], data: st.DataObject
+) -> None:
+    names = [a.name for a in bound.arguments]
+    values = {name: data.draw(RANGES.get(name, OTHERWISE), label=name) for name in names}
+    computed = Fraction(float(getattr(_bounds, bound.name)(**values)))
+    exact = {k: v if isinstance(v, int) else Fraction(v) for k, v in values.items()}
+    lower, upper = evaluate(bound.expression, exact, 1400).bounds()
+    assert computed >= upper.item()
+    assert computed <= lower.item() * (1 + RELATIVE_ALLOWANCE) + ABSOLUTE_ALLOWANCE
+
+
+@pytest.mark.parametrize("name", ["exp", "expm1", "log", "tanh"])
+def test_a_library_function_errs_by_at_most_the_4_ulp_that_the_bounds_allow(name: str) -> None:
+    rng = np.random.default_rng(3)
+    points = np.concatenate([rng.uniform(1, 40, 300), 10.0 ** rng.uniform(-12, 0, 300)])
+    points = points[points >= 1] if name == "log" else points
+    x = sympy.Symbol("x", positive=True)
+    definition = sympy.exp(x) - 1 if name == "expm1" else getattr(sympy, name)(x)
+    exact = evaluate(definition, {"x": Enclosure.exact(points, 256)}, 256)
+    computed = getattr(np, name)(points)
+    verdicts = exact.verdict(computed, 4 * np.spacing(computed))
+    assert all(v is Verdict.WITHIN for v in verdicts)
+
+
+def test_a_bound_whose_denominator_vanishes_is_infinite() -> None:
+    assert _bounds.rounding_logit(2**24, 2.0**-24, 1.0, 0.0) == np.inf
+
+
+def test_a_subnormal_argument_is_not_rounded_to_nothing() -> None:
+    assert _bounds.softmax_output(5e-324, 1e300) > 2e-24
+
+
+def test_python_bounds_broadcast_over_arrays() -> None:
+    column, row = np.ones((3, 1)), np.arange(4.0)
+    table = _bounds.softmax_output(column, row)
+    assert table.shape == (3, 4)
+    assert table[2, 3] == _bounds.softmax_output(1.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    "expression", [sympy.sin(sympy.Symbol("x")), sympy.gamma(sympy.Symbol("x"))]
+)
+def test_the_printers_refuse_what_they_cannot_translate(expression: sympy.Expr) -> None:
+    with pytest.raises(NotImplementedError, match=type(expression).__name__):
+        codegen.UpwardPrinter().up(expression)
+    with pytest.raises(NotImplementedError, match=type(expression).__name__):
+        codegen.coq(expression)
+
+
+def test_generated_python_imports_nothing_but_numpy_and_math() -> None:
+    tree = ast.parse(codegen.python_source())
+    names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    assert names == {"math", "numpy"}
