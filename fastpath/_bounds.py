@@ -185,10 +185,10 @@ def taylor_relative(degree: Any, radius: Any) -> Any:
 def kernel_exp() -> Any:
     """Bound the error of the integer exp kernel, in units of the last place: K.exp.
 
-    ``1``
+    ``33/64``
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        return 1
+        return _up(33 / 64)
 
 
 def rounding_exp(exp_error: Any, unit_roundoff: Any) -> Any:

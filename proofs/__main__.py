@@ -7,6 +7,7 @@ sentence on stderr says why, and nothing else is written.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ REPORT_PACKAGES = ("rich", "safetensors")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     parsed = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may hold anything
     try:
         status: int = parsed.run(parsed)
         sys.stdout.flush()
@@ -65,17 +68,20 @@ def _check(arguments: argparse.Namespace) -> int:
 def _audit(arguments: argparse.Namespace) -> int:
     """Recompute what is known of the claims and compare it with the ledger."""
     from proofs.audit import audit
+    from proofs.check import CoqMissingError
+    from proofs.claims_report import print_audit
 
     try:
         report = audit(arguments.claims, proofs=arguments.proofs)
-    except ValueError as error:
+    except (ValueError, CoqMissingError) as error:
         raise InputError(str(error)) from None
-    print(report)
+    print_audit(report)
     return 0 if report.agrees else 1
 
 
 def _show(arguments: argparse.Namespace) -> int:
     """Print what is claimed, what it rests on and where that is."""
+    from proofs.claims_report import print_claim
     from specs.claim import ledger
 
     records = ledger().records
@@ -84,19 +90,19 @@ def _show(arguments: argparse.Namespace) -> int:
             f"CLAIM must be the id of a claim, got {arguments.claim!r}; "
             f"known are {', '.join(sorted(records))}."
         )
-    print(records[arguments.claim])
+    print_claim(records[arguments.claim])
     return 0
 
 
 def _conform(arguments: argparse.Namespace) -> int:
     """Run the conformance suite against a module."""
+    from proofs.claims_report import print_conformance
     from proofs.conformance import run
     from proofs.examine import implementation
 
-    failures = [o.failure for o in run(implementation(arguments.impl)) if o.failure]
-    for failure in failures:
-        print(failure)
-    return 1 if failures else 0
+    outcomes = run(implementation(arguments.impl))
+    print_conformance(arguments.impl, outcomes)
+    return 1 if any(outcome.failure for outcome in outcomes) else 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ record that says more, or less, is a difference, and so is a sentence of an abst
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
@@ -113,8 +114,16 @@ def audit(
     return AuditReport(tuple(audits), tuple(differences), not_run)
 
 
-def find(claim: Claim[Any], proved: Callable[[str], bool]) -> Finding:
-    """Recompute verdict, assurance and sharpness of an executable claim."""
+def find(claim: Claim[Any], proved: Callable[[str, str], bool]) -> Finding:
+    """Recompute verdict, assurance and sharpness of an executable claim.
+
+    Parameters
+    ----------
+    claim
+        The claim.
+    proved
+        Whether a theorem of that name was checked, and its statement mentions the bound of that name.
+    """
     faults: list[str] = []
     rng = np.random.default_rng(SEED)
     instances = [("the witness", claim.witness())]
@@ -135,12 +144,12 @@ def find(claim: Claim[Any], proved: Callable[[str], bool]) -> Finding:
         refuted |= decide_bound(bound, extremes[bound.name]) is Verdict.OUTSIDE
         sharpness[bound.name] = _sharpness(bound, extremes[bound.name])
     verdict = Status.REFUTED if refuted else Status.VACUOUS if vacuous else Status.HOLDS
-    with_theorem = all(b.theorem and proved(b.theorem) for b in claim.bounds)
+    with_theorem = all(b.theorem and proved(b.theorem, b.name) for b in claim.bounds)
     faults += [
-        f"the theorem {name} of {b.name} is not among the checked statements."
+        f"no checked theorem {name} states anything of b_{b.name}."
         for b in claim.bounds
         for name in (b.theorem, b.attained)
-        if name and not proved(name)
+        if name and not proved(name, b.name)
     ]
     assurance = Assurance.PROVED if with_theorem else Assurance.CERTIFIED
     return Finding(verdict, assurance, sharpness, tuple(faults))
@@ -211,21 +220,26 @@ def _nothing_found() -> Finding:
     return Finding(Status.OPEN, Assurance.NONE)
 
 
-def _theorems(run: bool) -> tuple[Callable[[str], bool], tuple[str, ...], tuple[str, ...]]:
+def _theorems(run: bool) -> tuple[Callable[[str, str], bool], tuple[str, ...], tuple[str, ...]]:
     """Return which theorems count as proved, what was not run, and what the checker found broken."""
-    if not run:
-        snapshot = check.statements()
-        return (
-            lambda name: name in snapshot and check.sources_declare(name),
-            ("Coq: the proofs are taken from the snapshot of the last check; run with --proofs.",),
-            (),
+    stated = check.statements()
+    if run:
+        report = check.check()
+        sound = (
+            {t.name for t in report.theorems if not t.problems} if not report.problems else set()
         )
-    report = check.check()
-    return (
-        lambda name: report.passed and name in report.theorems,
-        tuple(report.not_run),
-        tuple(report.problems),
-    )
+        not_run, broken = report.not_run, report.all_problems()
+    else:
+        sound = {name for name in stated if check.sources_declare(name)}
+        not_run = ("Coq: the proofs are taken from the last check's snapshot; --proofs runs them.",)
+        broken = ()
+
+    def proved(theorem: str, bound: str) -> bool:
+        return (
+            theorem in sound and re.search(rf"\bb_{bound}\b", stated.get(theorem, "")) is not None
+        )
+
+    return proved, not_run, broken
 
 
 def _sentence_differences(book: Ledger) -> Iterable[str]:

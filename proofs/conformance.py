@@ -136,7 +136,8 @@ def run(
 ) -> list[Outcome]:
     """Run every case; failures are recorded in the outcomes, not raised."""
     outcomes = []
-    for case in (*cases(), *refusals()):
+    everything: list[Case | Refusal] = [*cases(), *refusals()]
+    for case in everything:
         on_case(case)
         try:
             judged = (
@@ -170,7 +171,7 @@ def _require(condition: bool, case: Case | Refusal, message: str) -> None:
 
 
 def _no_worse_than_spread(case: Case, bound: Array) -> None:
-    largest = max(1, Fraction(float(np.abs(case.V).max())))
+    largest = max(Fraction(1), Fraction(float(np.abs(case.V).max())))
     for i in range(len(bound)):
         visible = case.V[: i + 1] if case.causal else case.V
         if case.causal or i == 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -188,20 +188,21 @@ def _safetensors(path: Path) -> Iterator[_Arrays]:
 # ------------------------------------------------------------------------------------------ heads
 
 
-def _heads_among(arrays: Iterable[str], path: Path) -> list[str]:
+def _heads_among(arrays: Sequence[str], path: Path) -> list[str]:
     found: dict[str, set[str]] = {}
     for array in arrays:
         name, slash, role = array.rpartition("/")
         if slash and name and role in ROLES:
             found.setdefault(name, set()).add(role)
     if not found:
-        listed = sorted(arrays)
-        shown = ", ".join(listed[:6]) + (", ..." if len(listed) > 6 else "")
+        shown = ", ".join(map(repr, arrays[:6])) + (", ..." if len(arrays) > 6 else "")
         raise InputError(
             f"FILE {path} holds no head: it needs arrays <name>/Q, <name>/K and <name>/V, "
             f"got {shown or 'none'}."
         )
     for name, roles in found.items():
+        if not name.isprintable():
+            raise InputError(f"The name of head {name!r} of {path} must be printable.")
         missing = [f"{name}/{role}" for role in ROLES if role not in roles]
         if missing:
             raise InputError(

@@ -134,7 +134,7 @@ def measure(head: Head) -> Measurements:
         upper, lower = logits.max(axis=1), logits.min(axis=1)
         absolute = max(absolute, float(upper.max()), -float(lower.min()))
         spread = max(spread, float((upper - lower).max()))
-    rounding = _logit_rounding(Q.shape[1], largest[0], largest[1])
+    rounding = logit_rounding(Q.shape[1], largest[0], largest[1])
     logit_bound = rounded_up(Fraction(absolute) + rounding)
     return Measurements(
         *(len(Q), len(K), Q.shape[1], V.shape[1]),
@@ -260,7 +260,7 @@ def _compare(
 # -------------------------------------------------------------------------------------- arithmetic
 
 
-def _logit_rounding(d: int, largest_query: float, largest_key: float) -> Fraction:
+def logit_rounding(d: int, largest_query: float, largest_key: float) -> Fraction:
     """Bound the rounding error of a float64 logit by claim FP.softmax, sum_l |q_l k_l| taken as d max max."""
     bound = next(b for b in FP_SOFTMAX.bounds if b.name == "rounding_logit")
     arithmetic = ARITHMETIC["float64"]

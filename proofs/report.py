@@ -1,8 +1,7 @@
 """What ``attest check`` prints: tables for people, one JSON document for programs.
 
-Everything is ASCII, so that it reads the same in a log.  At a terminal the tables fold to its width;
-piped, they are plain aligned text, as wide as they need to be, and nothing is cut.  Errors and bounds are
-rounded upward, to the digits shown too.
+At a terminal the tables fold to its width; piped, they are plain aligned ASCII, as wide as they need to
+be, and nothing is cut.  Errors and bounds are rounded upward, to the digits shown too.
 """
 
 from __future__ import annotations
@@ -114,32 +113,37 @@ def summary(check: Check) -> str:
         sentences.append(
             f"Largest bound over largest error, a head at a time: median {' and '.join(ratios)}."
         )
-    holding = [
-        f"{paper} for {sum(e.papers[k].holds for e in check.examinations)}"
+    meeting = [
+        f"{paper} by {sum(e.papers[k].holds for e in check.examinations)}"
         for k, paper in enumerate(PAPERS)
     ]
     smallest = min(e.measurements.logit_bound for e in check.examinations)
     sentences.append(
-        f"The hypotheses hold, of {_counted(count, 'head')}, of {', '.join(holding)}; the smallest "
-        f"max|q.k| is {smallest:.3g}, and P3 needs less than {LARGEST_R}."
+        f"Hypotheses are met: {', '.join(meeting)}, of {_counted(count, 'head')}; "
+        f"the smallest max|q.k| is {smallest:.3g}, and P3 needs less than {LARGEST_R}."
     )
     return " ".join(sentences)
 
 
 def _table(plain: bool, *headings: str, numbers: int) -> Table:
     """Return a table whose first column is text, the next ``numbers`` figures, the others text."""
+    # Both ways two blanks stand between columns: at a terminal the box adds one.
     table = Table(
-        box=None if plain else box.ASCII2, pad_edge=False, padding=(0, 2 if plain else 1, 0, 0)
+        box=None if plain else box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 2 if plain else 1, 0, 0),
     )
     for k, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if 1 <= k <= numbers else "left", overflow="fold")
+        justify: Any = "right" if 1 <= k <= numbers else "left"
+        table.add_column(heading, justify=justify, vertical="top", overflow="fold")
     return table
 
 
 def _certificates(examinations: Iterable[Examination], plain: bool) -> Table:
     table = _table(
         plain,
-        *("head", "largest error <=", "largest bound", "bound/error", "rows checked", "type"),
+        *("head", "largest\nerror", "largest\nbound", "bound /\nerror", "rows\nchecked", "type"),
         "verdict",
         numbers=3,
     )
@@ -161,8 +165,8 @@ def _certificates(examinations: Iterable[Examination], plain: bool) -> Table:
 def _measurements(examinations: Iterable[Examination], plain: bool) -> Table:
     table = _table(
         plain,
-        *("head", "n", "d", "max|q.k|", "half row range", "Q scale for 0.1"),
-        *("max|Q|", "max|K|", "max|V|", "max|Q-K|", "rank QK^T"),
+        *("head", "n", "d", "max\n|q.k|", "half row\nrange", "Q scale\nfor 0.1"),
+        *("max\n|Q|", "max\n|K|", "max\n|V|", "max\n|Q-K|", "rank\nQK^T"),
         numbers=10,
     )
     for examination in examinations:
@@ -188,7 +192,8 @@ def _papers(examinations: Iterable[Examination], plain: bool) -> Table:
         for paper in examination.papers:
             # Of a paper that does not apply, the conditions that fail are the reason.
             shown = [c.measured for c in paper.conditions if c.holds == paper.holds]
-            cells.append(("holds: " if paper.holds else "fails: ") + "\n       ".join(shown))
+            between = "\n       " if plain else "\n"
+            cells.append(("holds: " if paper.holds else "fails: ") + between.join(shown))
         table.add_row(examination.name, *cells)
     return table
 

@@ -21,7 +21,7 @@ LEAST_PRECISION = 16
 
 
 def attention(Q: Any, K: Any, V: Any, *, causal: bool = False, precision: int = 128) -> Enclosure:
-    """Enclose softmax(Q Kᵀ) V, of width about 16 n 2^−precision max|V| whatever the inputs' size.
+    """Enclose softmax(Q Kᵀ) V, of width at most 40 n_k 2^−precision max|V| at any scale.
 
     output_i = Σ_j e^(q_i·k_j) v_j / Σ_j e^(q_i·k_j)
 
@@ -51,8 +51,8 @@ def attention(Q: Any, K: Any, V: Any, *, causal: bool = False, precision: int = 
 
     Notes
     -----
-    Cost: n_q n_k exponentials and n_q n_k (d + d_v) integer products; with n = 256, d = d_v = 32
-    at precision 128 this is 0.8 s.
+    Cost: n_q n_k exponentials and n_q n_k (d + d_v) integer products.  For n = 256, d = d_v = 32
+    and precision 128 this is about one second (``pytest -m slow tests/reference --durations=5``).
     """
     S = logits(Q, K)
     values = _matrix(V, "V")
@@ -141,7 +141,7 @@ def attention_verdict(
     error_bound : float, (n_q,) or (n_q, d_v) array_like
         The claimed bound: for all entries, for each row, or for each entry.
     precision : int
-        The precision to begin with; 256, 512 and 1024 follow where they are higher.
+        The precision to begin with; the higher ones of PRECISIONS follow.
 
     Returns
     -------

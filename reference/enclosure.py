@@ -31,7 +31,7 @@ class Enclosure(Balls):
 
     Two enclosures broadcast as numpy does, and the result has the finer of their two ``bits``.  A
     plain number or array is lifted exactly first; a fraction that is not binary, to the bits of
-    the enclosure it meets.
+    the enclosure it meets.  So an input is best lifted to the bits that the result shall have.
     """
 
     __array_ufunc__ = None  # an ndarray on the left leaves the operation to us

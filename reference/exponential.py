@@ -42,7 +42,7 @@ def exp_nonpositive(x: int, bits: int) -> int:
 
     Notes
     -----
-    Cost: about 2√bits products of integers of ``bits`` bits; 5 µs at 128 bits.
+    Cost: about 2√bits products of integers of ``bits`` bits.
     """
     _check_bits(bits)
     if x > 0:

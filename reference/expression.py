@@ -65,7 +65,9 @@ def _enclosed(node: sympy.Basic, values: Values, bits: int) -> Enclosure:
 
     if isinstance(node, sympy.Symbol):
         value = _value(node, values)
-        return value if isinstance(value, Enclosure) else Enclosure.exact(value, bits)
+        if isinstance(value, Enclosure):
+            return value.at(max(value.bits, bits))
+        return Enclosure.exact(value, bits, name=str(node))
     if isinstance(node, sympy.Rational):
         return Enclosure.exact(Fraction(int(node.p), int(node.q)), bits)
     if isinstance(node, sympy.factorial):

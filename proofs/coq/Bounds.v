@@ -56,7 +56,7 @@ Definition b_taylor_relative (degree : nat) (radius : R) : R :=
 
 (** K.exp: the error of the integer exp kernel, in units of the last place. *)
 Definition b_kernel_exp  : R :=
-  1.
+  33 / 64.
 
 (** FP.exp: the relative error of numpy's exp. *)
 Definition b_rounding_exp (exp_error : R) (unit_roundoff : R) : R :=

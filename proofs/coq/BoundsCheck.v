@@ -77,7 +77,7 @@ Proof. unfold b_taylor_absolute, tanh, sinh, cosh; closed_inr; interval with (i_
 Goal Rabs (b_taylor_relative 6 (3 / 2) - (474788314423544639322465941 / 31250000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_taylor_relative, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
 
-Goal Rabs (b_kernel_exp  - (1)) <= 1 / 10 ^ 25.
+Goal Rabs (b_kernel_exp  - (33 / 64)) <= 1 / 10 ^ 25.
 Proof. unfold b_kernel_exp, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
 
 Goal Rabs (b_rounding_exp (6) (1 / 16777216) - (3 / 8388608)) <= 1 / 10 ^ 25.

@@ -15,10 +15,10 @@ PRECISIONS = (53, 128, 256)
 
 
 def arguments(bits, count, rng):
-    """Nonpositive scaled integers, evenly spread over all scales, a quarter beyond the cut.
+    """Nonpositive scaled integers of all scales, from 0 and -2^-bits to four times the cut.
 
-    The largest magnitude is four times the cut bits · 2^bits; each is shifted down by 0 to all bits,
-    which reaches -2^-bits; half of them stay within a few powers of two of the cut.
+    Half of them are spread over the scales evenly, half over the twelve largest, where the result
+    is neither 1 nor 0.
     """
     length = bits + bits.bit_length() + 1
     octets = -(-length // 8)

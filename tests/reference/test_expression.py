@@ -69,6 +69,12 @@ def test_enclosures_are_taken_with_their_radius():
         assert encloses(result, [Fraction(end * end + 1) for end in ends])
 
 
+def test_enclosures_of_few_bits_do_not_lower_the_precision():
+    coarse = Enclosure.exact(2)
+    assert coarse.bits == 0
+    assert evaluate(sympy.sqrt(x), {x: coarse}, 128).width() <= Fraction(1, 2**127)
+
+
 def test_arrays_broadcast():
     result = evaluate(x * y, {x: np.array([[1.0], [2.0]]), y: np.array([3, 5])})
     assert encloses(result, [[Fraction(3), Fraction(5)], [Fraction(6), Fraction(10)]])

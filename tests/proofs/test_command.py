@@ -1,0 +1,519 @@
+"""`attest check` convicts an implementation whose certificate lies, and refuses bad input in a sentence."""
+
+import json
+import os
+import pickle
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+import fastpath
+from proofs import __main__ as command
+from proofs.examine import Examination, examine
+from proofs.heads import Head, shipped_heads
+from proofs.report import Check, print_check
+from reference import Verdict, attention
+
+ROOT = Path(__file__).parents[2]
+Array = NDArray[Any]
+
+(REAL,) = (head for head in shipped_heads(64) if head.name == "minilm_L2H2_n64")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A .npz with one real head of 64 tokens."""
+    return _write(tmp_path / "real.npz", REAL)
+
+
+def _write(path: Path, *heads: Head) -> Path:
+    arrays = {f"{h.name}/{r}": x for h in heads for r, x in zip("QKV", h.matrices, strict=True)}
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)  # type: ignore[arg-type]
+    else:
+        save_file({name: x.copy() for name, x in arrays.items()}, path)
+    return path
+
+
+def _head(Q: Any, K: Any, V: Any, name: str = "h") -> Head:
+    return Head(name, *(np.asarray(x, np.float64) for x in (Q, K, V)))
+
+
+def _check(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:
+    status = command.main(["check", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+# --------------------------------------------------------------------------- an honest answer
+
+
+def test_an_honest_implementation_passes(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = _check(capsys, file)
+    assert (status, err) == (0, "")
+    assert "every error is inside its certificate" in out
+    assert "P1 by 1, P2 by 0, P3 by 0, P4 by 1, of 1 head" in " ".join(out.split())
+
+
+@pytest.mark.slow
+def test_every_shipped_head_passes_from_another_directory(tmp_path: Path) -> None:
+    found = _elsewhere(tmp_path, "check", "--json")
+    document = json.loads(found.stdout)
+    assert (found.returncode, found.stderr, document["passed"]) == (0, "", True)
+    assert len(document["heads"]) == 14
+    for head in document["heads"]:
+        assert [run["dtype"] for run in head["runs"]] == ["float32", "float64"]
+        assert not {paper["id"]: paper["holds"] for paper in head["papers"]}["P3"]
+
+
+def test_the_command_runs_from_another_directory_and_on_a_pipe(file: Path, tmp_path: Path) -> None:
+    found = _elsewhere(tmp_path, "check", file.name)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.isascii()
+
+
+def _elsewhere(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "proofs", *arguments],
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "40"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_json_says_what_the_table_says(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = json.loads(_check(capsys, file, "--json")[1])
+    _, out, _ = _check(capsys, file)
+    (head,) = document["heads"]
+    rows = [line.split() for line in out.splitlines() if line.startswith(REAL.name)]
+    for run, row in zip(head["runs"], rows[:2], strict=True):
+        name, error, bound, ratio, *checked, dtype, verdict = row
+        assert (name, dtype, verdict) == (head["name"], run["dtype"], run["verdict"])
+        assert checked == [str(head["rows_checked"]), "of", str(head["measurements"]["n_q"])]
+        assert _rounds_up_to(run["error_upper"], error)
+        assert _rounds_up_to(run["bound"], bound)
+        assert f"{run['bound_over_error']:.0f}" == ratio
+        assert run["error_lower"] <= run["error_upper"] <= run["bound"]
+        assert run["bound_over_error"] == run["bound"] / run["error_upper"]
+        assert run["claims"] == list(fastpath.attention(*REAL.matrices).claims)
+    m = head["measurements"]
+    figures = [m["logit_bound"], m["half_row_range"], m["scale_for_r"], *m["largest_entries"]]
+    shown = [str(m["n_k"]), str(m["d"]), *(f"{x:.3g}" for x in figures)]
+    assert rows[2][1:9] == shown
+    assert rows[2][-1] == str(m["rank"])
+    for paper in head["papers"]:
+        for condition in paper["conditions"]:
+            assert (condition["measured"] in out) or condition["holds"]
+            assert condition["statement"] in " ".join(out.split())
+        assert paper["holds"] == all(c["holds"] for c in paper["conditions"])
+    assert document["summary"].split() == out.split()[-len(document["summary"].split()) :]
+
+
+def _rounds_up_to(value: float, shown: str) -> bool:
+    """Whether ``shown`` is the least number of its number of digits that is at least ``value``."""
+    number = Decimal(shown)
+    unit = Decimal(1).scaleb(number.adjusted() - 2)
+    return number - unit < Decimal(value) <= number
+
+
+def test_npz_and_safetensors_give_the_same_result(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    documents = []
+    for suffix in ("npz", "safetensors"):
+        path = _write(tmp_path / f"real.{suffix}", REAL)
+        documents.append(json.loads(_check(capsys, path, "--json")[1]))
+        assert documents[-1].pop("source") == str(path)
+    assert documents[0] == documents[1]
+
+
+def test_reading_changes_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = Head("h", REAL.Q[:4], REAL.K[:4], REAL.V[:4])
+    for suffix in ("npz", "safetensors"):
+        path = _write(tmp_path / f"small.{suffix}", small)
+        before = path.read_bytes(), path.stat().st_mtime_ns, sorted(tmp_path.iterdir())
+        assert _check(capsys, path)[0] == 0
+        assert (path.read_bytes(), path.stat().st_mtime_ns, sorted(tmp_path.iterdir())) == before
+
+
+def test_nothing_is_cut_where_output_is_piped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "layer/" + "x" * 150
+    _, out, _ = _check(capsys, _write(tmp_path / "long.npz", _head([[1]], [[1]], [[1]], name)))
+    lines = [line for line in out.splitlines() if name in line]
+    assert len(lines) == 4  # float32, float64, numbers, papers
+    assert [line.split()[-1] for line in lines[:2]] == ["WITHIN", "WITHIN"]
+    assert "\u2026" not in out
+
+
+def test_a_float64_head_that_float32_cannot_hold_runs_in_float64_only() -> None:
+    head = _head(REAL.Q[:4].astype(np.float64) * (1 + 2.0**-40), REAL.K[:4], REAL.V[:4])
+    assert [run.dtype for run in examine(head, fastpath.attention).runs] == ["float64"]
+
+
+def test_a_column_of_equal_values_is_judged_exactly() -> None:
+    head = _head(REAL.Q[:4], REAL.K[:4], np.column_stack([np.full(4, 0.1), REAL.V[:4, 0]]))
+    assert examine(head, fastpath.attention).passed
+    one_key = _head(REAL.Q[:4], REAL.K[:1], REAL.V[:1])
+    assert examine(one_key, fastpath.attention).passed
+    wrong = _answer(lambda Q, K, V: np.tile(np.nextafter(V[0], 9), (len(Q), 1)), lambda *_: 0.0)
+    assert [run.verdict for run in examine(one_key, wrong).runs] == [Verdict.OUTSIDE] * 2
+    right = _answer(lambda Q, K, V: np.tile(V[0], (len(Q), 1)), lambda *_: 0.0)
+    assert examine(one_key, right).passed
+
+
+def test_a_column_of_the_smallest_values_is_decided_beside_a_large_one() -> None:
+    V = np.column_stack(
+        [np.ldexp(REAL.V[:4, 0].astype(float), 400), np.ldexp(1.0, [-1074, -1073, -1074, -1074])]
+    )
+    (run,) = examine(_head(REAL.Q[:4], REAL.K[:4], V), fastpath.attention).runs
+    assert run.passed
+
+
+def test_the_largest_error_is_enclosed() -> None:
+    (_, run) = examine(REAL, fastpath.attention).runs
+    exact = attention(*REAL.matrices)
+    lower, upper = exact.distance(_honest(*(x.astype(float) for x in REAL.matrices))).largest()
+    assert run.error is not None
+    assert run.error[0] <= lower <= upper <= run.error[1]
+    assert run.error[1] <= np.nextafter(run.error[0], 1.0)
+    assert run.bound == _honest_bound(*(x.astype(float) for x in REAL.matrices)).max()
+
+
+# ---------------------------------------------------------------------------- an answer that lies
+
+
+def _answer(
+    output: Callable[[Array, Array, Array], Array], bound: Callable[[Array, Array, Array], Any]
+) -> Callable[[Array, Array, Array], Any]:
+    return lambda Q, K, V: SimpleNamespace(
+        output=output(Q, K, V), error_bound=bound(Q, K, V), claims=("X",)
+    )
+
+
+def _honest_bound(Q: Array, K: Array, V: Array) -> Array:
+    return fastpath.attention(Q, K, V).error_bound
+
+
+def _offset(Q: Array, K: Array, V: Array) -> Array:
+    output: Array = fastpath.attention(Q, K, V).output
+    if output.dtype == np.float64:
+        output[7, 3] += 1e-11 * np.abs(V).max()
+    return output
+
+
+def _drops_last_key(Q: Array, K: Array, V: Array) -> Array:
+    return fastpath.attention(Q, K[:-1], V[:-1]).output
+
+
+def _exponential_in_float32(Q: Array, K: Array, V: Array) -> Array:
+    logits = Q @ K.T
+    weights = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float32)).astype(
+        V.dtype
+    )
+    return (weights @ V) / weights.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
+
+
+def _forgets_to_rescale(Q: Array, K: Array, V: Array) -> Array:
+    numerator, denominator = 0.0, 0.0
+    for half in (slice(0, 32), slice(32, 64)):
+        logits = Q @ K[half].T
+        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+        numerator, denominator = numerator + weights @ V[half], denominator + weights.sum(axis=1)
+    return numerator / np.asarray(denominator)[:, None]
+
+
+def _honest(Q: Array, K: Array, V: Array) -> Array:
+    return fastpath.attention(Q, K, V).output
+
+
+LIARS: dict[str, tuple[Any, Any, set[str]]] = {
+    "zero bound": (_honest, lambda *_: 0.0, {"float32", "float64"}),
+    "negative bound": (_honest, lambda *_: -1.0, {"float32", "float64"}),
+    "bound of half the type": (
+        _honest,
+        lambda Q, K, V: np.full(len(Q), np.finfo(Q.dtype).eps / 64),
+        {"float32", "float64"},
+    ),
+    "offset": (_offset, _honest_bound, {"float64"}),
+    "dropped key": (_drops_last_key, _honest_bound, {"float32", "float64"}),
+    "exp in float32": (_exponential_in_float32, _honest_bound, {"float64"}),
+    "wrong shift": (_forgets_to_rescale, _honest_bound, {"float32", "float64"}),
+}
+
+
+@pytest.mark.parametrize("name", LIARS)
+def test_an_error_above_its_bound_gives_exit_1(
+    name: str, file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, bound, caught = LIARS[name]
+    _install(monkeypatch, _answer(output, bound))
+    status, out, _ = _check(capsys, file, "--impl", "liar", "--json")
+    document = json.loads(out)
+    assert (status, document["passed"], document["implementation"]) == (1, False, "liar")
+    verdicts = {run["dtype"]: run["verdict"] for run in document["heads"][0]["runs"]}
+    assert {dtype for dtype, verdict in verdicts.items() if verdict == "OUTSIDE"} == caught
+    assert {dtype for dtype, verdict in verdicts.items() if verdict == "WITHIN"} == (
+        {"float32", "float64"} - caught
+    )
+    assert "not every error is inside its certificate, see minilm_L2H2_n64" in document["summary"]
+
+
+def _install(monkeypatch: pytest.MonkeyPatch, function: Any) -> None:
+    module = ModuleType("liar")
+    module.attention = function  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "liar", module)
+
+
+def test_a_failure_says_where_and_how_to_see_it(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(monkeypatch, _answer(_offset, _honest_bound))
+    status, out, _ = _check(capsys, file, "--impl", "liar")
+    told = " ".join(out.split())
+    assert status == 1
+    assert "minilm_L2H2_n64 in float64: OUTSIDE. 1 of 2048 entries is not within the bound" in told
+    assert "arrays[f'minilm_L2H2_n64/{x}'].astype('float64')" in told
+    assert ".output[7, 3]" in told
+
+
+def test_a_bound_is_judged_to_its_last_bit() -> None:
+    output = _honest(*(x.astype(np.float64) for x in REAL.matrices))
+    lower, upper = attention(*REAL.matrices).distance(output).bounds()
+    above = np.vectorize(lambda x: np.nextafter(float(x), np.inf))(upper)
+    assert (np.vectorize(Fraction)(above) > upper).all()
+    below = above.copy()
+    below[5, 6] = np.nextafter(float(lower[5, 6]), 0.0)
+    for bound, verdict in ((above, Verdict.WITHIN), (below, Verdict.OUTSIDE)):
+        found = examine(REAL, _answer(lambda Q, K, V: output, lambda *_, b=bound: b))
+        assert found.runs[1].verdict is verdict
+
+
+def test_what_no_precision_decides_gives_exit_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Equal weights of two keys: the mean is exact, and an enclosure cannot tell that the error is 0.
+    file = _write(tmp_path / "f.npz", _head([[0]], [[0], [0]], [[1], [2]]))
+    _install(monkeypatch, _answer(lambda Q, K, V: np.array([[1.5]]), lambda *_: 0.0))
+    status, out, _ = _check(capsys, file, "--impl", "liar")
+    assert status == 1
+    assert "h in float64: UNDECIDED" in out
+
+
+def _raises(Q: Array, K: Array, V: Array) -> Any:
+    raise RuntimeError("out of luck")
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (_raises, "attention raised RuntimeError: out of luck"),
+        (lambda Q, K, V: V, "attention raised AttributeError"),
+        (_answer(lambda Q, K, V: V[:1], lambda *_: 1.0), "output must have shape"),
+        (_answer(lambda Q, K, V: V.astype(int), lambda *_: 1.0), "output must hold float32"),
+        (_answer(lambda Q, K, V: V * np.nan, lambda *_: 1.0), "output holds 2048 NaN"),
+        (_answer(lambda Q, K, V: V, lambda *_: np.inf), "error_bound holds 1 NaN or infinite"),
+        (_answer(lambda Q, K, V: V, lambda Q, K, V: V[0]), "error_bound must have shape"),
+    ],
+)
+def test_an_answer_that_cannot_be_judged_gives_exit_1(
+    function: Any,
+    says: str,
+    file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _install(monkeypatch, function)
+    status, out, err = _check(capsys, file, "--impl", "liar")
+    assert (status, err) == (1, "")
+    assert f"minilm_L2H2_n64 in float32: NO ANSWER. {says}" in " ".join(out.split())
+    assert json.loads(_check(capsys, file, "--impl", "liar", "--json")[1])["passed"] is False
+
+
+def test_an_implementation_that_writes_to_its_arguments_cannot_move_the_truth() -> None:
+    def overwrites(Q: Array, K: Array, V: Array) -> Any:
+        V[:] = 0
+        return SimpleNamespace(output=V, error_bound=0.0, claims=())
+
+    assert not any(run.passed for run in examine(REAL, overwrites).runs)
+    assert REAL.V.any()
+
+
+# ------------------------------------------------------------------------------- a large head
+
+
+def test_of_a_large_head_some_rows_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    found = examine(REAL, fastpath.attention, budget=4 * 64 + 63)
+    assert len(found.rows) == len(set(found.rows)) == 4
+    assert found.rows == examine(REAL, fastpath.attention, budget=4 * 64).rows
+    print_check(Check("fastpath", "a test", (found,)))
+    assert capsys.readouterr().out.count("4 of 64") == 2
+    assert len(examine(REAL, fastpath.attention, budget=1).rows) == 1
+    assert len(examine(REAL, fastpath.attention, budget=64 * 64).rows) == 64
+
+
+def test_each_checked_row_is_compared_with_its_own_truth() -> None:
+    def spoilt(row: int) -> Examination:
+        def output(Q: Array, K: Array, V: Array) -> Array:
+            result = _honest(Q, K, V)
+            result[row] += 1
+            return result
+
+        return examine(REAL, _answer(output, _honest_bound), budget=4 * 64)
+
+    checked = examine(REAL, fastpath.attention, budget=4 * 64).rows
+    for row in checked:
+        assert not spoilt(row).passed
+        assert f"[{row}, " in spoilt(row).runs[0].failure
+    assert spoilt(next(iter(set(range(64)) - set(checked)))).passed
+
+
+# ---------------------------------------------------------------------------------- bad input
+
+
+def _bfloat16(path: Path) -> None:
+    header = {
+        f"h/{r}": {"dtype": "BF16", "shape": [2, 2], "data_offsets": [8 * k, 8 * k + 8]}
+        for k, r in enumerate("QKV")
+    }
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(24))
+
+
+def _object_arrays(path: Path) -> None:
+    objects = {f"h/{r}": np.array([[Fraction(1)]], dtype=object) for r in "QKV"}
+    np.savez(path, **objects)  # type: ignore[arg-type]
+
+
+def _bare_array(path: Path) -> None:
+    with path.open("wb") as stream:
+        np.save(stream, REAL.Q)
+
+
+def _truncated(path: Path) -> None:
+    _write(path, REAL)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _corrupted(path: Path) -> None:
+    _write(path, REAL)
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 255
+    path.write_bytes(content)
+
+
+def _without_v(path: Path) -> None:
+    np.savez(path, **{"h/Q": REAL.Q, "h/K": REAL.K})  # type: ignore[arg-type]
+
+
+def _nan(path: Path) -> None:
+    V = REAL.V.copy()
+    V[3, 4] = np.nan
+    _write(path, Head("h", REAL.Q, REAL.K, V))
+
+
+BAD_FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
+    "missing": ("none.npz", lambda path: None, "does not exist"),
+    "directory": ("folder.npz", Path.mkdir, "is a directory"),
+    "extension": ("f.csv", lambda path: path.write_text("1,2"), "give a .npz or .safetensors file"),
+    "name too long": ("x" * 300 + ".npz", lambda path: None, "cannot be opened"),
+    "no bytes": ("f.npz", Path.touch, "is not a .npz archive"),
+    "truncated": ("f.npz", _truncated, "is not a .npz archive"),
+    "corrupted": ("f.npz", _corrupted, "minilm_L2H2_n64/Q"),
+    "pickle": ("f.npz", lambda path: path.write_bytes(pickle.dumps([1])), "pickle is never read"),
+    "npy": ("f.npz", _bare_array, "is not a .npz archive"),
+    "objects": ("f.npz", _object_arrays, "never pickled objects"),
+    "no V": ("f.npz", _without_v, "lacks h/V"),
+    "NaN": ("f.npz", _nan, "h/V"),
+    "no tensors": ("f.safetensors", Path.touch, "is not a .safetensors file"),
+    "truncated tensors": ("f.safetensors", _truncated, "truncated or corrupted"),
+    "bfloat16": ("f.safetensors", _bfloat16, "holds BF16: allowed are"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_input_is_refused_in_one_sentence(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, make, says = BAD_FILES[name]
+    make(tmp_path / file)
+    before = sorted(tmp_path.iterdir())
+    _refused(_check(capsys, tmp_path / file), says, str(tmp_path / file))
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def _refused(result: tuple[int, str, str], *says: str) -> None:
+    status, out, err = result
+    assert (status, out) == (2, "")
+    assert err.startswith("attest: ")
+    assert err.endswith(".\n")
+    assert err.count("\n") == 1
+    for words in says:
+        assert words in err
+
+
+@pytest.mark.parametrize(
+    ("module", "says"),
+    [
+        ("no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("", "importable module"),
+        (".relative", "importable module"),
+        ("json", "a function attention"),
+        ("broken", "ZeroDivisionError"),
+    ],
+)
+def test_an_implementation_that_cannot_be_loaded_is_refused(
+    module: str,
+    says: str,
+    file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    _refused(_check(capsys, file, "--impl", module), "--impl must name", says)
+
+
+@pytest.mark.parametrize("package", ["rich", "safetensors"])
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    package: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = _write(tmp_path / "real.safetensors", REAL)
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "proofs.report")
+    _refused(_check(capsys, file), f"{package} is not installed", '"attest-attention[report]"')
+
+
+def test_an_unknown_claim_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["show", "S.none"], ["audit", "S.none"]):
+        status = command.main(arguments)
+        captured = capsys.readouterr()
+        _refused((status, captured.out, captured.err), "S.none", "S.tv")
+
+
+@pytest.mark.parametrize("arguments", [[], ["chekc"], ["check", "--fast"], ["check", "a", "b"]])
+def test_a_wrong_command_line_gives_exit_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command.main(arguments)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().out == ""
