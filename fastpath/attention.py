@@ -91,6 +91,10 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
         quotient = _quotient(q[rows], k[:visible], values.scaled, start, causal, shifted, buffer)
         blocks = -(-visible // KEY_BLOCK)
         spread, value_magnitude = values.spread_and_magnitude(rows)
+        # What underflow takes from a sum, relative to the sum of the weights.  The first rows of
+        # causal attention may see values far below the column's largest, which set the scale.
+        value_magnitude = np.maximum(value_magnitude, 2.0**-40)
+        lost = 8 * constants["tiny"] * max(visible * blocks, np.exp(UNSHIFTED_LOGITS[q.dtype.name]))
         weight_error = rounding_weight(
             logit_error[rows],
             constants["unit_roundoff"],
@@ -107,7 +111,7 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
             # one addition and one rescaling for every later block.
             min(KEY_BLOCK, visible) + 2 * (blocks - 1),
             constants["unit_roundoff"],
-            8 * constants["tiny"] * max(visible * blocks, np.exp(UNSHIFTED_LOGITS[q.dtype.name])),
+            lost / value_magnitude,
             values.smallest,
         )
         output[rows] = values.restore(quotient, rows)

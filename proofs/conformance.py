@@ -325,6 +325,15 @@ def _edges(dtype: np.dtype[Any]) -> Iterator[Case]:
         normal(40, 2),
         causal=True,
     )
+    growing = np.logspace(-30, 0, 40)[:, None] * normal(40, 2)
+    yield Case(
+        named("causal with values that grow by 30 orders"),
+        "an underflow judged by a later value",
+        normal(40, 3),
+        normal(40, 3),
+        growing.astype(dtype),
+        causal=True,
+    )
     yield Case(
         named("huge values"),
         "an overflowing sum of values",

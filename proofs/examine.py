@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from proofs.heads import Head, InputError, Matrix
 from proofs.hypotheses import Measurements, Paper, measure, papers, rounded_up
-from reference import PRECISIONS, Enclosure, Verdict, attention, decide
+from reference import Enclosure, Verdict, attention, decide
 
 __all__ = ["BUDGET", "Attention", "Examination", "Run", "examine", "implementation"]
 
@@ -32,10 +32,6 @@ BUDGET = 1 << 18
 
 #: Seed of that subset, so that a second run checks the same rows.
 SEED = 0
-
-#: 1024 bits do not tell an error of 2^-1074, the smallest float64, from none; the last one does, beside
-#: values of 2^500 too.
-DECIDING_PRECISIONS = (*PRECISIONS, 2304)
 
 
 @dataclass(frozen=True)
@@ -131,7 +127,8 @@ def examine(head: Head, attend: Attention, *, budget: int = BUDGET) -> Examinati
         The most logits to enclose.  Where the head has more, ``budget // n_k`` random rows are checked.
     """
     rows = _rows(head, budget)
-    truth = _Truth(head, rows)
+    Q, K, V = head.Q[rows], head.K, head.V
+    truth = cache(lambda bits: attention(Q, K, V, precision=bits))
     types = [np.float32, np.float64]
     with np.errstate(over="ignore", under="ignore"):
         if not all(np.array_equal(x.astype(np.float32), x) for x in head.matrices):
@@ -150,34 +147,12 @@ def _rows(head: Head, budget: int) -> NDArray[np.intp]:
     return np.sort(np.random.default_rng(SEED).choice(len(head.Q), affordable, replace=False))
 
 
-class _Truth:
-    """The exact attention of some rows of a head, enclosed at each precision once.
-
-    A column of V that is constant is its own average: there the truth is known without an error, which
-    no precision of the general enclosure could tell from an error of 2^-1074.
-    """
-
-    def __init__(self, head: Head, rows: NDArray[np.intp]) -> None:
-        constant = (head.V[0] == head.V).all(axis=0)
-        self.parts: list[tuple[NDArray[np.bool_], Callable[[int], Enclosure]]] = []
-        if not constant.all():
-            Q, K, V = head.Q[rows], head.K, head.V[:, ~constant]
-            self.parts.append((~constant, cache(lambda bits: attention(Q, K, V, precision=bits))))
-        if constant.any():
-            exact = Enclosure.exact(np.tile(head.V[0, constant], (len(rows), 1)))
-            self.parts.append((constant, lambda bits: exact))
-
-    def judge(self, output: Matrix, bound: Matrix) -> tuple[list[Verdict], list[Enclosure]]:
-        """Decide |output - truth| <= bound for each part, and return the enclosures that decided."""
-        decided = [
-            decide(enclose, output[:, columns], bound[:, columns], precisions=DECIDING_PRECISIONS)
-            for columns, enclose in self.parts
-        ]
-        return [verdict for verdict, _ in decided], [enclosure for _, enclosure in decided]
-
-
 def _run(
-    attend: Attention, head: Head, dtype: np.dtype[Any], rows: NDArray[np.intp], truth: _Truth
+    attend: Attention,
+    head: Head,
+    dtype: np.dtype[Any],
+    rows: NDArray[np.intp],
+    truth: Callable[[int], Enclosure],
 ) -> Run:
     shape = (len(head.Q), head.V.shape[1])
     try:
@@ -193,20 +168,15 @@ def _run(
         return Run(dtype.name, None, claims=claims, failure=problem)
     bound = np.broadcast_to(bound[:, None] if bound.ndim == 1 else bound, shape)
     output, bound = output[rows], bound[rows]
-    verdicts, enclosures = truth.judge(output, bound)
-    verdict = Verdict.combine(verdicts)
-    ends = [
-        enclosure.distance(output[:, columns]).largest()
-        for (columns, _), enclosure in zip(truth.parts, enclosures, strict=True)
-    ]
-    lower, upper = (max(end) for end in zip(*ends, strict=True))
+    verdict, enclosure = decide(truth, output, bound)
+    lower, upper = enclosure.distance(output).largest()
     return Run(
         dtype.name,
         verdict,
         error=(max(0.0, -rounded_up(-lower)), rounded_up(upper)),
         bound=float(bound.max()),
         claims=claims,
-        failure=_failure(head.name, dtype, rows, truth, output, bound, verdict, enclosures),
+        failure=_failure(head.name, dtype, rows, output, bound, verdict, enclosure),
     )
 
 
@@ -230,33 +200,22 @@ def _failure(
     name: str,
     dtype: np.dtype[Any],
     rows: NDArray[np.intp],
-    truth: _Truth,
     output: Matrix,
     bound: Matrix,
     verdict: Verdict,
-    enclosures: list[Enclosure],
+    enclosure: Enclosure,
 ) -> str:
     """Say how many entries are not within their bound, which exceeds it most, and how to see it."""
     if verdict is Verdict.WITHIN:
         return ""
-    worst: tuple[Fraction, int, int] | None = None
-    failing = 0
-    for (columns, _), enclosure in zip(truth.parts, enclosures, strict=True):
-        verdicts = enclosure.verdict(output[:, columns], bound[:, columns])
-        _, upper = enclosure.distance(output[:, columns]).bounds()
-        for i, j in np.argwhere(verdicts != Verdict.WITHIN):
-            failing += 1
-            column = int(np.flatnonzero(columns)[j])
-            excess = upper[i, j] - Fraction(float(bound[i, column]))
-            if worst is None or excess > worst[0]:
-                worst = (excess, int(i), column)
-    assert worst is not None
-    excess, i, column = worst
+    failing = np.argwhere(enclosure.verdict(output, bound) != Verdict.WITHIN)
+    _, upper = enclosure.distance(output).bounds()
+    excess, i, column = max((upper[i, j] - Fraction(float(bound[i, j])), i, j) for i, j in failing)
     error = rounded_up(excess + Fraction(float(bound[i, column])))
     fails = "is not decided to be within its" if verdict is Verdict.UNDECIDED else "exceeds its"
     return (
-        f"{failing} of {output.size} entries {'are' if failing > 1 else 'is'} not within "
-        f"{'their bounds' if failing > 1 else 'the bound'}; the error of entry "
+        f"{len(failing)} of {output.size} entries {'are' if len(failing) > 1 else 'is'} not within "
+        f"{'their bounds' if len(failing) > 1 else 'the bound'}; the error of entry "
         f"[{rows[i]}, {column}] {fails} bound most: {error:.3g} against {bound[i, column]:.3g}. "
         f"Reproduce with attention(*(arrays[f'{name}/{{x}}'].astype('{dtype}') for x in 'QKV'))"
         f".output[{rows[i]}, {column}]."

@@ -258,7 +258,8 @@ def _head(examination: Examination) -> dict[str, Any]:
         "name": examination.name,
         "dtype": examination.dtype,
         "rows_checked": len(examination.rows),
-        "rows": list(examination.rows),
+        # The list tells only where some rows were left out.
+        "rows": None if len(examination.rows) == examination.measurements.n_q else examination.rows,
         "passed": examination.passed,
         "runs": [
             {

@@ -79,21 +79,6 @@ Definition computed_weight (c : nat) (u exp_relative reach difference w : R) : P
     (forall i, (i < c)%nat -> Rabs (a i - D i) <= u * far i /\ Rabs (kappa i) <= exp_relative) /\
     w = fprod c (fun i => exp (a i) * (1 + kappa i)).
 
-Lemma ln_le_minus_1 y : 0 < y -> ln y <= y - 1.
-Proof. intros Hy. pose proof (exp_ineq1_le (ln y)). rewrite exp_ln in H by auto. lra. Qed.
-
-Lemma ln_error x e : Rabs x <= e -> e < 1 -> Rabs (ln (1 + x)) <= e / (1 - e).
-Proof.
-  intros Hx He. apply Rabs_bounds in Hx. apply Rabs_le. split.
-  - assert (L : ln (/ (1 + x)) <= / (1 + x) - 1)
-      by (apply ln_le_minus_1, Rinv_0_lt_compat; lra).
-    rewrite ln_Rinv in L by lra.
-    assert (/ (1 + x) <= / (1 - e)) by (apply Rinv_le_contravar; lra).
-    assert (/ (1 - e) - 1 = e / (1 - e)) by (field; lra). lra.
-  - pose proof (ln_le_minus_1 (1 + x) ltac:(lra)).
-    assert (e <= e / (1 - e)) by (apply le_div; nra). lra.
-Qed.
-
 Lemma weight_form rho u reach e c : e * u < 1 ->
   b_rounding_weight rho u reach e c = rho + u * reach + INR c * (e * u / (1 - e * u)).
 Proof. intros. unfold b_rounding_weight. field. lra. Qed.

@@ -22,8 +22,8 @@ import fastpath
 from proofs import __main__ as command
 from proofs.examine import Examination, examine
 from proofs.heads import Head, shipped_heads
-from proofs.report import Check, print_check
-from reference import Verdict, attention
+from proofs.report import Check, as_json, print_check
+from reference import Verdict, attention, decide
 
 ROOT = Path(__file__).parents[2]
 Array = NDArray[Any]
@@ -165,15 +165,13 @@ def test_a_float64_head_that_float32_cannot_hold_runs_in_float64_only() -> None:
     assert [run.dtype for run in examine(head, fastpath.attention).runs] == ["float64"]
 
 
-def test_a_column_of_equal_values_is_judged_exactly() -> None:
+def test_a_column_of_equal_values_is_decided() -> None:
     head = _head(REAL.Q[:4], REAL.K[:4], np.column_stack([np.full(4, 0.1), REAL.V[:4, 0]]))
     assert examine(head, fastpath.attention).passed
     one_key = _head(REAL.Q[:4], REAL.K[:1], REAL.V[:1])
     assert examine(one_key, fastpath.attention).passed
     wrong = _answer(lambda Q, K, V: np.tile(np.nextafter(V[0], 9), (len(Q), 1)), lambda *_: 0.0)
     assert [run.verdict for run in examine(one_key, wrong).runs] == [Verdict.OUTSIDE] * 2
-    right = _answer(lambda Q, K, V: np.tile(V[0], (len(Q), 1)), lambda *_: 0.0)
-    assert examine(one_key, right).passed
 
 
 def test_a_column_of_the_smallest_values_is_decided_beside_a_large_one() -> None:
@@ -192,6 +190,18 @@ def test_the_largest_error_is_enclosed() -> None:
     assert run.error[0] <= lower <= upper <= run.error[1]
     assert run.error[1] <= np.nextafter(run.error[0], 1.0)
     assert run.bound == _honest_bound(*(x.astype(float) for x in REAL.matrices)).max()
+
+
+def test_the_largest_error_is_enclosed_however_wide_the_enclosure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("proofs.examine.decide", partial(decide, precisions=(24,)))
+    (_, run) = examine(REAL, _answer(_honest, lambda *_: 1.0)).runs
+    exact = attention(*REAL.matrices)
+    lower, upper = exact.distance(_honest(*(x.astype(float) for x in REAL.matrices))).largest()
+    assert run.error is not None
+    assert run.error[0] <= lower <= upper <= run.error[1]
+    assert run.ratio is None  # the error may be zero, for all that 24 bits tell
 
 
 # ---------------------------------------------------------------------------- an answer that lies
@@ -291,6 +301,18 @@ def test_a_failure_says_where_and_how_to_see_it(
     assert ".output[7, 3]" in told
 
 
+def test_a_failure_names_the_worst_entry_and_counts_the_others() -> None:
+    def output(Q: Array, K: Array, V: Array) -> Array:
+        result = _honest(Q, K, V)
+        for size, entry in enumerate([(2, 1), (9, 8), (40, 0)], start=1):
+            result[entry] += size if size < 3 else 1
+        return result
+
+    for run in examine(REAL, _answer(output, _honest_bound)).runs:
+        assert run.failure.startswith("3 of 2048 entries are not within their bounds;")
+        assert "the error of entry [9, 8] exceeds its bound most: 2 against" in run.failure
+
+
 def test_a_bound_is_judged_to_its_last_bit() -> None:
     output = _honest(*(x.astype(np.float64) for x in REAL.matrices))
     lower, upper = attention(*REAL.matrices).distance(output).bounds()
@@ -362,6 +384,8 @@ def test_of_a_large_head_some_rows_are_checked(capsys: pytest.CaptureFixture[str
     assert found.rows == examine(REAL, fastpath.attention, budget=4 * 64).rows
     print_check(Check("fastpath", "a test", (found,)))
     assert capsys.readouterr().out.count("4 of 64") == 2
+    (head,) = json.loads(as_json(Check("fastpath", "a test", (found,))))["heads"]
+    assert (head["rows_checked"], head["rows"]) == (4, list(found.rows))
     assert len(examine(REAL, fastpath.attention, budget=1).rows) == 1
     assert len(examine(REAL, fastpath.attention, budget=64 * 64).rows) == 64
 
@@ -373,7 +397,12 @@ def test_each_checked_row_is_compared_with_its_own_truth() -> None:
             result[row] += 1
             return result
 
-        return examine(REAL, _answer(output, _honest_bound), budget=4 * 64)
+        return examine(REAL, _answer(output, bound), budget=4 * 64)
+
+    def bound(Q: Array, K: Array, V: Array) -> Array:
+        result = np.full(len(Q), 8.0)
+        result[list(checked)] = _honest_bound(Q, K, V)[list(checked)].max(axis=1)
+        return result
 
     checked = examine(REAL, fastpath.attention, budget=4 * 64).rows
     for row in checked:
