@@ -1,0 +1,109 @@
+"""What audit, show and conform print, and their exit codes."""
+
+import sys
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import fastpath
+from fastpath import Certified
+from proofs.__main__ import main
+from proofs.audit import audit
+from specs.claim import Assurance, Ledger, ledger
+
+
+def test_audit_ends_with_a_table_and_agrees(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "S.tv", "P3.goal"]) == 0
+    printed = capsys.readouterr().out
+    for heading in ("claim", "verdict", "scope", "assurance", "sharpness = extremal/bound"):
+        assert heading in printed
+    assert "softmax_tv 0.9999 (attained: Coq)" in printed
+    assert "the ledger says exactly what was found" in printed
+    assert "Not run. Coq" in printed
+
+
+def test_audit_fails_when_the_ledger_says_more(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = ledger()
+    proved = replace(book.records["P3.goal"], assurance=Assurance.PROVED)
+    edited = Ledger(book.papers, {**book.records, "P3.goal": proved})
+    monkeypatch.setattr("proofs.audit.ledger", lambda: edited)
+    assert main(["audit", "P3.goal"]) == 1
+    assert "P3.goal: the ledger says proved, the evidence makes it none." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["audit", "S.tw"], ["show", "S.tw"]])
+def test_an_unknown_claim_is_one_sentence_and_exit_code_2(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert "'S.tw'; known are " in printed.err
+
+
+@pytest.mark.parametrize("id_", ledger().records)
+def test_show_prints_every_record(id_: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", id_]) == 0
+    printed = capsys.readouterr().out
+    record = ledger().records[id_]
+    assert record.id in printed
+    assert record.verdict in printed
+    assert record.assurance in printed
+
+
+def test_show_gives_formula_hypotheses_theorem_and_place(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["show", "S.output"]) == 0
+    printed = capsys.readouterr().out
+    for text in (
+        "spread*tanh(eta/2)",
+        "every |u_i - v_i| <= eta",
+        "s_output: forall",
+        "softmax.py",
+    ):
+        assert text in printed
+
+
+def test_conform_passes_fastpath(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["conform"]) == 0
+    assert "cases conform" in capsys.readouterr().out
+
+
+def test_conform_fails_a_module_that_errs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def attention(Q: Any, K: Any, V: Any, *, causal: bool = False) -> Certified:
+        honest = fastpath.attention(Q, K, V, causal=causal)
+        return Certified(honest.output + honest.error_bound * 2, honest.error_bound, ())
+
+    module = ModuleType("erring")
+    module.attention = attention  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "erring", module)
+    assert main(["conform", "--impl", "erring"]) == 1
+    assert "To repeat it" in capsys.readouterr().out
+
+
+def test_conform_refuses_a_module_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["conform", "--impl", "no_such_module"]) == 2
+    assert "no_such_module" in capsys.readouterr().err
+
+
+def test_audit_without_coq_counts_only_theorems_that_the_sources_declare(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("proofs.check.sources_declare", lambda name: name != "s_tv")
+    report = audit(["S.tv"])
+    assert any("no checked theorem s_tv" in d for d in report.claims[0].differences)
+
+
+def test_a_theorem_counts_only_for_the_bound_that_it_states(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("proofs.check.statements", lambda: {"s_tv": "0 <= 1", "s_tv_attained": ""})
+    assert not audit(["S.tv"]).agrees
