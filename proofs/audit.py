@@ -22,6 +22,7 @@ from proofs import check
 from reference import Enclosure, Verdict
 from specs import CLAIMS
 from specs.claim import Assurance, Bound, Claim, Ledger, Record, Status, ledger
+from specs.codegen import coq_bounds
 
 #: Fractional bits to try before an instance is called undecided.
 PRECISIONS = (256, 512, 1280)
@@ -223,6 +224,9 @@ def _nothing_found() -> Finding:
 def _theorems(run: bool) -> tuple[Callable[[str, str], bool], tuple[str, ...], tuple[str, ...]]:
     """Return which theorems count as proved, what was not run, and what the checker found broken."""
     stated = check.statements()
+    if (check.SOURCES / "Bounds.v").read_text(encoding="utf-8") != coq_bounds():
+        stale = "proofs/coq/Bounds.v is not what the claims say; run python -m specs.codegen."
+        return lambda theorem, bound: False, (), (stale,)
     if run:
         report = check.check()
         sound = (
@@ -230,7 +234,7 @@ def _theorems(run: bool) -> tuple[Callable[[str, str], bool], tuple[str, ...], t
         )
         not_run, broken = report.not_run, report.all_problems()
     else:
-        sound = {name for name in stated if check.sources_declare(name)}
+        sound = stated.keys() & check.declared()
         not_run = ("Coq: the proofs are taken from the last check's snapshot; --proofs runs them.",)
         broken = ()
 

@@ -45,7 +45,7 @@ def _row(audited: Audit) -> tuple[str, ...]:
     record, finding = audited.record, audited.finding
     bounds = {b.name: b for b in CLAIMS[record.id].bounds} if record.id in CLAIMS else {}
     sharpness = [
-        f"{name} {shown(value)}" + (" (attained: Coq)" if bounds[name].attained else "")
+        f"{name} {shown(value)}" + (" (reached: Coq)" if bounds[name].attained else "")
         for name, value in finding.sharpness.items()
     ]
     return record.id, finding.verdict, record.scope, finding.assurance, "\n".join(sharpness)

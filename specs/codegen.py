@@ -320,6 +320,10 @@ def coq_checks() -> str:
         "Ltac closed_inr := repeat match goal with |- context [INR ?k] =>\n"
         "  rewrite (INR_IZR_INZ k);\n"
         "  let z := eval vm_compute in (Z.of_nat k) in change (Z.of_nat k) with z end.\n"
+        "Ltac closed_max :=\n"
+        "  repeat first [rewrite Rmax_right by lra | rewrite Rmax_left by lra].\n"
+        "Ltac pin :=\n"
+        "  unfold tanh, sinh, cosh; closed_inr; closed_max; simpl Nat.add; interval with (i_prec 200).\n"
     ]
     for _, bound in bounds():
         for point in bound.points:
@@ -344,7 +348,7 @@ def _pin(bound: Bound[Any], point: tuple[sympy.Rational | int, ...]) -> str:
     )
     return (
         f"\nGoal Rabs (b_{bound.name} {arguments} - ({coq(digits)})) <= 1 / 10 ^ {_PINNED_DIGITS}.\n"
-        f"Proof. unfold b_{bound.name}, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.\n"
+        f"Proof. unfold b_{bound.name}; pin. Qed.\n"
     )
 
 

@@ -79,3 +79,12 @@ def test_an_executable_claim_without_a_record_is_a_difference() -> None:
 def test_an_unknown_id_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown claim id 'S\.tw'; known are .*S\.tv"):
         audit(["S.tw"])
+
+
+def test_nothing_counts_as_proved_when_the_coq_bounds_are_not_the_claims(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("proofs.audit.coq_bounds", lambda: "Definition b_softmax_tv := 0.")
+    report = audit(["S.tv"])
+    assert report.claims[0].finding.assurance == "certified"
+    assert "proofs/coq/Bounds.v is not what the claims say" in " ".join(report.differences)

@@ -19,7 +19,7 @@ def test_audit_ends_with_a_table_and_agrees(capsys: pytest.CaptureFixture[str]) 
     printed = capsys.readouterr().out
     for heading in ("claim", "verdict", "scope", "assurance", "sharpness = extremal/bound"):
         assert heading in printed
-    assert "softmax_tv 0.9999 (attained: Coq)" in printed
+    assert "softmax_tv 0.9999 (reached: Coq)" in printed
     assert "the ledger says exactly what was found" in printed
     assert "Not run. Coq" in printed
 
@@ -97,7 +97,7 @@ def test_conform_refuses_a_module_that_is_not_there(capsys: pytest.CaptureFixtur
 def test_audit_without_coq_counts_only_theorems_that_the_sources_declare(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("proofs.check.sources_declare", lambda name: name != "s_tv")
+    monkeypatch.setattr("proofs.check.declared", lambda: frozenset({"s_tv_attained"}))
     report = audit(["S.tv"])
     assert any("no checked theorem s_tv" in d for d in report.claims[0].differences)
 
