@@ -69,6 +69,12 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
     """
     q, k, v = attention_inputs(Q, K, V, causal=causal)
     constants = ARITHMETIC[q.dtype.name]
+    most = int(0.25 / constants["unit_roundoff"])
+    if max(k.shape[1], _roundings(len(k))) > most:
+        raise ValueError(
+            f"Q, K and V must need at most {most} roundings a term in {q.dtype} (FP.softmax), got "
+            f"{k.shape[1]} columns of Q and {len(k)} keys."
+        )
     values = _Values(v, causal)
     magnitude = _logit_magnitude(q, k, causal)
     logit_error = rounding_logit(
@@ -89,27 +95,26 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
         rows = slice(start, min(start + QUERY_BLOCK, len(q)))
         visible = rows.stop if causal else len(k)
         quotient = _quotient(q[rows], k[:visible], values.scaled, start, causal, shifted, buffer)
-        blocks = -(-visible // KEY_BLOCK)
         spread, value_magnitude = values.spread_and_magnitude(rows)
         # What underflow takes from a sum, relative to the sum of the weights.  The first rows of
         # causal attention may see values far below the column's largest, which set the scale.
         value_magnitude = np.maximum(value_magnitude, 2.0**-40)
-        lost = 8 * constants["tiny"] * max(visible * blocks, np.exp(UNSHIFTED_LOGITS[q.dtype.name]))
+        exponentials = -(-visible // KEY_BLOCK) if shifted else 1
+        lost = 8 * constants["tiny"]
+        lost *= max(visible * exponentials, np.exp(UNSHIFTED_LOGITS[q.dtype.name]))
         weight_error = rounding_weight(
             logit_error[rows],
             constants["unit_roundoff"],
-            2 * (magnitude + logit_error)[rows] if shifted else 0.0,
+            np.nextafter(2 * (magnitude + logit_error)[rows], np.inf) if shifted else 0.0,
             constants["exp_error"],
-            blocks if shifted else 1,
+            exponentials,
         )
         bound = rounding_output(
             weight_error[:, None],
             spread,
             value_magnitude,
             quotient.astype(np.float64),
-            # A term is rounded once as a product, in the additions of its block, and by at most
-            # one addition and one rescaling for every later block.
-            min(KEY_BLOCK, visible) + 2 * (blocks - 1),
+            _roundings(visible),
             constants["unit_roundoff"],
             lost / value_magnitude,
             values.smallest,
@@ -117,6 +122,15 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
         output[rows] = values.restore(quotient, rows)
         error_bound[rows] = values.restore_bound(np.minimum(bound, spread + DECIDABLE))
     return Certified(output, error_bound, CLAIMS)
+
+
+def _roundings(keys: int) -> int:
+    """Bound the roundings that a term of either sum passes through.
+
+    One as a product and the additions of its block, then at most one addition and one rescaling for
+    every later block.
+    """
+    return min(KEY_BLOCK, keys) + 2 * (-(-keys // KEY_BLOCK) - 1)
 
 
 def _quotient(

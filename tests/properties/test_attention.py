@@ -93,3 +93,9 @@ def test_no_n_by_n_array_is_made() -> None:
     tile = QUERY_BLOCK * KEY_BLOCK * Q.itemsize
     per_row = 40 * n * V.shape[1] * 8  # inputs, results and the certificate's temporaries
     assert peak < tile + per_row < n * n * Q.itemsize
+
+
+def test_more_columns_than_the_claim_covers_are_refused() -> None:
+    wide = np.zeros((1, 2**22 + 1), np.float32)
+    with pytest.raises(ValueError, match="at most 4194304 roundings a term in float32"):
+        fastpath.attention(wide, wide, np.zeros((1, 1), np.float32))
