@@ -234,7 +234,11 @@ class _Values:
 
     @property
     def smallest(self) -> NDArray[np.float64]:
-        """What one underflow can lose in units of ``scaled``, restoring the scale included."""
+        """What one underflow can lose in units of ``scaled``, restoring the scale included.
+
+        Far more than gradual underflow does lose, which also covers bits that scaling a large column
+        down takes from its smallest entries.
+        """
         information = np.finfo(self.scaled.dtype)
         restored = np.frexp(information.smallest_subnormal)[1] - 1 - self._exponent
         smallest: NDArray[np.float64] = np.maximum(float(information.tiny), np.ldexp(1.0, restored))
