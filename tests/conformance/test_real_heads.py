@@ -11,7 +11,7 @@ import fastpath
 from proofs.heads import Head, shipped_heads
 from reference import Enclosure, Verdict, attention
 
-HEADS = shipped_heads(largest=256)
+HEADS = shipped_heads(largest=512)
 
 #: What the project promises of the median of largest bound / largest error, a head at a time.
 PROMISED_MEDIAN = 300
