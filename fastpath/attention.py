@@ -18,8 +18,9 @@ QUERY_BLOCK, KEY_BLOCK = 1024, 256
 #: fewer than 2^60 terms.
 UNSHIFTED_LOGITS = {"float32": 40.0, "float64": 300.0}
 
-#: An output whose values are all equal is exact, but no enclosure can decide an error bound of zero:
-#: certificates go no lower than this, relative to a power of two near the column's largest value.
+#: An output whose values are all equal is exact, but no enclosure can decide an error bound of zero,
+#: and one of 2^-1074 takes a thousand bits.  Certificates go no lower than this, relative to a power
+#: of two near the column's largest value.
 DECIDABLE = 2.0**-100
 
 CLAIMS = ("FP.softmax", "FP.exp", "S.output")
@@ -84,7 +85,7 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
     q, k, v = attention_inputs(Q, K, V, causal=causal)
     constants = ARITHMETIC[q.dtype.name]
     most = int(0.25 / constants["unit_roundoff"])
-    if max(k.shape[1], _roundings(len(k))) > most:
+    if max(k.shape[1], _roundings(np.array(len(k)))) > most:
         raise ValueError(
             f"Q, K and V must need at most {most} roundings a term in {q.dtype} (FP.softmax), got "
             f"{k.shape[1]} columns of Q and {len(k)} keys."
@@ -108,25 +109,27 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
     buffer = np.empty((min(QUERY_BLOCK, len(q)), min(KEY_BLOCK, len(k))), q.dtype)
     for start in range(0, len(q), QUERY_BLOCK):
         rows = slice(start, min(start + QUERY_BLOCK, len(q)))
-        visible = rows.stop if causal else len(k)
+        keys = k[: rows.stop] if causal else k
         first_query = start if causal else None
-        quotient = _quotient(q[rows], k[:visible], values.scaled, first_query, shifts, buffer)
+        quotient = _quotient(q[rows], keys, values.scaled, first_query, shifts, buffer)
+        # What differs from row to row stands in a column.
+        visible = np.arange(rows.start + 1, rows.stop + 1)[:, None] if causal else np.array(len(k))
         spread, value_magnitude = values.spread_and_magnitude(rows)
         # What underflow takes from a sum, relative to the sum of the weights.  The first rows of
         # causal attention may see values far below the column's largest, which set the scale.
         value_magnitude = np.maximum(value_magnitude, 2.0**-40)
-        blocks = 1 if small else -(-visible // KEY_BLOCK)
+        exponentials = 1 if small else -(-visible // KEY_BLOCK)
         smallest_weight = np.exp(-UNSHIFTED_LOGITS[q.dtype.name]) if small else 1.0
-        lost = 8 * visible * blocks * constants["tiny"] / smallest_weight
+        lost = 8 * visible * exponentials * constants["tiny"] / smallest_weight
         weight_error = rounding_weight(
-            logit_error[rows],
+            logit_error[rows, None],
             constants["unit_roundoff"],
-            0.0 if small else np.nextafter(2 * (magnitude + logit_error)[rows], np.inf),
+            0.0 if small else np.nextafter(2 * (magnitude + logit_error)[rows, None], np.inf),
             constants["exp_error"],
-            blocks,
+            exponentials,
         )
         bound = rounding_output(
-            weight_error[:, None],
+            weight_error,
             spread,
             value_magnitude,
             quotient.astype(np.float64),
@@ -140,13 +143,13 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
     return Certified(output, error_bound, CLAIMS)
 
 
-def _roundings(keys: int) -> int:
+def _roundings(keys: NDArray[np.int_]) -> NDArray[np.int_]:
     """Bound the roundings that a term of either sum passes through.
 
     One as a product and the additions of its block, then at most one addition and one rescaling for
     every later block.
     """
-    return min(KEY_BLOCK, keys) + 2 * (-(-keys // KEY_BLOCK) - 1)
+    return np.minimum(KEY_BLOCK, keys) + 2 * (-(-keys // KEY_BLOCK) - 1)
 
 
 def _quotient(

@@ -99,3 +99,12 @@ def test_more_columns_than_the_claim_covers_are_refused() -> None:
     wide = np.zeros((1, 2**22 + 1), np.float32)
     with pytest.raises(ValueError, match="at most 4194304 roundings a term in float32"):
         fastpath.attention(wide, wide, np.zeros((1, 1), np.float32))
+
+
+@pytest.mark.parametrize("name", ["Q", "K", "V"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_entry_that_is_not_finite_is_counted_and_named(name: str, value: float) -> None:
+    arrays = {n: np.ones((3, 2)) for n in "QKV"}
+    arrays[name][1, 1] = value
+    with pytest.raises(ValueError, match=f"^{name} must be finite, got 1 NaN or infinite of 6"):
+        fastpath.attention(*arrays.values())
