@@ -15,7 +15,8 @@ from reference import Enclosure, Verdict, attention_verdict, evaluate
 from specs import CLAIMS
 from specs.rounding import ARITHMETIC
 
-BITS = 200
+#: A query of 1e-170 against keys of 1e170 must keep its digits.
+BITS = 1400
 LOGIT, WEIGHT, OUTPUT = (bound.expression for bound in CLAIMS["FP.softmax"].bounds)
 
 
