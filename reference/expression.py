@@ -65,7 +65,9 @@ def _enclosed(node: sympy.Basic, values: Values, bits: int) -> Enclosure:
 
     if isinstance(node, sympy.Symbol):
         value = _value(node, values)
-        return value if isinstance(value, Enclosure) else Enclosure.exact(value, bits)
+        if isinstance(value, Enclosure):
+            return value.at(max(value.bits, bits))
+        return Enclosure.exact(value, bits, name=str(node))
     if isinstance(node, sympy.Rational):
         return Enclosure.exact(Fraction(int(node.p), int(node.q)), bits)
     if isinstance(node, sympy.factorial):
@@ -92,7 +94,9 @@ def _product(node: sympy.Mul, values: Values, bits: int) -> Enclosure:
     """One division, product of numerators by product of denominators: |x|^g/g! stays sharp."""
     above, below = [Enclosure.exact(1, bits)], []
     for factor in node.args:
-        if isinstance(factor, sympy.Rational):
+        if isinstance(factor, sympy.Rational) and factor.q.bit_count() == 1:
+            above.append(Enclosure.exact(Fraction(int(factor.p), int(factor.q)), bits))
+        elif isinstance(factor, sympy.Rational):
             above.append(Enclosure.exact(int(factor.p), bits))
             below.append(Enclosure.exact(int(factor.q), bits))
         elif (

@@ -42,7 +42,8 @@ class Arithmetic:
     unit_roundoff
         u, half the distance from 1 to the next number.
     tiny
-        The smallest normal number: the most that one underflow can lose, flushed to zero or not.
+        The smallest normal number.  Gradual underflow loses less than half of it (fp_model_tiny),
+        an exponential that is flushed to zero at most all of it.
     exp_error
         Bound on numpy's exp error, in units of u relative to the result (claim FP.exp).
     """

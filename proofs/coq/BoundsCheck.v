@@ -7,90 +7,149 @@ Open Scope R_scope.
 Ltac closed_inr := repeat match goal with |- context [INR ?k] =>
   rewrite (INR_IZR_INZ k);
   let z := eval vm_compute in (Z.of_nat k) in change (Z.of_nat k) with z end.
+Ltac closed_max :=
+  repeat first [rewrite Rmax_right by lra | rewrite Rmax_left by lra
+    | rewrite Rmin_left by interval | rewrite Rmin_right by interval].
+Ltac pin :=
+  unfold tanh, sinh, cosh; closed_inr; closed_max; simpl Nat.add; interval with (i_prec 200).
 
 Goal Rabs (b_softmax_range_upper 5 (3 / 2) - (833925230201153895898697423097 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_softmax_range_upper, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_softmax_range_upper; pin. Qed.
 
 Goal Rabs (b_softmax_range_upper 1 (1 / 2) - (1)) <= 1 / 10 ^ 25.
-Proof. unfold b_softmax_range_upper, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_softmax_range_upper; pin. Qed.
 
 Goal Rabs (b_softmax_range_upper 1000 (1 / 10) - (244226479215919814745107841 / 200000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_softmax_range_upper, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_softmax_range_upper; pin. Qed.
 
 Goal Rabs (b_softmax_range_inverse 5 (3 / 2) - (81342147692750670963714118618327 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_softmax_range_inverse, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_softmax_range_inverse; pin. Qed.
 
 Goal Rabs (b_softmax_range_inverse 1 (1 / 2) - (1)) <= 1 / 10 ^ 25.
-Proof. unfold b_softmax_range_inverse, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_softmax_range_inverse; pin. Qed.
 
 Goal Rabs (b_softmax_ratio (1 / 3) - (243466755131834482079877650991 / 125000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_softmax_ratio, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_softmax_ratio; pin. Qed.
 
 Goal Rabs (b_softmax_ratio (7 / 2) - (1096633158428458599263720238288121 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_softmax_ratio, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_softmax_ratio; pin. Qed.
 
 Goal Rabs (b_softmax_entry (1 / 3) - (118466755131834482079877650991 / 125000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_softmax_entry, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_softmax_entry; pin. Qed.
 
 Goal Rabs (b_softmax_entry (1 / 1000) - (500500333500066688895239683 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_softmax_entry, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_softmax_entry; pin. Qed.
 
 Goal Rabs (b_softmax_tv (2 / 7) - (35473298441733136505750175967 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_softmax_tv, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_softmax_tv; pin. Qed.
 
 Goal Rabs (b_softmax_tv (9 / 2) - (489013057369406819961364621503 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_softmax_tv, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_softmax_tv; pin. Qed.
 
 Goal Rabs (b_hilbert_tv (5 / 4) - (111111111111111111111111111111 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_hilbert_tv, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_hilbert_tv; pin. Qed.
 
 Goal Rabs (b_hilbert_tv (7) - (3 / 4)) <= 1 / 10 ^ 25.
-Proof. unfold b_hilbert_tv, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_hilbert_tv; pin. Qed.
 
 Goal Rabs (b_softmax_output (1 / 5) (7 / 2) - (174418990593672679957033896437 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_softmax_output, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_softmax_output; pin. Qed.
 
 Goal Rabs (b_softmax_output_magnitude (1 / 5) (7 / 2) - (174418990593672679957033896437 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_softmax_output_magnitude, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_softmax_output_magnitude; pin. Qed.
 
 Goal Rabs (b_weights_tv (1 / 3) - (171572875253809902396622551581 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_weights_tv, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_weights_tv; pin. Qed.
 
 Goal Rabs (b_weights_tv (99 / 100) - (216902181869530594885777364417 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_weights_tv, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_weights_tv; pin. Qed.
 
 Goal Rabs (b_weights_output (1 / 3) (5 / 2) - (857864376269049511983112757903 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_weights_output, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_weights_output; pin. Qed.
 
 Goal Rabs (b_kappa_tv (5 / 4) - (2229123600033648574532213003 / 40000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_kappa_tv, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_kappa_tv; pin. Qed.
 
 Goal Rabs (b_kappa_tv (30) - (691225822410230266581400149793 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_kappa_tv, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_kappa_tv; pin. Qed.
 
 Goal Rabs (b_taylor_absolute 6 (3 / 2) - (474788314423544639322465941 / 31250000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_taylor_absolute, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_taylor_absolute; pin. Qed.
 
 Goal Rabs (b_taylor_absolute 3 (-5 / 4) - (101725260416666666666666666667 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_taylor_absolute, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_taylor_absolute; pin. Qed.
 
 Goal Rabs (b_taylor_relative 6 (3 / 2) - (474788314423544639322465941 / 31250000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_taylor_relative, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_taylor_relative; pin. Qed.
 
-Goal Rabs (b_kernel_exp  - (1)) <= 1 / 10 ^ 25.
-Proof. unfold b_kernel_exp, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Goal Rabs (b_kernel_exp  - (33 / 64)) <= 1 / 10 ^ 25.
+Proof. unfold b_kernel_exp; pin. Qed.
 
 Goal Rabs (b_rounding_exp (6) (1 / 16777216) - (3 / 8388608)) <= 1 / 10 ^ 25.
-Proof. unfold b_rounding_exp, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_rounding_exp; pin. Qed.
 
 Goal Rabs (b_rounding_logit 64 (1 / 16777216) (12) (1 / 85070591730234615865843651857942052864) - (45776541811148876758105309 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_rounding_logit, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_rounding_logit; pin. Qed.
 
 Goal Rabs (b_rounding_weight (1 / 1000) (1 / 16777216) (30) (6) 2 - (501251697668180941301613543 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_rounding_weight, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_rounding_weight; pin. Qed.
 
 Goal Rabs (b_rounding_output (1 / 1000) (3) (2) (-7 / 5) 256 (1 / 16777216) (1 / 1152921504606846976) (1 / 85070591730234615865843651857942052864) - (1551963997224780841567054951 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
-Proof. unfold b_rounding_output, tanh, sinh, cosh; closed_inr; interval with (i_prec 200). Qed.
+Proof. unfold b_rounding_output; pin. Qed.
+
+Goal Rabs (b_p3_goal_entry 5 (1 / 10) - (3392234131935595292025209339 / 100000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_p3_goal_entry; pin. Qed.
+
+Goal Rabs (b_p3_goal_entry 1 (1 / 10) - (0)) <= 1 / 10 ^ 25.
+Proof. unfold b_p3_goal_entry; pin. Qed.
+
+Goal Rabs (b_p3_goal_row (1 / 10) - (99916749915759944396772730417 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_p3_goal_row; pin. Qed.
+
+Goal Rabs (b_loewner_logit (1 / 3) (1 / 10) - (33333333333333333333333333333 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_loewner_logit; pin. Qed.
+
+Goal Rabs (b_loewner_entry 5 (1 / 10) (1 / 3) - (3225153654052556165627407827 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_loewner_entry; pin. Qed.
+
+Goal Rabs (b_loewner_entry 100 (3) (1 / 10) - (268008055097497177602050270421 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_loewner_entry; pin. Qed.
+
+Goal Rabs (b_loewner_row (1 / 3) (1 / 10) - (33330247256477221807988867523 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_loewner_row; pin. Qed.
+
+Goal Rabs (b_loewner_row_norms (1 / 3) (2) (5) - (1862219217335155307608877509959 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_loewner_row_norms; pin. Qed.
+
+Goal Rabs (b_gram_columns 5 - (5)) <= 1 / 10 ^ 25.
+Proof. unfold b_gram_columns; pin. Qed.
+
+Goal Rabs (b_gram_rounding 64 (1 / 16777216) - (3814711817595739729842109 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_gram_rounding; pin. Qed.
+
+Goal Rabs (b_gram_operations 900 128 4 (3) - (964)) <= 1 / 10 ^ 25.
+Proof. unfold b_gram_operations; pin. Qed.
+
+Goal Rabs (b_gram_operations 100 128 4 (5 / 2) - (132)) <= 1 / 10 ^ 25.
+Proof. unfold b_gram_operations; pin. Qed.
+
+Goal Rabs (b_caratheodory_columns 5 - (15)) <= 1 / 10 ^ 25.
+Proof. unfold b_caratheodory_columns; pin. Qed.
+
+Goal Rabs (b_leverage_width 5 (1 / 3) (1 / 100) (3 / 2) - (259040822961830139452024038651991 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_leverage_width; pin. Qed.
+
+Goal Rabs (b_osnap_width 5 (1 / 3) (1 / 100) - (27000)) <= 1 / 10 ^ 25.
+Proof. unfold b_osnap_width; pin. Qed.
+
+Goal Rabs (b_bss_epsilon (4) - (4 / 5)) <= 1 / 10 ^ 25.
+Proof. unfold b_bss_epsilon; pin. Qed.
+
+Goal Rabs (b_bss_epsilon (5 / 2) - (225876975726312809428492396031 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_bss_epsilon; pin. Qed.
+
+Goal Rabs (b_jl_width 5 (1 / 3) (1 / 100) - (197112185287061494731152408422749 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_jl_width; pin. Qed.
 
 Goal exp_kernel (0) 16 = 65536%Z.
 Proof. vm_compute. reflexivity. Qed.

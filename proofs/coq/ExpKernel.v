@@ -1,4 +1,5 @@
-(** The integer kernel for exp of reference/exponential.py is within one unit (k_exp).
+(** The integer kernel for exp of reference/exponential.py: its error is at most 33/64 of a unit
+    (claim K.exp).
 
     [exp_kernel x bits] mirrors the Python function line by line: x <= 0 and the result are integers
     in units 2^-bits; shifts and divisions round down.  Write W = work and z = y / 2^W, so that
@@ -12,10 +13,11 @@
         e <= 7/2 2^halvings - 1, that is 7/512 of a unit 2^-bits;
     (4) the last shift rounds to the nearest and adds 1/2; and below the cut-off exp is itself less
         than a unit.
-    The sum is 1/2 + 7/512 < 33/64 ([k_exp_sharp]), well under one unit ([k_exp]). *)
+    The sum is 1/2 + 7/512, less than the 33/64 of [k_exp]; below 16 bits one unit serves
+    ([k_exp_low_precision]). *)
 
 Require Import Reals Lra Lia Psatz ZArith.
-Require Import Sums Taylor.
+Require Import Sums Taylor Bounds.
 Open Scope R_scope.
 
 (** * The function *)
@@ -378,30 +380,34 @@ Proof.
     pose proof (exp_pos (- (1))). nra.
 Qed.
 
-(** 2^bits * exp (x / 2^bits), within one unit; bits >= 1 suffices. *)
-Theorem k_exp x bits : (1 <= bits)%Z -> (x <= 0)%Z ->
-  Rabs (IZR (exp_kernel x bits) - IZR (2 ^ bits) * exp (IZR x / IZR (2 ^ bits))) <= 1.
-Proof.
-  intros Hb Hx. fold (two bits). destruct (Z_lt_le_dec x (- Z.shiftl bits bits)) as [H | H].
-  - unfold exp_kernel. destruct (Z.ltb_spec x (- Z.shiftl bits bits)) as [_ | ?]; [| lia].
-    pose proof (cutoff_error x bits ltac:(lia) H) as C.
-    assert ((8 / 9) ^ Z.to_nat bits <= 1).
-    { rewrite <- (pow1 (Z.to_nat bits)). apply pow_incr. lra. }
-    apply Rabs_le. lra.
-  - pose proof (kernel_error x bits Hb Hx H). lra.
-Qed.
+(** * K.exp *)
 
-(** With bits >= 16, hardly more than the half unit of any rounding. *)
-Theorem k_exp_sharp x bits : (16 <= bits)%Z -> (x <= 0)%Z ->
-  Rabs (IZR (exp_kernel x bits) - IZR (2 ^ bits) * exp (IZR x / IZR (2 ^ bits))) <= 33 / 64.
+Lemma exp_kernel_cut x bits : (x < - Z.shiftl bits bits)%Z -> exp_kernel x bits = 0%Z.
+Proof. intros H. unfold exp_kernel. apply Z.ltb_lt in H. now rewrite H. Qed.
+
+(** 2^bits * exp (x / 2^bits), within little more than the half unit of any rounding. *)
+Theorem k_exp x bits : (16 <= bits)%Z -> (x <= 0)%Z ->
+  Rabs (IZR (exp_kernel x bits) - IZR (2 ^ bits) * exp (IZR x / IZR (2 ^ bits))) <= b_kernel_exp.
 Proof.
-  intros Hb Hx. fold (two bits). destruct (Z_lt_le_dec x (- Z.shiftl bits bits)) as [H | H].
-  - unfold exp_kernel. destruct (Z.ltb_spec x (- Z.shiftl bits bits)) as [_ | ?]; [| lia].
-    pose proof (cutoff_error x bits ltac:(lia) H) as C.
+  intros Hb Hx. unfold b_kernel_exp. fold (two bits).
+  destruct (Z_lt_le_dec x (- Z.shiftl bits bits)) as [H | H].
+  - rewrite exp_kernel_cut by auto. pose proof (cutoff_error x bits ltac:(lia) H) as C.
     assert ((8 / 9) ^ Z.to_nat bits <= (8 / 9) ^ 8 * 1).
     { replace (Z.to_nat bits) with (8 + (Z.to_nat bits - 8))%nat by lia. rewrite pow_add.
       apply Rmult_le_compat_l; [apply pow_le; lra |].
       rewrite <- (pow1 (Z.to_nat bits - 8)). apply pow_incr. lra. }
     apply Rabs_le. lra.
   - pose proof (kernel_error x bits ltac:(lia) Hx H). lra.
+Qed.
+
+(** One unit suffices at any precision. *)
+Theorem k_exp_low_precision x bits : (1 <= bits)%Z -> (x <= 0)%Z ->
+  Rabs (IZR (exp_kernel x bits) - IZR (2 ^ bits) * exp (IZR x / IZR (2 ^ bits))) <= 1.
+Proof.
+  intros Hb Hx. fold (two bits). destruct (Z_lt_le_dec x (- Z.shiftl bits bits)) as [H | H].
+  - rewrite exp_kernel_cut by auto. pose proof (cutoff_error x bits ltac:(lia) H) as C.
+    assert ((8 / 9) ^ Z.to_nat bits <= 1).
+    { rewrite <- (pow1 (Z.to_nat bits)). apply pow_incr. lra. }
+    apply Rabs_le. lra.
+  - pose proof (kernel_error x bits Hb Hx H). lra.
 Qed.

@@ -11,9 +11,9 @@
     the largest number of roundings that a term passes through, and by (1 + u)^k [lost] a product;
     (3) a sum of d products rounds no term more than d times.
 
-    NOTE The bound of a logit charges [tiny] a product, without the factor (1 + u)^d.  It holds where
-    2 [lost] <= tiny and gamma_d <= 1: gradual underflow loses at most half the smallest subnormal
-    number, far less than half of the smallest normal one, which is tiny. *)
+    NOTE The bound of a logit charges [tiny] a product, without the factor (1 + u)^d.  It holds
+    where 2 [lost] <= tiny and gamma_d <= 1: gradual underflow loses at most half the smallest
+    subnormal number, far less than half of the smallest normal one, which is tiny. *)
 
 Require Import Reals Lra Lia Psatz List Permutation.
 Require Import Sums Bounds.
@@ -157,7 +157,8 @@ Proof.
     + apply (rounding_step (x + y) _ delta u (Rabs (x - exact p l) + Rabs (y - exact p r))); auto.
       replace (x + y - (exact p l + exact p r)) with (x - exact p l + (y - exact p r)) by ring.
       apply Rabs_triang.
-    + assert (Rabs (exact p l + exact p r) <= A + B) by (eapply Rle_trans; [apply Rabs_triang | lra]).
+    + assert (Rabs (exact p l + exact p r) <= A + B)
+        by (eapply Rle_trans; [apply Rabs_triang | lra]).
       apply Rle_trans with ((1 + u) * (((g - 1) * A + g * (INR (products l) * lost))
         + ((g - 1) * B + g * (INR (products r) * lost))) + u * (A + B)).
       * apply Rplus_le_compat; apply Rmult_le_compat_l; lra.

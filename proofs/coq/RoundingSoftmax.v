@@ -5,8 +5,8 @@
     maximum that grew c - 1 times; c = 1 without rescaling); sums N of b_j v_j and Dn of b_j; the
     quotient q; and out, the quotient in the units of v.
 
-    Steps: (1) ln b_j is s_j - m up to u |differences| and the c errors of exp ([fp_weight]), so that
-    the b_j, normalised, are the softmax of logits that are off by eta at most: S.output applies;
+    Steps: (1) ln b_j is s_j - m up to u |differences| and the c errors of exp ([fp_weight]), so the
+    b_j, normalised, are the softmax of logits that are off by eta at most: S.output applies;
     (2) the rounding of both sums is judged after the fact, from the quotient that was computed,
           N / Dn - B / Z = (N / Dn) (Z - Dn) / Z + (N - B) / Z,
     which needs no bound on N and no denominator 1 - gamma ([fp_output]);
@@ -70,28 +70,14 @@ Qed.
 
 (** * FP.softmax: a computed weight *)
 
-(** w is the product of c computed exponentials: the rounded differences add up to [difference] in
-    exact arithmetic, and [exp_relative] bounds the relative error of each exponential. *)
+(** w is the product of c computed exponentials.  Exponential i has the argument a i, which stands
+    for the exact difference D i: |a i - D i| <= u far i, with far i = |D i| where the difference is
+    rounded and 0 where nothing is subtracted.  Its relative error is at most [exp_relative]. *)
 Definition computed_weight (c : nat) (u exp_relative reach difference w : R) : Prop :=
-  exists D delta kappa : nat -> R,
-    fsum c D = difference /\ fsum c (fun i => Rabs (D i)) <= reach /\
-    (forall i, (i < c)%nat -> Rabs (delta i) <= u /\ Rabs (kappa i) <= exp_relative) /\
-    w = fprod c (fun i => exp (D i * (1 + delta i)) * (1 + kappa i)).
-
-Lemma ln_le_minus_1 y : 0 < y -> ln y <= y - 1.
-Proof. intros Hy. pose proof (exp_ineq1_le (ln y)). rewrite exp_ln in H by auto. lra. Qed.
-
-Lemma ln_error x e : Rabs x <= e -> e < 1 -> Rabs (ln (1 + x)) <= e / (1 - e).
-Proof.
-  intros Hx He. apply Rabs_bounds in Hx. apply Rabs_le. split.
-  - assert (L : ln (/ (1 + x)) <= / (1 + x) - 1)
-      by (apply ln_le_minus_1, Rinv_0_lt_compat; lra).
-    rewrite ln_Rinv in L by lra.
-    assert (/ (1 + x) <= / (1 - e)) by (apply Rinv_le_contravar; lra).
-    assert (/ (1 - e) - 1 = e / (1 - e)) by (field; lra). lra.
-  - pose proof (ln_le_minus_1 (1 + x) ltac:(lra)).
-    assert (e <= e / (1 - e)) by (apply le_div; nra). lra.
-Qed.
+  exists D a far kappa : nat -> R,
+    fsum c D = difference /\ fsum c far <= reach /\
+    (forall i, (i < c)%nat -> Rabs (a i - D i) <= u * far i /\ Rabs (kappa i) <= exp_relative) /\
+    w = fprod c (fun i => exp (a i) * (1 + kappa i)).
 
 Lemma weight_form rho u reach e c : e * u < 1 ->
   b_rounding_weight rho u reach e c = rho + u * reach + INR c * (e * u / (1 - e * u)).
@@ -103,21 +89,19 @@ Theorem fp_weight c u exp_error reach logit_error s S m w :
   exists xi, w = exp (S - m) * exp xi /\
     Rabs xi <= b_rounding_weight logit_error u reach exp_error c.
 Proof.
-  intros Hu He Hs (D & delta & kappa & HD & Hreach & Herr & Hw). rewrite weight_form by auto.
-  exists ((s - S) + fsum c (fun i => D i * delta i) + fsum c (fun i => ln (1 + kappa i))). split.
+  intros Hu He Hs (D & a & far & kappa & HD & Hreach & Herr & Hw). rewrite weight_form by auto.
+  exists ((s - S) + fsum c (fun i => a i - D i) + fsum c (fun i => ln (1 + kappa i))). split.
   - rewrite <- exp_plus.
-    replace (S - m
-      + ((s - S) + fsum c (fun i => D i * delta i) + fsum c (fun i => ln (1 + kappa i))))
-      with (fsum c D + fsum c (fun i => D i * delta i) + fsum c (fun i => ln (1 + kappa i)))
-      by (rewrite HD; ring).
-    rewrite <- !fsum_plus, <- fprod_exp, Hw. apply fprod_ext. intros i Hi.
+    replace (S - m + ((s - S) + fsum c (fun i => a i - D i) + fsum c (fun i => ln (1 + kappa i))))
+      with (fsum c a + fsum c (fun i => ln (1 + kappa i)))
+      by (rewrite fsum_minus, HD; ring).
+    rewrite <- fsum_plus, <- fprod_exp, Hw. apply fprod_ext. intros i Hi.
     destruct (Herr i Hi) as [_ Hk]. apply Rabs_bounds in Hk.
-    rewrite exp_plus, exp_ln by lra. do 2 f_equal. ring.
-  - assert (A : Rabs (fsum c (fun i => D i * delta i)) <= u * reach).
+    rewrite exp_plus, exp_ln by lra. reflexivity.
+  - assert (A : Rabs (fsum c (fun i => a i - D i)) <= u * reach).
     { eapply Rle_trans; [apply fsum_abs |].
-      apply Rle_trans with (u * fsum c (fun i => Rabs (D i))); [| apply Rmult_le_compat_l; auto].
-      rewrite <- fsum_scale. apply fsum_le. intros i Hi. destruct (Herr i Hi) as [Hd _].
-      rewrite Rabs_mult, Rmult_comm. apply Rmult_le_compat_r; auto. apply Rabs_pos. }
+      apply Rle_trans with (u * fsum c far); [| apply Rmult_le_compat_l; auto].
+      rewrite <- fsum_scale. apply fsum_le. intros i Hi. apply Herr; auto. }
     assert (B : Rabs (fsum c (fun i => ln (1 + kappa i)))
       <= INR c * (exp_error * u / (1 - exp_error * u))).
     { eapply Rle_trans; [apply fsum_abs |]. rewrite <- fsum_const. apply fsum_le.
@@ -294,8 +278,8 @@ Proof.
 Qed.
 
 (** From the floats of q, K and v to the output: the error of rows computed as the header says.
-    [gone] bounds what underflow takes from a weight ([fprod_lost] gives c (1 + exp_error u)^c tiny),
-    and [underflow] what it takes from either sum, relative to the sum of the weights. *)
+    [gone] bounds what underflow takes from a weight: c (1 + exp_error u)^c tiny, by [fprod_lost].
+    [underflow] bounds what it takes from either sum, relative to the sum of the weights. *)
 Theorem fp_softmax n d c k u lost tiny exp_error q K v lo hi M A
     s m reach b b' gone x tN tD N Dn underflow quotient out :
   (* sizes and values *)

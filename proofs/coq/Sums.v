@@ -140,6 +140,21 @@ Proof. rewrite <- exp_plus. f_equal; ring. Qed.
 Lemma exp_opp_mult x : exp (- x) * exp x = 1.
 Proof. rewrite <- exp_plus, Rplus_opp_l. apply exp_0. Qed.
 
+Lemma ln_le_minus_1 y : 0 < y -> ln y <= y - 1.
+Proof. intros Hy. pose proof (exp_ineq1_le (ln y)). rewrite exp_ln in H by auto. lra. Qed.
+
+Lemma ln_error x e : Rabs x <= e -> e < 1 -> Rabs (ln (1 + x)) <= e / (1 - e).
+Proof.
+  intros Hx He. apply Rabs_bounds in Hx. apply Rabs_le. split.
+  - assert (L : ln (/ (1 + x)) <= / (1 + x) - 1)
+      by (apply ln_le_minus_1, Rinv_0_lt_compat; lra).
+    rewrite ln_Rinv in L by lra.
+    assert (/ (1 + x) <= / (1 - e)) by (apply Rinv_le_contravar; lra).
+    assert (/ (1 - e) - 1 = e / (1 - e)) by (field; lra). lra.
+  - pose proof (ln_le_minus_1 (1 + x) ltac:(lra)).
+    assert (e <= e / (1 - e)) by (apply le_div; nra). lra.
+Qed.
+
 (** * Joining a theorem to its generated bound *)
 
 (** [argument f x]: every [f y] of the goal with y = x by [field] is written [f x]. *)

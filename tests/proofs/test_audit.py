@@ -36,12 +36,19 @@ def test_the_audit_says_when_coq_was_not_run() -> None:
     [
         ("P1.update", '"open"', '"holds"', "the ledger says holds, the audit found open"),
         ("P1.update", '"none"', '"cited"', "the evidence makes it none"),
-        ("P3.goal", '"none"', '"proved"', "the evidence makes it none"),
+        ("P3.omega", '"none"', '"proved"', "the evidence makes it none"),
+        ("P3.goal", '"vacuous"', '"holds"', "the audit found vacuous"),
+        ("P3.goal", '["P3.loewner", "P3.rows"]', "[]", "no claim that repairs it"),
+        ("P3.goal", '"P3.rows"', '"P3.row"', "P3.row, which has no record"),
+        ("P3.goal", '"P3.rows"', '"P3.omega"', "whose own verdict is open"),
+        ("P3.deterministic", '"dominated"', '"holds"', "the audit found dominated"),
+        ("P3.deterministic", '"P3.gram"', '"P3.rows"', "P3.gram dominates it"),
+        ("P3.gram", '"holds"', '"dominated"', "the audit found holds"),
         ("FP.exp", '"certified"', '"proved"', "the evidence makes it certified"),
         ("S.tv", '"proved"', '"tested"', "the evidence makes it proved"),
         ("S.tv", '"holds"', '"vacuous"', "the audit found holds"),
-        ("K.exp", '"0.504"', '"0.505"', "found 0.504"),
-        ("K.exp", '"0.504"', '"0.503"', "found 0.504"),
+        ("K.exp", '"0.977"', '"0.978"', "found 0.977"),
+        ("K.exp", '"0.977"', '"0.976"', "found 0.977"),
         ("S.tv", 'softmax_tv = "0.9999", ', "", "does not record the sharpness of softmax_tv"),
         ("S.tv", "softmax_tv", "softmax_vt", "is no bound of this claim"),
     ],
@@ -79,3 +86,12 @@ def test_an_executable_claim_without_a_record_is_a_difference() -> None:
 def test_an_unknown_id_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown claim id 'S\.tw'; known are .*S\.tv"):
         audit(["S.tw"])
+
+
+def test_nothing_counts_as_proved_when_the_coq_bounds_are_not_the_claims(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("proofs.audit.coq_bounds", lambda: "Definition b_softmax_tv := 0.")
+    report = audit(["S.tv"])
+    assert report.claims[0].finding.assurance == "certified"
+    assert "proofs/coq/Bounds.v is not what the claims say" in " ".join(report.differences)
