@@ -260,3 +260,161 @@ def rounding_output(
                 )
             )
         )
+
+
+def p3_goal_entry(n: Any, logit_bound: Any) -> Any:
+    """Bound the largest entry of A(X) - A(0): P3.goal.
+
+    ``(n - 1)*(exp(2*logit_bound) - 1)/(n*(n + exp(2*logit_bound) - 1))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(_up(n - 1) * _library_up(np.expm1(_up(2 * logit_bound))))
+            / _down(n * _down(_down(n + _library_down(np.exp(_down(2 * logit_bound)))) - 1))
+        )
+
+
+def p3_goal_row(logit_bound: Any) -> Any:
+    """Bound the largest row sum of |A(X) - A(0)|: P3.goal.
+
+    ``2*tanh(logit_bound/2)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(2 * _library_up(np.tanh(_up(logit_bound / 2))))
+
+
+def loewner_logit(epsilon: Any, logit_bound: Any) -> Any:
+    """Bound the change of a logit: P3.loewner.
+
+    ``epsilon*logit_bound``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(epsilon * logit_bound)
+
+
+def loewner_entry(n: Any, logit_bound: Any, epsilon: Any) -> Any:
+    """Bound the largest entry of A(Y) - A(X): P3.loewner.
+
+    ``tanh(epsilon*logit_bound)/((n - 1)*exp(-2*logit_bound)/(exp(2*epsilon*logit_bound) + 1) + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _library_up(np.tanh(_up(epsilon * logit_bound)))
+            / _down(
+                1
+                + _down(
+                    _down(n - 1)
+                    / _up(
+                        _up(1 + _library_up(np.exp(_up(_up(2 * epsilon) * logit_bound))))
+                        * _library_up(np.exp(_up(2 * logit_bound)))
+                    )
+                )
+            )
+        )
+
+
+def loewner_row(epsilon: Any, logit_bound: Any) -> Any:
+    """Bound the largest row sum of |A(Y) - A(X)|: P3.loewner.
+
+    ``2*tanh(epsilon*logit_bound/2)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(2 * _library_up(np.tanh(_up(_up(epsilon * logit_bound) / 2))))
+
+
+def loewner_row_norms(epsilon: Any, row_norm: Any, largest_norm: Any) -> Any:
+    """Bound the l1 change of one row of A(X): P3.rows.
+
+    ``2*tanh(epsilon*largest_norm*row_norm/2)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(2 * _library_up(np.tanh(_up(_up(_up(epsilon * largest_norm) * row_norm) / 2))))
+
+
+def gram_columns(n: Any) -> Any:
+    """Bound the columns of Y: P3.gram.
+
+    ``n``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return n
+
+
+def gram_rounding(columns: Any, unit_roundoff: Any) -> Any:
+    """Bound the error of a computed entry of G, relative to |X||X|ᵀ: P3.gram.
+
+    ``columns*unit_roundoff/(-columns*unit_roundoff + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(unit_roundoff * columns) / _down(1 - _up(unit_roundoff * columns)))
+
+
+def gram_operations(column_squares: Any, columns: Any, n: Any, exponent: Any) -> Any:
+    """Bound the scalar products of forming and factoring G: P3.gram.
+
+    ``exp(exponent*log(n)) + Min(column_squares, columns*exp((exponent - 1)*log(n)))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            np.minimum(
+                column_squares,
+                _up(columns * _library_up(np.exp(_up(_up(exponent - 1) * _library_up(np.log(n)))))),
+            )
+            + _library_up(np.exp(_up(exponent * _library_up(np.log(n)))))
+        )
+
+
+def caratheodory_columns(n: Any) -> Any:
+    """Bound the dimension of the span of the x_c x_cᵀ, which is as many columns as can be needed: P3.caratheodory.
+
+    ``n*(n + 1)/2``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(n * _up(1 + n)) / 2)
+
+
+def leverage_width(rank: Any, epsilon: Any, failure_probability: Any, overestimate: Any) -> Any:
+    """Bound the columns that matrix Bernstein asks of leverage-score sampling: P3.randomised.
+
+    ``overestimate*rank*(2*epsilon/3 + 2)*log(2*rank/failure_probability)/epsilon**2``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(_up(overestimate * rank) * _up(2 + _up(_up(2 * epsilon) / 3)))
+                * _library_up(np.log(_up(_up(2 * rank) / failure_probability)))
+            )
+            / _down(epsilon * epsilon)
+        )
+
+
+def osnap_width(n: Any, epsilon: Any, failure_probability: Any) -> Any:
+    """Bound the rows that the second moment asks of CountSketch, and of OSNAP with any sparsity: P3.randomised.
+
+    ``n*(n + 1)/(epsilon**2*failure_probability)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(n * _up(1 + n)) / _down(failure_probability * _down(epsilon * epsilon)))
+
+
+def bss_epsilon(oversampling: Any) -> Any:
+    """Bound the Loewner error of oversampling n reweighted columns, by the two barriers: P3.deterministic.
+
+    ``2*sqrt(oversampling)/(oversampling + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(2 * _up(np.sqrt(oversampling))) / _down(1 + oversampling))
+
+
+def jl_width(n: Any, epsilon: Any, failure_probability: Any) -> Any:
+    """Bound the columns that Chernoff's bound asks of a Gaussian projection: P3.jl.
+
+    ``log(2*n**2/failure_probability)/(-epsilon**3/6 + epsilon**2/4)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _library_up(np.log(_up(_up(2 * _up(n * n)) / failure_probability)))
+            / _down(
+                _down(_down(epsilon * epsilon) / 4) - _up(_library_up(np.power(epsilon, 3)) / 6)
+            )
+        )

@@ -2,8 +2,9 @@
 
 Nothing here trusts a record.  For each executable claim the audit checks that the witness satisfies the
 hypotheses, that no instance exceeds a bound, that the cheapest answer does (else the bound is
-vacuous), and how close the extremal instance comes.  The ledger must say exactly what was found: a
-record that says more, or less, is a difference, and so is a sentence of an abstract without a record.
+vacuous), that a rival which is said to dominate never pays more and always pays less for something,
+and how close the extremal instance comes.  The ledger must say exactly what was found: a record that
+says more, or less, is a difference, and so is a sentence of an abstract without a record.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 from proofs import check
 from reference import Enclosure, Verdict
 from specs import CLAIMS
-from specs.claim import Assurance, Bound, Claim, Ledger, Record, Status, ledger
+from specs.claim import Assurance, Bound, Claim, Ledger, Record, Rival, Status, ledger
 from specs.codegen import coq_bounds
 
 #: Fractional bits to try before an instance is called undecided.
@@ -111,7 +112,8 @@ def audit(
             continue
         record = book.records[id_]
         finding = find(CLAIMS[id_], proved) if id_ in CLAIMS else _nothing_found()
-        audits.append(Audit(record, finding, tuple(compare(record, finding))))
+        wrong = (*compare(record, finding), *_repair_differences(record, book))
+        audits.append(Audit(record, finding, wrong))
     return AuditReport(tuple(audits), tuple(differences), not_run)
 
 
@@ -144,7 +146,16 @@ def find(claim: Claim[Any], proved: Callable[[str, str], bool]) -> Finding:
         # Equality cannot be decided by enclosures, so an attained bound need only not be exceeded.
         refuted |= decide_bound(bound, extremes[bound.name]) is Verdict.OUTSIDE
         sharpness[bound.name] = _sharpness(bound, extremes[bound.name])
-    verdict = Status.REFUTED if refuted else Status.VACUOUS if vacuous else Status.HOLDS
+    dominated = decide_dominated(claim, (instance for _, instance in instances))
+    verdict = (
+        Status.REFUTED
+        if refuted
+        else Status.VACUOUS
+        if vacuous
+        else Status.DOMINATED
+        if dominated
+        else Status.HOLDS
+    )
     with_theorem = all(b.theorem and proved(b.theorem, b.name) for b in claim.bounds)
     faults += [
         f"no checked theorem {name} states anything of b_{b.name}."
@@ -164,6 +175,12 @@ def decide_bound(bound: Bound[Any], instance: Any) -> Verdict:
 def decide_trivial(bound: Bound[Any], instance: Any) -> Verdict:
     """Decide whether the cheapest answer meets the bound on an instance: then it is vacuous there."""
     return _decide(lambda bits: (bound.trivial(instance, bits), bound.value(instance, bits)))
+
+
+def decide_dominated(claim: Claim[Any], instances: Iterable[Any]) -> bool:
+    """Decide whether the claim's rival pays no more for anything, and less for something, always."""
+    rival = claim.rival
+    return rival is not None and all(_pays_less(rival, instance) for instance in instances)
 
 
 def compare(record: Record, finding: Finding) -> Iterable[str]:
@@ -208,6 +225,19 @@ def _decide(sides: Callable[[int], tuple[Enclosure, Enclosure]]) -> Verdict:
         if lower.item() > most.item():
             return Verdict.OUTSIDE
     return Verdict.UNDECIDED
+
+
+def _pays_less(rival: Rival[Any], instance: Any) -> bool:
+    def compared(name: str, smaller: int) -> Verdict:
+        def sides(bits: int) -> tuple[Enclosure, Enclosure]:
+            prices = rival.figures(instance, bits)[name]  # the claim's, the rival's
+            return prices[smaller], prices[1 - smaller]
+
+        return _decide(sides)
+
+    names = rival.figures(instance, PRECISIONS[0]).keys()
+    no_more = all(compared(name, 1) is Verdict.WITHIN for name in names)
+    return no_more and any(compared(name, 0) is Verdict.OUTSIDE for name in names)
 
 
 def _sharpness(bound: Bound[Any], instance: Any) -> Fraction:
@@ -258,6 +288,20 @@ def _sentence_differences(book: Ledger) -> Iterable[str]:
             for id_ in sentence.claims:
                 if id_ not in book.records:
                     yield f"{where} names the claim {id_}, which has no record."
+
+
+def _repair_differences(record: Record, book: Ledger) -> Iterable[str]:
+    """Yield what is wrong with the claims that a record sends its reader to."""
+    rival = CLAIMS[record.id].rival if record.id in CLAIMS else None
+    if rival is not None and rival.claim not in record.repaired_by:
+        yield f"{rival.claim} dominates it, and the ledger does not name it in repaired_by."
+    if record.verdict is Status.VACUOUS and not record.repaired_by:
+        yield "it is vacuous, and the ledger names no claim that repairs it."
+    for id_ in record.repaired_by:
+        if id_ not in book.records:
+            yield f"repaired_by names {id_}, which has no record."
+        elif book.records[id_].verdict is not Status.HOLDS:
+            yield f"repaired_by names {id_}, whose own verdict is {book.records[id_].verdict}."
 
 
 def _missing_records(book: Ledger) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from proofs.conformance import Case, Outcome
 from proofs.report import console
 from specs import CLAIMS
 from specs.claim import Record
+
+#: Scopes are sentences; wider than this they would push the figures off the screen.
+SCOPE_WIDTH = 48
 
 
 def print_audit(report: AuditReport) -> None:
@@ -48,7 +52,8 @@ def _row(audited: Audit) -> tuple[str, ...]:
         f"{name} {shown(value)}" + (" (reached: Coq)" if bounds[name].attained else "")
         for name, value in finding.sharpness.items()
     ]
-    return record.id, finding.verdict, record.scope, finding.assurance, "\n".join(sharpness)
+    scope = textwrap.fill(record.scope, SCOPE_WIDTH)
+    return record.id, finding.verdict, scope, finding.assurance, "\n".join(sharpness)
 
 
 def print_claim(record: Record) -> None:

@@ -10,6 +10,7 @@ arrays.
 from reference.attention import attention, attention_verdict, logits, softmax, weights
 from reference.enclosure import Enclosure
 from reference.expression import evaluate
+from reference.sparsification import distance, loewner_epsilon, loewner_verdict
 from reference.verdict import PRECISIONS, Verdict, decide
 
 __all__ = [
@@ -19,7 +20,10 @@ __all__ = [
     "attention",
     "attention_verdict",
     "decide",
+    "distance",
     "evaluate",
+    "loewner_epsilon",
+    "loewner_verdict",
     "logits",
     "softmax",
     "weights",

@@ -94,7 +94,9 @@ def _product(node: sympy.Mul, values: Values, bits: int) -> Enclosure:
     """One division, product of numerators by product of denominators: |x|^g/g! stays sharp."""
     above, below = [Enclosure.exact(1, bits)], []
     for factor in node.args:
-        if isinstance(factor, sympy.Rational):
+        if isinstance(factor, sympy.Rational) and factor.q.bit_count() == 1:
+            above.append(Enclosure.exact(Fraction(int(factor.p), int(factor.q)), bits))
+        elif isinstance(factor, sympy.Rational):
             above.append(Enclosure.exact(int(factor.p), bits))
             below.append(Enclosure.exact(int(factor.q), bits))
         elif (

@@ -6,9 +6,16 @@ of what the four papers say, sentence by sentence, with what the project holds o
 
 from typing import Any
 
-from specs import kernel, rounding, softmax
+from specs import kernel, p3_algorithms, p3_sparsification, rounding, softmax
 from specs.claim import Claim
 
 CLAIMS: dict[str, Claim[Any]] = {
-    claim.id: claim for claim in (*softmax.CLAIMS, *kernel.CLAIMS, *rounding.CLAIMS)
+    claim.id: claim
+    for claim in (
+        *softmax.CLAIMS,
+        *kernel.CLAIMS,
+        *rounding.CLAIMS,
+        *p3_sparsification.CLAIMS,
+        *p3_algorithms.CLAIMS,
+    )
 }

@@ -103,6 +103,23 @@ class Bound(Generic[Instance]):
 
 
 @dataclass(frozen=True)
+class Rival(Generic[Instance]):
+    """Another way to what a claim offers, at no greater price in anything and a lower one in something.
+
+    Attributes
+    ----------
+    claim
+        The id of the claim that the other way rests on.
+    figures
+        For each thing paid (columns, error, operations), on an instance and at a number of bits: what
+        the claim asks, and what the other way takes.
+    """
+
+    claim: str
+    figures: Callable[[Instance, int], Mapping[str, tuple[Enclosure, Enclosure]]]
+
+
+@dataclass(frozen=True)
 class Claim(Generic[Instance]):
     """Hypotheses that imply one or more inequalities.
 
@@ -124,6 +141,8 @@ class Claim(Generic[Instance]):
         An instance that satisfies the hypotheses.
     sample
         A random instance that satisfies the hypotheses.
+    rival
+        What dominates the claim, where something does; the audit compares the two on every instance.
     """
 
     id: str
@@ -134,6 +153,7 @@ class Claim(Generic[Instance]):
     bounds: tuple[Bound[Instance], ...]
     witness: Callable[[], Instance]
     sample: Callable[[np.random.Generator], Instance]
+    rival: Rival[Instance] | None = None
 
     def broken_hypotheses(self, instance: Instance) -> tuple[str, ...]:
         """Return the statements of the hypotheses that the instance does not satisfy."""

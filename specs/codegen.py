@@ -88,6 +88,8 @@ class UpwardPrinter:
             return f"np.abs({e.args[0].name})"
         if e.func is sympy.Max and e.args[0] == 0 and e.args[1].is_Symbol:
             return f"np.maximum(0.0, {e.args[1].name})"
+        if e.func is sympy.Min and len(e.args) == 2:
+            return f"np.minimum({', '.join(self._print(a, way) for a in e.args)})"
         raise NotImplementedError(f"no directed rounding for {type(e).__name__}: {e}")
 
     def _product(self, e: sympy.Expr, way: str) -> str:
@@ -321,7 +323,8 @@ def coq_checks() -> str:
         "  rewrite (INR_IZR_INZ k);\n"
         "  let z := eval vm_compute in (Z.of_nat k) in change (Z.of_nat k) with z end.\n"
         "Ltac closed_max :=\n"
-        "  repeat first [rewrite Rmax_right by lra | rewrite Rmax_left by lra].\n"
+        "  repeat first [rewrite Rmax_right by lra | rewrite Rmax_left by lra\n"
+        "    | rewrite Rmin_left by interval | rewrite Rmin_right by interval].\n"
         "Ltac pin :=\n"
         "  unfold tanh, sinh, cosh; closed_inr; closed_max; simpl Nat.add; interval with (i_prec 200).\n"
     ]

@@ -73,3 +73,59 @@ Definition b_rounding_weight (logit_error : R) (unit_roundoff : R) (reach : R) (
 (** FP.softmax: the error of a computed attention output. *)
 Definition b_rounding_output (weight_error : R) (spread : R) (magnitude : R) (quotient : R) (terms : nat) (unit_roundoff : R) (underflow : R) (tiny : R) : R :=
   3 * tiny + spread * tanh (weight_error / 2) + unit_roundoff * Rabs quotient + (magnitude + (1 + unit_roundoff) * Rabs quotient) * (underflow + (unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms)).
+
+(** P3.goal: the largest entry of A(X) - A(0). *)
+Definition b_p3_goal_entry (n : nat) (logit_bound : R) : R :=
+  ((INR n - 1) * (exp (2 * logit_bound) - 1)) / (INR n * (INR n + exp (2 * logit_bound) - 1)).
+
+(** P3.goal: the largest row sum of |A(X) - A(0)|. *)
+Definition b_p3_goal_row (logit_bound : R) : R :=
+  2 * tanh (logit_bound / 2).
+
+(** P3.loewner: the change of a logit. *)
+Definition b_loewner_logit (epsilon : R) (logit_bound : R) : R :=
+  epsilon * logit_bound.
+
+(** P3.loewner: the largest entry of A(Y) - A(X). *)
+Definition b_loewner_entry (n : nat) (logit_bound : R) (epsilon : R) : R :=
+  tanh (epsilon * logit_bound) / (1 + (INR n - 1) / ((1 + exp (2 * epsilon * logit_bound)) * exp (2 * logit_bound))).
+
+(** P3.loewner: the largest row sum of |A(Y) - A(X)|. *)
+Definition b_loewner_row (epsilon : R) (logit_bound : R) : R :=
+  2 * tanh ((epsilon * logit_bound) / 2).
+
+(** P3.rows: the l1 change of one row of A(X). *)
+Definition b_loewner_row_norms (epsilon : R) (row_norm : R) (largest_norm : R) : R :=
+  2 * tanh ((epsilon * largest_norm * row_norm) / 2).
+
+(** P3.gram: the columns of Y. *)
+Definition b_gram_columns (n : nat) : R :=
+  INR n.
+
+(** P3.gram: the error of a computed entry of G, relative to |X||X|ᵀ. *)
+Definition b_gram_rounding (columns : nat) (unit_roundoff : R) : R :=
+  (unit_roundoff * INR columns) / (1 - unit_roundoff * INR columns).
+
+(** P3.gram: the scalar products of forming and factoring G. *)
+Definition b_gram_operations (column_squares : nat) (columns : nat) (n : nat) (exponent : R) : R :=
+  Rmin (INR column_squares) (INR columns * exp ((exponent - 1) * ln (INR n))) + exp (exponent * ln (INR n)).
+
+(** P3.caratheodory: the dimension of the span of the x_c x_cᵀ, which is as many columns as can be needed. *)
+Definition b_caratheodory_columns (n : nat) : R :=
+  (INR n * (1 + INR n)) / 2.
+
+(** P3.randomised: the columns that matrix Bernstein asks of leverage-score sampling. *)
+Definition b_leverage_width (rank : nat) (epsilon : R) (failure_probability : R) (overestimate : R) : R :=
+  (overestimate * INR rank * (2 + (2 * epsilon) / 3) * ln ((2 * INR rank) / failure_probability)) / (epsilon ^ 2%nat).
+
+(** P3.randomised: the rows that the second moment asks of CountSketch, and of OSNAP with any sparsity. *)
+Definition b_osnap_width (n : nat) (epsilon : R) (failure_probability : R) : R :=
+  (INR n * (1 + INR n)) / (failure_probability * epsilon ^ 2%nat).
+
+(** P3.deterministic: the Loewner error of oversampling n reweighted columns, by the two barriers. *)
+Definition b_bss_epsilon (oversampling : R) : R :=
+  (2 * sqrt oversampling) / (1 + oversampling).
+
+(** P3.jl: the columns that Chernoff's bound asks of a Gaussian projection. *)
+Definition b_jl_width (n : nat) (epsilon : R) (failure_probability : R) : R :=
+  ln ((2 * (INR n) ^ 2%nat) / failure_probability) / (epsilon ^ 2%nat / 4 - epsilon ^ 3%nat / 6).

@@ -8,7 +8,8 @@ Ltac closed_inr := repeat match goal with |- context [INR ?k] =>
   rewrite (INR_IZR_INZ k);
   let z := eval vm_compute in (Z.of_nat k) in change (Z.of_nat k) with z end.
 Ltac closed_max :=
-  repeat first [rewrite Rmax_right by lra | rewrite Rmax_left by lra].
+  repeat first [rewrite Rmax_right by lra | rewrite Rmax_left by lra
+    | rewrite Rmin_left by interval | rewrite Rmin_right by interval].
 Ltac pin :=
   unfold tanh, sinh, cosh; closed_inr; closed_max; simpl Nat.add; interval with (i_prec 200).
 
@@ -95,6 +96,60 @@ Proof. unfold b_rounding_weight; pin. Qed.
 
 Goal Rabs (b_rounding_output (1 / 1000) (3) (2) (-7 / 5) 256 (1 / 16777216) (1 / 1152921504606846976) (1 / 85070591730234615865843651857942052864) - (1551963997224780841567054951 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_rounding_output; pin. Qed.
+
+Goal Rabs (b_p3_goal_entry 5 (1 / 10) - (3392234131935595292025209339 / 100000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_p3_goal_entry; pin. Qed.
+
+Goal Rabs (b_p3_goal_entry 1 (1 / 10) - (0)) <= 1 / 10 ^ 25.
+Proof. unfold b_p3_goal_entry; pin. Qed.
+
+Goal Rabs (b_p3_goal_row (1 / 10) - (99916749915759944396772730417 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_p3_goal_row; pin. Qed.
+
+Goal Rabs (b_loewner_logit (1 / 3) (1 / 10) - (33333333333333333333333333333 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_loewner_logit; pin. Qed.
+
+Goal Rabs (b_loewner_entry 5 (1 / 10) (1 / 3) - (3225153654052556165627407827 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_loewner_entry; pin. Qed.
+
+Goal Rabs (b_loewner_entry 100 (3) (1 / 10) - (268008055097497177602050270421 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_loewner_entry; pin. Qed.
+
+Goal Rabs (b_loewner_row (1 / 3) (1 / 10) - (33330247256477221807988867523 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_loewner_row; pin. Qed.
+
+Goal Rabs (b_loewner_row_norms (1 / 3) (2) (5) - (1862219217335155307608877509959 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_loewner_row_norms; pin. Qed.
+
+Goal Rabs (b_gram_columns 5 - (5)) <= 1 / 10 ^ 25.
+Proof. unfold b_gram_columns; pin. Qed.
+
+Goal Rabs (b_gram_rounding 64 (1 / 16777216) - (3814711817595739729842109 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_gram_rounding; pin. Qed.
+
+Goal Rabs (b_gram_operations 900 128 4 (3) - (964)) <= 1 / 10 ^ 25.
+Proof. unfold b_gram_operations; pin. Qed.
+
+Goal Rabs (b_gram_operations 100 128 4 (5 / 2) - (132)) <= 1 / 10 ^ 25.
+Proof. unfold b_gram_operations; pin. Qed.
+
+Goal Rabs (b_caratheodory_columns 5 - (15)) <= 1 / 10 ^ 25.
+Proof. unfold b_caratheodory_columns; pin. Qed.
+
+Goal Rabs (b_leverage_width 5 (1 / 3) (1 / 100) (3 / 2) - (259040822961830139452024038651991 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_leverage_width; pin. Qed.
+
+Goal Rabs (b_osnap_width 5 (1 / 3) (1 / 100) - (27000)) <= 1 / 10 ^ 25.
+Proof. unfold b_osnap_width; pin. Qed.
+
+Goal Rabs (b_bss_epsilon (4) - (4 / 5)) <= 1 / 10 ^ 25.
+Proof. unfold b_bss_epsilon; pin. Qed.
+
+Goal Rabs (b_bss_epsilon (5 / 2) - (225876975726312809428492396031 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_bss_epsilon; pin. Qed.
+
+Goal Rabs (b_jl_width 5 (1 / 3) (1 / 100) - (197112185287061494731152408422749 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_jl_width; pin. Qed.
 
 Goal exp_kernel (0) 16 = 65536%Z.
 Proof. vm_compute. reflexivity. Qed.

@@ -28,11 +28,13 @@ def test_audit_fails_when_the_ledger_says_more(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     book = ledger()
-    proved = replace(book.records["P3.goal"], assurance=Assurance.PROVED)
-    edited = Ledger(book.papers, {**book.records, "P3.goal": proved})
+    proved = replace(book.records["P1.update"], assurance=Assurance.PROVED)
+    edited = Ledger(book.papers, {**book.records, "P1.update": proved})
     monkeypatch.setattr("proofs.audit.ledger", lambda: edited)
-    assert main(["audit", "P3.goal"]) == 1
-    assert "P3.goal: the ledger says proved, the evidence makes it none." in capsys.readouterr().out
+    assert main(["audit", "P1.update"]) == 1
+    assert (
+        "P1.update: the ledger says proved, the evidence makes it none." in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("command", [["audit", "S.tw"], ["show", "S.tw"]])

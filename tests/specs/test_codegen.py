@@ -28,6 +28,14 @@ RANGES: dict[str, st.SearchStrategy[Any]] = {
     "eta": st.floats(0, 40),
     "scale": st.floats(1, 1e6),
     "epsilon": st.floats(0, 0.999),
+    "failure_probability": st.floats(1e-30, 1),
+    "oversampling": st.floats(1, 1e6),
+    "rank": st.integers(1, 10**6),
+    "columns": st.integers(1, 10**6),
+    "column_squares": st.integers(1, 10**12),
+    "exponent": st.floats(2, 3),
+    "row_norm": st.floats(0, 40),
+    "largest_norm": st.floats(0, 40),
     "kappa": st.floats(1, 1e6),
     "radius": st.floats(0, 20),
     "x": st.floats(-20, 20),
@@ -38,6 +46,9 @@ RANGES: dict[str, st.SearchStrategy[Any]] = {
     "underflow": st.floats(0, 1e-6),
 }
 OTHERWISE = st.floats(0, 1e6)
+
+#: A width divides by epsilon.
+WIDTH_RANGES = RANGES | {"epsilon": st.floats(2.0**-20, 0.999), "overestimate": st.floats(1, 100)}
 
 #: What directed rounding may add, relative to the bound: a few dozen ulp, doubled in exp's argument;
 #: and what 2^-1074, added to a zero, becomes when other arguments multiply it.
@@ -57,7 +68,8 @@ def test_a_python_bound_is_at_least_its_expression_and_close(
     bound: Bound[Any], data: st.DataObject
 ) -> None:
     names = [a.name for a in bound.arguments]
-    values = {name: data.draw(RANGES.get(name, OTHERWISE), label=name) for name in names}
+    ranges = WIDTH_RANGES if bound.name.endswith("_width") else RANGES
+    values = {name: data.draw(ranges.get(name, OTHERWISE), label=name) for name in names}
     computed = Fraction(float(getattr(_bounds, bound.name)(**values)))
     exact = {k: v if isinstance(v, int) else Fraction(v) for k, v in values.items()}
     lower, upper = evaluate(bound.expression, exact, 1400).bounds()
