@@ -380,7 +380,7 @@ def formulas() -> str:
         for bound in claim.bounds:
             parts.append(
                 f"\n- `{bound.name}`: {bound.meaning} is at most\n\n"
-                f"  $${sympy.latex(bound.expression)}$$\n"
+                f"  $${_latex(bound.expression)}$$\n"
             )
             proof = f"Coq: `{bound.theorem}`" if bound.theorem else "No proof: measured."
             sharp = f"; reached: `{bound.attained}`" if bound.attained else ""
@@ -388,6 +388,16 @@ def formulas() -> str:
         if claim.not_stated:
             parts.append(f"\nNot stated: {claim.not_stated}\n")
     return "".join(parts)
+
+
+def _latex(expression: sympy.Expr) -> str:
+    """Return a formula in which a name of several letters reads as one name."""
+    names = {
+        symbol: r"\mathrm{" + symbol.name.replace("_", r"\_") + "}"
+        for symbol in expression.free_symbols
+        if len(symbol.name) > 1 and symbol.name not in ("eta", "epsilon", "kappa")
+    }
+    return str(sympy.latex(expression, symbol_names=names, mul_symbol=r" \, "))
 
 
 def outputs() -> dict[Path, str]:
