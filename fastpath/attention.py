@@ -115,12 +115,13 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
         # What differs from row to row stands in a column.
         visible = np.arange(rows.start + 1, rows.stop + 1)[:, None] if causal else np.array(len(k))
         spread, value_magnitude = values.spread_and_magnitude(rows)
-        # What underflow takes from a sum, relative to the sum of the weights.  The first rows of
-        # causal attention may see values far below the column's largest, which set the scale.
-        value_magnitude = np.maximum(value_magnitude, 2.0**-40)
         exponentials = 1 if small else -(-visible // KEY_BLOCK)
+        # What underflow takes from a sum, relative to the sum of the weights.
         smallest_weight = np.exp(-UNSHIFTED_LOGITS[q.dtype.name]) if small else 1.0
         lost = 8 * visible * exponentials * constants["tiny"] / smallest_weight
+        # The first rows of causal attention may see values far below the column's largest, which set
+        # the scale; FP.softmax needs gamma + underflow < 1.
+        value_magnitude = np.maximum(value_magnitude, np.maximum(2.0**-40, 4 * lost))
         weight_error = rounding_weight(
             logit_error[rows, None],
             constants["unit_roundoff"],
