@@ -5,5 +5,19 @@ Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``
 
 from fastpath.attention import attention
 from fastpath.certified import Certified
+from fastpath.gram import Gram, gram
+from fastpath.loewner import Closeness, certified_closeness, certify_loewner, entrywise_error
+from fastpath.sparsification import Sparsified, sparsify
 
-__all__ = ["Certified", "attention"]
+__all__ = [
+    "Certified",
+    "Closeness",
+    "Gram",
+    "Sparsified",
+    "attention",
+    "certified_closeness",
+    "certify_loewner",
+    "entrywise_error",
+    "gram",
+    "sparsify",
+]
