@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from fastpath.features import Features
+from fastpath.features import PIECE, Features, by_columns
 from fastpath.gram import gram
 from fastpath.loewner import range_factor
 from fastpath.sketches import osnap
@@ -42,7 +42,8 @@ def leverage_scores(
 
     Notes
     -----
-    Cost: 16 nnz(X) multiply-adds, and without ``whitening`` 2 nnz(X) + 8 n³ for the sketch.
+    Cost: 16 nnz(X) multiply-adds, and without ``whitening`` 2 nnz(X) + 8 n³ for the sketch.  Memory: d,
+    and for CSR input a copy in CSC.
 
     Claims: P3.randomised (the factor enters ``leverage_width`` as ``overestimate``).
     """
@@ -53,8 +54,11 @@ def leverage_scores(
     directions /= np.sqrt(PROJECTIONS)
     # X of type float32 stays float32 in the product: a score needs no digits.
     directions = directions.astype(X.dtype)
-    projected = (X.T @ directions.T).T if sp.issparse(X) else directions @ X
-    scores: Array = np.einsum("ij,ij->j", projected, projected, dtype=np.float64)
+    X, scores = by_columns(X), np.empty(X.shape[1])
+    for start in range(0, X.shape[1], PIECE):
+        part = X[:, start : start + PIECE]
+        projected = (part.T @ directions.T).T if sp.issparse(X) else directions @ part
+        scores[start : start + PIECE] = np.einsum("ij,ij->j", projected, projected)
     return scores
 
 

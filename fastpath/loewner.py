@@ -182,6 +182,8 @@ class _Pair:
 
     def _scaled(self, matrix: Array) -> Array:
         part = matrix[np.ix_(self.kept, self.kept)] if len(self.kept) < len(matrix) else matrix
+        # In C order, so that the diagonal of a copy is a view of it.
+        part = np.ascontiguousarray(part)
         if not self.exponents.any():
             return part
         scales = np.ldexp(1.0, -self.exponents)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -44,3 +45,33 @@ def attention_inputs(draw: st.DrawFn) -> tuple[Array, Array, Array, bool]:
     if draw(st.integers(0, 9)) == 0:
         V = V * (np.finfo(dtype).max / 2**10 / max(1.0, float(np.abs(V).max())))
     return Q, K, V.astype(dtype), causal
+
+
+@st.composite
+def feature_matrices(draw: st.DrawFn) -> Any:
+    """Draw X for sparsification: dense or sparse, wide or narrow, with repeated or zero rows."""
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    n, d = draw(st.sampled_from([1, 2, 3, 5, 8])), draw(st.sampled_from([1, 2, 7, 40, 130]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    X = rng.standard_normal((n, d))
+    kind = draw(
+        st.sampled_from(["normal", "thin", "ties", "repeated", "rank one", "zeros", "spike"])
+    )
+    if kind == "thin":
+        X[rng.random(X.shape) < 0.8] = 0
+    elif kind == "ties":
+        X = np.round(X)
+    elif kind == "repeated":
+        X = X[rng.integers(0, n, n)][:, rng.integers(0, d, d)]
+    elif kind == "rank one":
+        X = np.outer(X[:, 0], X[0])
+    elif kind == "zeros":
+        X[rng.random(n) < 0.5] = 0
+        X[:, rng.random(d) < 0.5] = 0
+    elif kind == "spike":
+        X[rng.integers(n), rng.integers(d)] = 2.0**12
+    X = np.ldexp(X, draw(st.sampled_from([0, 0, -3, -40, 3]))).astype(dtype)
+    layout = draw(st.sampled_from(["C", "F", "csr", "csc"]))
+    if layout in ("C", "F"):
+        return np.asarray(X, order=layout)
+    return sp.csr_array(X).asformat(layout)

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from proofs.heads import LARGEST_ENTRY, Head, InputError, read_heads, shipped_heads
+from proofs.heads import LARGEST_ENTRY, Head, InputError, read_file, shipped_heads
 from proofs.hypotheses import Measurements, logit_rounding, measure, papers
 from reference import logits
 
@@ -66,7 +66,7 @@ def test_every_value_is_read_exactly(
 ) -> None:
     arrays = head_arrays(dtype)
     suffix = "npz" if write is npz else "safetensors"
-    (head,) = read_heads(write(tmp_path / f"f.{suffix}", arrays))
+    (head,) = read_file(write(tmp_path / f"f.{suffix}", arrays)).heads
     kept = np.float64 if np.dtype(dtype).itemsize == 8 else np.float32
     for role, array in zip("QKV", head.matrices, strict=True):
         assert array.dtype == kept
@@ -78,7 +78,7 @@ def test_heads_come_smallest_first_and_other_arrays_are_left_alone(tmp_path: Pat
     arrays = head_arrays(n=9, name="a/big") | head_arrays(n=2, name="small")
     arrays["notes"] = np.array(["text"])
     arrays["/Q"] = np.zeros(3)
-    names = [head.name for head in read_heads(npz(tmp_path / "f.npz", arrays))]
+    names = [head.name for head in read_file(npz(tmp_path / "f.npz", arrays)).heads]
     assert names == ["small", "a/big"]
 
 
@@ -119,7 +119,7 @@ BAD_ARRAYS: list[tuple[str, Arrays, str]] = [
 )
 def test_a_file_that_holds_no_head_is_refused(tmp_path: Path, arrays: Arrays, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        read_heads(npz(tmp_path / "f.npz", arrays))
+        read_file(npz(tmp_path / "f.npz", arrays))
 
 
 @pytest.mark.parametrize("write", [npz, tensors])
@@ -131,7 +131,7 @@ def test_damaged_bytes_are_refused_or_harmless(
     for length in range(0, len(whole), 7):
         path.write_bytes(whole[:length])
         with pytest.raises(InputError):
-            read_heads(path)
+            read_file(path)
     rng = np.random.default_rng(3)
     refused = 0
     for _ in range(400):
@@ -139,7 +139,7 @@ def test_damaged_bytes_are_refused_or_harmless(
         damaged[rng.integers(len(whole))] ^= int(rng.integers(1, 256))
         path.write_bytes(damaged)
         try:
-            read_heads(path)
+            read_file(path)
         except InputError:
             refused += 1
     assert refused
@@ -152,7 +152,7 @@ def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
         for name in old.namelist():
             new.writestr(name, b"not an array" if name == "h/K.npy" else old.read(name))
     with pytest.raises(InputError, match="h/K"):
-        read_heads(other)
+        read_file(other)
 
 
 def test_a_header_that_promises_more_than_memory_holds_is_refused(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_header_that_promises_more_than_memory_holds_is_refused(tmp_path: Path
         for role in "QKV":
             archive.writestr(f"h/{role}.npy", header.getvalue())
     with pytest.raises(InputError, match=r"h/Q .* cannot be read"):
-        read_heads(path)
+        read_file(path)
 
 
 # --------------------------------------------------------------------------- what is measured
