@@ -1,4 +1,4 @@
-"""The ``attest`` command: check heads, audit claims, show a claim, test an implementation.
+"""The ``attest`` command: check real data, audit claims, show a claim, test an implementation.
 
 Exit status: 0 if everything held, 1 if something did not, 2 if the input could not be used; then one
 sentence on stderr says why, and nothing else is written.
@@ -12,8 +12,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from proofs.heads import Head, InputError, read_heads, shipped_heads
+from proofs.heads import InputError, Inputs, read_file, shipped_heads, shipped_matrices
 
 #: Packages of the extra ``report``, which the libraries do without.
 REPORT_PACKAGES = ("rich", "safetensors")
@@ -47,17 +48,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    """Examine every head of a file, or those that ship."""
-    from proofs.examine import examine, implementation
+    """Examine every head and feature matrix of a file, or those that ship."""
+    from proofs import attention, examine, examine_features, sparsification
     from proofs.report import Check, as_json, print_check, track
 
-    attend = implementation(arguments.impl).attention
-    heads: tuple[Head, ...]
     if arguments.file is None:
-        heads, source = shipped_heads(), "the real heads that ship, n <= 256"
+        inputs, source = Inputs(shipped_heads(), shipped_matrices()), "the real data that ship"
     else:
-        heads, source = read_heads(arguments.file), str(arguments.file)
-    check = Check(arguments.impl, source, tuple(examine(head, attend) for head in track(heads)))
+        inputs, source = read_file(arguments.file), str(arguments.file)
+    work: list[tuple[str, Sequence[Any], Any, Any]] = [
+        ("attention", inputs.heads, examine.examine, attention.section),
+        ("sparsify", inputs.matrices, examine_features.examine, sparsification.section),
+    ]
+    work = [todo for todo in work if todo[1]]
+    module = examine.implementation(arguments.impl, *(function for function, *_ in work))
+    sections, unchecked = [], []
+    for name, items, examined, section in work:
+        function = getattr(module, name, None)
+        if callable(function):
+            found = [examined(item, function) for item in track(items)]
+            sections.append(section(found, f"{arguments.impl}.{name} on {source}"))
+        else:
+            things = ", ".join(item.name for item in items)
+            unchecked.append(f"{arguments.impl} has no function {name}: {things} not checked.")
+    check = Check(arguments.impl, source, tuple(sections), tuple(unchecked))
     if arguments.json:
         print(as_json(check))
     else:
@@ -100,7 +114,7 @@ def _conform(arguments: argparse.Namespace) -> int:
     from proofs.conformance import run
     from proofs.examine import implementation
 
-    outcomes = run(implementation(arguments.impl))
+    outcomes = run(implementation(arguments.impl, "attention"))
     print_conformance(arguments.impl, outcomes)
     return 1 if any(outcome.failure for outcome in outcomes) else 0
 
@@ -115,9 +129,11 @@ def _parser() -> argparse.ArgumentParser:
 
     check = commands.add_parser(
         "check",
-        help="put an implementation's certified bound beside its exact error on attention heads",
+        help="put an implementation's certified bounds beside its exact errors, on real data",
         description="For every head: the certified bound beside the enclosed error, in float32 and "
-        "float64, and which hypotheses of the four papers hold, in numbers.",
+        "float64, and which hypotheses of the four papers hold, in numbers. For every feature matrix X: "
+        "whether P3's hypothesis holds, and at which scale it would; the method, columns and certified "
+        "error of each guarantee, beside the enclosed errors and those of Y = 0.",
         epilog="Exit status: 1 if any error exceeds, or is not decided against, its bound.",
     )
     check.add_argument(
@@ -125,11 +141,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         nargs="?",
         type=Path,
-        help=".npz or .safetensors with arrays <name>/Q, <name>/K, <name>/V (float16 is taken as "
-        "float32); default: the real heads that ship, n <= 256",
+        help=".npz or .safetensors with arrays <name>/Q, <name>/K, <name>/V of a head or <name>/X of a "
+        "feature matrix (float16 is taken as float32); default: the real data that ship, heads of "
+        "n <= 256",
     )
     check.add_argument("--json", action="store_true", help="print one JSON document instead")
-    _implementation(check)
+    _implementation(check, "attention or sparsify")
     check.set_defaults(run=_check)
 
     audit = commands.add_parser(
@@ -144,17 +161,17 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(run=_show)
 
     conform = commands.add_parser("conform", help="run the conformance suite against a module")
-    _implementation(conform)
+    _implementation(conform, "attention")
     conform.set_defaults(run=_conform)
     return parser
 
 
-def _implementation(parser: argparse.ArgumentParser) -> None:
+def _implementation(parser: argparse.ArgumentParser, functions: str) -> None:
     parser.add_argument(
         "--impl",
         metavar="MODULE",
         default="fastpath",
-        help="importable module whose function attention is tested (default: fastpath)",
+        help=f"importable module whose function {functions} is tested (default: fastpath)",
     )
 
 

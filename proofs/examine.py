@@ -91,13 +91,13 @@ class Examination:
         return all(run.passed for run in self.runs)
 
 
-def implementation(name: str) -> ModuleType:
-    """Load the implementation under test, a module with a function ``attention``, by name.
+def implementation(name: str, *functions: str) -> ModuleType:
+    """Load the implementation under test, a module with at least one of ``functions``, by name.
 
     Raises
     ------
     InputError
-        If there is no such module, it fails to load, or it has no function of that name.
+        If there is no such module, it fails to load, or it has no function of these names.
     """
     try:
         with warnings.catch_warnings(action="ignore"):
@@ -106,8 +106,10 @@ def implementation(name: str) -> ModuleType:
         raise InputError(
             f"--impl must name an importable module, got {name!r}: {type(error).__name__}: {error}."
         ) from None
-    if not callable(getattr(module, "attention", None)):
-        raise InputError(f"--impl must name a module with a function attention, got {name!r}.")
+    if not any(callable(getattr(module, function, None)) for function in functions):
+        raise InputError(
+            f"--impl must name a module with a function {' or '.join(functions)}, got {name!r}."
+        )
     return module
 
 

@@ -1,37 +1,52 @@
-"""Attention heads from files: where arrays that somebody else wrote are checked, once.
+"""Attention heads and feature matrices from files: where arrays of others are checked, once.
 
-A file holds one or more heads as arrays ``<name>/Q``, ``<name>/K``, ``<name>/V``; arrays of other names are
-left alone.  Nothing is ever unpickled, and nothing is written.
+A file holds heads as arrays ``<name>/Q``, ``<name>/K``, ``<name>/V`` and feature matrices as ``<name>/X``;
+arrays of other names are left alone.  Nothing is ever unpickled, and nothing is written.
 """
 
 from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reference.attention import LARGEST_SIZE
 
-__all__ = ["ROLES", "Head", "InputError", "read_heads", "shipped_heads"]
+__all__ = [
+    "ROLES",
+    "FeatureMatrix",
+    "Head",
+    "InputError",
+    "Inputs",
+    "read_file",
+    "shipped_heads",
+    "shipped_matrices",
+]
 
 Matrix = NDArray[Any]
 
 #: The arrays of a head, in the order in which attention takes them.
 ROLES = ("Q", "K", "V")
 
+#: The array of a feature matrix.
+FEATURES = "X"
+
 #: The real heads that ship have up to 512 tokens; `attest check` takes 13 s for those of up to 256.
 SHIPPED_TOKENS = 256
 
 #: With entries of at most 2^500 no logit, nor a product of norms, overflows in float64.
 LARGEST_ENTRY = 2.0**500
+
+#: Of the matrices in extras.npz, those that are stored dense; the bag of words is in CSR format.
+_SHIPPED_DENSE = ("ffn_minilm_L3_n32_d1536", "hidden_minilm_L3_n64_d384")
 
 _ALLOWED = "allowed are matrices of float16, float32 or float64"
 
@@ -67,14 +82,52 @@ class Head:
         return self.Q, self.K, self.V
 
 
+@dataclass(frozen=True)
+class FeatureMatrix:
+    """Rows of features: X Xᵀ holds the logits of an attention whose queries and keys are both X.
+
+    Attributes
+    ----------
+    name
+        Its name in the file.
+    X : array, shape (n, d), float32 or float64
+        One row a token.
+    """
+
+    name: str
+    X: Matrix
+
+
+class Inputs(NamedTuple):
+    """What a file holds, smallest first: heads by number of logits, matrices by entries, then by name."""
+
+    heads: tuple[Head, ...]
+    matrices: tuple[FeatureMatrix, ...]
+
+
 def shipped_heads(largest: int = SHIPPED_TOKENS) -> tuple[Head, ...]:
     """Return the real heads that ship with the package and have at most ``largest`` tokens."""
     with as_file(files("proofs").joinpath("data/qkv.npz")) as path:
-        return tuple(head for head in read_heads(path) if len(head.K) <= largest)
+        return tuple(head for head in read_file(path).heads if len(head.K) <= largest)
 
 
-def read_heads(path: Path) -> tuple[Head, ...]:
-    """Read every head of a file, smallest first.
+def shipped_matrices() -> tuple[FeatureMatrix, ...]:
+    """Return the real feature matrices that ship: activations, hidden states and a bag of words."""
+    with (
+        as_file(files("proofs").joinpath("data/extras.npz")) as path,
+        np.load(path, allow_pickle=False) as arrays,
+    ):
+        matrices = {name: arrays[f"X_{name}"] for name in _SHIPPED_DENSE}
+        words = np.zeros(arrays["X_bow_shape"])
+        rows = np.repeat(np.arange(len(words)), np.diff(arrays["X_bow_indptr"]))
+        words[rows, arrays["X_bow_indices"]] = arrays["X_bow_data"]
+    n, d = words.shape
+    matrices[f"bow_n{n}_d{d}"] = words
+    return _by_size(FeatureMatrix(name, _widened(X)) for name, X in matrices.items())
+
+
+def read_file(path: Path) -> Inputs:
+    """Read every head and every feature matrix of a file.
 
     Parameters
     ----------
@@ -83,23 +136,34 @@ def read_heads(path: Path) -> tuple[Head, ...]:
 
     Returns
     -------
-    tuple of Head
-        Ordered by number of logits, then by name; at least one.
+    Inputs
+        At least one head or matrix.
 
     Raises
     ------
     InputError
-        If the file cannot be read, holds no head, or holds one that is no attention head.
+        If the file cannot be read, holds neither a head nor a matrix, or holds one that cannot be used.
     """
     reader = _reader(path)
     with reader(path) as (names, read):
-        heads = [_head(name, read, path) for name in _heads_among(names, path)]
-    return tuple(sorted(heads, key=lambda head: (len(head.Q) * len(head.K), head.name)))
+        heads, matrices = _heads_among(names, path), _matrices_among(names, path)
+        if not heads and not matrices:
+            shown = ", ".join(map(repr, names[:6])) + (", ..." if len(names) > 6 else "")
+            raise InputError(
+                f"FILE {path} holds no head and no feature matrix: it needs arrays <name>/Q, <name>/K "
+                f"and <name>/V, or <name>/X, got {shown or 'none'}."
+            )
+        read_heads = [_head(name, read, path) for name in heads]
+        read_matrices = [_feature_matrix(name, read, path) for name in matrices]
+    return Inputs(
+        tuple(sorted(read_heads, key=lambda head: (len(head.Q) * len(head.K), head.name))),
+        _by_size(read_matrices),
+    )
 
 
 # ------------------------------------------------------------------------------------- containers
 
-#: The names of an open file's arrays, and how to read one; arrays of no head are never read.
+#: The names of an open file's arrays, and how to read one; other arrays are never read.
 _Arrays = tuple[list[str], Callable[[str], Matrix]]
 
 # Damaged bytes can make zipfile, numpy and safetensors raise almost anything, MemoryError included; so
@@ -185,7 +249,7 @@ def _safetensors(path: Path) -> Iterator[_Arrays]:
         yield list(archive.keys()), read
 
 
-# ------------------------------------------------------------------------------------------ heads
+# ------------------------------------------------------------------------------ heads and matrices
 
 
 def _heads_among(arrays: Sequence[str], path: Path) -> list[str]:
@@ -194,15 +258,8 @@ def _heads_among(arrays: Sequence[str], path: Path) -> list[str]:
         name, slash, role = array.rpartition("/")
         if slash and name and role in ROLES:
             found.setdefault(name, set()).add(role)
-    if not found:
-        shown = ", ".join(map(repr, arrays[:6])) + (", ..." if len(arrays) > 6 else "")
-        raise InputError(
-            f"FILE {path} holds no head: it needs arrays <name>/Q, <name>/K and <name>/V, "
-            f"got {shown or 'none'}."
-        )
     for name, roles in found.items():
-        if not name.isprintable():
-            raise InputError(f"The name of head {name!r} of {path} must be printable.")
+        _check_printable("head", name, path)
         missing = [f"{name}/{role}" for role in ROLES if role not in roles]
         if missing:
             raise InputError(
@@ -210,6 +267,19 @@ def _heads_among(arrays: Sequence[str], path: Path) -> list[str]:
                 f"a head needs {name}/Q, {name}/K and {name}/V."
             )
     return list(found)
+
+
+def _matrices_among(arrays: Sequence[str], path: Path) -> list[str]:
+    parts = (array.rpartition("/") for array in arrays)
+    found = [name for name, slash, role in parts if slash and name and role == FEATURES]
+    for name in found:
+        _check_printable("matrix", name, path)
+    return found
+
+
+def _check_printable(kind: str, name: str, path: Path) -> None:
+    if not name.isprintable():
+        raise InputError(f"The name of {kind} {name!r} of {path} must be printable.")
 
 
 def _head(name: str, read: Callable[[str], Matrix], path: Path) -> Head:
@@ -230,12 +300,27 @@ def _head(name: str, read: Callable[[str], Matrix], path: Path) -> Head:
             f"Arrays {name}/K and {name}/V {where} must have equally many rows, "
             f"got shapes {K.shape} and {V.shape}."
         )
-    if len(K) > LARGEST_SIZE:
-        raise InputError(
-            f"Array {name}/K {where} must have at most {LARGEST_SIZE} rows, which is what a row of "
-            f"the exact reference can take, got {len(K)}."
-        )
+    _check_rows(f"{name}/K", K, where)
     return Head(name, *(_widened(x) for x in (Q, K, V)))
+
+
+def _feature_matrix(name: str, read: Callable[[str], Matrix], path: Path) -> FeatureMatrix:
+    array, where = f"{name}/{FEATURES}", f"of {path}"
+    X = _matrix(array, read(array), where)
+    _check_rows(array, X, where)
+    return FeatureMatrix(name, _widened(X))
+
+
+def _by_size(matrices: Iterable[FeatureMatrix]) -> tuple[FeatureMatrix, ...]:
+    return tuple(sorted(matrices, key=lambda matrix: (matrix.X.size, matrix.name)))
+
+
+def _check_rows(array_name: str, array: Matrix, where: str) -> None:
+    if len(array) > LARGEST_SIZE:
+        raise InputError(
+            f"Array {array_name} {where} must have at most {LARGEST_SIZE} rows, which is what a row of "
+            f"the exact reference can take, got {len(array)}."
+        )
 
 
 def _matrix(array_name: str, array: Matrix, where: str) -> Matrix:
