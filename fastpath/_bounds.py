@@ -373,6 +373,124 @@ def caratheodory_columns(n: Any) -> Any:
         return _up(_up(n * _up(1 + n)) / 2)
 
 
+def cholesky_residual(n: Any, unit_roundoff: Any) -> Any:
+    """Bound an entry of A - L Lᵀ, relative to sqrt(a_ii a_jj): P3.certificate.
+
+    ``unit_roundoff*(n + 1)/(-unit_roundoff*(2*n + 2) + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(unit_roundoff * _up(1 + n)) / _down(1 - _up(unit_roundoff * _up(2 + _up(2 * n))))
+        )
+
+
+def certificate_shift(
+    factor: Any,
+    slack: Any,
+    first_roundings: Any,
+    second_roundings: Any,
+    n: Any,
+    unit_roundoff: Any,
+    first_trace: Any,
+    second_trace: Any,
+    shifted_trace: Any,
+) -> Any:
+    """Bound the shift beyond the least eigenvalue with which a factorisation completes: P3.certificate.
+
+    ``first_trace*unit_roundoff*(factor + slack)*(first_roundings + 4)/(-unit_roundoff*(2*first_roundings + 8) + 1) + second_trace*unit_roundoff*(second_roundings + 3)/(-unit_roundoff*(2*second_roundings + 6) + 1) + shifted_trace*unit_roundoff*(n + 1)/(-unit_roundoff*(2*n + 2) + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(
+                    _up(_up(second_trace * unit_roundoff) * _up(3 + second_roundings))
+                    / _down(1 - _up(unit_roundoff * _up(6 + _up(2 * second_roundings))))
+                )
+                + _up(
+                    _up(_up(shifted_trace * unit_roundoff) * _up(1 + n))
+                    / _down(1 - _up(unit_roundoff * _up(2 + _up(2 * n))))
+                )
+            )
+            + _up(
+                _up(
+                    _up(_up(first_trace * unit_roundoff) * _up(4 + first_roundings))
+                    * _up(factor + slack)
+                )
+                / _down(1 - _up(unit_roundoff * _up(8 + _up(2 * first_roundings))))
+            )
+        )
+
+
+def entry_difference(
+    relative_difference: Any,
+    ratio: Any,
+    first_roundings: Any,
+    second_roundings: Any,
+    unit_roundoff: Any,
+) -> Any:
+    """Bound the largest |H - G|_ij / sqrt(G_ii G_jj): P3.entries.
+
+    ``first_roundings*unit_roundoff/(-first_roundings*unit_roundoff + 1) + ratio*second_roundings*unit_roundoff/((-2*second_roundings*unit_roundoff + 1)*(-unit_roundoff*(first_roundings + 1) + 1)) + relative_difference/(-unit_roundoff*(first_roundings + 5) + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(relative_difference / _down(1 - _up(unit_roundoff * _up(5 + first_roundings))))
+                + _up(
+                    _up(unit_roundoff * first_roundings)
+                    / _down(1 - _up(unit_roundoff * first_roundings))
+                )
+            )
+            + _up(
+                _up(_up(ratio * unit_roundoff) * second_roundings)
+                / _down(
+                    _down(1 - _up(unit_roundoff * _up(1 + first_roundings)))
+                    * _down(1 - _up(_up(2 * unit_roundoff) * second_roundings))
+                )
+            )
+        )
+
+
+def logit_difference(
+    difference: Any,
+    first_largest: Any,
+    second_largest: Any,
+    first_roundings: Any,
+    second_roundings: Any,
+    unit_roundoff: Any,
+) -> Any:
+    """Bound the largest |H - G|_ij: P3.entries.
+
+    ``difference/(1 - unit_roundoff) + first_largest*first_roundings*unit_roundoff/(-2*first_roundings*unit_roundoff + 1) + second_largest*second_roundings*unit_roundoff/(-2*second_roundings*unit_roundoff + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(difference / _down(1 - unit_roundoff))
+                + _up(
+                    _up(_up(first_largest * unit_roundoff) * first_roundings)
+                    / _down(1 - _up(_up(2 * unit_roundoff) * first_roundings))
+                )
+            )
+            + _up(
+                _up(_up(second_largest * unit_roundoff) * second_roundings)
+                / _down(1 - _up(_up(2 * unit_roundoff) * second_roundings))
+            )
+        )
+
+
+def largest_logit(first_largest: Any, first_roundings: Any, unit_roundoff: Any) -> Any:
+    """Bound the largest G_ii, and so the largest |G_ij|: P3.entries.
+
+    ``first_largest*(-first_roundings*unit_roundoff + 1)/(-2*first_roundings*unit_roundoff + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(first_largest * _up(1 - _down(unit_roundoff * first_roundings)))
+            / _down(1 - _up(_up(2 * unit_roundoff) * first_roundings))
+        )
+
+
 def leverage_width(rank: Any, epsilon: Any, failure_probability: Any, overestimate: Any) -> Any:
     """Bound the columns that matrix Bernstein asks of leverage-score sampling: P3.randomised.
 

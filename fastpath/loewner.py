@@ -1,5 +1,6 @@
 """Certificates that Y Yᵀ is close to X Xᵀ, proved by floating-point Cholesky factorisations."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import scipy.linalg as sl
 from numpy.typing import NDArray
 
-from fastpath._bounds import ARITHMETIC, gram_rounding
+from fastpath._bounds import ARITHMETIC, certificate_shift, entry_difference
 from fastpath.gram import Gram, gram
 
 Array = NDArray[np.float64]
@@ -19,6 +20,10 @@ WELL_CONDITIONED = 2.0**-20
 
 #: A certificate with more slack than this says too little to be given.
 LARGEST_SLACK = 2.0**-6
+
+
+#: H beyond this, where G has 1 on its diagonal, is refused: its sums could overflow.
+LARGEST_ENTRY = 2.0**1000
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,9 @@ def certify_loewner(X: Any, Y: Any, epsilon: float, *, slack: float = 0.0) -> bo
 
     With :math:`\hat G, \hat H` the computed Gram matrices, equilibrated by powers of two, a
     floating-point Cholesky factorisation of :math:`(1+\varepsilon)\hat G - \hat H - cI` that runs to
-    completion proves :math:`(1+\varepsilon)G - YY^\top \succeq 0`, where
-
-    .. math:: c = (1+\varepsilon)\tfrac{\gamma_g}{1-\gamma_g}\mathrm{tr}\,\hat G
-        + \tfrac{\gamma_h}{1-\gamma_h}\mathrm{tr}\,\hat H
-        + 3u\,\mathrm{tr}((1+\varepsilon)\hat G + \hat H)
-        + \tfrac{\gamma_{n+3}}{1-\gamma_{n+3}}\mathrm{tr}((1+\varepsilon)\hat G - \hat H)
-
-    covers the rounding of the two Gram matrices, of their difference and of the factorisation; the
-    other side likewise.
+    completion proves :math:`(1+\varepsilon)G - YY^\top \succeq 0`, where c, P3.certificate's bound, is a
+    few traces times the roundings of the Gram matrices, of their difference and of the factorisation;
+    the other side likewise.
 
     Parameters
     ----------
@@ -74,7 +73,7 @@ def certify_loewner(X: Any, Y: Any, epsilon: float, *, slack: float = 0.0) -> bo
     -----
     Cost: two factorisations, 2 n³/3 operations, besides the Gram matrices.
 
-    Claims: P3.gram, P3.loewner.
+    Claims: P3.certificate, P3.loewner.
 
     References
     ----------
@@ -104,7 +103,7 @@ def certified_closeness(X: Any, Y: Any) -> Closeness:
 
     Notes
     -----
-    Cost: O(n³): an eigenvalue problem and 10 to 50 factorisations.  Claims: P3.gram, P3.loewner.
+    Cost: O(n³): an eigenvalue problem and 10 to 50 factorisations.  Claims: P3.certificate.
     """
     return _Pair(_as_gram(X), _as_gram(Y)).closest()
 
@@ -120,23 +119,28 @@ def entrywise_error(X: Any, Y: Any) -> float:
     Returns
     -------
     float
-        The bound; ``inf`` where Y has a row that X has not.
+        The bound; ``inf`` where Y has a row that X has not, or one 2^500 times as long.
 
     Notes
     -----
-    Cost: O(n²) besides the Gram matrices.  Claims: P3.jl.
+    Cost: O(n²) besides the Gram matrices.  Claims: P3.entries.
     """
     pair = _Pair(_as_gram(X), _as_gram(Y))
-    if not pair.same_rows or not np.isfinite(pair.H).all():
+    if not pair.comparable:
         return float("inf")
-    # sqrt(G_ii) from below, sqrt(H_ii) from above.
-    lengths = np.sqrt(pair.G.diagonal() * (1 - 2 * pair.gamma_g))
-    others = np.sqrt(pair.H.diagonal() * (1 + 2 * pair.gamma_h))
+    diagonal = pair.G.diagonal()
+    lengths = np.sqrt(diagonal)
     relative = np.abs(pair.H - pair.G) / lengths[:, None] / lengths
-    ratio = float((others / lengths).max(initial=0.0)) ** 2
-    rounding = pair.gamma_g + pair.gamma_h * ratio
-    # Eight roundings of terms that are not negative, and as many to spare.
-    return float((relative.max(initial=0.0) + rounding) * (1 + 16 * UNIT_ROUNDOFF))
+    ratio = pair.H.diagonal() / diagonal
+    return float(
+        entry_difference(
+            relative.max(initial=0.0),
+            ratio.max(initial=0.0),
+            pair.first_roundings,
+            pair.second_roundings,
+            UNIT_ROUNDOFF,
+        )
+    )
 
 
 def range_factor(G: Gram) -> tuple[Array, Array]:
@@ -174,11 +178,15 @@ class _Pair:
         diagonal = g.matrix.diagonal()
         # A computed sum of squares is zero only if the row is (features.LARGEST_EXPONENT).
         self.kept = np.flatnonzero(diagonal)
-        self.same_rows = not h.matrix.diagonal()[diagonal == 0].any()
+        self.n = len(self.kept)
         self.exponents = np.frexp(diagonal[self.kept])[1] // 2
         self.G, self.H = self._scaled(g.matrix), self._scaled(h.matrix)
-        self.gamma_g, self.gamma_h = g.error, h.error
-        self.n = len(self.kept)
+        same_rows = not h.matrix.diagonal()[diagonal == 0].any()
+        self.comparable = same_rows and bool(np.abs(self.H).max(initial=0.0) < LARGEST_ENTRY)
+        self.first_trace = _above(self.G.diagonal())
+        self.second_trace = _above(self.H.diagonal()) if self.comparable else np.inf
+        # A rounding more pays for underflow in each Gram matrix, and one for all that comes after.
+        self.first_roundings, self.second_roundings = g.roundings + 2, h.roundings + 1
 
     def _scaled(self, matrix: Array) -> Array:
         part = matrix[np.ix_(self.kept, self.kept)] if len(self.kept) < len(matrix) else matrix
@@ -191,14 +199,34 @@ class _Pair:
             scaled: Array = part * scales[:, None] * scales
         return scaled
 
-    def gram_errors(self) -> float:
-        """Bound the norm of the error of the computed H - G."""
-        g, h = float(np.trace(self.G)), float(np.trace(self.H))
-        return _relative(self.gamma_g) * g + _relative(self.gamma_h) * h
+    def shift(self, factor: float, slack: float, shifted_trace: float) -> float:
+        """Bound what rounding can add to the least eigenvalue that a factorisation proves."""
+        return self._shift(factor, slack, self.second_trace, shifted_trace)
+
+    def noise(self) -> float:
+        """Bound what rounding can do to an eigenvalue of the computed G."""
+        return self._shift(1.0, 0.0, 0.0, self.first_trace)
+
+    def _shift(
+        self, factor: float, slack: float, second_trace: float, shifted_trace: float
+    ) -> float:
+        return float(
+            certificate_shift(
+                factor,
+                slack,
+                self.first_roundings,
+                self.second_roundings,
+                self.n,
+                UNIT_ROUNDOFF,
+                self.first_trace,
+                second_trace,
+                shifted_trace,
+            )
+        )
 
     def proves(self, epsilon: float, slack: float) -> bool:
         """Run the two factorisations."""
-        if not self.same_rows or not (np.isfinite(self.H).all() and np.isfinite(self.G).all()):
+        if not self.comparable:
             return False
         # Rounded inward: a proof for these factors is a proof for the given epsilon.
         upper = float(np.nextafter(1 + epsilon, 0)) if epsilon else 1.0
@@ -212,31 +240,22 @@ class _Pair:
         """Prove sign (factor G - Y Yᵀ) + slack diag(G) >= 0."""
         if not self.n:
             return True
-        g, h = float(np.trace(self.G)), float(np.trace(self.H))
-        rounding = (
-            factor * _relative(self.gamma_g) * g
-            + _relative(self.gamma_h) * h
-            + 3 * UNIT_ROUNDOFF * (factor * g + h + slack * g)
-        )
         # In place, one pass at a time: at n = 512 a fresh 2 MB array costs as much as its arithmetic.
         difference = self.G * (sign * factor)
         difference -= self.H if sign > 0 else -self.H
         diagonal = difference.ravel()[:: self.n + 1]
-        # G_ii may be smaller than computed.
-        diagonal += slack * (1 - 2 * self.gamma_g) * self.G.diagonal()
-        trace = float(diagonal.sum())
-        if not trace > 0:
-            return False
-        diagonal -= (rounding + _factorisation(self.n) * trace) * (1 + WELL_CONDITIONED)
+        diagonal += slack * self.G.diagonal()
+        # The claim asks for the trace after the shift, which is smaller.
+        diagonal -= self.shift(factor, slack, _above(diagonal))
         return _cholesky(difference)[1] == 0
 
     def cholesky(self) -> Array | None:
         """Return the factor of the scaled G, or None where rounding could matter more than it may."""
         if not self.n:
             return None
-        rounding = (2 * _relative(self.gamma_g) + _factorisation(self.n)) * float(np.trace(self.G))
         shifted = self.G.copy()
-        shifted.ravel()[:: self.n + 1] -= rounding / WELL_CONDITIONED
+        # H has as much noise as G.
+        shifted.ravel()[:: self.n + 1] -= 2 * self.noise() / WELL_CONDITIONED
         if _cholesky(shifted)[1]:
             return None
         lower: Array = np.tril(_cholesky(self.G.copy())[0])
@@ -247,13 +266,12 @@ class _Pair:
         if not self.n:
             return np.zeros(0), np.zeros((0, 0))
         values, vectors = sl.eigh(self.G)
-        floor = (_relative(self.gamma_g) + _factorisation(self.n)) * float(np.trace(self.G))
-        large = values > floor
+        large = values > self.noise()
         return values[large], vectors[:, large]
 
     def closest(self) -> Closeness:
         """Return the smallest epsilon that can be proved, without slack where that is possible."""
-        if not self.same_rows or not np.isfinite(self.H).all():
+        if not self.comparable:
             return Closeness(float("inf"), 0.0)
         if not self.n:
             return Closeness(0.0, 0.0)
@@ -266,8 +284,7 @@ class _Pair:
         values, vectors = self.significant()
         whitened = vectors / np.sqrt(values)
         start = _spread(whitened.T @ self.H @ whitened)
-        traces = float(np.trace(self.G) + np.trace(self.H))
-        slack = 2 * (self.gram_errors() + (4 * UNIT_ROUNDOFF + _factorisation(self.n)) * traces)
+        slack = 2 * self.shift(1.0, 0.0, self.first_trace + self.second_trace)
         best = Closeness(float("inf"), 0.0)
         while slack <= LARGEST_SLACK:
             epsilon = self._smallest(start, slack)
@@ -284,7 +301,7 @@ class _Pair:
     def _smallest(self, start: float, slack: float) -> float:
         """Return the smallest epsilon that is proved, from an estimate; inf where none near it is."""
         refused, epsilon = start, start
-        step = max(2 * self.gram_errors(), 2.0**-50)
+        step = max(2 * self.shift(1.0, 0.0, 0.0), 2.0**-50)
         if slack and self.proves(start / 2, slack):
             epsilon = start / 2
             while epsilon > slack / 8 and self.proves(epsilon / 4, slack):
@@ -305,17 +322,9 @@ class _Pair:
         return epsilon
 
 
-def _relative(gamma: float) -> float:
-    """Turn an error relative to the exact sums of squares into one relative to the computed ones."""
-    return gamma / (1 - gamma)
-
-
-def _factorisation(n: int) -> float:
-    """Bound the backward error of a Cholesky factorisation, relative to the trace (Rump 2006).
-
-    n + 1 roundings a term, and two for libraries that multiply by the reciprocal of a pivot.
-    """
-    return _relative(float(gram_rounding(n + 3, UNIT_ROUNDOFF)))
+def _above(diagonal: Array) -> float:
+    """Return at least the sum of a diagonal."""
+    return float(np.nextafter(math.fsum(diagonal), np.inf))
 
 
 def _cholesky(matrix: Array) -> tuple[Array, int]:

@@ -6,7 +6,7 @@ of what the four papers say, sentence by sentence, with what the project holds o
 
 from typing import Any
 
-from specs import kernel, p3_algorithms, p3_sparsification, rounding, softmax
+from specs import kernel, p3_algorithms, p3_certificate, p3_sparsification, rounding, softmax
 from specs.claim import Claim
 
 CLAIMS: dict[str, Claim[Any]] = {
@@ -16,6 +16,7 @@ CLAIMS: dict[str, Claim[Any]] = {
         *kernel.CLAIMS,
         *rounding.CLAIMS,
         *p3_sparsification.CLAIMS,
+        *p3_certificate.CLAIMS,
         *p3_algorithms.CLAIMS,
     )
 }

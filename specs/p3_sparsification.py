@@ -371,7 +371,7 @@ P3_GRAM = Claim[Factored](
         "floating point, the computed G errs by at most gamma_d |X||X|ᵀ."
     ),
     not_stated=(
-        "The rounding of the factorisation, which an implementation certifies afterwards (P3.loewner). "
+        "The rounding of the factorisation, which an implementation certifies afterwards (P3.certificate). "
         "Additions are not counted. The count with Strassen's product is for n a power of two."
     ),
     assumes=(

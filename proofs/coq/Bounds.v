@@ -114,6 +114,26 @@ Definition b_gram_operations (column_squares : nat) (columns : nat) (n : nat) (e
 Definition b_caratheodory_columns (n : nat) : R :=
   (INR n * (1 + INR n)) / 2.
 
+(** P3.certificate: an entry of A - L Lᵀ, relative to sqrt(a_ii a_jj). *)
+Definition b_cholesky_residual (n : nat) (unit_roundoff : R) : R :=
+  (unit_roundoff * (1 + INR n)) / (1 - unit_roundoff * (2 + 2 * INR n)).
+
+(** P3.certificate: the shift beyond the least eigenvalue with which a factorisation completes. *)
+Definition b_certificate_shift (factor : R) (slack : R) (first_roundings : nat) (second_roundings : nat) (n : nat) (unit_roundoff : R) (first_trace : R) (second_trace : R) (shifted_trace : R) : R :=
+  (second_trace * unit_roundoff * (3 + INR second_roundings)) / (1 - unit_roundoff * (6 + 2 * INR second_roundings)) + (shifted_trace * unit_roundoff * (1 + INR n)) / (1 - unit_roundoff * (2 + 2 * INR n)) + (first_trace * unit_roundoff * (4 + INR first_roundings) * (factor + slack)) / (1 - unit_roundoff * (8 + 2 * INR first_roundings)).
+
+(** P3.entries: the largest |H - G|_ij / sqrt(G_ii G_jj). *)
+Definition b_entry_difference (relative_difference : R) (ratio : R) (first_roundings : nat) (second_roundings : nat) (unit_roundoff : R) : R :=
+  relative_difference / (1 - unit_roundoff * (5 + INR first_roundings)) + (unit_roundoff * INR first_roundings) / (1 - unit_roundoff * INR first_roundings) + (ratio * unit_roundoff * INR second_roundings) / ((1 - unit_roundoff * (1 + INR first_roundings)) * (1 - 2 * unit_roundoff * INR second_roundings)).
+
+(** P3.entries: the largest |H - G|_ij. *)
+Definition b_logit_difference (difference : R) (first_largest : R) (second_largest : R) (first_roundings : nat) (second_roundings : nat) (unit_roundoff : R) : R :=
+  difference / (1 - unit_roundoff) + (first_largest * unit_roundoff * INR first_roundings) / (1 - 2 * unit_roundoff * INR first_roundings) + (second_largest * unit_roundoff * INR second_roundings) / (1 - 2 * unit_roundoff * INR second_roundings).
+
+(** P3.entries: the largest G_ii, and so the largest |G_ij|. *)
+Definition b_largest_logit (first_largest : R) (first_roundings : nat) (unit_roundoff : R) : R :=
+  (first_largest * (1 - unit_roundoff * INR first_roundings)) / (1 - 2 * unit_roundoff * INR first_roundings).
+
 (** P3.randomised: the columns that matrix Bernstein asks of leverage-score sampling. *)
 Definition b_leverage_width (rank : nat) (epsilon : R) (failure_probability : R) (overestimate : R) : R :=
   (overestimate * INR rank * (2 + (2 * epsilon) / 3) * ln ((2 * INR rank) / failure_probability)) / (epsilon ^ 2%nat).

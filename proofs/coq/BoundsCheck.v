@@ -136,6 +136,21 @@ Proof. unfold b_gram_operations; pin. Qed.
 Goal Rabs (b_caratheodory_columns 5 - (15)) <= 1 / 10 ^ 25.
 Proof. unfold b_caratheodory_columns; pin. Qed.
 
+Goal Rabs (b_cholesky_residual 64 (1 / 16777216) - (3874331931063594714839037 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_cholesky_residual; pin. Qed.
+
+Goal Rabs (b_certificate_shift (9 / 8) (1 / 64) 100 20 64 (1 / 16777216) (64) (65) (9) - (288251124530979727541114151 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_certificate_shift; pin. Qed.
+
+Goal Rabs (b_entry_difference (125 / 2097152) (2) 100 20 (1 / 16777216) - (67949723646004110992928671 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_entry_difference; pin. Qed.
+
+Goal Rabs (b_logit_difference (125 / 2097152) (2) (3) 100 20 (1 / 16777216) - (75102006606480474128780121 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_logit_difference; pin. Qed.
+
+Goal Rabs (b_largest_logit (3) 100 (1 / 16777216) - (3000017881606597979044664438539 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_largest_logit; pin. Qed.
+
 Goal Rabs (b_leverage_width 5 (1 / 3) (1 / 100) (3 / 2) - (259040822961830139452024038651991 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_leverage_width; pin. Qed.
 

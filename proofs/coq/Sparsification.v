@@ -5,7 +5,7 @@
     quadratic forms, (1 - eps) G <= Y Y^T <= (1 + eps) G.  Steps: (1) x^T (H - G) x at
     x = s e_i + t e_j, less the same at s e_i - t e_j, is 4 s t (H - G)_ij, so its square is at most
     eps^2 G_ii G_jj; (2) logits within eps r move rows by [s_tv], and one weight by the change of
-    its odds; (3) a computed Cholesky factor with a small residual proves the sandwich.
+    its odds.  How floating point proves the sandwich: Certificate.v.
 
     The extremal X is one column, (sqrt r, ..., sqrt r, - sqrt r, ..., - sqrt r), and
     Y = X sqrt (1 + eps). *)
@@ -623,83 +623,6 @@ Theorem p3_rows_attained a b eps r : (0 < a)%nat -> 0 <= r -> 0 <= eps ->
 Proof.
   intros Ha Hr He Hb X Y. destruct (p3_loewner_row_attained a b eps r Ha Hr He Hb) as [_ [L E]].
   split; auto. rewrite loewner_row_norms_form, sqrt_sqrt, <- loewner_row_form by auto. exact E.
-Qed.
-
-(** * The certificate *)
-
-Definition length_squared (n : nat) (x : nat -> R) : R := fsum n (fun i => x i ^ 2).
-
-Definition identity (i j : nat) : R := if Nat.eqb i j then 1 else 0.
-
-Lemma quad_identity n x : quad n identity x = length_squared n x.
-Proof.
-  apply fsum_ext. intros i Hi. simpl. rewrite Rmult_1_r. f_equal.
-  transitivity (fsum n (fun j => point i 1 j * x j)).
-  - apply fsum_ext. intros j _. unfold identity, point. now rewrite Nat.eqb_sym.
-  - rewrite fsum_point by auto. ring.
-Qed.
-
-(** Entries of at most e make a form of at most n e. *)
-Lemma quad_residual n E e x : 0 <= e ->
-  (forall i j, (i < n)%nat -> (j < n)%nat -> Rabs (E i j) <= e) ->
-  Rabs (quad n E x) <= INR n * e * length_squared n x.
-Proof.
-  intros He H. set (S := fsum n (fun i => Rabs (x i))).
-  assert (HS : 0 <= S) by (apply fsum_nonneg; intros; apply Rabs_pos).
-  assert (Q : 0 <= length_squared n x) by (apply fsum_nonneg; intros; apply pow2_ge_0).
-  assert (C : S * S <= INR n * length_squared n x).
-  { pose proof (cauchy_schwarz n x (fun _ => 1)) as C. cbv beta in C.
-    rewrite (fsum_ext n (fun l => 1 ^ 2) (fun _ => 1)), fsum_const, Rmult_1_r in C
-      by (intros; ring).
-    rewrite (fsum_ext n _ (fun i => Rabs (x i))) in C by (intros; now rewrite Rmult_1_r).
-    fold S in C. fold (length_squared n x) in C. pose proof (pos_INR n) as HN.
-    pose proof (sqrt_pos (length_squared n x)). pose proof (sqrt_pos (INR n)).
-    pose proof (sqrt_sqrt _ Q). pose proof (sqrt_sqrt _ HN).
-    apply Rle_trans with ((sqrt (length_squared n x) * sqrt (INR n))
-                          * (sqrt (length_squared n x) * sqrt (INR n))); [nra |].
-    replace (sqrt (length_squared n x) * sqrt (INR n) * (sqrt (length_squared n x) * sqrt (INR n)))
-      with ((sqrt (length_squared n x) * sqrt (length_squared n x)) * (sqrt (INR n) * sqrt (INR n)))
-      by ring. nra. }
-  apply Rle_trans with (e * (S * S)); [| nra].
-  unfold quad. eapply Rle_trans; [apply fsum_abs |].
-  replace (e * (S * S)) with (S * (e * S)) by ring. unfold S at 1. rewrite <- fsum_scale_r.
-  apply fsum_le. intros i Hi. rewrite Rabs_mult. apply Rmult_le_compat_l; [apply Rabs_pos |].
-  eapply Rle_trans; [apply fsum_abs |]. unfold S. rewrite <- fsum_scale.
-  apply fsum_le. intros j Hj. rewrite Rabs_mult. apply Rmult_le_compat_r; [apply Rabs_pos | auto].
-Qed.
-
-(** A = L L^T + c I + E with entries of E at most e and n e <= c is semidefinite: L is what a
-    floating-point Cholesky factorisation of A - c I gave, E what it left and what A errs by. *)
-Lemma shifted_factor_nonneg n k L c A E e x : 0 <= e -> INR n * e <= c ->
-  (forall i j, (i < n)%nat -> (j < n)%nat -> A i j = gram k L i j + c * identity i j + E i j) ->
-  (forall i j, (i < n)%nat -> (j < n)%nat -> Rabs (E i j) <= e) -> 0 <= quad n A x.
-Proof.
-  intros He Hc HA HE.
-  rewrite (quad_ext n A (fun i j => (gram k L i j + c * identity i j) + E i j)) by auto.
-  rewrite (quad_plus n (fun i j => gram k L i j + c * identity i j) E).
-  rewrite (quad_plus n (gram k L) (fun i j => c * identity i j)), quad_scale, quad_identity.
-  pose proof (quad_gram_nonneg n k L x).
-  pose proof (Rabs_bounds _ _ (quad_residual n E e x He HE)).
-  assert (0 <= length_squared n x) by (apply fsum_nonneg; intros; apply pow2_ge_0). nra.
-Qed.
-
-(** Two such factors prove the sandwich. *)
-Theorem p3_certificate n k L L' c c' G H E E' e eps : 0 <= e -> INR n * e <= c -> INR n * e <= c' ->
-  (forall i j, (i < n)%nat -> (j < n)%nat ->
-    (1 + eps) * G i j - H i j = gram k L i j + c * identity i j + E i j) ->
-  (forall i j, (i < n)%nat -> (j < n)%nat ->
-    H i j - (1 - eps) * G i j = gram k L' i j + c' * identity i j + E' i j) ->
-  (forall i j, (i < n)%nat -> (j < n)%nat -> Rabs (E i j) <= e) ->
-  (forall i j, (i < n)%nat -> (j < n)%nat -> Rabs (E' i j) <= e) ->
-  loewner n G H eps.
-Proof.
-  intros He Hc Hc' HU HL HE HE' x.
-  pose proof (shifted_factor_nonneg n k L c _ E e x He Hc HU HE) as U.
-  pose proof (shifted_factor_nonneg n k L' c' _ E' e x He Hc' HL HE') as W.
-  rewrite (quad_ext n _ (fun i j => (1 + eps) * G i j + (-1) * H i j)) in U by (intros; ring).
-  rewrite (quad_ext n _ (fun i j => H i j + (- (1 - eps)) * G i j)) in W by (intros; ring).
-  rewrite (quad_plus n (fun i j => (1 + eps) * G i j) (fun i j => (-1) * H i j)), !quad_scale in U.
-  rewrite (quad_plus n H (fun i j => (- (1 - eps)) * G i j)), quad_scale in W. lra.
 Qed.
 
 (** * P3.gram *)

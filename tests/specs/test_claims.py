@@ -137,6 +137,8 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "P3.loewner": lambda i: replace(i, epsilon=i.epsilon / 100),
         "P3.rows": lambda i: replace(i, Y=2 * i.Y),
         "P3.gram": lambda i: replace(i, X=i.X[:, :-1]),
+        "P3.certificate": lambda i: replace(i, lower=-i.lower),
+        "P3.entries": lambda i: replace(i, X=0 * i.X),
         "P3.randomised": lambda i: replace(i, overestimate=i.overestimate / 2),
         "P3.deterministic": lambda i: replace(i, oversampling=Fraction(1)),
         "P3.jl": lambda i: replace(i, epsilon=Fraction(1)),

@@ -32,6 +32,8 @@ RANGES: dict[str, st.SearchStrategy[Any]] = {
     "oversampling": st.floats(1, 1e6),
     "rank": st.integers(1, 10**6),
     "columns": st.integers(1, 10**6),
+    "first_roundings": st.integers(1, 10**6),
+    "second_roundings": st.integers(1, 10**6),
     "column_squares": st.integers(1, 10**12),
     "exponent": st.floats(2, 3),
     "row_norm": st.floats(0, 40),
