@@ -105,7 +105,7 @@ class Run:
         """Whether every error is within its bound; None if there was no usable answer."""
         if self.quantities is None:
             return None
-        return Verdict.combine(quantity.verdict for quantity in self.quantities.values())
+        return Verdict.combine([quantity.verdict for quantity in self.quantities.values()])
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def section(examinations: Sequence[Examination], subject: str) -> Section:
     return Section(
         "matrices",
         all(examination.passed for examination in examinations),
-        (_hypotheses(examinations), _errors(examinations, subject)),
+        (_hypotheses(examinations), *(_errors(found, subject) for found in examinations)),
         (_LEGEND, *_failures(examinations)),
         _summary(examinations),
         [_document(examination) for examination in examinations],
@@ -61,36 +61,32 @@ def _hypotheses(examinations: Sequence[Examination]) -> Table:
     )
 
 
-def _errors(examinations: Sequence[Examination], subject: str) -> Table:
+def _errors(examination: Examination, subject: str) -> Table:
     rows: list[tuple[str, ...]] = []
-    for examination in examinations:
-        for scaled in examination.scales:
-            scale = f"{scaled.scale:.3g}"
-            entry, row = up(scaled.zero_entry[1]), up(scaled.zero_row[1])
-            rows.append(
-                (examination.name, "-", "Y = 0", scale, "0", "-", "-", entry, "-", row, "-", "-")
-            )
-            rows += [(examination.name, *_answered(run, scale)) for run in scaled.runs]
+    for scaled in examination.scales:
+        scale, entry, row = f"{scaled.scale:.3g}", up(scaled.zero_entry[1]), up(scaled.zero_row[1])
+        rows.append((scale, "-", "Y = 0", "0", "-", "-", entry, "-", row, "-", "-"))
+        rows += [(scale, *_answered(run)) for run in scaled.runs]
     return Table(
-        f"Certified bound against enclosed error: {subject}",
+        f"{examination.name}: {subject}",
         (
-            *("matrix", "guarantee", "method", "X\nscale", "columns\nof Y"),
+            *("X\nscale", "guarantee", "method", "columns\nof Y"),
             *("Gram\nerror", "\nbound", "entry\nerror", "\nbound", "row\nerror", "\nbound"),
             "verdict",
         ),
         labels=3,
-        numbers=8,
+        numbers=7,
         rows=tuple(rows),
     )
 
 
-def _answered(run: Run, scale: str) -> tuple[str, ...]:
+def _answered(run: Run) -> tuple[str, ...]:
     figures = ["-"] * 6
     if run.quantities is not None:
         shown = [run.quantities[name] for name in ("gram", "entry", "row")]
         figures = [x for q in shown for x in (up(q.error[1]) if q.error else "inf", up(q.bound))]
     columns = "-" if run.columns is None else str(run.columns)
-    return run.guarantee, run.method or "-", scale, columns, *figures, verdict_name(run.verdict)
+    return run.guarantee, run.method or "-", columns, *figures, verdict_name(run.verdict)
 
 
 def _failures(examinations: Sequence[Examination]) -> list[str]:

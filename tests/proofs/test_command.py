@@ -1,4 +1,4 @@
-"""`attest check` convicts an implementation whose certificate lies, and refuses bad input in a sentence."""
+"""`attest check` convicts an attention whose certificate lies, and refuses bad input in a sentence."""
 
 import json
 import os
@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 
 import fastpath
 from proofs import __main__ as command
+from proofs import attention as heads_section
 from proofs.examine import Examination, examine
 from proofs.heads import Head, shipped_heads
 from proofs.report import Check, as_json, print_check
@@ -68,7 +69,7 @@ def test_an_honest_implementation_passes(file: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.slow
-def test_every_shipped_head_passes_from_another_directory(tmp_path: Path) -> None:
+def test_all_data_that_ship_pass_from_another_directory(tmp_path: Path) -> None:
     found = _elsewhere(tmp_path, "check", "--json")
     document = json.loads(found.stdout)
     assert (found.returncode, found.stderr, document["passed"]) == (0, "", True)
@@ -76,6 +77,10 @@ def test_every_shipped_head_passes_from_another_directory(tmp_path: Path) -> Non
     for head in document["heads"]:
         assert [run["dtype"] for run in head["runs"]] == ["float32", "float64"]
         assert not {paper["id"]: paper["holds"] for paper in head["papers"]}["P3"]
+    assert len(document["matrices"]) == 3
+    for matrix in document["matrices"]:
+        assert matrix["rows_checked"] == matrix["n"]
+        assert [scaled["hypothesis_holds"] for scaled in matrix["scales"]] == [False, True]
 
 
 def test_the_command_runs_from_another_directory_and_on_a_pipe(file: Path, tmp_path: Path) -> None:
@@ -383,9 +388,10 @@ def test_of_a_large_head_some_rows_are_checked(capsys: pytest.CaptureFixture[str
     found = examine(REAL, fastpath.attention, budget=4 * 64 + 63)
     assert len(found.rows) == len(set(found.rows)) == 4
     assert found.rows == examine(REAL, fastpath.attention, budget=4 * 64).rows
-    print_check(Check("fastpath", "a test", (found,)))
+    check = Check("fastpath", "a test", (heads_section.section([found], "a test"),))
+    print_check(check)
     assert capsys.readouterr().out.count("4 of 64") == 2
-    (head,) = json.loads(as_json(Check("fastpath", "a test", (found,))))["heads"]
+    (head,) = json.loads(as_json(check))["heads"]
     assert (head["rows_checked"], head["rows"]) == (4, list(found.rows))
     assert len(examine(REAL, fastpath.attention, budget=1).rows) == 1
     assert len(examine(REAL, fastpath.attention, budget=64 * 64).rows) == 64
