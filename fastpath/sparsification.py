@@ -7,7 +7,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from fastpath._bounds import ARITHMETIC, gram_rounding, loewner_entry, loewner_logit, loewner_row
+from fastpath._bounds import (
+    ARITHMETIC,
+    gram_rounding,
+    largest_logit,
+    loewner_entry,
+    loewner_logit,
+    loewner_row,
+    logit_difference,
+)
 from fastpath.barriers import barrier_columns
 from fastpath.caratheodory import caratheodory_columns
 from fastpath.features import Features, by_columns, feature_matrix, nonzero_columns, take_columns
@@ -34,6 +42,12 @@ CLAIMS = {
     "jl": ("P3.jl", "P3.loewner"),
     "bss": ("P3.deterministic", "P3.loewner"),
     "caratheodory": ("P3.caratheodory", "P3.loewner"),
+}
+
+#: What the certificates rest on besides.
+CERTIFICATE_CLAIMS = {
+    "cholesky": ("P3.certificate", "P3.entries"),
+    "entries": ("P3.entries",),
 }
 
 
@@ -150,7 +164,8 @@ def sparsify(
     *leverage* X Xᵀ and 16 nnz(X), *bss* twice X Xᵀ and 10 n³ m, *caratheodory* k⁶ log(d).
     A certificate: X Xᵀ, n² m and some 30 factorisations of n x n.
 
-    Claims: P3.gram, P3.loewner, P3.randomised, P3.deterministic, P3.jl, P3.caratheodory.
+    Claims: P3.gram, P3.loewner, P3.randomised, P3.deterministic, P3.jl, P3.caratheodory, P3.certificate,
+    P3.entries.
     """
     features = feature_matrix(X)
     if rng is None:
@@ -259,9 +274,12 @@ def _measured(
     else:
         closeness = certified_closeness(G, H)
         epsilon, slack, how = closeness.epsilon, closeness.slack, "cholesky"
-    largest, other = (float(g.matrix.diagonal().max()) * (1 + 2 * g.error) for g in (G, H))
-    difference = float(np.abs(H.matrix - G.matrix).max()) * (1 + 2.0**-50)
-    logit_error = (difference + G.error * largest + H.error * other) * (1 + 2.0**-50)
+    squares, others = G.matrix.diagonal().max(), H.matrix.diagonal().max()
+    difference = np.abs(H.matrix - G.matrix).max()
+    # As in Gram.error, one rounding more than counted pays for underflow.
+    roundings = (G.roundings + 1, H.roundings + 1)
+    logit_error = float(logit_difference(difference, squares, others, *roundings, UNIT_ROUNDOFF))
+    largest = float(largest_logit(squares, roundings[0], UNIT_ROUNDOFF))
     logit_error = min(logit_error, float(loewner_logit(epsilon + slack, largest)))
     return Sparsified(
         Y,
@@ -273,7 +291,7 @@ def _measured(
         None,
         *_attention_errors(len(Y), largest, logit_error),
         plan.method,
-        CLAIMS[plan.method],
+        CLAIMS[plan.method] + CERTIFICATE_CLAIMS[how],
     )
 
 
@@ -303,7 +321,7 @@ def _vouched(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified:
         squares = doubled.multiply(doubled).sum(axis=1)
     else:
         squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
-    largest = float(squares.max()) * (1 + 2 * float(gram_rounding(d + 1, UNIT_ROUNDOFF)))
+    largest = float(largest_logit(squares.max(), d + 1, UNIT_ROUNDOFF))
     logit_error = float(loewner_logit(epsilon + slack, largest))
     return Sparsified(
         Y,
@@ -325,4 +343,4 @@ def _attention_errors(n: int, largest: float, logit_error: float) -> tuple[float
         return logit_error, 0.0, 0.0
     relative = float(np.nextafter(logit_error / largest, np.inf))
     entry_error = min(1.0, float(loewner_entry(n, largest, relative)))
-    return logit_error, entry_error, float(loewner_row(relative, largest))
+    return logit_error, entry_error, min(2.0, float(loewner_row(relative, largest)))
