@@ -84,20 +84,25 @@ def gram_of(X: Features) -> Gram:
     """Compute X Xᵀ of a matrix that has been checked."""
     if not sp.issparse(X):
         return _dense_blocks(X)
+    n, d = X.shape
+    if X.nnz == n * d:
+        return _dense_blocks(X)
     entries = _column_counts(X)
     columns_with = np.bincount(entries)
-    outer, product, sparse = _seconds(X.shape[0], len(columns_with))
-    results = (RESULT - SPARSE_RESULT) * X.shape[0] ** 2
+    outer, product, sparse = _seconds(n, len(columns_with))
+    results = (RESULT - SPARSE_RESULT) * n**2
     if columns_with @ sparse <= columns_with @ np.minimum(outer, product) + results:
         return _scipy_product(X)
-    light = (outer <= product)[entries]
-    if not light[entries > 0].any():
+    # Decided for counts, not for columns: there may be millions of those.
+    light = outer <= product
+    light_columns, heavy_columns = columns_with[light][1:].any(), columns_with[~light].any()
+    if not light_columns:
         return _dense_blocks(X)
     columns = by_columns(X)
-    if light.all():
+    if not heavy_columns:
         return _outer_products(columns, entries)
-    some = _outer_products(columns, np.where(light, entries, 0))
-    others = _dense_blocks(columns[:, np.flatnonzero(~light)])
+    some = _outer_products(columns, np.where(light[entries], entries, 0))
+    others = _dense_blocks(columns[:, np.flatnonzero(~light[entries])])
     return Gram(some.matrix + others.matrix, max(some.roundings, others.roundings) + 1)
 
 
@@ -139,8 +144,10 @@ def _outer_products(X: sp.csc_array, entries: NDArray[np.intp]) -> Gram:
     n = X.shape[0]
     upper = np.zeros(n * n)
     # Counts as the smallest type sort by radix, 10 times faster than int64.
-    order = np.argsort(entries.astype(np.min_scalar_type(int(entries.max()))), kind="stable")
-    ends = np.cumsum(np.bincount(entries))
+    filled_columns = np.flatnonzero(entries)
+    counts = entries[filled_columns].astype(np.min_scalar_type(int(entries.max())))
+    order = filled_columns[np.argsort(counts, kind="stable")]
+    ends = np.cumsum(np.bincount(counts))
     capacity = max(PAIRS, n * n, int(entries.max()) ** 2)
     keys, products = np.empty(capacity, np.int64), np.empty(capacity)
     filled = additions = 0

@@ -3,15 +3,13 @@
 ``make bench`` runs these with one BLAS thread; they report and assert nothing about time.
 """
 
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fastpath
+from tests.benchmarks.interleaved import medians
 
 ROUNDS = 15
 
@@ -28,17 +26,6 @@ def _three_lines(Q: Any, K: Any, V: Any) -> Any:
     return (S @ V) / S.sum(axis=1, keepdims=True)
 
 
-def _interleaved(functions: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Return the median seconds of each function, called in turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(ROUNDS):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}
-
-
 @pytest.mark.parametrize(
     ("size", "causal"),
     [(1.0, False), (8.0, False), (1.0, True)],
@@ -50,14 +37,15 @@ def test_attention_4096_by_64_float32(benchmark: Any, size: float, causal: bool)
     Q, K, V = _inputs(4096, 64, size)
     q, k, v = (torch.from_numpy(x)[None, None] for x in (Q, K, V))
     sdpa = torch.nn.functional.scaled_dot_product_attention
-    medians = _interleaved(
+    seconds = medians(
         {
             "fastpath": lambda: fastpath.attention(Q, K, V, causal=causal),
             "torch": lambda: sdpa(q, k, v, scale=1.0, is_causal=causal),
             "numpy": lambda: _three_lines(Q, K, V),
-        }
+        },
+        ROUNDS,
     )
-    benchmark.extra_info["fastpath / torch"] = medians["fastpath"] / medians["torch"]
-    benchmark.extra_info["fastpath / numpy three lines"] = medians["fastpath"] / medians["numpy"]
+    benchmark.extra_info["fastpath / torch"] = seconds["fastpath"] / seconds["torch"]
+    benchmark.extra_info["fastpath / numpy three lines"] = seconds["fastpath"] / seconds["numpy"]
     print(f"\n{benchmark.extra_info}")
     benchmark(fastpath.attention, Q, K, V, causal=causal)

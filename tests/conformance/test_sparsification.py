@@ -50,6 +50,9 @@ def check(X: Any, result: fastpath.Sparsified, guarantee: str) -> None:
         assert semidefinite((1 + epsilon) * G + more - H)
         assert semidefinite(H - (1 - epsilon) * G + more)
     assert abs(H - G).max() <= exactly(result.logit_error)
+    # More than the trivial bounds would be a loose certificate.
+    assert result.entry_error <= 1
+    assert result.row_error <= 2
     if result.columns is not None:
         weights = np.sqrt(result.weights).astype(Y.dtype)
         assert np.array_equal(Y, X[:, result.columns].astype(Y.dtype) * weights)

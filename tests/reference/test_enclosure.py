@@ -490,6 +490,10 @@ def test_one_outside_makes_all_outside_and_one_undecided_the_rest_undecided(verd
     assert (combined is Verdict.WITHIN) == (set(verdicts) <= {Verdict.WITHIN})
 
 
+def test_verdicts_of_a_generator_combine_like_those_of_a_list():
+    assert Verdict.combine(v for v in [Verdict.WITHIN, Verdict.OUTSIDE]) is Verdict.OUTSIDE
+
+
 def test_verdicts_of_an_array_combine_in_any_shape():
     assert Verdict.combine(Verdict.UNDECIDED) is Verdict.UNDECIDED
     verdicts = np.array([[Verdict.WITHIN, Verdict.OUTSIDE]], dtype=object)
