@@ -36,7 +36,9 @@ class Verdict(Enum):
         ----------
         verdicts : Verdict, iterable or array of Verdict
         """
-        found = set(np.asarray(verdicts, dtype=object).ravel().tolist())
+        # numpy takes a generator for one object.
+        given = verdicts if isinstance(verdicts, (Verdict, np.ndarray)) else list(verdicts)
+        found = set(np.asarray(given, dtype=object).ravel().tolist())
         return next((v for v in (Verdict.OUTSIDE, Verdict.UNDECIDED) if v in found), Verdict.WITHIN)
 
 
