@@ -21,6 +21,9 @@ LARGEST_EXPONENT = 250
 #: whole, and a sum of d terms then passes through 2048 + d/2048 roundings at most instead of d.
 BLOCK = 2048
 
+#: Numbers of a dense copy of some columns of a CSR matrix, 64 MiB.
+FILLED = 1 << 23
+
 #: Entries looked at in one pass: one large temporary would cost 4 times as much.
 PIECE = 1 << 16
 
@@ -229,12 +232,16 @@ def dense_block(X: Features, start: int, stop: int) -> Matrix:
 def _blocks_of_rows(X: sp.csr_array, width: int) -> Iterator[Matrix]:
     """Yield the blocks of a CSR matrix: its sorted rows are cut, so that no copy in CSC is needed."""
     n, d = X.shape
-    edges = np.append(np.arange(0, d, width), d)
+    # Several blocks are filled at a time: a row is cut by a loop in Python.
+    span = max(1, FILLED // (n * width)) * width
+    edges = np.append(np.arange(0, d, span), d)
     rows = [slice(*X.indptr[i : i + 2]) for i in range(n)]
     cuts = [r.start + np.searchsorted(X.indices[r], edges) for r in rows]
     for k, start in enumerate(edges[:-1]):
-        block = np.zeros((n, edges[k + 1] - start))
-        for i, cut in enumerate(cuts):
-            part = slice(cut[k], cut[k + 1])
-            block[i, X.indices[part] - start] = X.data[part]
-        yield block
+        parts = [slice(cut[k], cut[k + 1]) for cut in cuts]
+        data = np.concatenate([X.data[part] for part in parts]).astype(np.float64, copy=False)
+        indices = np.concatenate([X.indices[part] for part in parts]) - start
+        starts = np.cumsum([0, *(cut[k + 1] - cut[k] for cut in cuts)])
+        blocks = sp.csr_array((data, indices, starts), shape=(n, edges[k + 1] - start)).toarray()
+        for first in range(0, blocks.shape[1], width):
+            yield blocks[:, first : first + width]

@@ -11,10 +11,10 @@ from fastpath._bounds import ARITHMETIC, gram_rounding
 from fastpath.features import BLOCK, Features, by_columns, column_blocks, feature_matrix
 
 #: Seconds per elementary step, measured with one BLAS thread at n = 512 (only ratios matter): a
-#: multiply-add of a symmetric rank-k product; of outer products, a pair, a column that holds
-#: anything, and an entry of the result; of scipy's sparse product, an entry, a pair, and the like.
+#: multiply-add of a symmetric rank-k product; of outer products, a pair, a column that has
+#: one, an entry, and an entry of the result; of scipy's sparse product, an entry, a pair, and the like.
 PRODUCT = 2.6e-11
-PAIR, COLUMN, RESULT = 5.2e-9, 1.5e-8, 2.1e-8
+PAIR, COLUMN, ENTRY, RESULT = 5.2e-9, 3.0e-8, 1.0e-8, 2.1e-8
 SPARSE_ENTRY, SPARSE_PAIR, SPARSE_RESULT = 4.0e-8, 8.0e-9, 3.0e-9
 
 #: Pairs accumulated at a time, at least: their keys and products then stay in the last-level cache.
@@ -126,7 +126,7 @@ def _column_counts(X: Features) -> NDArray[np.intp]:
 def _seconds(n: int, counts: int) -> NDArray[np.float64]:
     """Return what a column with 0, 1, ... entries costs by outer product, in a block, in scipy."""
     entries = np.arange(float(counts))
-    outer = COLUMN * (entries > 0) + PAIR * entries * (entries + 1) / 2
+    outer = ENTRY * entries + COLUMN * (entries > 1) + PAIR * entries * (entries - 1) / 2
     sparse = SPARSE_ENTRY * entries + SPARSE_PAIR * entries**2
     return np.stack([outer, np.full(counts, PRODUCT * n**2), sparse])
 
@@ -142,18 +142,23 @@ def _dense_blocks(X: Features) -> Gram:
 def _outer_products(X: sp.csc_array, entries: NDArray[np.intp]) -> Gram:
     """Add x xᵀ for every column of CSC X that has ``entries`` > 0, group by group of equal counts."""
     n = X.shape[0]
+    squares = X.data.astype(np.float64, copy=False) ** 2
+    held = np.diff(X.indptr)
+    if (entries < held).any():
+        squares *= np.repeat(entries > 0, held)
+    diagonal = np.bincount(X.indices, squares, n)
     upper = np.zeros(n * n)
     # Counts as the smallest type sort by radix, 10 times faster than int64.
-    filled_columns = np.flatnonzero(entries)
-    counts = entries[filled_columns].astype(np.min_scalar_type(int(entries.max())))
-    order = filled_columns[np.argsort(counts, kind="stable")]
+    paired = np.flatnonzero(entries > 1)
+    counts = entries[paired].astype(np.min_scalar_type(int(entries.max())))
+    order = paired[np.argsort(counts, kind="stable")]
     ends = np.cumsum(np.bincount(counts))
     capacity = max(PAIRS, n * n, int(entries.max()) ** 2)
     keys, products = np.empty(capacity, np.int64), np.empty(capacity)
     filled = additions = 0
     for count in np.flatnonzero(np.diff(ends)) + 1:
         columns = order[ends[count - 1] : ends[count]]
-        pairs = count * (count + 1) // 2
+        pairs = count * (count - 1) // 2
         while len(columns):
             fitting = min(len(columns), (capacity - filled) // pairs)
             if not fitting:
@@ -165,7 +170,8 @@ def _outer_products(X: sp.csc_array, entries: NDArray[np.intp]) -> Gram:
             columns, filled = columns[fitting:], end
     upper += np.bincount(keys[:filled], products[:filled], n * n)
     matrix = upper.reshape(n, n)
-    matrix += np.triu(matrix, 1).T
+    matrix += matrix.T
+    np.fill_diagonal(matrix, diagonal)
     # A column meets a sum at most once, so no sum has more terms than the fullest row has entries.
     longest = int(np.bincount(X.indices, minlength=1).max())
     return Gram(matrix, longest + additions + 2)
@@ -178,7 +184,7 @@ def _pairs(
     keys: NDArray[np.int64],
     products: NDArray[np.float64],
 ) -> None:
-    """Write keys i n + j and products x_i x_j, i <= j, of columns that have ``count`` entries each."""
+    """Write keys i n + j and products x_i x_j, i < j, of columns that have ``count`` entries each."""
     # Entries first, columns second: every operation below then runs along the columns.
     places = X.indptr[columns] + np.arange(count)[:, None]
     rows = X.indices[places].astype(np.int64)
@@ -186,10 +192,10 @@ def _pairs(
     keys, products = keys.reshape(-1, len(columns)), products.reshape(-1, len(columns))
     scaled = rows * X.shape[0]
     end = 0
-    for first in range(count):
-        start, end = end, end + count - first
-        np.add(scaled[first], rows[first:], out=keys[start:end])
-        np.multiply(values[first], values[first:], out=products[start:end])
+    for first in range(count - 1):
+        start, end = end, end + count - first - 1
+        np.add(scaled[first], rows[first + 1 :], out=keys[start:end])
+        np.multiply(values[first], values[first + 1 :], out=products[start:end])
 
 
 def _scipy_product(X: Features) -> Gram:
