@@ -33,6 +33,10 @@ Array = NDArray[np.float64]
 #: Draws of a randomised method before it gives up, and by how much each is wider than the last.
 ATTEMPTS, GROWTH = 8, 1.5
 
+#: A sketch in float32 loses at most 2^-149 an entry to underflow: for rows as long as this, under 2^-25 of
+#: one rounding.
+SHORTEST = 2.0**-100
+
 #: What each method rests on; the bounds on attention rest on P3.loewner in every case.
 CLAIMS = {
     "copy": ("P3.loewner",),
@@ -328,6 +332,11 @@ def _vouched(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified:
         squares = doubled.multiply(doubled).sum(axis=1)
     else:
         squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+    if X.dtype == np.float32 and squares.min(initial=1.0, where=squares > 0) < SHORTEST**2:
+        raise RuntimeError(
+            f"X has float32 rows shorter than {SHORTEST:.3g}, whose sketch could underflow: give X in "
+            "float64, or leave failure_probability out."
+        )
     largest = float(largest_logit(squares.max(), d + 1, UNIT_ROUNDOFF))
     logit_error = float(loewner_logit(epsilon + slack, largest))
     return Sparsified(

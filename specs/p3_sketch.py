@@ -244,10 +244,10 @@ def _measured(X: Matrix, Y: Matrix, slack: Fraction) -> Fraction:
 
 
 def _chain_sample(rng: np.random.Generator) -> Chain:
-    """Change the columns' lengths, twice; some X have not full rank."""
+    """Change the columns' lengths twice, exactly; some X have not full rank."""
     n, d = int(rng.integers(1, 5)), int(rng.integers(1, 9))
-    X = rng.standard_normal((n, d))
-    Y, Z = X * (1 + rng.uniform(-0.3, 0.3, d)), X * (1 + rng.uniform(-0.3, 0.3, d))
+    X = rng.integers(-8, 9, (n, d)) / 8
+    Y, Z = (X * (1 + rng.integers(-20, 21, d) / 64) for _ in range(2))
     slack, second_slack = (Fraction(int(k), 64) for k in rng.integers(0, 9, 2))
     return Chain(
         X, Y, Z, _measured(X, Y, slack), slack, _measured(Y, Z, second_slack), second_slack
