@@ -213,6 +213,6 @@ def test_a_sketch_without_a_certificate_is_refused_where_it_would_underflow(
     assert "P3.sketch" in result.claims
     X[0] = 2.0**-149
     with pytest.raises(
-        RuntimeError, match="rows shorter than .* could underflow: give X in float64"
+        RuntimeError, match=r"rows shorter than .* could underflow: give X in float64"
     ):
         fastpath.sparsify(X, guarantee="loewner", **asked)
