@@ -491,6 +491,48 @@ def largest_logit(first_largest: Any, first_roundings: Any, unit_roundoff: Any) 
         )
 
 
+def sketch_slack(n: Any, epsilon: Any, terms: Any, unit_roundoff: Any) -> Any:
+    """Bound the slack that rounding adds to a sketch: P3.sketch.
+
+    ``n*sqrt(terms)*unit_roundoff*(terms + 5)*(sqrt(terms)*unit_roundoff*(terms + 5)/(-unit_roundoff*(terms + 5) + 1) + 2*sqrt(epsilon + 1))/(-unit_roundoff*(terms + 5) + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(_up(_up(unit_roundoff * n) * _up(np.sqrt(terms))) * _up(5 + terms))
+                * _up(
+                    _up(2 * _up(np.sqrt(_up(1 + epsilon))))
+                    + _up(
+                        _up(_up(unit_roundoff * _up(np.sqrt(terms))) * _up(5 + terms))
+                        / _down(1 - _up(unit_roundoff * _up(5 + terms)))
+                    )
+                )
+            )
+            / _down(1 - _up(unit_roundoff * _up(5 + terms)))
+        )
+
+
+def composed_epsilon(epsilon: Any, second_epsilon: Any) -> Any:
+    """Bound the epsilon of K against G, given composed_slack: P3.composed.
+
+    ``epsilon + second_epsilon*(epsilon + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(epsilon + _up(second_epsilon * _up(1 + epsilon)))
+
+
+def composed_slack(epsilon: Any, slack: Any, second_epsilon: Any, second_slack: Any) -> Any:
+    """Bound the slack of K against G, given composed_epsilon: P3.composed.
+
+    ``second_epsilon*slack + second_slack*(epsilon + slack + 1) + slack``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(slack + _up(second_epsilon * slack))
+            + _up(second_slack * _up(_up(1 + epsilon) + slack))
+        )
+
+
 def leverage_width(rank: Any, epsilon: Any, failure_probability: Any, overestimate: Any) -> Any:
     """Bound the columns that matrix Bernstein asks of leverage-score sampling: P3.randomised.
 

@@ -9,12 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastpath._bounds import (
     ARITHMETIC,
-    gram_rounding,
+    composed_epsilon,
+    composed_slack,
     largest_logit,
     loewner_entry,
     loewner_logit,
     loewner_row,
     logit_difference,
+    sketch_slack,
 )
 from fastpath.barriers import barrier_columns
 from fastpath.caratheodory import caratheodory_columns
@@ -30,6 +32,10 @@ Array = NDArray[np.float64]
 
 #: Draws of a randomised method before it gives up, and by how much each is wider than the last.
 ATTEMPTS, GROWTH = 8, 1.5
+
+#: A sketch in float32 loses at most 2^-149 an entry to underflow: for rows as long as this, under 2^-25 of
+#: one rounding.
+SHORTEST = 2.0**-100
 
 #: What each method rests on; the bounds on attention rest on P3.loewner in every case.
 CLAIMS = {
@@ -48,6 +54,13 @@ CLAIMS = {
 CERTIFICATE_CLAIMS = {
     "cholesky": ("P3.certificate", "P3.entries"),
     "entries": ("P3.entries",),
+}
+
+#: What the rounding of sketches that are not certified rests on.
+ROUNDING_CLAIMS = {
+    "gram-of-sketch": ("P3.sketch", "P3.certificate", "P3.composed"),
+    "osnap": ("P3.sketch",),
+    "countsketch": ("P3.sketch",),
 }
 
 
@@ -165,7 +178,7 @@ def sparsify(
     A certificate: X Xᵀ, n² m and some 30 factorisations of n x n.
 
     Claims: P3.gram, P3.loewner, P3.randomised, P3.deterministic, P3.jl, P3.caratheodory, P3.certificate,
-    P3.entries.
+    P3.entries, P3.sketch, P3.composed.
     """
     features = feature_matrix(X)
     if rng is None:
@@ -301,39 +314,42 @@ def _vouched(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified:
     width = plan.first_width(n, n, d)
     epsilon, failure_probability = plan.epsilon or 0.0, plan.failure_probability
     Y = osnap(X, width, rng, sparsity=SPARSITY[plan.method])
-    # ‖ΔY_i‖ <= γ sqrt(t) ‖x_i‖ with t terms in a sum: then |ΔH|_ij <= (2 sqrt(1 + ε) + γ sqrt(t)) γ sqrt(t)
-    # sqrt(G_ii G_jj), a matrix below n diag(G) times that.
     if sp.issparse(X):
-        terms = int((np.diff(X.indptr) if X.format == "csr" else np.bincount(X.indices)).max())
+        entries = np.diff(X.indptr) if X.format == "csr" else np.bincount(X.indices)
+        terms = int(entries.max(initial=1))
     else:
-        terms = -(-d // (width // SPARSITY[plan.method])) + 1
-    unit = ARITHMETIC[X.dtype.name]["unit_roundoff"]
-    rounding = float(gram_rounding(terms + 4, unit)) * np.sqrt(terms)
-    slack = n * (2 * np.sqrt(1 + epsilon) + rounding) * rounding * (1 + 2.0**-40)
+        # No two columns of a run share a bucket.
+        terms = -(-d // (width // SPARSITY[plan.method]))
+    slack = float(sketch_slack(n, epsilon, terms, ARITHMETIC[X.dtype.name]["unit_roundoff"]))
     if plan.method == "gram-of-sketch":
         sketch = gram(Y)
         Y = _stored(range_factor(sketch)[0], X.dtype)
         closeness = certified_closeness(sketch, gram(Y))
-        slack += closeness.epsilon * slack + closeness.slack * (1 + epsilon + slack)
-        epsilon += closeness.epsilon * (1 + epsilon)
+        slack = float(composed_slack(epsilon, slack, closeness.epsilon, closeness.slack))
+        epsilon = float(composed_epsilon(epsilon, closeness.epsilon))
     if sp.issparse(X):
         doubled = X.astype(np.float64)
         squares = doubled.multiply(doubled).sum(axis=1)
     else:
         squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+    if X.dtype == np.float32 and squares.min(initial=1.0, where=squares > 0) < SHORTEST**2:
+        raise RuntimeError(
+            f"X has float32 rows shorter than {SHORTEST:.3g}, whose sketch could underflow: give X in "
+            "float64, or leave failure_probability out."
+        )
     largest = float(largest_logit(squares.max(), d + 1, UNIT_ROUNDOFF))
     logit_error = float(loewner_logit(epsilon + slack, largest))
     return Sparsified(
         Y,
         None,
         None,
-        float(epsilon),
-        float(slack),
+        epsilon,
+        slack,
         "probability",
         failure_probability,
         *_attention_errors(n, largest, logit_error),
         plan.method,
-        CLAIMS[plan.method],
+        CLAIMS[plan.method] + ROUNDING_CLAIMS[plan.method],
     )
 
 

@@ -6,7 +6,15 @@ of what the four papers say, sentence by sentence, with what the project holds o
 
 from typing import Any
 
-from specs import kernel, p3_algorithms, p3_certificate, p3_sparsification, rounding, softmax
+from specs import (
+    kernel,
+    p3_algorithms,
+    p3_certificate,
+    p3_sketch,
+    p3_sparsification,
+    rounding,
+    softmax,
+)
 from specs.claim import Claim
 
 CLAIMS: dict[str, Claim[Any]] = {
@@ -17,6 +25,7 @@ CLAIMS: dict[str, Claim[Any]] = {
         *rounding.CLAIMS,
         *p3_sparsification.CLAIMS,
         *p3_certificate.CLAIMS,
+        *p3_sketch.CLAIMS,
         *p3_algorithms.CLAIMS,
     )
 }

@@ -134,6 +134,18 @@ Definition b_logit_difference (difference : R) (first_largest : R) (second_large
 Definition b_largest_logit (first_largest : R) (first_roundings : nat) (unit_roundoff : R) : R :=
   (first_largest * (1 - unit_roundoff * INR first_roundings)) / (1 - 2 * unit_roundoff * INR first_roundings).
 
+(** P3.sketch: the slack that rounding adds to a sketch. *)
+Definition b_sketch_slack (n : nat) (epsilon : R) (terms : nat) (unit_roundoff : R) : R :=
+  (unit_roundoff * INR n * sqrt (INR terms) * (5 + INR terms) * (2 * sqrt (1 + epsilon) + (unit_roundoff * sqrt (INR terms) * (5 + INR terms)) / (1 - unit_roundoff * (5 + INR terms)))) / (1 - unit_roundoff * (5 + INR terms)).
+
+(** P3.composed: the epsilon of K against G, given composed_slack. *)
+Definition b_composed_epsilon (epsilon : R) (second_epsilon : R) : R :=
+  epsilon + second_epsilon * (1 + epsilon).
+
+(** P3.composed: the slack of K against G, given composed_epsilon. *)
+Definition b_composed_slack (epsilon : R) (slack : R) (second_epsilon : R) (second_slack : R) : R :=
+  slack + second_epsilon * slack + second_slack * (1 + epsilon + slack).
+
 (** P3.randomised: the columns that matrix Bernstein asks of leverage-score sampling. *)
 Definition b_leverage_width (rank : nat) (epsilon : R) (failure_probability : R) (overestimate : R) : R :=
   (overestimate * INR rank * (2 + (2 * epsilon) / 3) * ln ((2 * INR rank) / failure_probability)) / (epsilon ^ 2%nat).

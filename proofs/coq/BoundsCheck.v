@@ -151,6 +151,15 @@ Proof. unfold b_logit_difference; pin. Qed.
 Goal Rabs (b_largest_logit (3) 100 (1 / 16777216) - (3000017881606597979044664438539 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_largest_logit; pin. Qed.
 
+Goal Rabs (b_sketch_slack 5 (1 / 3) 100 (1 / 16777216) - (722692019242337572391141349 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_sketch_slack; pin. Qed.
+
+Goal Rabs (b_composed_epsilon (1 / 3) (1 / 100) - (346666666666666666666666666667 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_composed_epsilon; pin. Qed.
+
+Goal Rabs (b_composed_slack (1 / 3) (1 / 100) (1 / 300) (1 / 700) - (1494047619047619047619047619 / 125000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_composed_slack; pin. Qed.
+
 Goal Rabs (b_leverage_width 5 (1 / 3) (1 / 100) (3 / 2) - (259040822961830139452024038651991 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_leverage_width; pin. Qed.
 

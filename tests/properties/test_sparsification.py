@@ -198,3 +198,21 @@ def test_without_a_certificate_the_failure_probability_is_given() -> None:
     known = result.certificate, result.failure_probability
     assert known in (("probability", 0.1), ("cholesky", None))
     assert result.epsilon <= 0.5
+
+
+@pytest.mark.parametrize("method", ["osnap", "countsketch", "gram-of-sketch"])
+def test_a_sketch_without_a_certificate_is_refused_where_it_would_underflow(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2^-149 / sqrt(2) is 2^-149 in float32, twice: Y Yᵀ would be 2 X Xᵀ."""
+    monkeypatch.setattr("fastpath.plan.gram_seconds", lambda X: np.inf)
+    X = np.ones((2, 4000), np.float32)
+    asked: dict[str, Any] = {"method": method, "epsilon": 0.5, "failure_probability": 0.1}
+    result = fastpath.sparsify(X, guarantee="loewner", **asked)
+    assert result.certificate == "probability"
+    assert "P3.sketch" in result.claims
+    X[0] = 2.0**-149
+    with pytest.raises(
+        RuntimeError, match=r"rows shorter than .* could underflow: give X in float64"
+    ):
+        fastpath.sparsify(X, guarantee="loewner", **asked)

@@ -64,6 +64,7 @@ def test_the_extremal_instance_does_not_exceed_the_bound(
 #: Bounds whose extremal instance does not come within 2 % and why; every other bound must be sharp.
 NOT_SHARP = {
     "rounding_exp": "a margin over what was measured on one machine",
+    "sketch_slack": "equal terms, for which Cauchy-Schwarz is tight, lose half a rounding each when summed",
     "kernel_exp": "the guard bits' share of the error, 1/64, is an upper bound",
 }
 
@@ -139,6 +140,8 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "P3.gram": lambda i: replace(i, X=i.X[:, :-1]),
         "P3.certificate": lambda i: replace(i, lower=-i.lower),
         "P3.entries": lambda i: replace(i, X=0 * i.X),
+        "P3.sketch": lambda i: replace(i, epsilon=i.epsilon / 100),
+        "P3.composed": lambda i: replace(i, second_epsilon=i.second_epsilon / 100),
         "P3.randomised": lambda i: replace(i, overestimate=i.overestimate / 2),
         "P3.deterministic": lambda i: replace(i, oversampling=Fraction(1)),
         "P3.jl": lambda i: replace(i, epsilon=Fraction(1)),
