@@ -6,7 +6,17 @@ of what the four papers say, sentence by sentence, with what the project holds o
 
 from typing import Any
 
-from specs import kernel, p3_algorithms, p3_sparsification, rounding, softmax
+from specs import (
+    kernel,
+    p2_polynomial,
+    p2_recovery,
+    p2_rounding,
+    p2_streaming,
+    p3_algorithms,
+    p3_sparsification,
+    rounding,
+    softmax,
+)
 from specs.claim import Claim
 
 CLAIMS: dict[str, Claim[Any]] = {
@@ -15,6 +25,10 @@ CLAIMS: dict[str, Claim[Any]] = {
         *softmax.CLAIMS,
         *kernel.CLAIMS,
         *rounding.CLAIMS,
+        *p2_polynomial.CLAIMS,
+        *p2_rounding.CLAIMS,
+        *p2_streaming.CLAIMS,
+        *p2_recovery.CLAIMS,
         *p3_sparsification.CLAIMS,
         *p3_algorithms.CLAIMS,
     )
