@@ -281,7 +281,7 @@ def poly_features(variables: Any, degree: Any) -> Any:
 
 
 def poly_products(queries: Any, keys: Any, variables: Any, degree: Any, values: Any) -> Any:
-    """Bound the products and quotients of polynomial attention by moments: P2.poly.
+    """Bound the products and quotients of polynomial attention by moments: P2.cost.
 
     ``queries*values + (values + (keys + queries)*(values + 2) + 1)*binomial(degree + variables, degree)``
     """

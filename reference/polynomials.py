@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from math import comb, lcm
 from typing import Any
 
@@ -163,6 +164,8 @@ def _positive_extremes(coefficients: Any, radius: Any, precision: int) -> Enclos
 
 def _zeros(coefficients: Sequence[Fraction], r: Fraction, precision: int) -> list[Fraction]:
     """Return the middles of cells, of at most 2^−precision, that hold every zero in (−r, r)."""
+    if r == 0 or not any(coefficients):
+        return []
     cells = [(0, _bernstein(coefficients, r))]
     halvings = precision + (r.numerator // r.denominator + 1).bit_length() + 1
     for _ in range(halvings):
@@ -199,7 +202,7 @@ def _halves(c: list[int]) -> tuple[list[int], list[int]]:
     g = len(c) - 1
     left, right, row = [c[0] << g], [c[-1] << g], c
     for k in range(1, g + 1):
-        row = [a + b for a, b in zip(row, row[1:], strict=False)]
+        row = [a + b for a, b in pairwise(row)]
         left.append(row[0] << (g - k))
         right.append(row[-1] << (g - k))
     return left, right[::-1]

@@ -294,7 +294,11 @@ def sparse_tail(column: Any, sparsity: int, *, precision: int = 128) -> Enclosur
     The k-th largest of n numbers moves by no more than the numbers do, so that sorted midpoints
     enclose the sorted truth with the same radius.
     """
-    y = column if isinstance(column, Enclosure) else Enclosure.exact(column, name="column")
+    y = (
+        column
+        if isinstance(column, Enclosure)
+        else Enclosure.exact(column, precision, name="column")
+    )
     if y.ndim != 1 or sparsity < 0:
         raise ValueError(
             f"a vector and a sparsity of at least 0 are needed, got {y.shape}, {sparsity}."
@@ -332,8 +336,15 @@ def index_stream(bits: Sequence[int]) -> tuple[ObjectArray, ObjectArray, ObjectA
 
 
 def index_answer(output: Any) -> list[int]:
-    """Return the bits that an output of :func:`index_stream` spells, if each entry errs by less than
-    (n − 1) / (4 (n + 1)): half the distance of 1/2 from 1/(n + 1)."""
+    """Return the bits that an output of :func:`index_stream` spells.
+
+    Right if each entry errs by less than (n − 1) / (4 (n + 1)), half the distance of 1/2 from 1/(n + 1).
+
+    Parameters
+    ----------
+    output : (n + 1, 1) array_like
+        Floats or Fractions.
+    """
     column = entries(_fractions(output, "output"))[:-1]
     n = len(column)
     middle = (Fraction(1, 2) + Fraction(1, n + 1)) / 2

@@ -149,7 +149,7 @@ def _recovered_sample(rng: np.random.Generator) -> Recovered:
         a,
         noise,
         int(rng.integers(8, 2000)),
-        int(rng.integers(0, 5)),
+        int(rng.integers(1, 5)),
     )
 
 
@@ -172,17 +172,17 @@ P2_RECOVERY = Claim[Recovered](
     id="P2.recovery",
     where="P2, inside (unread)",
     statement=(
-        "T is k-sparse with ||T - y||_2 <= (1 + eps1) tail_k(y) + eps2, with probability 0.99. Our reading: one "
-        "row of B buckets misses a coordinate of the computed column by accuracy tail_k/sqrt(k) with probability "
-        "p <= (k/B)(1 + 1/accuracy^2); the median of 2h+1 rows with C(2h+1, h+1) p^{h+1}, and n times that for "
-        "all coordinates; then T, the k largest estimates, has 1 + eps1 = sqrt(1 + 4 accuracy + 5 accuracy^2), "
-        "attained, and eps2 = (2 + eps1) entry_error sqrt(n): with entry_error = 2 TV max|V| and eps1 = 0 "
-        "this is the paper's 4 TV max|V| sqrt(n)."
+        "T is k-sparse with ||T - y||_2 <= (1 + eps1) tail_k(y) + eps2, with probability 0.99. Our reading: "
+        "one row of B buckets misses a coordinate of the computed column by accuracy tail_k/sqrt(k) with "
+        "probability p <= (k/B)(1 + 1/accuracy^2); the median of 2h+1 rows with C(2h+1, h+1) p^{h+1}, and n "
+        "times that for all coordinates; then T, the k largest estimates, has 1 + eps1 = "
+        "sqrt(1 + 4 accuracy + 5 accuracy^2), attained, and eps2 = (2 + eps1) entry_error sqrt(n): with "
+        "entry_error = 2 TV max|V| and eps1 = 0 this is the paper's 4 TV max|V| sqrt(n)."
     ),
     not_stated=(
-        "Hashes and signs are taken as independent; for one row and Chebyshev pairwise independence is enough. "
-        "How the k largest estimates are found without looking at all n (digits, bits) is tested. The constant "
-        "of sqrt(n) is not the least one; P2.heap has the least."
+        "Hashes and signs are taken as independent; for one row and Chebyshev pairwise independence is "
+        "enough. How the k largest estimates are found without looking at all n (digits, bits) is tested. "
+        "The constant of sqrt(n) is not the least one."
     ),
     assumes=(
         Hypothesis(
@@ -338,9 +338,9 @@ P2_HEAP = Claim[Kept](
     id="P2.heap",
     where="ours, in place of P2.space and P2.recovery where rows are final",
     statement=(
-        "A heap of k entries a column, fed with rows that are final, ends with the k largest entries: the best "
-        "k-sparse vector of what was computed, deterministically, with 2 k numbers a column. From the exact "
-        "column it is no further than tail_k(y) + sqrt(5 k) entry_error: no n, and attained."
+        "A heap of k entries a column, fed with rows that are final, ends with the k largest entries: the "
+        "best k-sparse vector of what was computed, deterministically, with 2 k numbers a column. From the "
+        "exact column it is no further than tail_k(y) + sqrt(5 k) entry_error: no n, and attained."
     ),
     not_stated="Rows that change later, or that are sums over shards: those need P2.recovery.",
     assumes=(
@@ -433,10 +433,10 @@ def _compressibility_parameters(i: NonnegativeValues, bits: int) -> Mapping[str,
 
 
 def _nonnegative_sample(rng: np.random.Generator) -> NonnegativeValues:
-    n_q, n_k, d = (int(rng.integers(1, 7)) for _ in range(3))
+    n_q, n_k, d = (int(rng.integers(2, 7)) for _ in range(3))
     Q, K = rng.uniform(-1, 1, (n_q, d)), rng.uniform(-1, 1, (n_k, d))
     v = rng.random(n_k) + 2.0**-10
-    return NonnegativeValues(Q, K, v, half_range(Q, K), int(rng.integers(1, n_q + 1)))
+    return NonnegativeValues(Q, K, v, half_range(Q, K), int(rng.integers(1, n_q)))
 
 
 def _one_value(heavy: int, rows: int, keys: int) -> NonnegativeValues:
@@ -456,9 +456,10 @@ P2_COMPRESSIBILITY = Claim[NonnegativeValues](
     id="P2.compressibility",
     where="ours",
     statement=(
-        "If V >= 0 and |logits| <= r, no entry of an output column is more than rho = e^{2r} (1 + (n-1)e^{2r}) / "
-        "(e^{2r}+n-1) <= e^{4r} times another, and the k largest of N entries have no more than the share "
-        "k rho^2/(k rho^2 + N - k) of its square: no column is nearly k-sparse once N is much more than k e^{8r}."
+        "If V >= 0 and |logits| <= r, no entry of an output column is more than rho = "
+        "e^{2r} (1 + (n-1)e^{2r}) / (e^{2r}+n-1) <= e^{4r} times another, and the k largest of N entries "
+        "have no more than the share k rho^2/(k rho^2 + N - k) of its square: no column is nearly k-sparse once N "
+        "is much more than k e^{8r}."
     ),
     not_stated=(
         "Values of both signs: a column may then be sparse. On real heads that is measured, not bounded."

@@ -160,7 +160,7 @@ class ComputedQuotient:
 
     @property
     def magnitude(self) -> Fraction:
-        """max |v_j|."""
+        """The largest |v_j|."""
         return max(abs(Fraction(float(x))) for x in self.v)
 
 
@@ -262,9 +262,9 @@ FP_MOMENTS = Claim[ComputedQuotient](
     id="FP.moments",
     where="ours",
     statement=(
-        "Both sums of polynomial attention, by moments or directly, in any order, err by at most R/(1-R) times "
-        "the sum of their terms' magnitudes, R the sum of the unit roundoffs that a term passes through; "
-        "the output by 2 max|V| (R/(1-R) amplification + underflow) + u|quotient| + tiny, with "
+        "Both sums of polynomial attention, by moments or directly, in any order, err by at most R/(1-R) "
+        "times the sum of their terms' magnitudes, R the sum of the unit roundoffs that a term passes "
+        "through; the output by 2 max|V| (R/(1-R) amplification + underflow) + u|quotient| + tiny, with "
         "amplification = sum_j P_abs(|q|.|k_j - c|) / computed denominator <= n P_abs(|q| reach) / "
         "computed denominator: about e^{2 half_range} R."
     ),

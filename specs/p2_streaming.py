@@ -313,11 +313,11 @@ P2_SPACE = Claim[Sketches](
     id="P2.space",
     where="P2, sentences 9 and 10",
     statement=(
-        "Three sketches in o(n) space replace K and V. Our reading: Psi U2 (m2 x t), Psi V (m2 x d), Phi D^-1 U1 "
-        "(m1 x t), m2 (t + d) + m1 t numbers. True, and each is dominated: with m2 >= d rows, which the rank "
-        "of U2ᵀV asks for, the first two are larger than U2ᵀV itself, t d numbers without error; Phi (D^-1 U1 "
-        "U2ᵀV) is m1 x d; and where a row is final once computed, a heap of k entries a column needs 2 k d "
-        "numbers, no randomness, and makes no error (P2.heap)."
+        "Three sketches in o(n) space replace K and V. Our reading: Psi U2 (m2 x t), Psi V (m2 x d), "
+        "Phi D^-1 U1 (m1 x t), m2 (t + d) + m1 t numbers. True, and each is dominated: with m2 >= d rows, "
+        "which the rank of U2ᵀV asks for, the first two are larger than U2ᵀV itself, t d numbers without error; "
+        "Phi (D^-1 U1 U2ᵀV) is m1 x d; and where a row is final once computed, a heap of k entries a column "
+        "needs 2 k d numbers, no randomness, and makes no error (P2.heap)."
     ),
     not_stated=(
         "The sketches' sizes in the paper (unread): rows are parameters here. Sketches of the output remain "
@@ -395,13 +395,13 @@ P2_ERROR = Claim[Growing](
     where="P2, sentence 11",
     statement=(
         "As n grows, the error falls and memory stays nearly constant. Our reading: with degree log2(n), the "
-        "error is at most 2 max|V| E/(1 + sqrt(1-E^2)), E = e^b b^{g+1}/(g+1)! for g = log2(n) and b = half_range "
-        "<= 1, less than 2 e max|V|/n; memory is (d_v+1) C(d + log2(n), d) numbers: polylogarithmic, of degree d. "
-        "With a fixed degree neither changes: the error does not fall."
+        "error is at most 2 max|V| E/(1 + sqrt(1-E^2)), E = e^b b^{g+1}/(g+1)! for g = log2(n) and b = "
+        "half_range <= 1, less than 2 e max|V|/n; memory is (d_v+1) C(d + log2(n), d) numbers: "
+        "polylogarithmic, of degree d. With a fixed degree neither changes: the error does not fall."
     ),
     not_stated=(
-        "How the paper trades n for error (unread). With half_range growing as o(sqrt(log n)) the error still "
-        "falls; nothing here is stated of it."
+        "How the paper trades n for error (unread). With half_range growing as o(sqrt(log n)) the error "
+        "still falls; nothing here is stated of it."
     ),
     assumes=(
         Hypothesis(

@@ -82,7 +82,7 @@ Definition b_poly_output (kappa : R) (spread : R) : R :=
 Definition b_poly_features (variables : nat) (degree : nat) : R :=
   C (degree + variables)%nat degree.
 
-(** P2.poly: the products and quotients of polynomial attention by moments. *)
+(** P2.cost: the products and quotients of polynomial attention by moments. *)
 Definition b_poly_products (queries : nat) (keys : nat) (variables : nat) (degree : nat) (values : nat) : R :=
   INR queries * INR values + (1 + INR values + (2 + INR values) * (INR keys + INR queries)) * C (degree + variables)%nat degree.
 
