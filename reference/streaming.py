@@ -21,7 +21,7 @@ import numpy as np
 
 from reference.attention import logits
 from reference.enclosure import Enclosure
-from reference.exact_numbers import ObjectArray, entries, entrywise, ratios
+from reference.exact_numbers import ObjectArray, as_objects, entries, entrywise, ratios
 from reference.polynomials import evaluated, rational
 
 __all__ = [
@@ -232,7 +232,7 @@ def recentred(state: Moments, shift: Any) -> Moments:
         for b in product(*(range(m + 1) for m in a)):
             factors = (comb(m, k) * t ** (m - k) for m, k, t in zip(a, b, s, strict=True))
             total = total + prod(factors, start=Fraction(1)) * state[b]
-        return total
+        return as_objects(total)
 
     return {a: moved(a) for a in state}
 
@@ -260,12 +260,12 @@ def moment_attention(state: Moments, Q: Any, coefficients: Any) -> ObjectArray:
         for a, S in state.items()
         if sum(a) < len(c)
     )
-    return np.asarray(sums[:, :-1] / sums[:, -1:], dtype=object)
+    return as_objects(sums[:, :-1] / sums[:, -1:])
 
 
 def _fractions(x: Any, name: str) -> ObjectArray:
     numerators, denominators = ratios(x, name)
-    return np.asarray(numerators * entrywise(lambda q: Fraction(1, q), denominators), dtype=object)
+    return as_objects(numerators * entrywise(lambda q: Fraction(1, q), denominators))
 
 
 # ------------------------------------------------------------------------------- sparse recovery

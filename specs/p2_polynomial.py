@@ -126,7 +126,8 @@ def _expansion_products(i: Expansion) -> int:
     S = tally.product(U2.T, np.hstack([i.V, np.ones((len(i.V), 1))]))
     tally.products += S.size
     tally.product(U1, S)
-    return tally.products + i.V.shape[1] * len(i.Q)
+    quotients = len(i.Q) * i.V.shape[1]
+    return tally.products + quotients
 
 
 def _expansion_sample(rng: np.random.Generator) -> Expansion:
@@ -215,7 +216,7 @@ P2_COST = Claim[Expansion](
     where="ours",
     statement=(
         "Polynomial attention by moments takes t((d_v+2)(n_q+n_k) + d_v+1) + n_q d_v products and quotients, "
-        "t = C(d+g, g): linear in n. Exact attention takes n_q n_k (d + d_v) and as many exponentials as pairs."
+        "t = C(d+g, g): linear in n. Exact attention takes n_q n_k (d + d_v), and n_q n_k exponentials."
     ),
     not_stated="Additions are not counted, and a product is not a unit of time.",
     assumes=P2_POLY.assumes,
@@ -293,8 +294,8 @@ def _grid_parameters(i: Grid, bits: int) -> Mapping[str, Value]:
 
 def _fine_enough(i: Grid) -> bool:
     """Decide whether the grid certifies that P(x)e^{-x} is positive."""
-    given = _grid_parameters(i, 256)
-    return bool((given["bottom"] - given["curvature"] * (i.step**2 / 8)).bounds()[0].item() > 0)
+    least = evaluate(bottom - curvature * step**2 / 8, _grid_parameters(i, 256), 256)
+    return bool(least.bounds()[0].item() > 0)
 
 
 def _grid_sample(rng: np.random.Generator) -> Grid:

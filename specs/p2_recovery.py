@@ -423,7 +423,7 @@ def _share(i: NonnegativeValues, bits: int) -> Enclosure:
 
 
 def _compressibility_parameters(i: NonnegativeValues, bits: int) -> Mapping[str, Value]:
-    bound = {"n": len(i.K), "logit_bound": i.logit_bound}
+    bound: dict[str, Value] = {"n": len(i.K), "logit_bound": i.logit_bound}
     return {
         **bound,
         "queries": len(i.Q),
@@ -458,8 +458,8 @@ P2_COMPRESSIBILITY = Claim[NonnegativeValues](
     statement=(
         "If V >= 0 and |logits| <= r, no entry of an output column is more than rho = "
         "e^{2r} (1 + (n-1)e^{2r}) / (e^{2r}+n-1) <= e^{4r} times another, and the k largest of N entries "
-        "have no more than the share k rho^2/(k rho^2 + N - k) of its square: no column is nearly k-sparse once N "
-        "is much more than k e^{8r}."
+        "have no more than the share k rho^2/(k rho^2 + N - k) of its square: no column is nearly k-sparse "
+        "once N is much more than k e^{8r}."
     ),
     not_stated=(
         "Values of both signs: a column may then be sparse. On real heads that is measured, not bounded."

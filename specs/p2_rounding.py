@@ -42,7 +42,7 @@ class FloatValue:
     x: np.float64
     coefficients: tuple[float, ...]
 
-    def value(self, coefficients: Coefficients | tuple[float, ...]) -> np.float64:
+    def value(self, coefficients: tuple[float, ...]) -> np.float64:
         """Compute in float64 what is wanted, with these coefficients at |x| or at x."""
         total = np.float64(0.0)
         x = self.x if coefficients is self.coefficients else abs(self.x)
@@ -181,7 +181,10 @@ def _value(coefficients: Coefficients, x: Fraction) -> Fraction:
 def _sums(i: ComputedQuotient) -> tuple[Fraction, Fraction]:
     """Return the exact numerator and denominator."""
     values = [Fraction(float(x)) for x in i.v]
-    return sum((w * x for w, x in zip(i.weights, values, strict=True)), Fraction(0)), sum(i.weights)
+    return (
+        sum((w * x for w, x in zip(i.weights, values, strict=True)), Fraction(0)),
+        sum(i.weights, Fraction(0)),
+    )
 
 
 def _obeys_the_model(i: ComputedQuotient) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
-from reference import Enclosure, attention
+from reference import Enclosure, attention, evaluate
 from reference.operations import Tally
 from reference.streaming import (
     exponents,
@@ -119,6 +119,8 @@ P2_STORAGE = Claim[Tokens](
     sample=_tokens_sample,
 )
 
+_QUADRATIC = n**2 * (dimension + values)
+
 P2_QUADRATIC = Claim[Tokens](
     id="P2.quadratic",
     where="P2, sentence 3",
@@ -133,7 +135,7 @@ P2_QUADRATIC = Claim[Tokens](
             name="quadratic_products",
             meaning="the products of computing every row again for one token",
             arguments=(n, dimension, values),
-            expression=n**2 * (dimension + values),
+            expression=_QUADRATIC,
             points=((7, 3, 2),),
             quantity=lambda i, bits: lift(_products(i.Q, i.K, i.V), bits),
             parameters=lambda i, bits: _token_counts(i),
@@ -148,7 +150,7 @@ P2_QUADRATIC = Claim[Tokens](
         "P2.storage",
         lambda i, bits: {
             "products": (
-                P2_QUADRATIC.bounds[0].value(i, bits),
+                evaluate(_QUADRATIC, _token_counts(i), bits),
                 lift(_token_products(i), bits),
             ),
             "numbers kept": (lift(i.K.size + i.V.size, bits), lift(i.K.size + i.V.size, bits)),
@@ -315,9 +317,9 @@ P2_SPACE = Claim[Sketches](
     statement=(
         "Three sketches in o(n) space replace K and V. Our reading: Psi U2 (m2 x t), Psi V (m2 x d), "
         "Phi D^-1 U1 (m1 x t), m2 (t + d) + m1 t numbers. True, and each is dominated: with m2 >= d rows, "
-        "which the rank of U2ᵀV asks for, the first two are larger than U2ᵀV itself, t d numbers without error; "
-        "Phi (D^-1 U1 U2ᵀV) is m1 x d; and where a row is final once computed, a heap of k entries a column "
-        "needs 2 k d numbers, no randomness, and makes no error (P2.heap)."
+        "which the rank of U2ᵀV asks for, the first two are larger than U2ᵀV itself, t d numbers without "
+        "error; Phi (D^-1 U1 U2ᵀV) is m1 x d; and where a row is final once computed, a heap of k entries a "
+        "column needs 2 k d numbers, no randomness, and makes no error (P2.heap)."
     ),
     not_stated=(
         "The sketches' sizes in the paper (unread): rows are parameters here. Sketches of the output remain "
