@@ -126,7 +126,7 @@ def _expansion_products(i: Expansion) -> int:
     S = tally.product(U2.T, np.hstack([i.V, np.ones((len(i.V), 1))]))
     tally.products += S.size
     tally.product(U1, S)
-    quotients = len(i.Q) * i.V.shape[1]
+    quotients: int = len(i.Q) * i.V.shape[1]
     return tally.products + quotients
 
 
