@@ -193,6 +193,7 @@ P2_POLY = Claim[Expansion](
             # The mean of the values.
             trivial=lambda i, bits: _moved(i, lift(i.V, bits).sum(axis=0) / len(i.V), bits),
             extremal=lambda: _two_sided((13, 79), 1, 2),
+            theorem="p2_poly_output",
         ),
         Bound(
             name="poly_features",
@@ -205,6 +206,7 @@ P2_POLY = Claim[Expansion](
             # The exponential's own matrix has full rank.
             trivial=lambda i, bits: lift(min(len(i.Q), len(i.K)), bits),
             extremal=lambda: _generic(12, 2, 1, 2),
+            theorem="p2_poly_width",
         ),
     ),
     witness=lambda: _two_sided((3, 57), 60, 4),
@@ -329,6 +331,7 @@ P2_KAPPA = Claim[Grid](
             # P = 1.
             trivial=lambda i, bits: kappa([1], i.half_range, precision=bits),
             extremal=lambda: Grid(taylor(2), Fraction(1), 256),
+            theorem="p2_kappa_grid",
         ),
         Bound(
             name="grid_curvature",
@@ -341,6 +344,7 @@ P2_KAPPA = Claim[Grid](
             # P = 1.
             trivial=lambda i, bits: lift(i.half_range, bits).exp(),
             extremal=lambda: Grid(taylor(2), Fraction(1), 256),
+            theorem="p2_grid_curvature",
         ),
     ),
     witness=lambda: Grid(taylor(4), Fraction(1), 64),
@@ -423,6 +427,7 @@ P2_MINIMAX = Claim[Levelled](
             # P = 1, of degree 0: M = e^b and m = e^-b.
             trivial=lambda i, bits: levelled_ratio([1], i.half_range, precision=bits),
             extremal=lambda: Levelled(MINIMAX[4], MINIMAX[4], Fraction(1)),
+            theorem="p2_minimax_floor",
         ),
     ),
     witness=lambda: Levelled(MINIMAX[2], taylor(2), Fraction(1)),
@@ -512,6 +517,7 @@ P2_RECENTRE = Claim[Recentring](
             extremal=lambda: Recentring(
                 np.array([3.0]), np.array([[-2.0], [2.0]]), np.array([1.0]), 3
             ),
+            theorem="p2_recentre_power",
         ),
     ),
     witness=lambda: Recentring(

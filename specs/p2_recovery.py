@@ -223,6 +223,7 @@ P2_RECOVERY = Claim[Recovered](
                 / sparse_tail(i.computed, i.sparsity, precision=bits)
             ),
             extremal=_wrongly_ranked,
+            theorem="p2_recovery_ratio",
         ),
         Bound(
             name="recovery_row_failure",
@@ -260,6 +261,7 @@ P2_RECOVERY = Claim[Recovered](
             # T = 0.
             trivial=lambda i, bits: lift(_square(i.exact), bits).sqrt(),
             extremal=_wrongly_ranked,
+            theorem="p2_recovery_error",
         ),
     ),
     witness=lambda: Recovered(
@@ -368,6 +370,7 @@ P2_HEAP = Claim[Kept](
                 i, tuple((Fraction(0),) * len(y) for y in i.exact), bits
             ),
             extremal=_deceived,
+            theorem="p2_heap_excess",
         ),
         Bound(
             name="heap_numbers",
@@ -483,6 +486,7 @@ P2_COMPRESSIBILITY = Claim[NonnegativeValues](
             # An answer that sharpens the logits threefold forgets the hypothesis.
             trivial=lambda i, bits: _column_ratio(_column(i, bits, 3.0)),
             extremal=lambda: _one_value(1, 5, 8),
+            theorem="p2_compressibility_ratio",
         ),
         Bound(
             name="compressibility_share",
@@ -495,6 +499,7 @@ P2_COMPRESSIBILITY = Claim[NonnegativeValues](
             # A column that is k-sparse.
             trivial=lambda i, bits: lift(1, bits),
             extremal=lambda: _one_value(2, 6, 8),
+            theorem="p2_compressibility_share",
         ),
     ),
     witness=lambda: NonnegativeValues(

@@ -101,6 +101,7 @@ FP_POLYNOMIAL = Claim[FloatValue](
             # Zero.
             trivial=lambda i, bits: _value_error(i, 0.0, bits),
             extremal=lambda: FloatValue(np.float64(-1.0), (1.0, 1.0, 0.5)),
+            theorem="fp_grid_value",
         ),
     ),
     witness=lambda: FloatValue(np.float64(-0.75), (1.0, 1.0, 0.5)),
@@ -312,6 +313,7 @@ FP_MOMENTS = Claim[ComputedQuotient](
             # Zero.
             trivial=lambda i, bits: _quotient_error(i, Fraction(0), bits),
             extremal=_worst_sums,
+            theorem="fp_moments_output",
         ),
     ),
     witness=lambda: computed_by_moments(

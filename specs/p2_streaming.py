@@ -435,6 +435,7 @@ P2_ERROR = Claim[Growing](
             # The mean of the values.
             trivial=lambda i, bits: _growing_error(i, lift(i.V, bits).sum(axis=0) / len(i.V), bits),
             extremal=_four_keys,
+            theorem="p2_error_output",
         ),
         Bound(
             name="error_numbers",
