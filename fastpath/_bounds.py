@@ -406,7 +406,7 @@ def moment_numbers(variables: Any, degree: Any, values: Any) -> Any:
 
 
 def onepass_states(states: Any) -> Any:
-    """Bound two to the number of queries that came too early: P2.onepass.
+    """Bound two to the number of queries that came too early: P2.order.
 
     ``states``
     """

@@ -92,7 +92,7 @@ def _estimates_hold(i: Recovered) -> bool:
     return all((a - b) ** 2 <= allowed for a, b in zip(i.estimates, i.computed, strict=True))
 
 
-def _misses(i: Recovered) -> Fraction:
+def misses(i: Recovered) -> Fraction:
     """Return the largest probability, over coordinates, that one row's estimate misses by accuracy tail/√k.
 
     Exact, by enumeration: every other coordinate falls into the bucket with probability 1/buckets, with
@@ -112,7 +112,7 @@ def _misses(i: Recovered) -> Fraction:
     return max(missed(i.computed[:j] + i.computed[j + 1 :]) for j in range(len(i.computed)))
 
 
-def _majority_misses(p: Fraction, half: int) -> Fraction:
+def majority_misses(p: Fraction, half: int) -> Fraction:
     """Return P(Bin(2 half + 1, p) > half): the median of so many rows misses at most then."""
     rows = 2 * half + 1
     return sum(
@@ -127,7 +127,7 @@ def _recovery_parameters(i: Recovered, bits: int) -> Mapping[str, Value]:
         "sparsity": i.sparsity,
         "buckets": i.buckets,
         "half_rows": i.half_rows,
-        "row_failure": _misses(i),
+        "row_failure": misses(i),
         "n": len(i.exact),
         "entry_error": i.entry_error,
         "tail": sparse_tail(i.exact, i.sparsity, precision=bits),
@@ -231,7 +231,7 @@ P2_RECOVERY = Claim[Recovered](
             arguments=(sparsity, buckets, accuracy),
             expression=sparsity * (1 + 1 / accuracy**2) / buckets,
             points=((3, 1000, sympy.Rational(1, 4)),),
-            quantity=lambda i, bits: lift(_misses(i), bits),
+            quantity=lambda i, bits: lift(misses(i), bits),
             parameters=_recovery_parameters,
             # Every estimate 0.
             trivial=lambda i, bits: lift(1, bits),
@@ -244,10 +244,10 @@ P2_RECOVERY = Claim[Recovered](
             expression=sympy.binomial(2 * half_rows + 1, half_rows + 1)
             * row_failure ** (half_rows + 1),
             points=((3, sympy.Rational(1, 20)), (0, sympy.Rational(1, 3))),
-            quantity=lambda i, bits: lift(_majority_misses(_misses(i), i.half_rows), bits),
+            quantity=lambda i, bits: lift(majority_misses(misses(i), i.half_rows), bits),
             parameters=_recovery_parameters,
             # One row.
-            trivial=lambda i, bits: lift(_misses(i), bits),
+            trivial=lambda i, bits: lift(misses(i), bits),
             extremal=_wide_row,
         ),
         Bound(

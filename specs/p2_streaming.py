@@ -2,8 +2,8 @@ r"""P2's stream: what must be kept, what one pass can do and cannot, and what th
 
 A token is a row of Q, of K and of V.  Moments of keys and values, C(d + g, g) (d_v + 1) numbers whatever n
 is, are all that polynomial attention needs of them (P2.onepass), if they come before the queries or the
-attention is causal; else every query must be remembered.  Each of the paper's three sketches is beaten
-by something simpler (P2.space).
+attention is causal; else every query must be remembered (P2.order).  Each of the paper's three sketches
+is beaten by something simpler (P2.space).
 """
 
 from __future__ import annotations
@@ -173,23 +173,9 @@ class Stream:
     degree: int
     order: str
 
-    @property
-    def queries(self) -> int:
-        """How many queries arrive."""
-        return self.order.count("q")
-
 
 def _moment_count(i: Stream) -> int:
     return sum(len(S) for S in moments(i.K, i.V, i.degree).values())
-
-
-def _told_apart(queries: int, bits: int) -> int:
-    """Count the answers that differ over all streams of that many bits (see ``index_stream``)."""
-    answers = {
-        tuple(index_answer(attention(*index_stream(word), precision=bits).bounds()[0]))
-        for word in product((0, 1), repeat=queries)
-    }
-    return len(answers)
 
 
 def _stream_sample(rng: np.random.Generator) -> Stream:
@@ -204,13 +190,9 @@ P2_ONEPASS = Claim[Stream](
     statement=(
         "One pass over the data is enough. Our reading: (d_v+1) C(d+g, g) moments, whatever n is, give "
         "polynomial attention exactly, if every key comes before the first query, or if the attention is "
-        "causal. Otherwise one pass is impossible in o(n) bits: as many states as there are words of n bits "
-        "must be told apart, one bit a query, however the error is bounded below 1/4."
+        "causal. Otherwise P2.order forbids it."
     ),
-    not_stated=(
-        "The bound for randomised algorithms, Omega(n) bits by the one-way complexity of INDEX, is cited. "
-        "That moments give the polynomial's answer exactly is tested in rational numbers."
-    ),
+    not_stated="That moments give the polynomial's answer exactly is tested in rational numbers.",
     assumes=(
         Hypothesis(
             "every key and value comes before the first query",
@@ -234,6 +216,51 @@ P2_ONEPASS = Claim[Stream](
             trivial=lambda i, bits: lift(i.K.size + i.V.size, bits),
             extremal=lambda: Stream(np.ones((2, 2)), np.ones((2, 1)), 3, "kk"),
         ),
+    ),
+    witness=lambda: Stream(np.ones((9, 1)), np.ones((9, 1)), 2, "k" * 9 + "qqq"),
+    sample=_stream_sample,
+)
+
+# -------------------------------------------------------------------------------------- P2.order
+
+
+@dataclass(frozen=True)
+class TooEarly:
+    """So many queries, each of one bit, before the only key; every output may err by ``error``."""
+
+    queries: int
+    error: Fraction
+
+
+def _told_apart(i: TooEarly, bits: int) -> int:
+    """Count the words of bits that can be read from the outputs, whatever the errors are."""
+    answers = set()
+    for word in product((0, 1), repeat=i.queries):
+        low, high = attention(*index_stream(word), precision=bits).bounds()
+        readings = {tuple(index_answer(y)) for y in (low - i.error, high + i.error)}
+        answers |= readings if len(readings) == 1 else set()
+    return len(answers)
+
+
+P2_ORDER = Claim[TooEarly](
+    id="P2.order",
+    where="ours, beside P2.onepass",
+    statement=(
+        "If n queries come before the last key, one pass of non-causal attention is impossible in o(n) bits: "
+        "there are streams in which every query carries a bit that its output spells out, even if all "
+        "outputs err by nearly (n-1)/(4(n+1)), so 2^n states must be told apart after the last query."
+    ),
+    not_stated=(
+        "The bound for randomised algorithms, Omega(n) bits by the one-way complexity of INDEX, is cited."
+    ),
+    assumes=(
+        Hypothesis("there are at least two queries", lambda i: i.queries >= 2),
+        Hypothesis(
+            "0 <= error < (n-1)/(4(n+1))",
+            lambda i: 0 <= i.error < Fraction(i.queries - 1, 4 * (i.queries + 1)),
+        ),
+    ),
+    bounds=(
         Bound(
             name="onepass_states",
             meaning="two to the number of queries that came too early",
@@ -241,14 +268,14 @@ P2_ONEPASS = Claim[Stream](
             expression=states,
             points=((8,),),
             quantity=lambda i, bits: lift(2**i.queries, bits),
-            parameters=lambda i, bits: {"states": _told_apart(i.queries, bits)},
+            parameters=lambda i, bits: {"states": _told_apart(i, bits)},
             # Keeping every query as a float64.
             trivial=lambda i, bits: lift(2 ** (64 * i.queries), bits),
-            extremal=lambda: Stream(np.ones((1, 1)), np.ones((1, 1)), 1, "kqqqq"),
+            extremal=lambda: TooEarly(4, Fraction(7, 50)),
         ),
     ),
-    witness=lambda: Stream(np.ones((9, 1)), np.ones((9, 1)), 2, "k" * 9 + "qqq"),
-    sample=_stream_sample,
+    witness=lambda: TooEarly(3, Fraction(1, 10)),
+    sample=lambda rng: TooEarly(int(rng.integers(2, 5)), Fraction(int(rng.integers(0, 83)), 1000)),
 )
 
 # -------------------------------------------------------------------------------------- P2.space
@@ -466,4 +493,4 @@ P2_ERROR = Claim[Growing](
     sample=_growing_sample,
 )
 
-CLAIMS = (P2_QUADRATIC, P2_STORAGE, P2_ONEPASS, P2_SPACE, P2_ERROR)
+CLAIMS = (P2_QUADRATIC, P2_STORAGE, P2_ONEPASS, P2_ORDER, P2_SPACE, P2_ERROR)

@@ -126,7 +126,7 @@ Definition b_token_products (n : nat) (dimension : nat) (values : nat) : R :=
 Definition b_moment_numbers (variables : nat) (degree : nat) (values : nat) : R :=
   (1 + INR values) * C (degree + variables)%nat degree.
 
-(** P2.onepass: two to the number of queries that came too early. *)
+(** P2.order: two to the number of queries that came too early. *)
 Definition b_onepass_states (states : nat) : R :=
   INR states.
 

@@ -144,6 +144,7 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "P2.quadratic": lambda i: replace(i, Q=i.Q[:1], K=i.K[:1], V=i.V[:1]),
         "P2.storage": lambda i: replace(i, Q=i.Q[:1], K=i.K[:1], V=i.V[:1]),
         "P2.onepass": lambda i: replace(i, order="q" + i.order),
+        "P2.order": lambda i: replace(i, error=Fraction(1, 4)),
         "P2.space": lambda i: replace(i, value_rows=i.d - 1),
         "P2.error": lambda i: replace(i, doublings=i.doublings + 1),
         "P2.recovery": lambda i: replace(i, accuracy=i.accuracy / 2),
