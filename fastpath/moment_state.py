@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
-import zipfile
-import zlib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from fastpath.certified import Certified
 from fastpath.inputs import Matrix, matrix
 from fastpath.minimax import minimax, widened
 from fastpath.moments import (
+    LARGEST_KEY,
     LARGEST_REACH,
     Block,
     Moments,
@@ -29,7 +29,7 @@ from fastpath.moments import (
 from fastpath.monomials import monomial_count, monomials
 from fastpath.polynomial import LARGEST_BYTES, checked_tolerance
 
-FORMAT = 1
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class MomentState:
@@ -124,8 +124,8 @@ class MomentState:
         Raises
         ------
         TypeError, ValueError
-            If a type or shape does not fit, an array is empty, or an entry is not finite or beyond
-            2^1000.  The state is then as before.
+            If a type or shape does not fit, an array is empty, or an entry is not finite, or too large:
+            keys beyond 2^1000, values beyond 2^1021.  The state is then as before.
         """
         k, v = matrix("K", K), matrix("V", V)
         self._check_columns("K", k.shape[1], self._d)
@@ -225,22 +225,22 @@ class MomentState:
         return result
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the state to a file, whole or not at all: a file of that name is replaced at the end.
+        """Write the state to a file, whole or not at all: only a complete one takes the name.
 
-        The format is numpy's .npz without pickles, with a SHA-256 digest of all it holds.
+        The file is numpy's .npz, without pickles, and the SHA-256 digest of it all in 32 last bytes.
 
         Raises
         ------
         OSError
             If the file cannot be written.
         """
-        contents = self._contents()
-        contents["digest"] = _digest(contents)
-        target = Path(path)
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **self._contents())
+        target, contents = Path(path), buffer.getvalue()
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                np.savez(file, allow_pickle=False, **contents)
+                file.write(contents + hashlib.sha256(contents).digest())
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
@@ -257,23 +257,16 @@ class MomentState:
         OSError
             If the file cannot be read.
         ValueError
-            If it is no such file, or truncated, or changed since.
+            If it is no such file, or was truncated or changed; nothing of it is looked at then.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                contents = {name: file[name] for name in file.files}
-            digest = contents.pop("digest")
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
+        data = Path(path).read_bytes()
+        contents, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
+        if hashlib.sha256(contents).digest() != digest:
             raise ValueError(
-                f"path must name a whole state file, got {path}: {problem}."
-            ) from problem
-        if not np.array_equal(digest, _digest(contents)):
-            raise ValueError(
-                f"path must name an unchanged state file, got {path}: its digest differs."
+                f"path must name a whole and unchanged state file, got {path}: its digest differs."
             )
-        if contents["format"] != FORMAT:
-            raise ValueError(f"path must name a file of format {FORMAT}, got {contents['format']}.")
-        return cls._from_contents(contents)
+        with np.load(io.BytesIO(contents), allow_pickle=False) as arrays:
+            return cls._from_contents(dict(arrays))
 
     def _contents(self) -> dict[str, NDArray[Any]]:
         """Return everything, the sums in the usual order of monomials."""
@@ -281,7 +274,6 @@ class MomentState:
         sums = np.empty_like(moments.sums)
         sums[monomials(self._d, self._degree).rank] = moments.sums
         return {
-            "format": np.array(FORMAT),
             "sizes": np.array([self._d, self._d_v, self._degree]),
             "centre": self._centre,
             "dtype": np.array(self._dtype.name),
@@ -319,8 +311,11 @@ class MomentState:
 
     def _vector(self, centre: ArrayLike) -> NDArray[np.float64]:
         vector = np.array(centre, dtype=np.float64)
-        if vector.shape != (self._d,) or not np.isfinite(vector).all():
-            raise ValueError(f"centre must be a finite vector of length {self._d}, got {centre!r}.")
+        if vector.shape != (self._d,) or not (np.abs(vector) <= LARGEST_KEY).all():
+            raise ValueError(
+                f"centre must be a vector of length {self._d}, its entries at most 2^1000 in "
+                f"magnitude, got {centre!r}."
+            )
         return vector
 
     @staticmethod
@@ -350,13 +345,3 @@ def _integer(name: str, value: int, least: int) -> int:
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}.")
     return int(value)
-
-
-def _digest(contents: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    """Return the SHA-256 of all names, types, shapes and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(contents):
-        array = np.ascontiguousarray(contents[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        digest.update(array.tobytes())
-    return np.frombuffer(digest.digest(), np.uint8)

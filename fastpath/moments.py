@@ -21,8 +21,8 @@ from fastpath.monomials import Array, block_columns, monomials, summands
 CLAIMS = ("P2.poly", "P2.kappa", "P2.recentre", "FP.moments", "FP.polynomial", "FP.exp")
 
 #: Keys and values are scaled by powers of two, so that no power of theirs overflows.  The smallest unit
-#: has a reciprocal, and the largest entry is as far from overflow.
-SMALLEST_UNIT, LARGEST_ENTRY = 2.0**-1020, 2.0**1000
+#: has a reciprocal; lengths of keys and spreads of values have room.
+SMALLEST_UNIT, LARGEST_KEY, LARGEST_VALUE = 2.0**-1020, 2.0**1000, 2.0**1021
 
 #: Logits may reach this far from the centre; rounding, e^(2 reach) u, has long passed 1.  Within it
 #: all that underflow takes from a sum is far below the one rounding that is counted for it.
@@ -107,12 +107,13 @@ class Ranges:
         )
 
     def about(self, shift: Array) -> Ranges:
-        """Return the ranges about a centre that lies ``shift`` further, in the same units."""
+        """Return the ranges about a centre that lies ``shift`` further, in a unit above that too."""
         rounding = (np.abs(self.half_ranges) + np.abs(shift)) * 2.0**-50
         low, high = self.key_low - shift - rounding, self.key_high - shift + rounding
         corner = length(np.maximum(-low, high))
         radius = min(corner, (self.radius + length(shift)) * _UP)
-        return replace(self, key_low=low, key_high=high, radius=radius)
+        key_unit = max(self.key_unit, float(_unit(np.abs(shift).max())))
+        return replace(self, key_low=low, key_high=high, radius=radius, key_unit=key_unit)
 
 
 @dataclass(frozen=True)
@@ -140,19 +141,20 @@ class Block:
         Raises
         ------
         ValueError
-            If a value or a key's distance from the centre exceeds 2^1000 in some entry.
+            If a key lies beyond 2^1000 from the centre in some entry, or a value beyond 2^1021 from 0.
         """
-        keys = np.subtract(k.T, centre[:, None], dtype=np.float64, order="C")
+        with np.errstate(over="ignore"):  # refused below
+            keys = np.subtract(k.T, centre[:, None], dtype=np.float64, order="C")
         key_low, key_high = keys.min(axis=1), keys.max(axis=1)
         key_low, key_high = key_low - 2.0**-52 * abs(key_low), key_high + 2.0**-52 * abs(key_high)
         values = np.ascontiguousarray(v.T)
         value_low, value_high = values.min(axis=1), values.max(axis=1)
         furthest = np.maximum(-key_low, key_high).max()
         magnitude = np.maximum(-value_low, value_high).astype(np.float64)
-        if not furthest <= LARGEST_ENTRY:
+        if not furthest <= LARGEST_KEY:
             raise ValueError(f"K must lie within 2^1000 of the centre, got {furthest:.3g}.")
-        if not magnitude.max() <= LARGEST_ENTRY:
-            raise ValueError(f"V must not exceed 2^1000 in magnitude, got {magnitude.max():.3g}.")
+        if not magnitude.max() <= LARGEST_VALUE:
+            raise ValueError(f"V must not exceed 2^1021 in magnitude, got {magnitude.max():.3g}.")
         key_unit, value_units = float(_unit(furthest)), np.append(_unit(magnitude), 1.0)
         keys *= 1 / key_unit
         weights = np.ones((len(values) + 1, len(k)))
@@ -171,8 +173,9 @@ class Block:
 
 
 def _unit(magnitude: Any) -> Any:
-    """Return the least power of two above, and at least SMALLEST_UNIT."""
-    return np.maximum(np.ldexp(1.0, np.frexp(magnitude)[1]), SMALLEST_UNIT)
+    """Return the least power of two above, and at least SMALLEST_UNIT, which is that of zero."""
+    power = np.ldexp(1.0, np.frexp(magnitude)[1])
+    return np.where(magnitude > SMALLEST_UNIT, power, SMALLEST_UNIT)
 
 
 def length(x: Array) -> float:
@@ -290,12 +293,13 @@ class Moments:
 
         Cost: 2 d degree passes over the sums.
         """
-        sums = self.sums.copy()
-        monomials(self.d, self.degree).translate(sums, shift / self.ranges.key_unit)
+        ranges = self.ranges.about(shift)
+        sums = self._in_units_of(ranges)
+        monomials(self.d, self.degree).translate(sums, shift / ranges.key_unit)
         return replace(
             self,
             sums=sums,
-            ranges=self.ranges.about(shift),
+            ranges=ranges,
             moved=(self.moved + length(shift)) * _UP,
             # For each variable ``degree`` differences, each a product and a sum; shift was rounded.
             roundings=self.roundings + 3 * self.degree * self.d,

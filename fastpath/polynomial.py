@@ -5,7 +5,6 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.polynomial import polynomial as power_series
 from numpy.typing import ArrayLike
 
 from fastpath.certified import Certified
@@ -71,15 +70,16 @@ def polynomial_attention(
     TypeError
         If an input holds anything but float32, float64 or integers, or ``tolerance`` is no number.
     ValueError
-        If shapes do not fit, an array is empty, an entry is not finite or beyond 2^1000, or
-        ``tolerance`` is not in (0, 1); if rounding could exceed the tolerance, or the moments would
-        take more than LARGEST_BYTES: then the degree, the features and the bytes are stated.
+        If shapes do not fit, an array is empty, an entry is not finite or too large (keys beyond 2^1000,
+        values beyond 2^1021), or ``tolerance`` is not in (0, 1); if rounding could exceed the tolerance,
+        or the moments would take more than LARGEST_BYTES: the degree, the features and the bytes are
+        stated then.
 
     Notes
     -----
     Cost: with t = C(d + g, g) features, 2 t (d_v + 1) multiply-adds a query and a key, 8 t (d_v + 1)
-    bytes of moments, and copies of Q, K and V in float64.  Causal attention adds 128 (d + g + d_v)
-    multiply-adds a query on average.  For logits within -+1 of the centre's and a tolerance of 1e-3 the
+    bytes of moments, and copies of Q, K and V in float64.  Causal attention adds 256 (d + g + d_v)
+    multiply-adds a query.  For logits within -+1 of the centre's and a tolerance of 1e-3 the
     degree is 4; within -+2, 6; within -+8, for 1e-2, 12.
 
     All is computed in float64, since rounding grows like e^(2b) u where logits reach b.
@@ -178,7 +178,11 @@ def _causal(
     for start in range(0, n, CAUSAL_BLOCK):
         rows = slice(start, min(start + CAUSAL_BLOCK, n))
         keys, x, weights = block.keys[:, rows], queries.x[:, rows], block.weights[:, rows]
-        tile = power_series.polyval(keys.T @ x, polynomial.coefficients)
+        logits = keys.T @ x
+        tile = np.full_like(logits, polynomial.coefficients[-1])
+        for coefficient in polynomial.coefficients[-2::-1]:
+            tile *= logits
+            tile += coefficient
         tile *= seen[: len(tile), : len(tile)]
         totals = weights @ tile
         if start:
