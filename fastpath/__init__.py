@@ -6,6 +6,14 @@ Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``
 from fastpath.attention import attention
 from fastpath.certified import Certified
 from fastpath.moment_state import MomentState
-from fastpath.polynomial import polynomial_attention
+from fastpath.polynomial import CertifiedExpansion, Expansion, ExpansionError, polynomial_attention
 
-__all__ = ["Certified", "MomentState", "attention", "polynomial_attention"]
+__all__ = [
+    "Certified",
+    "CertifiedExpansion",
+    "Expansion",
+    "ExpansionError",
+    "MomentState",
+    "attention",
+    "polynomial_attention",
+]

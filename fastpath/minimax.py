@@ -33,8 +33,9 @@ LARGEST_RADIUS = 32.0
 #: of kappa - 1 at degree 4 and radius 1, and 1e-3 at degree 13 and radius 8.
 CELLS = 1024
 
-#: Points a peak of the error in Remez's exchange: the peaks are found to 1e-3 of their height.
-PEAK_POINTS = 32
+#: Points a peak of the error in Remez's exchange, and how much higher than the level the highest may
+#: be: both lose at most 1e-4 of the least error.
+PEAK_POINTS, LEVEL = 128, 1 + 2.0**-14
 
 _UNIT_ROUNDOFF = ARITHMETIC["float64"]["unit_roundoff"]
 #: Far above the rounding of the few operations that it stands for, far below what the bounds resolve.
@@ -185,7 +186,7 @@ def _remez(degree: int, radius: float) -> Vector:
         if height.max() < least:
             best, least = solution[:-1], float(height.max())
         points = _peaks(error, height, degree + 2)
-        if len(points) < degree + 2 or least <= abs(solution[-1]) * 1.001:
+        if len(points) < degree + 2 or least <= abs(solution[-1]) * LEVEL:
             break
     return chebyshev.cheb2poly(best) / radius ** np.arange(len(best))
 

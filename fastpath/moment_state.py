@@ -125,7 +125,7 @@ class MomentState:
         ------
         TypeError, ValueError
             If a type or shape does not fit, an array is empty, or an entry is not finite, or too large:
-            keys beyond 2^1000, values beyond 2^1021.  The state is then as before.
+            keys beyond 2^1010, values beyond 2^1021.  The state is then as before.
         """
         k, v = matrix("K", K), matrix("V", V)
         self._check_columns("K", k.shape[1], self._d)
@@ -209,7 +209,7 @@ class MomentState:
         limit = None if tolerance is None else checked_tolerance(tolerance)
         dtype = np.result_type(q, self._dtype)
         plans = [_Plan(q, moments, dtype) for moments in (self._moments, self._about_the_middle())]
-        plan = min(plans, key=lambda plan: plan.error)
+        plan = min(plans, key=lambda plan: (plan.error, plan.queries.largest))
         if not plan.error < np.inf:
             raise ValueError(
                 f"Q must keep logits where a polynomial of degree {self._degree} is certified positive "
@@ -313,7 +313,7 @@ class MomentState:
         vector = np.array(centre, dtype=np.float64)
         if vector.shape != (self._d,) or not (np.abs(vector) <= LARGEST_KEY).all():
             raise ValueError(
-                f"centre must be a vector of length {self._d}, its entries at most 2^1000 in "
+                f"centre must be a vector of length {self._d}, its entries at most 2^1010 in "
                 f"magnitude, got {centre!r}."
             )
         return vector

@@ -22,7 +22,7 @@ CLAIMS = ("P2.poly", "P2.kappa", "P2.recentre", "FP.moments", "FP.polynomial", "
 
 #: Keys and values are scaled by powers of two, so that no power of theirs overflows.  The smallest unit
 #: has a reciprocal; lengths of keys and spreads of values have room.
-SMALLEST_UNIT, LARGEST_KEY, LARGEST_VALUE = 2.0**-1020, 2.0**1000, 2.0**1021
+SMALLEST_UNIT, LARGEST_KEY, LARGEST_VALUE = 2.0**-1020, 2.0**1010, 2.0**1021
 
 #: Logits may reach this far from the centre; rounding, e^(2 reach) u, has long passed 1.  Within it
 #: all that underflow takes from a sum is far below the one rounding that is counted for it.
@@ -141,7 +141,7 @@ class Block:
         Raises
         ------
         ValueError
-            If a key lies beyond 2^1000 from the centre in some entry, or a value beyond 2^1021 from 0.
+            If a key lies beyond 2^1010 from the centre in some entry, or a value beyond 2^1021 from 0.
         """
         with np.errstate(over="ignore"):  # refused below
             keys = np.subtract(k.T, centre[:, None], dtype=np.float64, order="C")
@@ -152,7 +152,7 @@ class Block:
         furthest = np.maximum(-key_low, key_high).max()
         magnitude = np.maximum(-value_low, value_high).astype(np.float64)
         if not furthest <= LARGEST_KEY:
-            raise ValueError(f"K must lie within 2^1000 of the centre, got {furthest:.3g}.")
+            raise ValueError(f"K must lie within 2^1010 of the centre, got {furthest:.3g}.")
         if not magnitude.max() <= LARGEST_VALUE:
             raise ValueError(f"V must not exceed 2^1021 in magnitude, got {magnitude.max():.3g}.")
         key_unit, value_units = float(_unit(furthest)), np.append(_unit(magnitude), 1.0)

@@ -1,5 +1,6 @@
 r"""Polynomial attention: softmax attention in time linear in n where logits are bounded and d is small."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -33,9 +34,46 @@ LARGEST_STATED = 2.0**10
 CAUSAL_BLOCK = 256
 
 
+@dataclass(frozen=True)
+class Expansion:
+    """What replacing exp by a polynomial takes.
+
+    Attributes
+    ----------
+    logit_bound : float
+        Bound on the logits after centring: half their range, where it is symmetric.
+    degree : int
+        Of the polynomial.
+    features : int
+        How many monomials of the d variables there are up to it.
+    bytes : int
+        Of their moments.
+    """
+
+    logit_bound: float
+    degree: int
+    features: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class CertifiedExpansion(Certified):
+    """An output with a bound on its error, and the expansion that it came from."""
+
+    expansion: Expansion
+
+
+class ExpansionError(ValueError):
+    """No affordable expansion certifies the tolerance; ``expansion`` is the least that might."""
+
+    def __init__(self, message: str, expansion: Expansion) -> None:
+        super().__init__(message)
+        self.expansion = expansion
+
+
 def polynomial_attention(
     Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, tolerance: float, causal: bool = False
-) -> Certified:
+) -> CertifiedExpansion:
     r"""Compute softmax attention to a certified tolerance, in time linear in the number of keys.
 
     With :math:`x_{ij} = q_i \cdot (k_j - c)` and a polynomial P of degree g in place of exp, the output
@@ -59,21 +97,22 @@ def polynomial_attention(
 
     Returns
     -------
-    Certified
+    CertifiedExpansion
         ``output`` of shape (n_q, d_v) in the type of the inputs, and ``error_bound`` of the same shape
         in float64: at most ``tolerance`` times the largest ``|V|``, rounding included, and smaller in
         rows whose own logits :math:`|x_{ij}| \le \min(|q_i| \max_j |k_j - c|, \sum_l |q_{il}| \max_j
-        |k_{jl} - c_l|)` are.
+        |k_{jl} - c_l|)` are.  ``expansion`` states the degree and its cost.
 
     Raises
     ------
     TypeError
         If an input holds anything but float32, float64 or integers, or ``tolerance`` is no number.
     ValueError
-        If shapes do not fit, an array is empty, an entry is not finite or too large (keys beyond 2^1000,
-        values beyond 2^1021), or ``tolerance`` is not in (0, 1); if rounding could exceed the tolerance,
-        or the moments would take more than LARGEST_BYTES: the degree, the features and the bytes are
-        stated then.
+        If shapes do not fit, an array is empty, an entry is not finite or too large (keys beyond 2^1010,
+        values beyond 2^1021), or ``tolerance`` is not in (0, 1).
+    ExpansionError
+        A ValueError: rounding could exceed the tolerance, or the moments would take more than
+        LARGEST_BYTES.  It states the degree, the features and the bytes.
 
     Notes
     -----
@@ -91,11 +130,18 @@ def polynomial_attention(
     keys = np.ascontiguousarray(k.T)
     centre = keys.min(axis=1).astype(np.float64) / 2 + keys.max(axis=1).astype(np.float64) / 2
     block = Block.of(k, v, centre)
-    queries = Queries.of(q, block.ranges)
-    polynomial = _cheapest(queries, block.ranges, len(k), causal, tolerance, q.dtype)
+    if (block.ranges.value_low < block.ranges.value_high).any():
+        queries = Queries.of(q, block.ranges)
+        polynomial = _cheapest(queries, block.ranges, len(k), causal, tolerance, q.dtype)
+    else:  # every average is the one value, however large the logits
+        queries = Queries.of(np.zeros_like(q), block.ranges)
+        polynomial = minimax(0, widened(0.0))
     if causal:
-        return _causal(block, queries, polynomial, q.dtype)
-    return Moments.of(block, polynomial.degree).attend(queries, polynomial, q.dtype)
+        result = _causal(block, queries, polynomial, q.dtype)
+    else:
+        result = Moments.of(block, polynomial.degree).attend(queries, polynomial, q.dtype)
+    expansion = _expansion(queries, block.ranges, polynomial.degree)
+    return CertifiedExpansion(result.output, result.error_bound, result.claims, expansion)
 
 
 def checked_tolerance(tolerance: float) -> float:
@@ -117,15 +163,9 @@ def _cheapest(
 ) -> Polynomial:
     """Return the polynomial of least degree that certifies the tolerance, or refuse."""
     d, d_v = len(ranges.key_low), len(ranges.value_low)
-    spread = float((ranges.value_high - ranges.value_low).max())
-    if spread == 0:
-        return minimax(0, widened(0.0))  # every average is the one value
     allowed = tolerance * float(ranges.magnitude.max())
     radius = widened(min(queries.largest, LARGEST_STATED))
-    degree = likely_degree(radius, min(1.0, 2 * allowed / spread))
-
-    def bytes_needed() -> int:
-        return 8 * monomial_count(d, degree) * (d_v + 1)
+    degree = likely_degree(radius, min(1.0, 2 * allowed / float(ranges.spread.max())))
 
     def certifies(degree: int) -> bool:
         roundings = query_roundings(d, degree) + (
@@ -136,28 +176,36 @@ def _cheapest(
         polynomial = minimax(degree, radius)
         return certified_error(polynomial, queries, ranges, roundings, dtype) <= allowed
 
-    def refusal(reason: str) -> ValueError:
-        return ValueError(
+    def refusal(reason: str) -> ExpansionError:
+        least = _expansion(queries, ranges, degree)
+        return ExpansionError(
             f"tolerance must be one that can be certified, got {tolerance:g}: {reason}.  Logits lie "
-            f"up to {queries.largest:.3g} from their centre, which takes degree {degree} or more, so "
-            f"{Decimal(monomial_count(d, degree)):.4g} features and {Decimal(bytes_needed()):.4g} "
-            "bytes of moments.  fastpath.attention has no such limit."
+            f"up to {least.logit_bound:.3g} from their centre, which takes degree {degree} or more, so "
+            f"{Decimal(least.features):.4g} features and {Decimal(least.bytes):.4g} bytes of moments.  "
+            "fastpath.attention has no such limit.",
+            least,
         )
 
     if not queries.reach <= LARGEST_REACH:
         raise refusal("rounding alone could exceed it")
     useful = largest_useful_degree(radius)
     while not certifies(degree):
-        if bytes_needed() > LARGEST_BYTES:
+        if _expansion(queries, ranges, degree).bytes > LARGEST_BYTES:
             break
         if degree >= useful:
             raise refusal("rounding alone could exceed it")
         degree += 1
     while degree and certifies(degree - 1):
         degree -= 1
-    if bytes_needed() > LARGEST_BYTES:
+    if _expansion(queries, ranges, degree).bytes > LARGEST_BYTES:
         raise refusal(f"the moments may take {LARGEST_BYTES} bytes")
     return minimax(degree, radius)
+
+
+def _expansion(queries: Queries, ranges: Ranges, degree: int) -> Expansion:
+    features = monomial_count(len(ranges.key_low), degree)
+    size = 8 * features * (len(ranges.value_low) + 1)
+    return Expansion(queries.largest, degree, features, size)
 
 
 def _causal(
