@@ -43,6 +43,26 @@ Proof.
   rewrite <- Rmult_assoc. apply Rmult_le_compat_r; [lra |]. apply Rmult_le_compat_l; lra.
 Qed.
 
+(** One row prefers the first key by 2 r, the other all the rest, and only the first has a value. *)
+Theorem p2_compressibility_ratio_attained n r : (0 < n)%nat -> 0 <= r ->
+  let S := fun i => if Nat.eqb i 0 then spike r else spike (- r) in
+  let v := fun l => if Nat.eqb l 0 then 1 else 0 in
+  bounded n (S 0%nat) r /\ bounded n (S 1%nat) r /\
+  column n S v 0 = b_compressibility_ratio n r * column n S v 1.
+Proof.
+  intros Hn Hr S v.
+  destruct (s_range_upper_attained n r Hn Hr) as [B0 E0].
+  destruct (s_range_inverse_attained n r Hn Hr) as [B1 E1].
+  split; [exact B0 | split; [exact B1 |]].
+  assert (F : forall i, column n S v i = softmax n (S i) 0).
+  { intros i. unfold column, dot.
+    rewrite (fsum_ext n _ (fun l => if Nat.eqb l 0 then softmax n (S i) 0 else 0)).
+    - rewrite fsum_one by auto. ring.
+    - intros l _. unfold v. destruct (Nat.eqb_spec l 0) as [-> |]; ring. }
+  rewrite !F, compressibility_ratio_form by auto. unfold S. simpl. rewrite E0, <- E1.
+  pose proof (softmax_pos n (spike (- r)) 0 Hn). field. lra.
+Qed.
+
 (** Any y whose squares differ by a factor of at most [ratio]. *)
 Lemma flat_not_sparse m k y z ratio : 0 <= ratio -> (k <= m)%nat -> sparse m k z ->
   (forall i j, (i < m)%nat -> (j < m)%nat -> y i ^ 2 <= ratio * y j ^ 2) ->

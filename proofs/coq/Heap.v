@@ -11,7 +11,7 @@
     largest of all. *)
 
 Require Import Reals Lra Lia Psatz List Permutation Sorted.
-Require Import Sums Moments.
+Require Import Sums Moments Bounds.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -234,6 +234,18 @@ Proof.
   induction rows as [| i rows [Hs H]] using rev_ind.
   - split; [constructor |]. exists []. simpl. repeat split; auto; [lia | intros ? ? []].
   - unfold heap. rewrite fold_left_app. apply offer_keeps; auto.
+Qed.
+
+(** A row and its value for each of k entries, in each column. *)
+Theorem p2_heap_numbers y k rows values :
+  INR (2 * length (heap y k rows) * values) <= b_heap_numbers k values.
+Proof.
+  destruct (p2_heap_keeps y k rows) as (_ & _ & Len & _).
+  unfold b_heap_numbers. rewrite !mult_INR. replace (INR 2) with 2 by (simpl; ring).
+  replace (2 * INR k * INR values) with (2 * INR values * INR k) by ring.
+  replace (2 * INR (length (heap y k rows)) * INR values)
+    with (2 * INR values * INR (length (heap y k rows))) by ring.
+  apply Rmult_le_compat_l; [pose proof (pos_INR values); lra | apply le_INR; lia].
 Qed.
 
 (** What one pass keeps is the best k-sparse approximation of the column. *)

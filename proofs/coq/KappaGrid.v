@@ -249,9 +249,9 @@ Qed.
 
 Lemma horner_roundings u x c rho k m : 0 <= u ->
   (forall i, 0 <= roundings_total (c i) <= rho) ->
-  0 <= roundings_total (horner u (Number 0 x) c m k) <= rho + INR (2 * k) * u.
+  0 <= roundings_total (horner_sum u (Number 0 x) c m k) <= rho + INR (2 * k) * u.
 Proof.
-  intros Hu Hc. revert m. induction k; intros m; simpl horner.
+  intros Hu Hc. revert m. induction k; intros m; simpl horner_sum.
   - simpl. specialize (Hc m). lra.
   - cbn [roundings_total]. specialize (IHk (S m)). specialize (Hc m).
     replace (2 * S k)%nat with (2 * k + 2)%nat by lia. rewrite plus_INR, (Rmult_plus_distr_r _ _ u).
@@ -305,8 +305,8 @@ Theorem fp_grid_value g c a x X A u exp_error rho k : 0 <= u -> 0 <= exp_error -
   (forall m, 0 <= roundings_total (c m) <= rho) -> (forall m, 0 <= roundings_total (a m) <= rho) ->
   (forall m, value (a m) = magnitude (c m) /\ magnitude (a m) = magnitude (c m)) ->
   let weight := Number (exp_error * u) (exp (- x)) in
-  evaluates 0 (Times u (horner u (Number 0 x) c 0 g) weight) X ->
-  evaluates 0 (Times u (horner u (Number 0 (Rabs x)) a 0 g) weight) A ->
+  evaluates 0 (Times u (horner_sum u (Number 0 x) c 0 g) weight) X ->
+  evaluates 0 (Times u (horner_sum u (Number 0 (Rabs x)) a 0 g) weight) A ->
   2 * (rho + (INR (2 * g) + exp_error + 1) * u) <= INR k * u -> INR k * u < 1 ->
   Rabs (X - quotient g (fun m => value (c m)) x) <= b_grid_value_error A k u.
 Proof.
@@ -318,8 +318,8 @@ Proof.
   pose proof (horner_roundings u (Rabs x) a rho g 0 Hu Ha) as Ra.
   assert (0 <= exp_error * u) by (apply Rmult_le_pos; auto).
   replace (quotient g (fun m => value (c m)) x)
-    with (value (Times u (horner u (Number 0 x) c 0 g) weight)).
-  - apply (computed_magnitude _ (Times u (horner u (Number 0 (Rabs x)) a 0 g) weight) X A
+    with (value (Times u (horner_sum u (Number 0 x) c 0 g) weight)).
+  - apply (computed_magnitude _ (Times u (horner_sum u (Number 0 (Rabs x)) a 0 g) weight) X A
       (rho + (INR (2 * g) + exp_error + 1) * u)); auto.
     + unfold weight. cbn [value magnitude]. rewrite Va, Mc.
       rewrite (Rabs_right (exp _)) by (left; apply exp_pos). f_equal.

@@ -221,6 +221,18 @@ Qed.
 Theorem p2_poly_width d g : INR (length (features d g)) = b_poly_features d g.
 Proof. unfold b_poly_features. count (d + g)%nat. apply features_count. Qed.
 
+(** With one column for the denominator: all that is kept of keys and values. *)
+Theorem p2_moment_numbers d g values :
+  INR ((1 + values) * length (features d g)) = b_moment_numbers d g values.
+Proof.
+  unfold b_moment_numbers. count (d + g)%nat. rewrite mult_INR, plus_INR, features_count.
+  simpl (INR 1). ring.
+Qed.
+
+Theorem p2_error_numbers d g values :
+  INR ((1 + values) * length (features d g)) = b_error_numbers g d values.
+Proof. rewrite p2_moment_numbers. unfold b_error_numbers, b_moment_numbers. ring. Qed.
+
 (** * P2.poly: moments *)
 
 (** S_alpha *)

@@ -166,3 +166,66 @@ Proof.
   apply (s_weights_output _ (fun j => exp (dot d q (K j)))); auto.
   intros j _. apply exp_pos.
 Qed.
+
+(** * Attainment: P falls on a straight line from exp (3 b) at - b to exp b at b *)
+
+Definition falling (b : R) (m : nat) : R :=
+  match m with
+  | O => (exp (3 * b) + exp b) / 2
+  | 1%nat => (exp b - exp (3 * b)) / (2 * b)
+  | _ => 0
+  end.
+
+Lemma falling_value b x : 0 < b -> polynomial 1 (falling b) x
+  = exp b + (exp (3 * b) - exp b) * ((b - x) / (2 * b)).
+Proof. intros. unfold polynomial, falling. simpl. field. lra. Qed.
+
+Theorem p2_poly_output_attained b lo hi : 0 < b -> lo <= hi ->
+  let q := fun _ => 1 in let K := fun j _ => two_keys (- b) b j in
+  let v := two_keys hi lo in
+  fits_exp 1 (falling b) b 1 (exp (4 * b)) /\ bounded 2 (fun j => dot 1 q (K j)) b /\
+  ranges 2 v lo hi /\
+  polynomial_output 2 1 1 (falling b) q K v - dot 2 (softmax 2 (fun j => dot 1 q (K j))) v
+    = b_poly_output (exp (4 * b)) (hi - lo).
+Proof.
+  intros Hb Hlh q K v. set (E := exp b). assert (HE : 1 < E).
+  { unfold E. rewrite <- exp_0. apply exp_increasing. auto. }
+  assert (E3 : exp (3 * b) = E * E * E) by (unfold E; rewrite <- !exp_plus; f_equal; ring).
+  assert (E4 : exp (4 * b) = E * E * (E * E)) by (unfold E; rewrite <- !exp_plus; f_equal; ring).
+  assert (Em : exp (- b) = / E) by (apply exp_Ropp).
+  assert (L : forall j, dot 1 q (K j) = two_keys (- b) b j)
+    by (intros; unfold dot, q, K; simpl; ring).
+  assert (HE3 : 0 <= E * E * E - E) by nra.
+  repeat split; try (apply (two_keys_ranges 2); auto).
+  - (* at most on the right *)
+    apply Rabs_bounds in H. rewrite falling_value, E3 by auto. fold E.
+    assert (0 <= (E * E * E - E) * ((b - x) / (2 * b))).
+    { apply Rmult_le_pos; auto. apply le_div; lra. }
+    assert (/ E <= exp (- x)) by (rewrite <- Em; apply exp_le; lra).
+    apply Rle_trans with (E * / E); [right; field; lra |].
+    apply Rmult_le_compat; try lra. left. apply Rinv_0_lt_compat. lra.
+  - apply Rabs_bounds in H. rewrite falling_value, E3, E4 by auto. fold E.
+    assert ((b - x) / (2 * b) <= 1) by (apply div_le; lra).
+    assert (0 <= (b - x) / (2 * b)) by (apply le_div; lra).
+    assert ((E * E * E - E) * ((b - x) / (2 * b)) <= (E * E * E - E) * 1)
+      by (apply Rmult_le_compat_l; auto).
+    assert (0 <= (E * E * E - E) * ((b - x) / (2 * b))) by (apply Rmult_le_pos; auto).
+    assert (exp (- x) <= E) by (apply exp_le; lra). pose proof (exp_pos (- x)).
+    apply Rle_trans with (E * E * E * E); [apply Rmult_le_compat; lra | right; ring].
+  - intros j _. rewrite L. apply two_keys_cases; apply Rabs_le; lra.
+  - rewrite polynomial_output_weights. unfold v.
+    assert (P : dot 2 (normalize 2 (polynomial_weight 1 1 (falling b) q K)) (two_keys hi lo)
+      = (E * E * E * hi + E * lo) / (E * E * E + E)).
+    { assert (W : forall j, polynomial_weight 1 1 (falling b) q K j = two_keys (E * E * E) E j).
+      { intros j. unfold polynomial_weight. rewrite L, falling_value, E3 by auto. fold E.
+        unfold two_keys. destruct (first j); field; lra. }
+      rewrite <- two_keys_dot. apply fsum_ext. intros j _. f_equal. unfold normalize.
+      rewrite W. f_equal. apply fsum_ext. auto. }
+    assert (Q : dot 2 (softmax 2 (fun j => dot 1 q (K j))) (two_keys hi lo)
+      = (/ E * hi + E * lo) / (/ E + E)).
+    { rewrite <- two_keys_dot, <- Em. unfold E. apply fsum_ext. intros j _. f_equal.
+      unfold softmax, normalize. rewrite L, two_keys_exp. f_equal. apply fsum_ext. intros k _.
+      rewrite L. apply two_keys_exp. }
+    rewrite P, Q. unfold b_poly_output. rewrite ln_exp.
+    argument tanh (2 * b / 2). rewrite tanh_half, exp_double. fold E. field. nra.
+Qed.

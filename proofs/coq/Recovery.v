@@ -216,6 +216,39 @@ Proof.
   rewrite FF. lra.
 Qed.
 
+(** k rows 0 and k rows 2 e, all computed as e: those kept may be the first. *)
+Theorem p2_heap_excess_attained k e : 0 <= e ->
+  let y := fun i => if Nat.ltb i k then 0 else 2 * e in let x := fun _ : nat => e in
+  let kept := seq 0 k in
+  (forall i, (i < k + k)%nat -> Rabs (x i - y i) <= e) /\ keeps x k (seq 0 (k + k)) kept /\
+  sparse (k + k) k y /\
+  distance (k + k) y (restrict x kept) = distance (k + k) y y + b_heap_excess k e.
+Proof.
+  intros He y x kept.
+  assert (P : seq 0 (k + k) = kept ++ seq k k) by apply seq_app.
+  repeat split.
+  - intros i _. unfold x, y. apply Rabs_le. destruct (Nat.ltb i k); lra.
+  - exists (seq k k). rewrite P. repeat split; auto; [| intros; unfold x; lra].
+    unfold kept. rewrite app_length, !seq_length. lia.
+  - exists (seq k k). rewrite seq_length. split; auto. intros i Hi Hin. unfold y.
+    destruct (Nat.ltb_spec i k); auto. exfalso. apply Hin, in_seq. lia.
+  - assert (Z : distance (k + k) y y = 0).
+    { unfold distance, squared_distance. rewrite fsum_zero; [apply sqrt_0 |]. intros. ring. }
+    rewrite Z, heap_excess_form, Rplus_0_l. unfold distance, squared_distance.
+    rewrite <- lsum_seq, P, lsum_app.
+    rewrite (lsum_ext _ (fun _ => e ^ 2) kept), (lsum_ext _ (fun _ => 4 * e ^ 2) (seq k k)).
+    + unfold kept. rewrite !lsum_const, !seq_length.
+      replace (INR k * e ^ 2 + INR k * (4 * e ^ 2)) with (5 * (INR k * (e * e))) by ring.
+      rewrite sqrt_mult_alt, sqrt_mult_alt, sqrt_square by (auto using pos_INR; lra).
+      reflexivity.
+    + intros i Hi. apply in_seq in Hi. unfold restrict, y.
+      destruct (in_dec Nat.eq_dec i kept) as [Hk |]; [apply in_seq in Hk; lia |].
+      destruct (Nat.ltb_spec i k); [lia | ring].
+    + intros i Hi. unfold restrict, y, x.
+      destruct (in_dec Nat.eq_dec i kept) as [Hk |]; [| contradiction].
+      apply in_seq in Hi. destruct (Nat.ltb_spec i k); [ring | lia].
+Qed.
+
 (** * P2.recovery: from estimates to the column *)
 
 Lemma recovery_ratio_form a :
@@ -245,6 +278,29 @@ Proof.
     replace (INR k * e ^ 2) with (s * e * (s * e)) in B by (rewrite <- SS; ring).
     rewrite E in B. simpl. lra.
   - pose proof (pow2_ge_0 accuracy). lra.
+Qed.
+
+(** y = (1, 1 + 2 a), of which both are estimated as 1 + a. *)
+Theorem p2_recovery_ratio_attained a : 0 <= a ->
+  let y := fun i => if Nat.eqb i 0 then 1 else 1 + 2 * a in
+  let z := fun i => if Nat.eqb i 0 then 0 else 1 + 2 * a in
+  let estimate := fun _ : nat => 1 + a in let kept := [0%nat] in
+  (forall i, (i < 2)%nat -> Rabs (estimate i - y i) <= a * distance 2 y z / sqrt (INR 1)) /\
+  keeps estimate 1 (seq 0 2) kept /\ sparse 2 1 z /\
+  distance 2 y (restrict estimate kept) = b_recovery_ratio a * distance 2 y z.
+Proof.
+  intros Ha y z estimate kept.
+  assert (D : distance 2 y z = 1).
+  { rewrite <- sqrt_1. unfold distance, squared_distance, y, z. simpl. f_equal. ring. }
+  assert (D' : distance 2 y (restrict estimate kept) = sqrt (1 + 4 * a + 5 * a ^ 2)).
+  { unfold distance, squared_distance, restrict, y, estimate, kept. simpl. f_equal. ring. }
+  rewrite D, D', recovery_ratio_form. repeat split.
+  - intros i _. simpl. rewrite sqrt_1. unfold estimate, y. apply Rabs_le.
+    destruct (Nat.eqb i 0); lra.
+  - exists [1%nat]. repeat split; auto. intros. unfold estimate. lra.
+  - exists [1%nat]. split; auto. intros i Hi Hin. unfold z.
+    destruct i as [| [| i]]; [auto | exfalso; apply Hin; simpl; auto | lia].
+  - ring.
 Qed.
 
 (** T is as good for the computed column x as the ratio says; the exact one is y. *)

@@ -408,10 +408,10 @@ Proof.
 Qed.
 
 (** c_m + x (c_(m+1) + x (...)): Horner's rule for k more coefficients. *)
-Fixpoint horner (u : R) (x : expression) (c : nat -> expression) (m k : nat) : expression :=
+Fixpoint horner_sum (u : R) (x : expression) (c : nat -> expression) (m k : nat) : expression :=
   match k with
   | O => c m
-  | S k => Plus u (c m) (Times u x (horner u x c (S m) k))
+  | S k => Plus u (c m) (Times u x (horner_sum u x c (S m) k))
   end.
 
 (** The first term apart. *)
@@ -419,10 +419,11 @@ Lemma fsum_shift n f : fsum (S n) f = f 0%nat + fsum n (fun i => f (S i)).
 Proof. induction n; [simpl; ring |]. rewrite fsum_S, IHn, (fsum_S n). ring. Qed.
 
 Lemma horner_polynomial u x c k m :
-  value (horner u x c m k) = fsum (S k) (fun i => value (c (m + i)%nat) * value x ^ i) /\
-  magnitude (horner u x c m k) = fsum (S k) (fun i => magnitude (c (m + i)%nat) * magnitude x ^ i).
+  value (horner_sum u x c m k) = fsum (S k) (fun i => value (c (m + i)%nat) * value x ^ i) /\
+  magnitude (horner_sum u x c m k)
+    = fsum (S k) (fun i => magnitude (c (m + i)%nat) * magnitude x ^ i).
 Proof.
-  revert m. induction k; intros m; simpl horner.
+  revert m. induction k; intros m; simpl horner_sum.
   - simpl. rewrite Nat.add_0_r. split; ring.
   - cbn [value magnitude]. destruct (IHk (S m)) as [-> ->].
     rewrite !(fsum_shift (S k)), Nat.add_0_r, <- !fsum_scale.
@@ -434,7 +435,7 @@ Qed.
 Theorem fp_direct_terms n d g c q K v M u logit rounded e : bounded n v M ->
   (forall j, Permutation (terms (logit j)) (map (fun l => q l * K j l) (seq 0 d))) ->
   Permutation (terms e) (flat_map (fun j =>
-    terms (Times u (horner u (logit j) (fun m => Number 0 (c m)) 0 g) (Number rounded (v j))))
+    terms (Times u (horner_sum u (logit j) (fun m => Number 0 (c m)) 0 g) (Number rounded (v j))))
     (seq 0 n)) ->
   value e = dot n (polynomial_weight d g c q K) v /\
   magnitude e <= absolute_sum n d g c q (absolutes K) * M.
@@ -508,24 +509,21 @@ Theorem fp_amplification_translated n d g c q K shift reach :
     <= INR n * absolute_polynomial g c (norm d q * (reach + norm d shift)).
 Proof. intros H. apply absolute_sum_le. intros j Hj. apply lengthened_dot. auto. Qed.
 
-(** The absolute terms of one degree. *)
-Theorem p2_recentre_power n d g q K shift reach :
-  (forall j, (j < n)%nat -> norm d (K j) <= reach) ->
-  lsum (fun alpha => INR (fact g) / factorials alpha * Rabs (monomial q alpha)
-      * lsum (fun beta => Rabs (shift_weight shift alpha beta)
-          * fsum n (fun j => Rabs (monomial (K j) beta))) (below alpha)) (exponents d g)
-    <= b_recentre_power n g (norm d q) reach (norm d shift).
+(** What recentring adds up, in absolute value, for the powers of degree g. *)
+Definition recentring_terms (n d g : nat) (q : nat -> R) (K : nat -> nat -> R) (shift : nat -> R) :
+  R := lsum (fun alpha => INR (fact g) / factorials alpha * Rabs (monomial q alpha)
+    * lsum (fun beta => Rabs (shift_weight shift alpha beta)
+        * fsum n (fun j => Rabs (monomial (K j) beta))) (below alpha)) (exponents d g).
+
+Lemma recentring_terms_power n d g q K shift : recentring_terms n d g q K shift
+  = fsum n (fun j => dot d (absolute q) (lengthened K shift j) ^ g).
 Proof.
-  intros H. unfold b_recentre_power. argument pow (norm d q * (reach + norm d shift)).
+  unfold recentring_terms.
   rewrite (lsum_ext _ (fun alpha => fsum n (fun j => INR (fact g)
     * (monomial (absolute q) alpha * monomial (lengthened K shift j) alpha
        / factorials alpha)))).
-  - rewrite lsum_fsum, <- fsum_const. apply fsum_le. intros j Hj.
-    rewrite lsum_scale, <- multinomial.
-    replace (INR (fact g) * divided_power (dot d (absolute q) (lengthened K shift j)) g)
-      with (dot d (absolute q) (lengthened K shift j) ^ g)
-      by (unfold divided_power; field; apply INR_fact_neq_0).
-    apply pow_incr, lengthened_dot. auto.
+  - rewrite lsum_fsum. apply fsum_ext. intros j _. rewrite lsum_scale, <- multinomial.
+    unfold divided_power. field. apply INR_fact_neq_0.
   - intros alpha _. rewrite monomial_abs.
     rewrite (lsum_ext _ (fun beta => shift_weight (fun l => - Rabs (shift l)) alpha beta
       * moment n (absolutes K) (fun _ => 1) beta)).
@@ -533,4 +531,27 @@ Proof.
       unfold lengthened. pose proof (factorials_pos alpha). field. lra.
     + intros beta _. rewrite shift_weight_abs. f_equal. apply fsum_ext. intros j _.
       rewrite monomial_abs, Rmult_1_r. reflexivity.
+Qed.
+
+Theorem p2_recentre_power n d g q K shift reach :
+  (forall j, (j < n)%nat -> norm d (K j) <= reach) ->
+  recentring_terms n d g q K shift <= b_recentre_power n g (norm d q) reach (norm d shift).
+Proof.
+  intros H. unfold b_recentre_power. argument pow (norm d q * (reach + norm d shift)).
+  rewrite recentring_terms_power, <- fsum_const. apply fsum_le. intros j Hj.
+  apply pow_incr, lengthened_dot. auto.
+Qed.
+
+Theorem p2_recentre_power_attained n g q k s :
+  let K := fun (_ _ : nat) => k in let query := fun _ => q in let shift := fun _ => s in
+  recentring_terms n 1 g query K shift
+    = b_recentre_power n g (norm 1 query) (norm 1 (K 0%nat)) (norm 1 shift).
+Proof.
+  intros K query shift. rewrite recentring_terms_power.
+  assert (N : forall x, norm 1 (fun _ => x) = Rabs x).
+  { intros x. unfold norm. cbn [fsum]. rewrite Rplus_0_l, <- sqrt_Rsqr_abs. f_equal.
+    unfold Rsqr. ring. }
+  unfold K, query, shift. rewrite !N. unfold b_recentre_power.
+  argument pow (Rabs q * (Rabs k + Rabs s)). rewrite <- fsum_const. apply fsum_ext. intros j _.
+  f_equal. unfold dot, lengthened, shifted, absolutes, absolute. cbn [fsum]. ring.
 Qed.
