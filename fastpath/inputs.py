@@ -54,3 +54,12 @@ def matrix(name: str, x: ArrayLike) -> Matrix:
             f"of {array.size} entries."
         )
     return array
+
+
+def integer(name: str, value: Any, least: int) -> int:
+    """Return an integer of at least that size, or refuse."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}.")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}.")
+    return int(value)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
-import tempfile
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath.certified import Certified
-from fastpath.inputs import Matrix, matrix
+from fastpath.inputs import Matrix, integer, matrix
 from fastpath.minimax import minimax, widened
 from fastpath.moments import (
     LARGEST_KEY,
@@ -28,8 +24,10 @@ from fastpath.moments import (
 )
 from fastpath.monomials import monomial_count, monomials
 from fastpath.polynomial import LARGEST_BYTES, checked_tolerance
+from fastpath.state_files import Arrays, read_arrays, write_arrays
 
-DIGEST_BYTES = hashlib.sha256().digest_size
+#: What a file holds, and the version of its format.
+KIND = "MomentState 1"
 
 
 class MomentState:
@@ -66,9 +64,9 @@ class MomentState:
     """
 
     def __init__(self, d: int, d_v: int, degree: int, *, centre: ArrayLike | None = None) -> None:
-        self._d = _integer("d", d, 1)
-        self._d_v = _integer("d_v", d_v, 1)
-        self._degree = _integer("degree", degree, 0)
+        self._d = integer("d", d, 1)
+        self._d_v = integer("d_v", d_v, 1)
+        self._degree = integer("degree", degree, 0)
         features = monomial_count(self._d, self._degree)
         size = 8 * features * (self._d_v + 1)
         if size > LARGEST_BYTES:
@@ -216,8 +214,10 @@ class MomentState:
                 f"and rounding below 1, got logits up to {plan.queries.largest:.3g} from the middle."
             )
         result = plan.moments.attend(plan.queries, plan.polynomial, dtype)
-        magnitude = float(self._moments.ranges.magnitude.max())
-        if limit is not None and not result.error_bound.max() <= limit * magnitude:
+        ranges = self._moments.ranges
+        magnitude = float(ranges.magnitude.max())
+        varied = (ranges.value_low < ranges.value_high).any()  # else every answer is exact
+        if limit is not None and varied and not result.error_bound.max() <= limit * magnitude:
             raise ValueError(
                 f"tolerance must be at least {result.error_bound.max() / magnitude:.3g} for degree "
                 f"{self._degree} and logits up to {plan.queries.largest:.3g}, got {limit:g}."
@@ -234,19 +234,7 @@ class MomentState:
         OSError
             If the file cannot be written.
         """
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **self._contents())
-        target, contents = Path(path), buffer.getvalue()
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(contents + hashlib.sha256(contents).digest())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_arrays(path, KIND, self.contents())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> MomentState:
@@ -259,17 +247,10 @@ class MomentState:
         ValueError
             If it is no such file, or was truncated or changed; nothing of it is looked at then.
         """
-        data = Path(path).read_bytes()
-        contents, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
-        if hashlib.sha256(contents).digest() != digest:
-            raise ValueError(
-                f"path must name a whole and unchanged state file, got {path}: its digest differs."
-            )
-        with np.load(io.BytesIO(contents), allow_pickle=False) as arrays:
-            return cls._from_contents(dict(arrays))
+        return cls.from_contents(read_arrays(path, KIND))
 
-    def _contents(self) -> dict[str, NDArray[Any]]:
-        """Return everything, the sums in the usual order of monomials."""
+    def contents(self) -> Arrays:
+        """Return everything as arrays, the sums in the usual order of monomials."""
         moments = self._moments
         sums = np.empty_like(moments.sums)
         sums[monomials(self._d, self._degree).rank] = moments.sums
@@ -285,7 +266,8 @@ class MomentState:
         }
 
     @classmethod
-    def _from_contents(cls, contents: dict[str, NDArray[Any]]) -> MomentState:
+    def from_contents(cls, contents: Arrays) -> MomentState:
+        """Return the state that has these contents."""
         d, d_v, degree = contents["sizes"].tolist()
         state = cls(d, d_v, degree, centre=contents["centre"])
         state._dtype = np.dtype(contents["dtype"].item())
@@ -337,11 +319,3 @@ class _Plan:
             self.error = certified_error(
                 self.polynomial, self.queries, moments.ranges, roundings, dtype
             )
-
-
-def _integer(name: str, value: int, least: int) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}.")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}.")
-    return int(value)

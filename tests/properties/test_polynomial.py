@@ -276,6 +276,18 @@ def test_a_state_does_not_grow_with_its_keys() -> None:
     assert state.nbytes == before == 8 * 35 * 3
 
 
+def test_equal_values_pass_any_tolerance() -> None:
+    for value in (0.0, 3.0):
+        state = MomentState(1, 1, 2)
+        state.update(np.array([[1.0], [-1.0]]), np.full((2, 1), value))
+        assert state.query(np.ones((1, 1)), tolerance=1e-15).output.item() == value
+        huge = np.array([[1e30], [-1e-30]])
+        result = fastpath.polynomial_attention(
+            huge, huge, np.full((2, 1), value), tolerance=1e-15, causal=True
+        )
+        assert result.output.tolist() == [[value], [value]]
+
+
 def test_float32_stays_float32_until_float64_comes_in() -> None:
     single = np.ones((2, 1), np.float32)
     state = MomentState(1, 1, 2)
@@ -409,7 +421,7 @@ def test_a_truncated_file_is_refused_at_any_length(tmp_path: Path) -> None:
     data = (tmp_path / "whole").read_bytes()
     for size in {0, 1, 31, 32, 33, len(data) // 2, len(data) - 32, len(data) - 1}:
         (tmp_path / "cut").write_bytes(data[:size])
-        with pytest.raises(ValueError, match=r"whole and unchanged state file, got .*cut"):
+        with pytest.raises(ValueError, match=r"state file as it was saved, got .*cut"):
             MomentState.load(tmp_path / "cut")
 
 
@@ -422,7 +434,7 @@ def test_a_changed_bit_anywhere_is_refused(
     data = bytearray(path.read_bytes())
     data[int(place * len(data))] ^= 1 << bit
     path.write_bytes(data)
-    with pytest.raises(ValueError, match="its digest differs"):
+    with pytest.raises(ValueError, match="its digest is wrong"):
         MomentState.load(path)
 
 
