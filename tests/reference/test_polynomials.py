@@ -148,6 +148,16 @@ def test_the_levels_are_found_where_the_first_extreme_is_high():
         assert encloses_arb(levelled_ratio([5], 1), arb(2).exp())
 
 
+def test_of_two_high_and_two_low_extremes_the_nearest_count():
+    """Near the minimax polynomial of degree 2, but not level."""
+    P = [Fraction(104, 100), Fraction(111, 100), Fraction(47, 100)]
+    f = extremes(P, 1)
+    nearest = f[::2].min() / f[1::2].max()
+    furthest = f[::2].max() / f[1::2].min()
+    assert abs(levelled_ratio(P, 1) - nearest).bounds()[0] <= 0
+    assert abs(levelled_ratio(P, 1) - furthest).bounds()[0] > 0
+
+
 # --------------------------------------------------------------------------------------- errors
 
 
