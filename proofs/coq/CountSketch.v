@@ -156,9 +156,11 @@ Qed.
 
 (** * A row misses seldom *)
 
-(** The estimate of y is off by tau or more. *)
-Definition misses_by {A : Type} (estimate : A -> R) (y tau : R) (a : A) : bool :=
-  if Rle_dec tau (Rabs (estimate a - y)) then true else false.
+(** The estimate of y is [far] off. *)
+Definition misses {A : Type} (far : R -> bool) (estimate : A -> R) (y : R) (a : A) : bool :=
+  far (Rabs (estimate a - y)).
+
+Definition more_than (tau x : R) : bool := if Rlt_dec tau x then true else false.
 
 Lemma recovery_row_form k B accuracy : (0 < B)%nat -> 0 < accuracy ->
   b_recovery_row_failure k B accuracy = INR k / INR B * (1 + 1 / accuracy ^ 2).
@@ -166,35 +168,61 @@ Proof.
   intros HB Ha. pose proof (lt_0_INR B HB). unfold b_recovery_row_failure. field. lra.
 Qed.
 
-(** z is any k-sparse vector: the heavy entries are its support, the tail is ||y - z||. *)
-Theorem p2_recovery_row_failure {A} (seeds : list A) h s n B y z k i accuracy : seeds <> [] ->
+(** z is any k-sparse vector: the heavy entries are its support, the tail is ||y - z||.  A tail of 0
+    is allowed, as what is far off is then more than 0. *)
+Theorem p2_recovery_row_failure {A} (seeds : list A) h s n B y z k i accuracy far : seeds <> [] ->
   (i < n)%nat -> (0 < B)%nat -> (0 < k)%nat -> 0 < accuracy ->
-  universal seeds h n B -> cancelling seeds h s n -> sparse n k z -> 0 < distance n y z ->
-  probability seeds (misses_by (estimate h s n y i) (y i)
-      (accuracy * distance n y z / sqrt (INR k)))
-    <= b_recovery_row_failure k B accuracy.
+  universal seeds h n B -> cancelling seeds h s n -> sparse n k z ->
+  (forall x, far x = true -> 0 < x /\ accuracy * distance n y z / sqrt (INR k) <= x) ->
+  probability seeds (misses far (estimate h s n y i) (y i)) <= b_recovery_row_failure k B accuracy.
 Proof.
-  intros Hne Hi HB Hk Ha Hu Hc (support & Ls & Hz) Ht. rewrite recovery_row_form by auto.
+  intros Hne Hi HB Hk Ha Hu Hc (support & Ls & Hz) Hfar. rewrite recovery_row_form by auto.
   pose proof (lt_0_INR B HB) as HB0. pose proof (lt_0_INR k Hk) as Hk0.
   pose proof (sqrt_lt_R0 _ Hk0) as Sk. pose proof (sqrt_sqrt (INR k) (pos_INR k)) as SS.
-  pose proof (distance_square n y z) as TT. set (t := distance n y z) in *.
-  set (r := sqrt (INR k)) in *. set (tau := accuracy * t / r).
-  assert (Htau : 0 < tau).
-  { apply Rmult_lt_0_compat; [apply Rmult_lt_0_compat; auto | apply Rinv_0_lt_compat; auto]. }
+  pose proof (distance_square n y z) as TT.
+  pose proof (sqrt_pos (squared_distance n y z)) as Ht. fold (distance n y z) in Ht.
+  set (t := distance n y z) in *. set (r := sqrt (INR k)) in *. set (tau := accuracy * t / r) in *.
+  assert (Htau : 0 <= tau).
+  { apply Rmult_le_pos; [apply Rmult_le_pos; lra | left; apply Rinv_0_lt_compat; auto]. }
   assert (Etau : tau ^ 2 = accuracy ^ 2 * (t * t) / INR k).
   { unfold tau. rewrite <- SS. field. lra. }
+  set (share := if Req_EM_T t 0 then 0 else / tau ^ 2).
+  assert (Share : 0 <= share /\ share * (t * t / INR B) <= INR k / INR B * (1 / accuracy ^ 2) /\
+    (t <> 0 -> share * tau ^ 2 = 1)).
+  { assert (0 < accuracy ^ 2) by (apply pow_lt; auto).
+    assert (0 <= INR k / INR B * (1 / accuracy ^ 2)).
+    { apply Rmult_le_pos; apply le_div; auto; lra. }
+    unfold share. destruct (Req_EM_T t 0) as [E | E]; [repeat split; lra |].
+    assert (0 < tau ^ 2).
+    { rewrite Etau. apply Rmult_lt_0_compat; [| apply Rinv_0_lt_compat; auto].
+      apply Rmult_lt_0_compat; auto. nra. }
+    repeat split.
+    - left. apply Rinv_0_lt_compat. auto.
+    - right. rewrite Etau. field. repeat split; lra.
+    - intros _. field. simpl in *. nra. }
+  destruct Share as (S0 & S1 & S2).
   set (light := fun j => if listed support j then 0 else y j).
+  assert (Light : forall j, (j < n)%nat -> light j ^ 2 <= (y j - z j) ^ 2).
+  { intros j Hj. unfold light, listed. pose proof (pow2_ge_0 (y j - z j)).
+    destruct (in_dec Nat.eq_dec j support) as [| Hj']; [simpl in *; lra |].
+    rewrite (Hz j Hj Hj'). right. f_equal. ring. }
+  assert (Light0 : t = 0 -> forall j, (j < n)%nat -> light j = 0).
+  { intros E j Hj. specialize (Light j Hj).
+    pose proof (fsum_term n (fun j => (y j - z j) ^ 2) j (fun i _ => pow2_ge_0 _) Hj) as T.
+    fold (squared_distance n y z) in T. rewrite <- TT, E, Rmult_0_l in T.
+    pose proof (pow2_ge_0 (light j)). apply Rsqr_0_uniq. unfold Rsqr. simpl in *. lra. }
   set (heavy := filter (fun j => negb (Nat.eqb j i)) (nodup Nat.eq_dec
     (filter (fun j => Nat.ltb j n) support))).
   (* a miss is a heavy collision or a large noise of the rest *)
   assert (Miss : forall a, In a seeds ->
-    (if misses_by (estimate h s n y i) (y i) tau a then 1 else 0)
-    <= lsum (fun j => collide h a j i) heavy + / tau ^ 2 * noise h s n light i a ^ 2).
-  { intros a _. assert (N0 : 0 <= / tau ^ 2 * noise h s n light i a ^ 2).
-    { apply Rmult_le_pos; [| apply pow2_ge_0]. left. apply Rinv_0_lt_compat. nra. }
+    (if misses far (estimate h s n y i) (y i) a then 1 else 0)
+    <= lsum (fun j => collide h a j i) heavy + share * noise h s n light i a ^ 2).
+  { intros a _. assert (N0 : 0 <= share * noise h s n light i a ^ 2)
+      by (apply Rmult_le_pos; [auto | apply pow2_ge_0]).
     assert (H0 : 0 <= lsum (fun j => collide h a j i) heavy)
       by (apply lsum_nonneg; intros; apply collide_range).
-    unfold misses_by. destruct (Rle_dec tau _) as [Hm |]; [| lra].
+    unfold misses. destruct (far (Rabs _)) eqn:F; [| lra]. destruct (Hfar _ F) as [Hm0 Hm].
+    clear F.
     destruct (Rle_dec 1 (lsum (fun j => collide h a j i) heavy)) as [| Hno]; [lra |].
     assert (Free : forall j, In j heavy -> collide h a j i = 0).
     { intros j Hj. unfold collide. destruct (Nat.eqb_spec (h a j) (h a i)) as [E |]; auto.
@@ -211,17 +239,21 @@ Proof.
       unfold heavy. apply filter_In. split.
       - apply nodup_In, filter_In. split; auto. apply Nat.ltb_lt. auto.
       - destruct (Nat.eqb_spec j i); [contradiction | reflexivity]. }
-    rewrite estimate_error, Same, Rabs_mult in Hm by (auto; apply Hc).
+    rewrite estimate_error, Same, Rabs_mult in Hm0, Hm by (auto; apply Hc).
     assert (One : Rabs (s a i) = 1).
     { apply Rsqr_inj; [apply Rabs_pos | lra |]. unfold Rsqr.
       rewrite <- Rabs_mult, (proj1 Hc), Rabs_R1. ring. }
-    rewrite One, Rmult_1_l in Hm.
-    assert (tau ^ 2 <= noise h s n light i a ^ 2)
-      by (rewrite <- (pow2_abs (noise _ _ _ _ _ _)); apply pow_incr; lra).
-    assert (1 <= / tau ^ 2 * noise h s n light i a ^ 2).
-    { rewrite <- (Rinv_l (tau ^ 2)) by nra. apply Rmult_le_compat_l; auto.
-      left. apply Rinv_0_lt_compat. nra. }
-    lra. }
+    rewrite One, Rmult_1_l in Hm0, Hm.
+    destruct (Req_EM_T t 0) as [E | E].
+    - (* without a tail there is no noise *)
+      exfalso. assert (Z : noise h s n light i a = 0).
+      { apply fsum_zero. intros j Hj. destruct (Nat.eqb_spec j i); [ring |].
+        rewrite (Light0 E j Hj). ring. }
+      rewrite Z, Rabs_R0 in Hm0. lra.
+    - assert (share * tau ^ 2 <= share * noise h s n light i a ^ 2).
+      { apply Rmult_le_compat_l; auto. rewrite <- (pow2_abs (noise _ _ _ _ _ _)).
+        apply pow_incr. lra. }
+      specialize (S2 E). lra. }
   unfold probability. eapply Rle_trans; [apply expect_le; [auto | exact Miss] |].
   rewrite expect_plus, expect_scale.
   assert (Hheavy : expect seeds (fun a => lsum (fun j => collide h a j i) heavy)
@@ -251,17 +283,11 @@ Proof.
         lra.
     - apply Rmult_le_compat_r; [left; apply Rinv_0_lt_compat; auto | apply le_INR; auto]. }
   assert (Hlight : fsum n (fun j => if Nat.eqb j i then 0 else light j ^ 2) <= t * t).
-  { rewrite TT. apply fsum_le. intros j Hj. unfold light, listed.
-    pose proof (pow2_ge_0 (y j - z j)). destruct (Nat.eqb j i); [auto |].
-    destruct (in_dec Nat.eq_dec j support) as [| Hj']; [simpl; lra |].
-    rewrite (Hz j Hj Hj'). right. f_equal. ring. }
+  { rewrite TT. apply fsum_le. intros j Hj. pose proof (pow2_ge_0 (y j - z j)).
+    destruct (Nat.eqb j i); auto. }
   pose proof (noise_square seeds h s n B light i Hne Hi Hu Hc) as V.
-  assert (/ tau ^ 2 * expect seeds (fun a => noise h s n light i a ^ 2)
-    <= / tau ^ 2 * (t * t / INR B)).
-  { apply Rmult_le_compat_l; [left; apply Rinv_0_lt_compat; nra |].
-    eapply Rle_trans; [exact V |]. apply Rmult_le_compat_r; auto.
-    left. apply Rinv_0_lt_compat. auto. }
-  assert (/ tau ^ 2 * (t * t / INR B) = INR k / INR B * (1 / accuracy ^ 2)).
-  { rewrite Etau. field. repeat split; lra. }
+  assert (share * expect seeds (fun a => noise h s n light i a ^ 2) <= share * (t * t / INR B)).
+  { apply Rmult_le_compat_l; auto. eapply Rle_trans; [exact V |].
+    apply Rmult_le_compat_r; auto. left. apply Rinv_0_lt_compat. auto. }
   unfold Rdiv in *. lra.
 Qed.

@@ -1,6 +1,6 @@
 (** The median of independent rows, and a concrete hash family (claim P2.recovery).
 
-    Steps: (1) if the median of 2 h + 1 values is off by tau or more, so are h + 1 of them; (2) the
+    Steps: (1) if the median of 2 h + 1 values is far off, so are h + 1 of them; (2) the
     indicator that t of the rows miss is at most the number of sets of t rows that all miss, whose
     expectation over independent seeds is C (rows, t) p^t, by Pascal's rule; (3) hence all n
     coordinates hold but for n such probabilities, and with them [p2_recovery_ratio]; (4) for keys
@@ -209,23 +209,22 @@ Lemma filter_map_length {A B} (f : B -> bool) (g : A -> B) l :
   length (filter f (map g l)) = length (filter (fun a => f (g a)) l).
 Proof. induction l as [| a l IH]; simpl; auto. destruct (f (g a)); simpl; auto. Qed.
 
-Lemma median_off {A} h (estimate : A -> R) l m y tau : is_median h (map estimate l) m ->
-  tau <= Rabs (m - y) -> (h + 1 <= length (filter (misses_by estimate y tau) l))%nat.
+(** What is further off than something far off is far off. *)
+Definition monotone (far : R -> bool) : Prop :=
+  forall x x', x <= x' -> far x = true -> far x' = true.
+
+Lemma median_off {A} h (estimate : A -> R) l m y far : monotone far ->
+  is_median h (map estimate l) m -> far (Rabs (m - y)) = true ->
+  (h + 1 <= length (filter (misses far estimate y) l))%nat.
 Proof.
-  intros (_ & Low & High) Hm. rewrite filter_map_length in Low, High.
-  assert (Hm' : tau <= m - y \/ tau <= y - m)
-    by (unfold Rabs in Hm; destruct (Rcase_abs (m - y)); lra).
-  destruct Hm' as [Hm' | Hm'].
+  intros Hfar (_ & Low & High) Hm. rewrite filter_map_length in Low, High.
+  destruct (Rle_dec y m) as [Hy | Hy].
   - eapply Nat.le_trans; [exact High |]. apply filter_length_le. intros a _ Ha.
-    unfold misses_by, at_most in *.
-    destruct (Rle_dec m (estimate a)) as [G |]; [| discriminate].
-    destruct (Rle_dec tau _) as [| N]; auto. exfalso. apply N.
-    pose proof (Rle_abs (estimate a - y)). lra.
+    unfold at_most in Ha. destruct (Rle_dec m (estimate a)); [| discriminate].
+    apply (Hfar (Rabs (m - y))); auto. rewrite !Rabs_right; lra.
   - eapply Nat.le_trans; [exact Low |]. apply filter_length_le. intros a _ Ha.
-    unfold misses_by, at_most in *.
-    destruct (Rle_dec (estimate a) m) as [G |]; [| discriminate].
-    destruct (Rle_dec tau _) as [| N]; auto. exfalso. apply N.
-    pose proof (Rle_abs (- (estimate a - y))). rewrite Rabs_Ropp in H. lra.
+    unfold at_most in Ha. destruct (Rle_dec (estimate a) m); [| discriminate].
+    apply (Hfar (Rabs (m - y))); auto. rewrite !Rabs_left1; lra.
 Qed.
 
 Lemma recovery_failure_form h p :
@@ -234,25 +233,23 @@ Proof.
   unfold b_recovery_failure. count (h + 1)%nat. count (2 * h + 1)%nat. ring.
 Qed.
 
-(** The median of 2 h + 1 rows misses by tau or more. *)
-Theorem p2_recovery_failure {A} (seeds : list A) h (estimate : A -> R) (median : list A -> R) y tau
-    p : seeds <> [] ->
+(** The median of 2 h + 1 rows is far off. *)
+Theorem p2_recovery_failure {A} (seeds : list A) h (estimate : A -> R) (median : list A -> R) y far
+    p : seeds <> [] -> monotone far ->
   (forall l, In l (tuples (2 * h + 1) seeds) -> is_median h (map estimate l) (median l)) ->
-  probability seeds (misses_by estimate y tau) <= p ->
-  probability (tuples (2 * h + 1) seeds) (misses_by median y tau) <= b_recovery_failure h p.
+  probability seeds (misses far estimate y) <= p ->
+  probability (tuples (2 * h + 1) seeds) (misses far median y) <= b_recovery_failure h p.
 Proof.
-  intros Hne Hmed Hp. rewrite recovery_failure_form.
-  assert (P0 : 0 <= probability seeds (misses_by estimate y tau)).
+  intros Hne Hfar Hmed Hp. rewrite recovery_failure_form.
+  assert (P0 : 0 <= probability seeds (misses far estimate y)).
   { rewrite <- (expect_const seeds 0) by auto. apply expect_le; auto. intros a _.
-    destruct (misses_by estimate y tau a); lra. }
+    destruct (misses far estimate y a); lra. }
   apply Rle_trans
-    with (C (2 * h + 1) (h + 1) * probability seeds (misses_by estimate y tau) ^ (h + 1)).
+    with (C (2 * h + 1) (h + 1) * probability seeds (misses far estimate y) ^ (h + 1)).
   - rewrite <- expect_missing_sets by (auto; lia). unfold probability at 1.
     apply expect_le; [apply tuples_nonempty; auto |]. intros l Hl.
-    destruct (misses_by median y tau l) eqn:E; [| apply missing_sets_nonneg].
-    apply missing_sets_ge_1. unfold misses_by in E.
-    destruct (Rle_dec tau (Rabs (median l - y))); [| discriminate].
-    eapply median_off; eauto.
+    destruct (misses far median y l) eqn:E; [| apply missing_sets_nonneg].
+    apply missing_sets_ge_1. eapply median_off; eauto.
   - apply Rmult_le_compat_l; [| apply pow_incr; auto].
     unfold C. apply Rmult_le_pos; [apply pos_INR |]. left. apply Rinv_0_lt_compat.
     apply Rmult_lt_0_compat; apply INR_fact_lt_0.
@@ -281,7 +278,7 @@ Qed.
 Theorem p2_recovery {A} (seeds : list A) h s n B k y z accuracy rows
     (median : nat -> list A -> R) (kept : list A -> list nat) : seeds <> [] ->
   (0 < B)%nat -> (0 < k)%nat -> 0 < accuracy ->
-  universal seeds h n B -> cancelling seeds h s n -> sparse n k z -> 0 < distance n y z ->
+  universal seeds h n B -> cancelling seeds h s n -> sparse n k z ->
   (forall i l, (i < n)%nat -> In l (tuples (2 * rows + 1) seeds) ->
      is_median rows (map (estimate h s n y i) l) (median i l)) ->
   (forall l, keeps (fun i => median i l) k (seq 0 n) (kept l)) ->
@@ -290,22 +287,33 @@ Theorem p2_recovery {A} (seeds : list A) h s n B k y z accuracy rows
                     (b_recovery_ratio accuracy * distance n y z)))
     <= INR n * b_recovery_failure rows (b_recovery_row_failure k B accuracy).
 Proof.
-  intros Hne HB Hk Ha Hu Hc Hz Ht Hmed Hkept.
+  intros Hne HB Hk Ha Hu Hc Hz Hmed Hkept.
   set (tau := accuracy * distance n y z / sqrt (INR k)).
-  apply (probability_union _ n (fun i => misses_by (median i) (y i) tau)).
+  assert (Htau : 0 <= tau).
+  { apply Rmult_le_pos; [apply Rmult_le_pos; [lra | apply sqrt_pos] |].
+    left. apply Rinv_0_lt_compat, sqrt_lt_R0, lt_0_INR. auto. }
+  set (far := more_than tau).
+  assert (Far : forall x, far x = true -> tau < x)
+    by (intros x E; unfold far, more_than in E; destruct (Rlt_dec tau x); [auto | discriminate]).
+  assert (Mono : monotone far).
+  { intros x x' Hx E. apply Far in E. unfold far, more_than.
+    destruct (Rlt_dec tau x'); [auto | lra]. }
+  apply (probability_union _ n (fun i => misses far (median i) (y i))).
   - apply tuples_nonempty. auto.
   - intros i Hi. apply (p2_recovery_failure seeds rows (estimate h s n y i)); auto.
-    apply p2_recovery_row_failure; auto.
+    apply (p2_recovery_row_failure seeds h s n B y z k); auto.
+    intros x E. apply Far in E. fold tau. lra.
   - intros l Hl E.
-    destruct (existsb (fun i => misses_by (median i) (y i) tau l) (seq 0 n)) eqn:Any.
+    destruct (existsb (fun i => misses far (median i) (y i) l) (seq 0 n)) eqn:Any.
     + apply existsb_exists in Any. destruct Any as (i & Hi & Ei). apply in_seq in Hi.
       exists i. split; [lia | auto].
     + exfalso. unfold at_most in E. destruct (Rle_dec _ _) as [| N]; [discriminate |].
       apply N, (p2_recovery_ratio n k); auto; [lra |]. intros i Hi.
-      assert (F : misses_by (median i) (y i) tau l = false).
-      { destruct (misses_by (median i) (y i) tau l) eqn:M; auto. rewrite <- Any. symmetry.
+      assert (F : misses far (median i) (y i) l = false).
+      { destruct (misses far (median i) (y i) l) eqn:M; auto. rewrite <- Any. symmetry.
         apply existsb_exists. exists i. split; [apply in_seq; lia | auto]. }
-      unfold misses_by in F. destruct (Rle_dec tau _); [discriminate |]. fold tau. lra.
+      unfold misses, far, more_than in F. destruct (Rlt_dec tau _); [discriminate |].
+      fold tau. lra.
 Qed.
 
 (** * A family of hash functions and signs *)

@@ -1,4 +1,4 @@
-(** Queries that come before the keys have to be remembered (claim P2.onepass).
+(** Queries that come before the keys have to be remembered (claim P2.order).
 
     n queries q_i, 1 or 0, come first; then n keys 0 with values 0, and one key [last] with the
     value 1, exp last >= n.  Output i is at least 1 / 2 for q_i = 1 and 1 / (n + 1) for q_i = 0.

@@ -280,6 +280,51 @@ Proof.
   - pose proof (pow2_ge_0 accuracy). lra.
 Qed.
 
+(** Estimates that are off by a fixed e besides, from rounding. *)
+Theorem p2_recovery_rounded n k estimate y z accuracy e kept : 0 <= accuracy -> 0 <= e ->
+  (0 < k)%nat ->
+  (forall i, (i < n)%nat ->
+     Rabs (estimate i - y i) <= accuracy * distance n y z / sqrt (INR k) + e) ->
+  keeps estimate k (seq 0 n) kept -> sparse n k z ->
+  distance n y (restrict estimate kept)
+    <= b_recovery_ratio accuracy * distance n y z + b_heap_excess k e.
+Proof.
+  intros Ha He Hk Hest HK Hz. rewrite recovery_ratio_form, heap_excess_form.
+  pose proof (sqrt_pos (squared_distance n y z)) as T0. fold (distance n y z) in T0.
+  pose proof (sqrt_lt_R0 (INR k) (lt_0_INR k Hk)) as S0.
+  pose proof (sqrt_sqrt (INR k) (pos_INR k)) as SS.
+  set (off := accuracy * distance n y z / sqrt (INR k) + e) in *.
+  assert (Hoff : 0 <= off).
+  { apply Rplus_le_le_0_compat; auto.
+    apply Rmult_le_pos; [apply Rmult_le_pos; auto | left; apply Rinv_0_lt_compat; auto]. }
+  pose proof (kept_distance n k estimate y z off kept Hoff Hest HK Hz) as B.
+  pose proof (distance_square n y z) as TT.
+  set (t := distance n y z) in *. set (s := sqrt (INR k)) in *. set (r := s * e).
+  assert (Hr : 0 <= r) by (apply Rmult_le_pos; lra).
+  assert (E : s * off = accuracy * t + r) by (unfold off, r; field; lra).
+  replace (INR k * off ^ 2) with (s * off * (s * off)) in B by (rewrite <- SS; ring).
+  rewrite E in B. pose proof (pow2_ge_0 accuracy) as A2.
+  set (square := 1 + 4 * accuracy + 5 * accuracy ^ 2) in *.
+  assert (Q0 : 0 <= square) by (unfold square; lra).
+  pose proof (sqrt_pos square) as R0. pose proof (sqrt_sqrt square Q0) as RR.
+  pose proof (sqrt_pos 5) as F0. pose proof (sqrt_sqrt 5 ltac:(lra)) as FF.
+  (* (2 + 5 a)^2 <= 5 (1 + 4 a + 5 a^2) *)
+  assert (Cross : 2 + 5 * accuracy <= sqrt 5 * sqrt square).
+  { apply Rsqr_incr_0_var; [| apply Rmult_le_pos; auto]. unfold Rsqr.
+    replace (sqrt 5 * sqrt square * (sqrt 5 * sqrt square))
+      with (sqrt 5 * sqrt 5 * (sqrt square * sqrt square)) by ring.
+    rewrite FF, RR. unfold square. simpl. lra. }
+  set (R := sqrt square) in *. set (f := sqrt 5) in *.
+  apply Rsqr_incr_0_var; [| apply Rplus_le_le_0_compat; apply Rmult_le_pos; auto].
+  unfold Rsqr. rewrite distance_square.
+  replace ((R * t + f * r) * (R * t + f * r))
+    with (R * R * (t * t) + 2 * (f * R * (t * r)) + f * f * (r * r)) by ring.
+  rewrite RR, FF.
+  assert ((2 + 5 * accuracy) * (t * r) <= f * R * (t * r))
+    by (apply Rmult_le_compat_r; auto; apply Rmult_le_pos; auto).
+  unfold square. simpl. lra.
+Qed.
+
 (** y = (1, 1 + 2 a), of which both are estimated as 1 + a. *)
 Theorem p2_recovery_ratio_attained a : 0 <= a ->
   let y := fun i => if Nat.eqb i 0 then 1 else 1 + 2 * a in
