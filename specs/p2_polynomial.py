@@ -194,6 +194,7 @@ P2_POLY = Claim[Expansion](
             trivial=lambda i, bits: _moved(i, lift(i.V, bits).sum(axis=0) / len(i.V), bits),
             extremal=lambda: _two_sided((13, 79), 1, 2),
             theorem="p2_poly_output",
+            attained="p2_poly_output_attained",
         ),
         Bound(
             name="poly_features",
@@ -518,6 +519,7 @@ P2_RECENTRE = Claim[Recentring](
                 np.array([3.0]), np.array([[-2.0], [2.0]]), np.array([1.0]), 3
             ),
             theorem="p2_recentre_power",
+            attained="p2_recentre_power_attained",
         ),
     ),
     witness=lambda: Recentring(

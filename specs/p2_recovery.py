@@ -180,8 +180,8 @@ P2_RECOVERY = Claim[Recovered](
         "entry_error = 2 TV max|V| and eps1 = 0 this is the paper's 4 TV max|V| sqrt(n)."
     ),
     not_stated=(
-        "Hashes and signs are taken as independent; for one row and Chebyshev pairwise independence is "
-        "enough. How the k largest estimates are found without looking at all n (digits, bits) is tested. "
+        "Probabilities are computed for independent hashes and signs; the theorems ask for pairwise ones. "
+        "How the k largest estimates are found without looking at all n (digits, bits) is tested. "
         "The constant of sqrt(n) is not the least one."
     ),
     assumes=(
@@ -224,6 +224,7 @@ P2_RECOVERY = Claim[Recovered](
             ),
             extremal=_wrongly_ranked,
             theorem="p2_recovery_ratio",
+            attained="p2_recovery_ratio_attained",
         ),
         Bound(
             name="recovery_row_failure",
@@ -236,6 +237,7 @@ P2_RECOVERY = Claim[Recovered](
             # Every estimate 0.
             trivial=lambda i, bits: lift(1, bits),
             extremal=_wide_row,
+            theorem="p2_recovery_row_failure",
         ),
         Bound(
             name="recovery_failure",
@@ -249,6 +251,7 @@ P2_RECOVERY = Claim[Recovered](
             # One row.
             trivial=lambda i, bits: lift(misses(i), bits),
             extremal=_wide_row,
+            theorem="p2_recovery_failure",
         ),
         Bound(
             name="recovery_error",
@@ -371,6 +374,7 @@ P2_HEAP = Claim[Kept](
             ),
             extremal=_deceived,
             theorem="p2_heap_excess",
+            attained="p2_heap_excess_attained",
         ),
         Bound(
             name="heap_numbers",
@@ -385,6 +389,7 @@ P2_HEAP = Claim[Kept](
             # The whole output.
             trivial=lambda i, bits: lift(sum(map(len, i.computed)), bits),
             extremal=_deceived,
+            theorem="p2_heap_numbers",
         ),
     ),
     witness=lambda: Kept(
@@ -487,6 +492,7 @@ P2_COMPRESSIBILITY = Claim[NonnegativeValues](
             trivial=lambda i, bits: _column_ratio(_column(i, bits, 3.0)),
             extremal=lambda: _one_value(1, 5, 8),
             theorem="p2_compressibility_ratio",
+            attained="p2_compressibility_ratio_attained",
         ),
         Bound(
             name="compressibility_share",

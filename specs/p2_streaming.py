@@ -215,6 +215,7 @@ P2_ONEPASS = Claim[Stream](
             # K and V.
             trivial=lambda i, bits: lift(i.K.size + i.V.size, bits),
             extremal=lambda: Stream(np.ones((2, 2)), np.ones((2, 1)), 3, "kk"),
+            theorem="p2_moment_numbers",
         ),
     ),
     witness=lambda: Stream(np.ones((9, 1)), np.ones((9, 1)), 2, "k" * 9 + "qqq"),
@@ -272,6 +273,7 @@ P2_ORDER = Claim[TooEarly](
             # Keeping every query as a float64.
             trivial=lambda i, bits: lift(2 ** (64 * i.queries), bits),
             extremal=lambda: TooEarly(4, Fraction(7, 50)),
+            theorem="p2_onepass_states",
         ),
     ),
     witness=lambda: TooEarly(3, Fraction(1, 10)),
@@ -481,6 +483,7 @@ P2_ERROR = Claim[Growing](
             # K and V.
             trivial=lambda i, bits: lift(i.K.size + i.V.size, bits),
             extremal=_four_keys,
+            theorem="p2_error_numbers",
         ),
     ),
     witness=lambda: Growing(
