@@ -58,7 +58,7 @@ class MomentState:
     Notes
     -----
     With t = C(d + degree, degree): 8 t (d_v + 1) bytes; 2 t (d_v + 1) multiply-adds a key and a query,
-    in float64.  Absorbing a block copies it in float64.
+    in float64.  Absorbing keys and values copies them.
 
     Claims: P2.poly, P2.kappa, P2.recentre, P2.onepass, FP.moments.
     """

@@ -7,6 +7,7 @@ come in with the queries.  No softmax changes when c is taken from every key.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +28,9 @@ SMALLEST_UNIT, LARGEST_KEY, LARGEST_VALUE = 2.0**-1020, 2.0**1010, 2.0**1021
 #: Logits may reach this far from the centre; rounding, e^(2 reach) u, has long passed 1.  Within it
 #: all that underflow takes from a sum is far below the one rounding that is counted for it.
 LARGEST_REACH = 32.0
+
+#: Columns that are centred or scaled at once: they stay in the second-level cache.
+CONVERTED = 8192
 
 #: An output whose values are all equal is exact, but no enclosure can decide an error bound of zero.
 #: Certificates go no lower than this, relative to a power of two near the column's largest value.
@@ -118,58 +122,91 @@ class Ranges:
 
 @dataclass(frozen=True)
 class Block:
-    """Keys and values, one a column, about a centre and in units.
+    """Keys and values, one a column, that are centred and scaled in float64 a few at a time.
 
     Attributes
     ----------
     keys : (d, n) array
-        (k_j - centre) / key_unit.
-    weights : (d_v + 1, n) array
-        [v_j, 1] / value_units.
+        As given.
+    values : (d_v, n) array
+        As given.
+    centre : (d,) array
+        What is taken from every key.
     ranges : Ranges
         Theirs.
     """
 
-    keys: Array
-    weights: Array
+    keys: Matrix
+    values: Matrix
+    centre: Array
     ranges: Ranges
 
     @classmethod
-    def of(cls, k: Matrix, v: Matrix, centre: Array) -> Block:
-        """Take over the rows of k and v.
+    def of(cls, k: Matrix, v: Matrix, centre: Array | None = None) -> Block:
+        """Take over the rows of k and v, about a centre or about the middle of the keys.
 
         Raises
         ------
         ValueError
             If a key lies beyond 2^1010 from the centre in some entry, or a value beyond 2^1021 from 0.
         """
+        keys, values = np.ascontiguousarray(k.T), np.ascontiguousarray(v.T)
+        least, most, value_low, value_high = (
+            limit.astype(np.float64)
+            for x in (keys, values)
+            for limit in (x.min(axis=1), x.max(axis=1))
+        )
+        if centre is None:
+            centre = least / 2 + most / 2
         with np.errstate(over="ignore"):  # refused below
-            keys = np.subtract(k.T, centre[:, None], dtype=np.float64, order="C")
-        key_low, key_high = keys.min(axis=1), keys.max(axis=1)
+            key_low, key_high = least - centre, most - centre
         key_low, key_high = key_low - 2.0**-52 * abs(key_low), key_high + 2.0**-52 * abs(key_high)
-        values = np.ascontiguousarray(v.T)
-        value_low, value_high = values.min(axis=1), values.max(axis=1)
         furthest = np.maximum(-key_low, key_high).max()
-        magnitude = np.maximum(-value_low, value_high).astype(np.float64)
+        magnitude = np.maximum(-value_low, value_high)
         if not furthest <= LARGEST_KEY:
             raise ValueError(f"K must lie within 2^1010 of the centre, got {furthest:.3g}.")
         if not magnitude.max() <= LARGEST_VALUE:
             raise ValueError(f"V must not exceed 2^1021 in magnitude, got {magnitude.max():.3g}.")
-        key_unit, value_units = float(_unit(furthest)), np.append(_unit(magnitude), 1.0)
-        keys *= 1 / key_unit
-        weights = np.ones((len(values) + 1, len(k)))
-        np.multiply(values, 1 / value_units[:-1, None], out=weights[:-1])
-        longest = float(np.sqrt(np.einsum("ij,ij->j", keys, keys).max()))
         ranges = Ranges(
             key_low=key_low,
             key_high=key_high,
-            radius=longest * key_unit * _UP,
-            value_low=value_low.astype(np.float64),
-            value_high=value_high.astype(np.float64),
-            key_unit=key_unit,
-            value_units=value_units,
+            radius=0.0,
+            value_low=value_low,
+            value_high=value_high,
+            key_unit=float(_unit(furthest)),
+            value_units=np.append(_unit(magnitude), 1.0),
         )
-        return cls(keys, weights, ranges)
+        block = cls(keys, values, centre, ranges)
+        longest = max(
+            np.einsum("ij,ij->j", x, x).max()
+            for x in map(block.scaled_keys, parts(block.count, CONVERTED))
+        )
+        radius = float(np.sqrt(longest)) * ranges.key_unit * _UP
+        return replace(block, ranges=replace(ranges, radius=radius))
+
+    @property
+    def count(self) -> int:
+        """How many keys."""
+        return len(self.keys.T)
+
+    def scaled_keys(self, part: slice) -> Array:
+        """Return (k_j - centre) / key_unit, of shape (d, b)."""
+        keys = np.subtract(self.keys[:, part], self.centre[:, None], dtype=np.float64)
+        keys *= 1 / self.ranges.key_unit
+        return keys
+
+    def weights(self, part: slice) -> Array:
+        """Return [v_j, 1] / value_units, of shape (d_v + 1, b)."""
+        values = self.values[:, part]
+        weights = np.ones((len(values) + 1, values.shape[1]))
+        np.multiply(values, 1 / self.ranges.value_units[:-1, None], out=weights[:-1])
+        return weights
+
+
+def parts(count: int, columns: int) -> Iterator[slice]:
+    """Yield slices of so many columns that cover them all."""
+    for start in range(0, count, columns):
+        yield slice(start, min(start + columns, count))
 
 
 def _unit(magnitude: Any) -> Any:
@@ -186,12 +223,14 @@ def length(x: Array) -> float:
 
 @dataclass(frozen=True)
 class Queries:
-    """Queries, one a column, and how far their logits go.
+    """Queries, one a column, scaled in float64 a few at a time, and how far their logits go.
 
     Attributes
     ----------
-    x : (d, n) array
-        q_i * key_unit; 0 in variables where no key differs from the centre.
+    q : (d, n) array
+        As given.
+    factors : (d, 1) array
+        The unit of the keys; 0 in variables where no key differs from the centre.
     logit_bounds : (n,) array
         Bounds on |q_i . (k_j - centre)| over the keys: the least of |q_i| radius and of
         sum_l |q_il| max_j |k_jl - centre_l|.  Squares below 2^-1022 are taken for zero there.
@@ -201,24 +240,39 @@ class Queries:
         Bound on sum_l |q_il| |k_jl - centre_l| and on twice what |q| makes of the moves of the centre.
     """
 
-    x: Array
+    q: Matrix
+    factors: Array
     logit_bounds: Array
     largest: float
     reach: float
 
     @classmethod
     def of(cls, q: Matrix, ranges: Ranges, moved: float = 0.0) -> Queries:
-        """Scale the rows of q for keys of these ranges, whose centre has moved by ``moved``."""
+        """Take over the rows of q for keys of these ranges, whose centre has moved by ``moved``."""
+        factors = np.where(ranges.half_ranges > 0, ranges.key_unit, 0.0)[:, None]
+        queries = cls(np.ascontiguousarray(q.T), factors, np.empty(len(q)), 0.0, 0.0)
+        radius, half_ranges = ranges.radius / ranges.key_unit, ranges.half_ranges / ranges.key_unit
+        longest = 0.0
         with np.errstate(over="ignore", invalid="ignore"):
-            x = np.multiply(q.T, ranges.key_unit, dtype=np.float64, order="C")
-            x[ranges.half_ranges == 0] = 0.0
-            lengths = np.sqrt(np.einsum("ij,ij->j", x, x))
-            ball = lengths * (ranges.radius / ranges.key_unit)
-            box = (ranges.half_ranges / ranges.key_unit) @ np.abs(x)
-            logit_bounds = np.fmin(ball, box) * _UP
-            largest = float(logit_bounds.max())
-            reach = largest + 2 * float(lengths.max()) * (moved / ranges.key_unit) * _UP
-        return cls(x, logit_bounds, largest, reach)
+            for part in parts(len(q), CONVERTED):
+                x = queries.scaled(part)
+                lengths = np.sqrt(np.einsum("ij,ij->j", x, x))
+                longest = max(longest, float(lengths.max()))
+                box = half_ranges @ np.abs(x, out=x)
+                np.fmin(lengths * radius, box, out=queries.logit_bounds[part])
+            queries.logit_bounds[:] *= _UP
+            largest = float(queries.logit_bounds.max())
+            reach = largest + 2 * longest * (moved / ranges.key_unit) * _UP
+        return replace(queries, largest=largest, reach=reach)
+
+    @property
+    def count(self) -> int:
+        """How many queries."""
+        return len(self.q.T)
+
+    def scaled(self, part: slice) -> Array:
+        """Return q_i times the unit of the keys, of shape (d, b)."""
+        return np.multiply(self.q[:, part], self.factors, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -258,15 +312,14 @@ class Moments:
     @classmethod
     def of(cls, block: Block, degree: int) -> Moments:
         """Return the sums over one block of keys."""
-        d, n = block.keys.shape
+        d, width = len(block.keys), len(block.values) + 1
         basis = monomials(d, degree)
-        sums = np.zeros((basis.count, len(block.weights)))
-        columns = block_columns(d, degree, len(block.weights))
-        for start in range(0, n, columns):
-            part = slice(start, start + columns)
-            basis.add(block.keys[:, part], block.weights[:, part], sums)
-        roundings = sum_roundings(degree, n, columns)
-        return cls(d, degree, sums, n, block.ranges, 0.0, roundings)
+        sums = np.zeros((basis.count, width))
+        columns = block_columns(d, degree, width)
+        for part in parts(block.count, columns):
+            basis.add(block.scaled_keys(part), block.weights(part), sums)
+        roundings = sum_roundings(degree, block.count, columns)
+        return cls(d, degree, sums, block.count, block.ranges, 0.0, roundings)
 
     def merged(self, other: Moments) -> Moments:
         """Return the sums over both sets of keys; both have one centre, degree and size."""
@@ -313,9 +366,8 @@ class Moments:
         result = Result(queries, polynomial, roundings, self.ranges.value_units, dtype)
         value_low, value_high = self.ranges.value_low[:, None], self.ranges.value_high[:, None]
         columns = block_columns(self.d, self.degree, self.sums.shape[1])
-        for start in range(0, queries.x.shape[1], columns):
-            rows = slice(start, start + columns)
-            totals = basis.evaluate(queries.x[:, rows], operators)
+        for rows in parts(queries.count, columns):
+            totals = basis.evaluate(queries.scaled(rows), operators)
             result.put(rows, totals, self.count, value_low, value_high)
         return result.certified
 
@@ -379,7 +431,7 @@ class Result:
         value_units: Array,
         dtype: np.dtype[Any],
     ) -> None:
-        shape = (queries.x.shape[1], len(value_units) - 1)
+        shape = (queries.count, len(value_units) - 1)
         self.certified = Certified(np.empty(shape, dtype), np.empty(shape), CLAIMS)
         self._queries, self._polynomial, self._roundings = queries, polynomial, roundings
         self._units, self._dtype = value_units[:-1, None], dtype

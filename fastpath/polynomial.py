@@ -12,6 +12,7 @@ from fastpath.certified import Certified
 from fastpath.inputs import attention_inputs
 from fastpath.minimax import Polynomial, largest_useful_degree, likely_degree, minimax, widened
 from fastpath.moments import (
+    CONVERTED,
     LARGEST_REACH,
     Block,
     Moments,
@@ -19,6 +20,7 @@ from fastpath.moments import (
     Ranges,
     Result,
     certified_error,
+    parts,
     query_roundings,
     sum_roundings,
 )
@@ -117,8 +119,8 @@ def polynomial_attention(
     Notes
     -----
     Cost: with t = C(d + g, g) features, 2 t (d_v + 1) multiply-adds a query and a key, 8 t (d_v + 1)
-    bytes of moments, and copies of Q, K and V in float64.  Causal attention adds 256 (d + g + d_v)
-    multiply-adds a query.  For logits within -+1 of the centre's and a tolerance of 1e-3 the
+    bytes of moments, and copies of Q, K and V.  Causal attention adds 256 (d + g + d_v) multiply-adds a
+    query, and copies in float64.  For logits within -+1 of the centre's and a tolerance of 1e-3 the
     degree is 4; within -+2, 6; within -+8, for 1e-2, 12.
 
     All is computed in float64, since rounding grows like e^(2b) u where logits reach b.
@@ -127,9 +129,7 @@ def polynomial_attention(
     """
     q, k, v = attention_inputs(Q, K, V, causal=causal)
     tolerance = checked_tolerance(tolerance)
-    keys = np.ascontiguousarray(k.T)
-    centre = keys.min(axis=1).astype(np.float64) / 2 + keys.max(axis=1).astype(np.float64) / 2
-    block = Block.of(k, v, centre)
+    block = Block.of(k, v)
     if (block.ranges.value_low < block.ranges.value_high).any():
         queries = Queries.of(q, block.ranges)
         polynomial = _cheapest(queries, block.ranges, len(k), causal, tolerance, q.dtype)
@@ -214,35 +214,38 @@ def _causal(
     """Return causal attention: in each block of rows, earlier keys by moments and its own one by one."""
     (d, n), degree = block.keys.shape, polynomial.degree
     basis = monomials(d, degree)
-    sums = np.zeros((basis.count, len(block.weights)))
-    units = block.ranges.value_units
-    value_low, value_high = (
-        extreme.accumulate(block.weights[:-1], axis=1) * units[:-1, None]
-        for extreme in (np.minimum, np.maximum)
-    )
-    roundings = query_roundings(d, degree) + _causal_roundings(d, degree, n)
-    result = Result(queries, polynomial, roundings, units, dtype)
+    sums = np.zeros((basis.count, len(block.values) + 1))
     seen = np.triu(np.ones((CAUSAL_BLOCK, CAUSAL_BLOCK)))
-    for start in range(0, n, CAUSAL_BLOCK):
-        rows = slice(start, min(start + CAUSAL_BLOCK, n))
-        keys, x, weights = block.keys[:, rows], queries.x[:, rows], block.weights[:, rows]
+    # All at once: such short blocks would spend more on the calls than on the arithmetic.
+    everything = slice(0, n)
+    all_keys, all_weights = block.scaled_keys(everything), block.weights(everything)
+    all_queries, totals = queries.scaled(everything), np.empty_like(all_weights)
+    for rows in parts(n, CAUSAL_BLOCK):
+        keys, x, weights = all_keys[:, rows], all_queries[:, rows], all_weights[:, rows]
         logits = keys.T @ x
         tile = np.full_like(logits, polynomial.coefficients[-1])
         for coefficient in polynomial.coefficients[-2::-1]:
             tile *= logits
             tile += coefficient
         tile *= seen[: len(tile), : len(tile)]
-        totals = weights @ tile
-        if start:
-            totals += basis.evaluate(x, basis.operators(polynomial.coefficients, sums))
+        np.matmul(weights, tile, out=totals[:, rows])
+        if rows.start:
+            totals[:, rows] += basis.evaluate(x, basis.operators(polynomial.coefficients, sums))
+        basis.add(keys, weights, sums)
+    value_low, value_high = (
+        extreme.accumulate(block.values, axis=1).astype(np.float64)
+        for extreme in (np.minimum, np.maximum)
+    )
+    roundings = query_roundings(d, degree) + _causal_roundings(d, degree, n)
+    result = Result(queries, polynomial, roundings, block.ranges.value_units, dtype)
+    for rows in parts(n, CONVERTED):
         result.put(
             rows,
-            totals,
-            np.arange(start + 1, rows.stop + 1),
+            totals[:, rows],
+            np.arange(rows.start + 1, rows.stop + 1),
             value_low[:, rows],
             value_high[:, rows],
         )
-        basis.add(keys, weights, sums)
     return result.certified
 
 
