@@ -7,6 +7,7 @@ from fastpath.attention import attention
 from fastpath.certified import Certified
 from fastpath.moment_state import MomentState
 from fastpath.polynomial import CertifiedExpansion, Expansion, ExpansionError, polynomial_attention
+from fastpath.streaming import StreamingAttention
 
 __all__ = [
     "Certified",
@@ -14,6 +15,7 @@ __all__ = [
     "Expansion",
     "ExpansionError",
     "MomentState",
+    "StreamingAttention",
     "attention",
     "polynomial_attention",
 ]

@@ -260,11 +260,13 @@ class CountSketch:
         ValueError
             If sizes or hash functions differ; the sketch is then as before.
         """
+        for name, one, another in (
+            ("columns", len(self._absolute), len(other._absolute)),
+            ("sparsity", self._sparsity, other._sparsity),
+        ):
+            if one != another:
+                raise ValueError(f"other must have {name} = {one}, got {another}.")
         for mine, theirs in zip(self._levels, other._levels, strict=True):
-            if mine.sums.shape != theirs.sums.shape or self._sparsity != other._sparsity:
-                raise ValueError(
-                    f"other must have sums of shape {mine.sums.shape}, got {theirs.sums.shape}."
-                )
             if not np.array_equal(mine.tables, theirs.tables):
                 raise ValueError(
                     "other must have the same hash functions, got others: "
