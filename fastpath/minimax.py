@@ -130,9 +130,9 @@ def certify(coefficients: Vector, radius: float) -> Polynomial:
     largest = float(polynomial.polyval(radius, np.abs(sixth) + rounding))
     curvature = largest * math.exp(radius) * _UP
     for derivative in (4, 2):
-        low, high = _between(coefficients, x, derivative)
+        low, high = bounds_on_values(coefficients, x, derivative)
         curvature = grid_curvature(max(high.max(), -low.min()), curvature, step)
-    low, high = _between(coefficients, x)
+    low, high = bounds_on_values(coefficients, x)
     # From the middle outward, both sides at once.
     top = np.maximum.accumulate(np.maximum(high[CELLS::-1], high[CELLS + 1 :]))
     bottom = np.minimum.accumulate(np.minimum(low[CELLS::-1], low[CELLS + 1 :]))
@@ -150,8 +150,8 @@ def _coefficients(coefficients: Vector, derivative: int) -> tuple[Vector, Vector
     return value, absolute * (4 * derivative * _UNIT_ROUNDOFF)
 
 
-def _between(coefficients: Vector, x: Vector, derivative: int = 0) -> tuple[Vector, Vector]:
-    """Bound a derivative of P(x) e^-x from below and above at every x."""
+def bounds_on_values(coefficients: Vector, x: Vector, derivative: int = 0) -> tuple[Vector, Vector]:
+    """Bound a derivative of P(x) e^-x from below and above at every x: FP.polynomial."""
     value, rounding = _coefficients(coefficients, derivative)
     decay = np.exp(-x)
     roundings = 4 * len(coefficients) + 40

@@ -2,6 +2,7 @@
 
 import types
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,15 @@ import pytest
 
 import fastpath
 from fastpath import Certified, MomentState
-from fastpath.minimax import CELLS, certify, minimax
-from fastpath.moments import query_roundings, rounding_bound, sum_roundings
+from fastpath.minimax import CELLS, bounds_on_values, certify, minimax
+from fastpath.moments import (
+    Block,
+    Moments,
+    Queries,
+    query_roundings,
+    rounding_bound,
+    sum_roundings,
+)
 from fastpath.polynomial import CAUSAL_BLOCK
 from proofs import conformance
 from proofs.conformance import Case, NonConformanceError, judge
@@ -190,8 +198,13 @@ def test_no_polynomial_of_the_degree_is_much_better(degree: int, radius: float) 
     assert Fraction(found.total_variation) <= floor * Fraction(51, 50) + Fraction(1, 2**44)
 
 
-@pytest.mark.parametrize("tolerance", [1e-1, 1e-2, 1e-3, 1e-5])
-@pytest.mark.parametrize("half_range", [0.25, 1.0, 2.0, 4.0, 7.0])
+@pytest.mark.parametrize(
+    ("half_range", "tolerance"),
+    [
+        *product([0.25, 1.0, 2.0, 4.0, 7.0], [0.5, 1e-1, 1e-2, 1e-3, 1e-5]),
+        *product([8.0, 9.0], [0.5, 1e-2]),  # where the first guess is two too high
+    ],
+)
 def test_the_degree_is_at_most_one_above_the_least_that_certifies(
     half_range: float, tolerance: float
 ) -> None:
@@ -208,6 +221,48 @@ def test_the_degree_is_at_most_one_above_the_least_that_certifies(
 
 
 # ---------------------------------------------------------------------------------- rounding is in it
+
+
+@pytest.mark.parametrize(("degree", "radius"), [(4, 1.0), (9, 4.0), (18, 11.0)])
+def test_the_rounding_of_a_value_on_the_grid_is_the_claims_bound(
+    degree: int, radius: float
+) -> None:
+    """Two roundings a degree, of the absolute value: the least that Horner's rule may lose."""
+    coefficients = minimax(degree, radius).coefficients
+    x = np.array([-radius, -radius / 3, 0.0, radius])
+    low, high = bounds_on_values(coefficients, x)
+    (bound,) = CLAIMS["FP.polynomial"].bounds
+    for point, below, above in zip(x, low, high, strict=True):
+        decay = (-Enclosure.exact(np.array(point), BITS)).exp()
+        size = sum(
+            abs(Fraction(float(c))) * abs(Fraction(float(point))) ** m
+            for m, c in enumerate(coefficients)
+        )
+        claimed = evaluate(
+            bound.expression,
+            {
+                "absolute": decay * size,
+                "roundings": 2 * degree + 3,
+                "unit_roundoff": Fraction(1, 2**53),
+            },
+            BITS,
+        )
+        width = Fraction(float(above)) - Fraction(float(below))
+        assert 2 * Fraction(claimed.bounds()[1].item()) <= width
+
+
+def test_merges_and_moves_are_counted() -> None:
+    K, V = np.array([[1.0, 0.0], [-1.0, 2.0]]), np.ones((2, 1))
+    block = Moments.of(Block.of(K, V, np.zeros(2)), 3)
+    assert block.merged(block).roundings == block.roundings + 1
+    shift = np.array([3.0, -4.0])
+    there = block.about(shift)
+    back = there.about(-shift)
+    assert block.moved == 0 < 5 <= there.moved < 10 <= back.moved
+    # A power of each variable takes 3 differences of a product and a sum, of a shift that was rounded.
+    assert there.roundings >= block.roundings + 2 * 3 * 3
+    # Both moves add to what rounding is relative to: |q| (|k - c| + 2 * 10).
+    assert Queries.of(np.ones((1, 2)), back.ranges, back.moved).reach >= 20 * np.sqrt(2)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -266,6 +266,32 @@ def test_keys_far_from_the_origin_are_answered_about_their_middle() -> None:
     assert _agree(result, fastpath.attention(Q, K, V))
 
 
+def test_keys_that_come_after_a_query_count() -> None:
+    rng = np.random.default_rng(0)
+    K, V, Q = (
+        rng.uniform(4, 5, (50, 2)),
+        rng.standard_normal((50, 1)),
+        rng.uniform(-0.2, 0.2, (5, 2)),
+    )
+    K[25:] -= 9
+    state, other = MomentState(2, 1, 6), MomentState(2, 1, 6)
+    state.update(K[:20], V[:20])
+    state.query(Q)
+    state.update(K[20:40], V[20:40])
+    assert _agree(state.query(Q), fastpath.attention(Q, K[:40], V[:40]))
+    other.update(K[40:], V[40:])
+    state.merge(other)
+    assert _agree(state.query(Q), fastpath.attention(Q, K, V))
+
+
+def test_a_move_far_beyond_the_keys_overflows_nothing() -> None:
+    K, V = np.array([[1e-300], [-1e-300]]), np.array([[1.0], [2.0]])
+    state = MomentState(1, 1, 4)
+    state.update(K, V)
+    Q = np.array([[0.5]])
+    assert _agree(state.recentred([1.0]).query(Q), fastpath.attention(Q, K, V))
+
+
 def test_a_state_does_not_grow_with_its_keys() -> None:
     rng = np.random.default_rng(0)
     state = MomentState(3, 2, 4)
