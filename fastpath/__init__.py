@@ -7,17 +7,26 @@ from fastpath.attention import attention
 from fastpath.certified import Certified
 from fastpath.gram import Gram, gram
 from fastpath.loewner import Closeness, certified_closeness, certify_loewner, entrywise_error
+from fastpath.moment_state import MomentState
+from fastpath.polynomial import CertifiedExpansion, Expansion, ExpansionError, polynomial_attention
 from fastpath.sparsification import Sparsified, sparsify
+from fastpath.streaming import StreamingAttention
 
 __all__ = [
     "Certified",
+    "CertifiedExpansion",
     "Closeness",
+    "Expansion",
+    "ExpansionError",
     "Gram",
+    "MomentState",
     "Sparsified",
+    "StreamingAttention",
     "attention",
     "certified_closeness",
     "certify_loewner",
     "entrywise_error",
     "gram",
+    "polynomial_attention",
     "sparsify",
 ]

@@ -262,6 +262,302 @@ def rounding_output(
         )
 
 
+def poly_output(kappa: Any, spread: Any) -> Any:
+    """Bound the change of an attention output when a polynomial replaces exp: P2.poly.
+
+    ``spread*tanh(log(kappa)/4)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(spread * _library_up(np.tanh(_up(_library_up(np.log(kappa)) / 4))))
+
+
+def poly_features(variables: Any, degree: Any) -> Any:
+    """Bound the rank of the matrix of weights, which is the least width of U1 and U2: P2.poly.
+
+    ``binomial(degree + variables, degree)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(float(math.comb(degree + variables, degree)))
+
+
+def poly_products(queries: Any, keys: Any, variables: Any, degree: Any, values: Any) -> Any:
+    """Bound the products and quotients of polynomial attention by moments: P2.cost.
+
+    ``queries*values + (values + (keys + queries)*(values + 2) + 1)*binomial(degree + variables, degree)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(queries * values)
+            + _up(
+                _up(_up(1 + values) + _up(_up(2 + values) * _up(keys + queries)))
+                * _up(float(math.comb(degree + variables, degree)))
+            )
+        )
+
+
+def kappa_grid(top: Any, bottom: Any, curvature: Any, step: Any) -> Any:
+    """Bound kappa, from the values of P(x)e^{-x} on a grid: P2.kappa.
+
+    ``(curvature*step**2/8 + top)/(bottom - curvature*step**2/8)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(top + _up(_up(curvature * _up(step * step)) / 8))
+            / _down(bottom - _up(_up(curvature * _up(step * step)) / 8))
+        )
+
+
+def grid_curvature(largest: Any, fourth: Any, step: Any) -> Any:
+    """Bound the largest |f''|, from the values of f'' on a grid: P2.kappa.
+
+    ``fourth*step**2/8 + largest``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(largest + _up(_up(fourth * _up(step * step)) / 8))
+
+
+def minimax_floor(kappa: Any) -> Any:
+    """Bound the ratio M/m of the two levels: P2.minimax.
+
+    ``kappa``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return kappa
+
+
+def recentre_power(n: Any, degree: Any, query_norm: Any, reach: Any, shift_norm: Any) -> Any:
+    """Bound the absolute sum of the terms of degree ``degree`` in recentring: P2.recentre.
+
+    ``n*(query_norm*(reach + shift_norm))**degree``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(n * _library_up(np.power(_up(query_norm * _up(reach + shift_norm)), degree)))
+
+
+def grid_value_error(absolute: Any, roundings: Any, unit_roundoff: Any) -> Any:
+    """Bound the error of a computed value of P(x)e^{-x}: FP.polynomial.
+
+    ``absolute*roundings*unit_roundoff/(-roundings*unit_roundoff + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(_up(absolute * unit_roundoff) * roundings)
+            / _down(1 - _up(unit_roundoff * roundings))
+        )
+
+
+def moments_output(
+    magnitude: Any,
+    rounding: Any,
+    amplification: Any,
+    underflow: Any,
+    quotient: Any,
+    unit_roundoff: Any,
+    tiny: Any,
+) -> Any:
+    """Bound the error of polynomial attention, as computed: FP.moments.
+
+    ``2*magnitude*(amplification*rounding/(1 - rounding) + underflow) + tiny + unit_roundoff*Abs(quotient)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(tiny + _up(unit_roundoff * np.abs(quotient)))
+            + _up(
+                _up(2 * magnitude)
+                * _up(underflow + _up(_up(amplification * rounding) / _down(1 - rounding)))
+            )
+        )
+
+
+def quadratic_products(n: Any, dimension: Any, values: Any) -> Any:
+    """Bound the products of computing every row again for one token: P2.quadratic.
+
+    ``n**2*(dimension + values)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(n * n) * _up(dimension + values))
+
+
+def cache_numbers(n: Any, dimension: Any, values: Any) -> Any:
+    """Bound the numbers in K and V: P2.storage.
+
+    ``n*(dimension + values)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(n * _up(dimension + values))
+
+
+def token_products(n: Any, dimension: Any, values: Any) -> Any:
+    """Bound the products that one more token costs, with K and V kept: P2.storage.
+
+    ``n*(dimension + values)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(n * _up(dimension + values))
+
+
+def moment_numbers(variables: Any, degree: Any, values: Any) -> Any:
+    """Bound the numbers kept of keys and values: P2.onepass.
+
+    ``(values + 1)*binomial(degree + variables, degree)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(1 + values) * _up(float(math.comb(degree + variables, degree))))
+
+
+def onepass_states(states: Any) -> Any:
+    """Bound two to the number of queries that came too early: P2.order.
+
+    ``states``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return states
+
+
+def sketch_numbers(
+    variables: Any, degree: Any, values: Any, value_rows: Any, output_rows: Any
+) -> Any:
+    """Bound the numbers in the three sketches: P2.space.
+
+    ``output_rows*binomial(degree + variables, degree) + value_rows*(values + binomial(degree + variables, degree))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(output_rows * _up(float(math.comb(degree + variables, degree))))
+            + _up(value_rows * _up(values + _up(float(math.comb(degree + variables, degree)))))
+        )
+
+
+def error_output(doublings: Any, half_range: Any, magnitude: Any) -> Any:
+    """Bound the change of an output, the degree being log2(n): P2.error.
+
+    ``2*half_range**(doublings + 1)*magnitude*exp(half_range)/((sqrt(-half_range**(2*doublings + 2)*exp(2*half_range)/factorial(doublings + 1)**2 + 1) + 1)*factorial(doublings + 1))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(_up(2 * magnitude) * _library_up(np.power(half_range, doublings + 1)))
+                * _library_up(np.exp(half_range))
+            )
+            / _down(
+                _down(
+                    1
+                    + _down(
+                        np.sqrt(
+                            _down(
+                                1
+                                - _up(
+                                    _up(
+                                        _library_up(np.power(half_range, 2 * doublings + 2))
+                                        * _library_up(np.exp(_up(2 * half_range)))
+                                    )
+                                    / _down(
+                                        _down(float(math.factorial(doublings + 1)))
+                                        * _down(float(math.factorial(doublings + 1)))
+                                    )
+                                )
+                            )
+                        )
+                    )
+                )
+                * _down(float(math.factorial(doublings + 1)))
+            )
+        )
+
+
+def error_numbers(doublings: Any, variables: Any, values: Any) -> Any:
+    """Bound the numbers kept, the degree being log2(n): P2.error.
+
+    ``(values + 1)*binomial(doublings + variables, doublings)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(1 + values) * _up(float(math.comb(doublings + variables, doublings))))
+
+
+def recovery_ratio(accuracy: Any) -> Any:
+    """Bound the error of the k largest estimates, relative to the best k-sparse vector's: P2.recovery.
+
+    ``sqrt(5*accuracy**2 + 4*accuracy + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(np.sqrt(_up(_up(1 + _up(4 * accuracy)) + _up(5 * _up(accuracy * accuracy)))))
+
+
+def recovery_row_failure(sparsity: Any, buckets: Any, accuracy: Any) -> Any:
+    """Bound the probability that one row misses a coordinate by accuracy tail_k/sqrt(k) or more: P2.recovery.
+
+    ``sparsity*(1 + accuracy**(-2))/buckets``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(sparsity * _up(1 + _up(1 / _down(accuracy * accuracy)))) / buckets)
+
+
+def recovery_failure(half_rows: Any, row_failure: Any) -> Any:
+    """Bound the probability that the median over 2 half_rows + 1 rows misses a coordinate: P2.recovery.
+
+    ``row_failure**(half_rows + 1)*binomial(2*half_rows + 1, half_rows + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _library_up(np.power(row_failure, half_rows + 1))
+            * _up(float(math.comb(2 * half_rows + 1, half_rows + 1)))
+        )
+
+
+def recovery_error(ratio: Any, tail: Any, n: Any, entry_error: Any) -> Any:
+    """Bound the distance of T from the exact column: P2.recovery.
+
+    ``entry_error*sqrt(n)*(ratio + 1) + ratio*tail``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(ratio * tail) + _up(_up(entry_error * _up(np.sqrt(n))) * _up(1 + ratio)))
+
+
+def heap_excess(sparsity: Any, entry_error: Any) -> Any:
+    """Bound how much further T is from the exact column than the best k-sparse vector: P2.heap.
+
+    ``sqrt(5)*entry_error*sqrt(sparsity)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(entry_error * _up(np.sqrt(5))) * _up(np.sqrt(sparsity)))
+
+
+def heap_numbers(sparsity: Any, values: Any) -> Any:
+    """Bound the numbers kept of the output: P2.heap.
+
+    ``2*sparsity*values``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(2 * sparsity) * values)
+
+
+def compressibility_ratio(n: Any, logit_bound: Any) -> Any:
+    """Bound the largest ratio of two entries of an output column: P2.compressibility.
+
+    ``((n - 1)*exp(2*logit_bound) + 1)*exp(2*logit_bound)/(n + exp(2*logit_bound) - 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(1 + _up(_up(n - 1) * _library_up(np.exp(_up(2 * logit_bound)))))
+                * _library_up(np.exp(_up(2 * logit_bound)))
+            )
+            / _down(_down(n + _library_down(np.exp(_down(2 * logit_bound)))) - 1)
+        )
+
+
+def compressibility_share(queries: Any, sparsity: Any, ratio: Any) -> Any:
+    """Bound the share of the k largest entries in the square of an output column: P2.compressibility.
+
+    ``ratio**2*sparsity/(queries + ratio**2*sparsity - sparsity)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(sparsity * _up(ratio * ratio))
+            / _down(_down(queries + _down(sparsity * _down(ratio * ratio))) - sparsity)
+        )
+
+
 def p3_goal_entry(n: Any, logit_bound: Any) -> Any:
     """Bound the largest entry of A(X) - A(0): P3.goal.
 

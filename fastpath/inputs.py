@@ -22,7 +22,7 @@ def attention_inputs(
     """
     if not isinstance(causal, (bool, np.bool_)):
         raise TypeError(f"causal must be True or False, got {causal!r}.")
-    q, k, v = (_matrix(name, x) for name, x in (("Q", Q), ("K", K), ("V", V)))
+    q, k, v = (matrix(name, x) for name, x in (("Q", Q), ("K", K), ("V", V)))
     if q.shape[1] != k.shape[1]:
         raise ValueError(
             f"Q and K must have the same number of columns, got {q.shape[1]} and {k.shape[1]}."
@@ -37,7 +37,8 @@ def attention_inputs(
     return tuple(x.astype(dtype, copy=False) for x in (q, k, v))  # type: ignore[return-value]
 
 
-def _matrix(name: str, x: ArrayLike) -> Matrix:
+def matrix(name: str, x: ArrayLike) -> Matrix:
+    """Return x as a matrix of floats, or refuse as :func:`attention_inputs` does."""
     array = np.asarray(x)
     if array.dtype.kind in "iu":
         array = array.astype(np.float64)
@@ -53,3 +54,12 @@ def _matrix(name: str, x: ArrayLike) -> Matrix:
             f"of {array.size} entries."
         )
     return array
+
+
+def integer(name: str, value: Any, least: int) -> int:
+    """Return an integer of at least that size, or refuse."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}.")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}.")
+    return int(value)

@@ -10,7 +10,9 @@ arrays.
 from reference.attention import attention, attention_verdict, logits, softmax, weights
 from reference.enclosure import Enclosure
 from reference.expression import evaluate
+from reference.polynomials import kappa
 from reference.sparsification import distance, loewner_epsilon, loewner_verdict
+from reference.streaming import polynomial_attention
 from reference.verdict import PRECISIONS, Verdict, decide
 
 __all__ = [
@@ -22,9 +24,11 @@ __all__ = [
     "decide",
     "distance",
     "evaluate",
+    "kappa",
     "loewner_epsilon",
     "loewner_verdict",
     "logits",
+    "polynomial_attention",
     "softmax",
     "weights",
 ]

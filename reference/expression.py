@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import reduce
-from math import factorial
+from math import comb, factorial
 from operator import add, mul
 from typing import Any
 
@@ -34,7 +34,7 @@ def evaluate(expr: sympy.Expr, values: Values, bits: int = 128) -> Enclosure:
     ----------
     expr : sympy.Expr
         Built from rational numbers, symbols, +, ×, integer and half-integer powers, exp, log, tanh,
-        Abs, Max, Min, factorial.
+        Abs, Max, Min, factorial, binomial.
     values : mapping from Symbol or name to Enclosure, Fraction, int or array_like
         The value of each symbol; in an exponent or a factorial, an int or a Fraction.  Arrays
         broadcast.
@@ -70,7 +70,7 @@ def _enclosed(node: sympy.Basic, values: Values, bits: int) -> Enclosure:
         return Enclosure.exact(value, bits, name=str(node))
     if isinstance(node, sympy.Rational):
         return Enclosure.exact(Fraction(int(node.p), int(node.q)), bits)
-    if isinstance(node, sympy.factorial):
+    if isinstance(node, sympy.factorial | sympy.binomial):
         return Enclosure.exact(_rational(node, values), bits)
     if node is sympy.E:
         return Enclosure.exact(1, bits).exp()
@@ -130,7 +130,7 @@ def _exponent(node: sympy.Pow, values: Values) -> Fraction:
 
 
 def _rational(node: sympy.Basic, values: Values) -> Fraction:
-    """Return the exact value of an exponent or of a factorial's argument."""
+    """Return the exact value of an exponent, a factorial or a binomial coefficient."""
     if isinstance(node, sympy.Rational):
         return Fraction(int(node.p), int(node.q))
     if isinstance(node, sympy.Symbol):
@@ -138,19 +138,24 @@ def _rational(node: sympy.Basic, values: Values) -> Fraction:
         if isinstance(value, int | Fraction):
             return Fraction(value)
         raise TypeError(
-            f"{node} stands in an exponent or factorial: its value must be an int or a Fraction, "
+            f"{node} stands in an exponent, factorial or binomial: its value must be an int or a Fraction, "
             f"got {value!r}."
         )
     if isinstance(node, sympy.Add):
         return reduce(add, (_rational(argument, values) for argument in node.args))
     if isinstance(node, sympy.Mul):
         return reduce(mul, (_rational(argument, values) for argument in node.args))
-    if isinstance(node, sympy.factorial):
-        argument = _rational(node.args[0], values)
-        if argument.denominator != 1 or argument < 0:
-            raise ValueError(f"factorial needs an integer at least 0, got {argument} for {node}.")
-        return Fraction(factorial(int(argument)))
+    if isinstance(node, sympy.factorial | sympy.binomial):
+        function = factorial if isinstance(node, sympy.factorial) else comb
+        return Fraction(function(*(_natural(a, node, values) for a in node.args)))
     raise _unsupported(node)
+
+
+def _natural(argument: sympy.Basic, node: sympy.Basic, values: Values) -> int:
+    value = _rational(argument, values)
+    if value.denominator != 1 or value < 0:
+        raise ValueError(f"{node.func} needs integers at least 0, got {value} for {node}.")
+    return int(value)
 
 
 def _value(symbol: sympy.Symbol, values: Values) -> Any:

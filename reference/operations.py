@@ -74,6 +74,23 @@ class Tally:
             G = G + self.product(block, block.T)
         return G
 
+    def monomials(self, X: Matrix, degree: int) -> Matrix:
+        """Return the monomials of each row of X up to a degree: one product each, of degree 2 on."""
+        n, d = X.shape
+        blocks = [[np.ones(n, X.dtype)], list(X.T)] if degree else [[np.ones(n, X.dtype)]]
+        starts = list(
+            range(d)
+        )  # where, in the last block, monomials without earlier variables begin
+        for _ in range(2, degree + 1):
+            block: list[Matrix] = []
+            last, starts_of_last, starts = blocks[-1], starts, []
+            for i in range(d):
+                starts.append(len(block))
+                block += [X[:, i] * monomial for monomial in last[starts_of_last[i] :]]
+            self.products += n * len(block)
+            blocks.append(block)
+        return np.stack([monomial for block in blocks for monomial in block], axis=1)
+
     def cholesky(self, G: Matrix) -> tuple[Matrix, Matrix]:
         """Return the lower triangular L with L Lᵀ = G, and its inverse; the order a power of two.
 

@@ -8,6 +8,10 @@ from typing import Any
 
 from specs import (
     kernel,
+    p2_polynomial,
+    p2_recovery,
+    p2_rounding,
+    p2_streaming,
     p3_algorithms,
     p3_certificate,
     p3_sketch,
@@ -23,6 +27,10 @@ CLAIMS: dict[str, Claim[Any]] = {
         *softmax.CLAIMS,
         *kernel.CLAIMS,
         *rounding.CLAIMS,
+        *p2_polynomial.CLAIMS,
+        *p2_rounding.CLAIMS,
+        *p2_streaming.CLAIMS,
+        *p2_recovery.CLAIMS,
         *p3_sparsification.CLAIMS,
         *p3_certificate.CLAIMS,
         *p3_sketch.CLAIMS,

@@ -84,6 +84,8 @@ class UpwardPrinter:
             return f"_library_{way}(np.{library[e.func]}({self._print(e.args[0], way)}))"
         if e.func is sympy.factorial:
             return f"_{way}(float(math.factorial({e.args[0]})))"
+        if e.func is sympy.binomial:
+            return f"_{way}(float(math.comb({e.args[0]}, {e.args[1]})))"
         if e.func is sympy.Abs and e.args[0].is_Symbol:
             return f"np.abs({e.args[0].name})"
         if e.func is sympy.Max and e.args[0] == 0 and e.args[1].is_Symbol:
@@ -260,6 +262,8 @@ class CoqPrinter(Printer):  # type: ignore[misc]
             return str(e.name)
         if e.is_Add:
             return "(" + " + ".join(self._natural(a) for a in e.args) + ")%nat"
+        if e.is_Mul:
+            return "(" + " * ".join(self._natural(a) for a in e.args) + ")%nat"
         raise NotImplementedError(f"no Coq nat for {e}")
 
     def _print_Pow(self, e: sympy.Pow) -> str:
@@ -272,6 +276,9 @@ class CoqPrinter(Printer):  # type: ignore[misc]
 
     def _print_factorial(self, e: sympy.Expr) -> str:
         return f"INR (fact {self._natural(e.args[0])})"
+
+    def _print_binomial(self, e: sympy.Expr) -> str:
+        return f"C {self._natural(e.args[0])} {self._natural(e.args[1])}"
 
     def _print_Function(self, e: sympy.Expr) -> str:
         if e.func not in self._functions:
@@ -326,7 +333,7 @@ def coq_checks() -> str:
         "  repeat first [rewrite Rmax_right by lra | rewrite Rmax_left by lra\n"
         "    | rewrite Rmin_left by interval | rewrite Rmin_right by interval].\n"
         "Ltac pin :=\n"
-        "  unfold tanh, sinh, cosh; closed_inr; closed_max; simpl Nat.add; interval with (i_prec 200).\n"
+        "  unfold tanh, sinh, cosh, C; closed_inr; closed_max; simpl Nat.add; interval with (i_prec 200).\n"
     ]
     for _, bound in bounds():
         for point in bound.points:

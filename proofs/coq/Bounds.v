@@ -74,6 +74,106 @@ Definition b_rounding_weight (logit_error : R) (unit_roundoff : R) (reach : R) (
 Definition b_rounding_output (weight_error : R) (spread : R) (magnitude : R) (quotient : R) (terms : nat) (unit_roundoff : R) (underflow : R) (tiny : R) : R :=
   3 * tiny + spread * tanh (weight_error / 2) + unit_roundoff * Rabs quotient + (magnitude + (1 + unit_roundoff) * Rabs quotient) * (underflow + (unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms)).
 
+(** P2.poly: the change of an attention output when a polynomial replaces exp. *)
+Definition b_poly_output (kappa : R) (spread : R) : R :=
+  spread * tanh (ln kappa / 4).
+
+(** P2.poly: the rank of the matrix of weights, which is the least width of U1 and U2. *)
+Definition b_poly_features (variables : nat) (degree : nat) : R :=
+  C (degree + variables)%nat degree.
+
+(** P2.cost: the products and quotients of polynomial attention by moments. *)
+Definition b_poly_products (queries : nat) (keys : nat) (variables : nat) (degree : nat) (values : nat) : R :=
+  INR queries * INR values + (1 + INR values + (2 + INR values) * (INR keys + INR queries)) * C (degree + variables)%nat degree.
+
+(** P2.kappa: kappa, from the values of P(x)e^{-x} on a grid. *)
+Definition b_kappa_grid (top : R) (bottom : R) (curvature : R) (step : R) : R :=
+  (top + (curvature * step ^ 2%nat) / 8) / (bottom - (curvature * step ^ 2%nat) / 8).
+
+(** P2.kappa: the largest |f''|, from the values of f'' on a grid. *)
+Definition b_grid_curvature (largest : R) (fourth : R) (step : R) : R :=
+  largest + (fourth * step ^ 2%nat) / 8.
+
+(** P2.minimax: the ratio M/m of the two levels. *)
+Definition b_minimax_floor (kappa : R) : R :=
+  kappa.
+
+(** P2.recentre: the absolute sum of the terms of degree ``degree`` in recentring. *)
+Definition b_recentre_power (n : nat) (degree : nat) (query_norm : R) (reach : R) (shift_norm : R) : R :=
+  INR n * (query_norm * (reach + shift_norm)) ^ degree.
+
+(** FP.polynomial: the error of a computed value of P(x)e^{-x}. *)
+Definition b_grid_value_error (absolute : R) (roundings : nat) (unit_roundoff : R) : R :=
+  (absolute * unit_roundoff * INR roundings) / (1 - unit_roundoff * INR roundings).
+
+(** FP.moments: the error of polynomial attention, as computed. *)
+Definition b_moments_output (magnitude : R) (rounding : R) (amplification : R) (underflow : R) (quotient : R) (unit_roundoff : R) (tiny : R) : R :=
+  tiny + unit_roundoff * Rabs quotient + 2 * magnitude * (underflow + (amplification * rounding) / (1 - rounding)).
+
+(** P2.quadratic: the products of computing every row again for one token. *)
+Definition b_quadratic_products (n : nat) (dimension : nat) (values : nat) : R :=
+  (INR n) ^ 2%nat * (INR dimension + INR values).
+
+(** P2.storage: the numbers in K and V. *)
+Definition b_cache_numbers (n : nat) (dimension : nat) (values : nat) : R :=
+  INR n * (INR dimension + INR values).
+
+(** P2.storage: the products that one more token costs, with K and V kept. *)
+Definition b_token_products (n : nat) (dimension : nat) (values : nat) : R :=
+  INR n * (INR dimension + INR values).
+
+(** P2.onepass: the numbers kept of keys and values. *)
+Definition b_moment_numbers (variables : nat) (degree : nat) (values : nat) : R :=
+  (1 + INR values) * C (degree + variables)%nat degree.
+
+(** P2.order: two to the number of queries that came too early. *)
+Definition b_onepass_states (states : nat) : R :=
+  INR states.
+
+(** P2.space: the numbers in the three sketches. *)
+Definition b_sketch_numbers (variables : nat) (degree : nat) (values : nat) (value_rows : nat) (output_rows : nat) : R :=
+  INR output_rows * C (degree + variables)%nat degree + INR value_rows * (INR values + C (degree + variables)%nat degree).
+
+(** P2.error: the change of an output, the degree being log2(n). *)
+Definition b_error_output (doublings : nat) (half_range : R) (magnitude : R) : R :=
+  (2 * magnitude * half_range ^ (1%nat + doublings)%nat * exp half_range) / ((1 + sqrt (1 - (half_range ^ (2%nat + (2%nat * doublings)%nat)%nat * exp (2 * half_range)) / ((INR (fact (1%nat + doublings)%nat)) ^ 2%nat))) * INR (fact (1%nat + doublings)%nat)).
+
+(** P2.error: the numbers kept, the degree being log2(n). *)
+Definition b_error_numbers (doublings : nat) (variables : nat) (values : nat) : R :=
+  (1 + INR values) * C (doublings + variables)%nat doublings.
+
+(** P2.recovery: the error of the k largest estimates, relative to the best k-sparse vector's. *)
+Definition b_recovery_ratio (accuracy : R) : R :=
+  sqrt (1 + 4 * accuracy + 5 * accuracy ^ 2%nat).
+
+(** P2.recovery: the probability that one row misses a coordinate by accuracy tail_k/sqrt(k) or more. *)
+Definition b_recovery_row_failure (sparsity : nat) (buckets : nat) (accuracy : R) : R :=
+  (INR sparsity * (1 + / (accuracy ^ 2%nat))) / (INR buckets).
+
+(** P2.recovery: the probability that the median over 2 half_rows + 1 rows misses a coordinate. *)
+Definition b_recovery_failure (half_rows : nat) (row_failure : R) : R :=
+  row_failure ^ (1%nat + half_rows)%nat * C (1%nat + (2%nat * half_rows)%nat)%nat (1%nat + half_rows)%nat.
+
+(** P2.recovery: the distance of T from the exact column. *)
+Definition b_recovery_error (ratio : R) (tail : R) (n : nat) (entry_error : R) : R :=
+  ratio * tail + entry_error * sqrt (INR n) * (1 + ratio).
+
+(** P2.heap: how much further T is from the exact column than the best k-sparse vector. *)
+Definition b_heap_excess (sparsity : nat) (entry_error : R) : R :=
+  entry_error * sqrt 5 * sqrt (INR sparsity).
+
+(** P2.heap: the numbers kept of the output. *)
+Definition b_heap_numbers (sparsity : nat) (values : nat) : R :=
+  2 * INR sparsity * INR values.
+
+(** P2.compressibility: the largest ratio of two entries of an output column. *)
+Definition b_compressibility_ratio (n : nat) (logit_bound : R) : R :=
+  ((1 + (INR n - 1) * exp (2 * logit_bound)) * exp (2 * logit_bound)) / (INR n + exp (2 * logit_bound) - 1).
+
+(** P2.compressibility: the share of the k largest entries in the square of an output column. *)
+Definition b_compressibility_share (queries : nat) (sparsity : nat) (ratio : R) : R :=
+  (INR sparsity * ratio ^ 2%nat) / (INR queries + INR sparsity * ratio ^ 2%nat - INR sparsity).
+
 (** P3.goal: the largest entry of A(X) - A(0). *)
 Definition b_p3_goal_entry (n : nat) (logit_bound : R) : R :=
   ((INR n - 1) * (exp (2 * logit_bound) - 1)) / (INR n * (INR n + exp (2 * logit_bound) - 1)).

@@ -11,7 +11,7 @@ Ltac closed_max :=
   repeat first [rewrite Rmax_right by lra | rewrite Rmax_left by lra
     | rewrite Rmin_left by interval | rewrite Rmin_right by interval].
 Ltac pin :=
-  unfold tanh, sinh, cosh; closed_inr; closed_max; simpl Nat.add; interval with (i_prec 200).
+  unfold tanh, sinh, cosh, C; closed_inr; closed_max; simpl Nat.add; interval with (i_prec 200).
 
 Goal Rabs (b_softmax_range_upper 5 (3 / 2) - (833925230201153895898697423097 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_softmax_range_upper; pin. Qed.
@@ -96,6 +96,87 @@ Proof. unfold b_rounding_weight; pin. Qed.
 
 Goal Rabs (b_rounding_output (1 / 1000) (3) (2) (-7 / 5) 256 (1 / 16777216) (1 / 1152921504606846976) (1 / 85070591730234615865843651857942052864) - (1551963997224780841567054951 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_rounding_output; pin. Qed.
+
+Goal Rabs (b_poly_output (5 / 4) (3) - (6687370800100945723596639009 / 40000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_poly_output; pin. Qed.
+
+Goal Rabs (b_poly_features 3 2 - (10)) <= 1 / 10 ^ 25.
+Proof. unfold b_poly_features; pin. Qed.
+
+Goal Rabs (b_poly_features 1 4 - (5)) <= 1 / 10 ^ 25.
+Proof. unfold b_poly_features; pin. Qed.
+
+Goal Rabs (b_poly_products 7 5 3 2 4 - (798)) <= 1 / 10 ^ 25.
+Proof. unfold b_poly_products; pin. Qed.
+
+Goal Rabs (b_kappa_grid (2) (1) (3) (1 / 10) - (2011292346298619824341279799247 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_kappa_grid; pin. Qed.
+
+Goal Rabs (b_grid_curvature (2) (3) (1 / 10) - (1603 / 800)) <= 1 / 10 ^ 25.
+Proof. unfold b_grid_curvature; pin. Qed.
+
+Goal Rabs (b_minimax_floor (5 / 4) - (5 / 4)) <= 1 / 10 ^ 25.
+Proof. unfold b_minimax_floor; pin. Qed.
+
+Goal Rabs (b_recentre_power 5 3 (2) (3) (1 / 2) - (1715)) <= 1 / 10 ^ 25.
+Proof. unfold b_recentre_power; pin. Qed.
+
+Goal Rabs (b_grid_value_error (3) 40 (1 / 9007199254740992) - (6661338147750969 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_grid_value_error; pin. Qed.
+
+Goal Rabs (b_moments_output (2) (1 / 1000) (3) (1 / 1152921504606846976) (-7 / 5) (1 / 9007199254740992) (1 / 44942328371557897693232629769725618340449424473557664318357520289433168951375240783177119330601884005280028469967848339414697442203604155623211857659868531094441973356216371319075554900311523529863270738021251442209537670585615720368478277635206809290837627671146574559986811484619929076208839082406056034304) - (375375375375380341021325359 / 31250000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_moments_output; pin. Qed.
+
+Goal Rabs (b_quadratic_products 7 3 2 - (245)) <= 1 / 10 ^ 25.
+Proof. unfold b_quadratic_products; pin. Qed.
+
+Goal Rabs (b_cache_numbers 7 3 2 - (35)) <= 1 / 10 ^ 25.
+Proof. unfold b_cache_numbers; pin. Qed.
+
+Goal Rabs (b_token_products 7 3 2 - (35)) <= 1 / 10 ^ 25.
+Proof. unfold b_token_products; pin. Qed.
+
+Goal Rabs (b_moment_numbers 3 2 4 - (50)) <= 1 / 10 ^ 25.
+Proof. unfold b_moment_numbers; pin. Qed.
+
+Goal Rabs (b_onepass_states 8 - (8)) <= 1 / 10 ^ 25.
+Proof. unfold b_onepass_states; pin. Qed.
+
+Goal Rabs (b_sketch_numbers 3 2 3 5 7 - (135)) <= 1 / 10 ^ 25.
+Proof. unfold b_sketch_numbers; pin. Qed.
+
+Goal Rabs (b_error_output 4 (1 / 2) (3) - (64403177604829418550545531 / 50000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_error_output; pin. Qed.
+
+Goal Rabs (b_error_numbers 4 2 3 - (60)) <= 1 / 10 ^ 25.
+Proof. unfold b_error_numbers; pin. Qed.
+
+Goal Rabs (b_recovery_ratio (1 / 4) - (1520690632574554922249921061301 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_recovery_ratio; pin. Qed.
+
+Goal Rabs (b_recovery_row_failure 3 1000 (1 / 4) - (51 / 1000)) <= 1 / 10 ^ 25.
+Proof. unfold b_recovery_row_failure; pin. Qed.
+
+Goal Rabs (b_recovery_failure 3 (1 / 20) - (7 / 32000)) <= 1 / 10 ^ 25.
+Proof. unfold b_recovery_failure; pin. Qed.
+
+Goal Rabs (b_recovery_failure 0 (1 / 3) - (333333333333333333333333333333 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_recovery_failure; pin. Qed.
+
+Goal Rabs (b_recovery_error (3 / 2) (2) 100 (1 / 1000) - (121 / 40)) <= 1 / 10 ^ 25.
+Proof. unfold b_recovery_error; pin. Qed.
+
+Goal Rabs (b_heap_excess 3 (1 / 100) - (19364916731037084425896326999 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_heap_excess; pin. Qed.
+
+Goal Rabs (b_heap_numbers 3 4 - (24)) <= 1 / 10 ^ 25.
+Proof. unfold b_heap_numbers; pin. Qed.
+
+Goal Rabs (b_compressibility_ratio 5 (1 / 2) - (960796437192167193824991679739 / 200000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_compressibility_ratio; pin. Qed.
+
+Goal Rabs (b_compressibility_share 1000 5 (3) - (43269230769230769230769230769 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_compressibility_share; pin. Qed.
 
 Goal Rabs (b_p3_goal_entry 5 (1 / 10) - (3392234131935595292025209339 / 100000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_p3_goal_entry; pin. Qed.

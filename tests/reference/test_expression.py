@@ -1,6 +1,7 @@
 """Expressions evaluate to enclosures of their values, and what cannot be enclosed is named."""
 
 from fractions import Fraction
+from math import comb
 
 import numpy as np
 import pytest
@@ -62,6 +63,18 @@ def test_integer_symbols_may_stand_in_exponents_and_factorials(a, degree):
         assert encloses_arb(evaluate(remainder, {x: a, g: degree}), truth)
 
 
+@given(st.integers(0, 12), st.integers(0, 12))
+def test_binomial_coefficients_are_exact(variables, degree):
+    result = evaluate(sympy.binomial(x + g, g), {x: variables, g: degree})
+    assert result.radius == 0
+    assert encloses(result, comb(variables + degree, degree))
+
+
+def test_a_binomial_coefficient_of_no_integers_is_refused():
+    with pytest.raises(ValueError, match="binomial needs integers at least 0, got -1"):
+        evaluate(sympy.binomial(x, g), {x: 3, g: -1})
+
+
 def test_enclosures_are_taken_with_their_radius():
     ball = Enclosure(np.array([3, 4]), 1, 0)
     result = evaluate(x**2 + y, {x: ball, y: 1}, 32)
@@ -114,9 +127,9 @@ def test_a_symbol_without_value_is_named():
 
 
 def test_a_symbol_in_an_exponent_must_be_an_integer():
-    with pytest.raises(TypeError, match="g stands in an exponent or factorial"):
+    with pytest.raises(TypeError, match="g stands in an exponent, factorial or binomial"):
         evaluate(x**g, {x: 2, g: Enclosure.exact(3)})
-    with pytest.raises(ValueError, match="factorial needs an integer at least 0, got 1/2"):
+    with pytest.raises(ValueError, match="factorial needs integers at least 0, got 1/2"):
         evaluate(sympy.factorial(g), {g: Fraction(1, 2)})
 
 

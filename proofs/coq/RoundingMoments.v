@@ -1,0 +1,557 @@
+(** Polynomial attention in floating point (claims FP.moments, P2.recentre).
+
+    The model.  A result is the exact one times 1 + delta, |delta| <= u, where u may differ from one
+    operation to the next (sums in float64, products in float32); a product may lose up to [lost]
+    more to underflow.  A computation is an expression of sums and products; multiplied out it is a
+    sum of terms, products of numbers.
+
+    Steps: (1) by induction on the expression, the result errs by at most (exp rho - 1) sum |terms|,
+    rho the largest sum of the u that a term passes through; (2) the quotient is judged by the
+    denominator that was computed,
+        N' / D' - N / D = ((N' - N) - (N / D) (D' - D)) / D';
+    (3) moments, their translation and Horner's rule have, in any order and factoring, terms that
+    add up to P (q . k_j) v_j, and in absolute value to at most P_abs (|q| |k_j|) |v_j|, by the
+    multinomial theorem and Cauchy and Schwarz. *)
+
+Require Import Reals Lra Lia Psatz List Permutation.
+Require Import Sums Softmax TotalVariation Weights Rounding RoundingSoftmax Moments Polynomial.
+Require Import Bounds.
+Import ListNotations.
+Open Scope R_scope.
+
+(** * Expressions *)
+
+(** The first argument bounds the relative error of the operation; a number that is a float has 0,
+    a number that is rounded first, like k - c, has the unit roundoff. *)
+Inductive expression : Type :=
+| Number (u x : R)
+| Plus (u : R) (left right : expression)
+| Times (u : R) (left right : expression).
+
+Fixpoint value (e : expression) : R :=
+  match e with
+  | Number _ x => x
+  | Plus _ l r => value l + value r
+  | Times _ l r => value l * value r
+  end.
+
+(** The products that e is the sum of, when multiplied out. *)
+Fixpoint terms (e : expression) : list R :=
+  match e with
+  | Number _ x => [x]
+  | Plus _ l r => terms l ++ terms r
+  | Times _ l r => flat_map (fun x => map (Rmult x) (terms r)) (terms l)
+  end.
+
+(** Their absolute values, summed. *)
+Fixpoint magnitude (e : expression) : R :=
+  match e with
+  | Number _ x => Rabs x
+  | Plus _ l r => magnitude l + magnitude r
+  | Times _ l r => magnitude l * magnitude r
+  end.
+
+(** The largest sum of relative errors that a term passes through. *)
+Fixpoint roundings_total (e : expression) : R :=
+  match e with
+  | Number u _ => u
+  | Plus u l r => u + Rmax (roundings_total l) (roundings_total r)
+  | Times u l r => u + (roundings_total l + roundings_total r)
+  end.
+
+(** What underflow may take. *)
+Fixpoint loss (lost : R) (e : expression) : R :=
+  match e with
+  | Number _ _ => 0
+  | Plus u l r => (1 + u) * (loss lost l + loss lost r)
+  | Times u l r => lost + (1 + u) *
+      (loss lost l * (exp (roundings_total r) * magnitude r + loss lost r)
+       + exp (roundings_total l) * magnitude l * loss lost r)
+  end.
+
+(** x is a possible result of e. *)
+Inductive evaluates (lost : R) : expression -> R -> Prop :=
+| evaluates_number u x delta : Rabs delta <= u -> evaluates lost (Number u x) (x * (1 + delta))
+| evaluates_plus u l r x y delta : Rabs delta <= u -> evaluates lost l x -> evaluates lost r y ->
+    evaluates lost (Plus u l r) ((x + y) * (1 + delta))
+| evaluates_times u l r x y delta e : Rabs delta <= u -> Rabs e <= lost ->
+    evaluates lost l x -> evaluates lost r y ->
+    evaluates lost (Times u l r) (x * y * (1 + delta) + e).
+
+Lemma lsum_products (f : R -> R) l l' : (forall x y, f (x * y) = f x * f y) ->
+  lsum f (flat_map (fun x => map (Rmult x) l') l) = lsum f l * lsum f l'.
+Proof.
+  intros H. rewrite lsum_flat_map. induction l as [| a l IH]; [unfold lsum; simpl; ring |].
+  unfold lsum in *. simpl. rewrite IH. fold (lsum f (map (Rmult a) l')). rewrite lsum_map.
+  rewrite (lsum_ext _ (fun y => f a * f y)) by auto. rewrite lsum_scale. unfold lsum. ring.
+Qed.
+
+Lemma value_terms e : value e = lsum (fun x => x) (terms e).
+Proof.
+  induction e; simpl; [unfold lsum; simpl; ring | rewrite lsum_app; lra |].
+  rewrite lsum_products by auto. now rewrite IHe1, IHe2.
+Qed.
+
+Lemma magnitude_terms e : magnitude e = lsum Rabs (terms e).
+Proof.
+  induction e; simpl; [unfold lsum; simpl; ring | rewrite lsum_app; lra |].
+  rewrite lsum_products by apply Rabs_mult. now rewrite IHe1, IHe2.
+Qed.
+
+Lemma value_magnitude e : Rabs (value e) <= magnitude e.
+Proof.
+  induction e; simpl; [lra | eapply Rle_trans; [apply Rabs_triang | lra] |].
+  rewrite Rabs_mult. apply Rmult_le_compat; auto; apply Rabs_pos.
+Qed.
+
+Lemma magnitude_nonneg e : 0 <= magnitude e.
+Proof. eapply Rle_trans; [apply Rabs_pos | apply value_magnitude]. Qed.
+
+Lemma roundings_total_nonneg lost e x : evaluates lost e x -> 0 <= roundings_total e.
+Proof.
+  intros H. induction H; simpl; pose proof (Rabs_pos delta); [lra | | lra].
+  pose proof (Rmax_l (roundings_total l) (roundings_total r)). lra.
+Qed.
+
+Lemma loss_nonneg lost e x : evaluates lost e x -> 0 <= lost -> 0 <= loss lost e.
+Proof.
+  intros H Hl. induction H; simpl; [lra | |]; pose proof (Rabs_pos delta).
+  - apply Rmult_le_pos; lra.
+  - pose proof (magnitude_nonneg l). pose proof (magnitude_nonneg r).
+    pose proof (exp_pos (roundings_total l)). pose proof (exp_pos (roundings_total r)).
+    apply Rplus_le_le_0_compat; auto. apply Rmult_le_pos; [lra |].
+    apply Rplus_le_le_0_compat; repeat apply Rmult_le_pos; try lra.
+    apply Rplus_le_le_0_compat; auto. apply Rmult_le_pos; lra.
+Qed.
+
+(** * FP.moments: an expression *)
+
+Theorem fp_expression lost e x : 0 <= lost -> evaluates lost e x ->
+  Rabs (x - value e) <= (exp (roundings_total e) - 1) * magnitude e + loss lost e.
+Proof.
+  intros Hlost H.
+  induction H as [u x delta Hd | u l r x y delta Hd Hl IHl Hr IHr
+                  | u l r x y delta e Hd He Hl IHl Hr IHr]; simpl.
+  - replace (x * (1 + delta) - x) with (x * delta) by ring. rewrite Rabs_mult.
+    pose proof (Rabs_pos x). pose proof (exp_ineq1_le u). nra.
+  - pose proof (value_magnitude l) as Al. pose proof (value_magnitude r) as Ar.
+    pose proof (magnitude_nonneg l). pose proof (magnitude_nonneg r).
+    pose proof (loss_nonneg _ _ _ Hl Hlost). pose proof (loss_nonneg _ _ _ Hr Hlost).
+    pose proof (Rabs_pos delta). pose proof (exp_ineq1_le u) as Eu.
+    set (t := Rmax (roundings_total l) (roundings_total r)).
+    assert (El : exp (roundings_total l) <= exp t) by (apply exp_le, Rmax_l).
+    assert (Er : exp (roundings_total r) <= exp t) by (apply exp_le, Rmax_r).
+    rewrite exp_plus. set (E := exp t) in *. pose proof (exp_pos t). fold E in H4.
+    eapply Rle_trans.
+    + apply (rounding_step (x + y) _ delta u
+        ((E - 1) * (magnitude l + magnitude r) + (loss lost l + loss lost r))); try lra.
+      replace (x + y - (value l + value r)) with (x - value l + (y - value r)) by ring.
+      eapply Rle_trans; [apply Rabs_triang |].
+      assert ((exp (roundings_total l) - 1) * magnitude l <= (E - 1) * magnitude l)
+        by (apply Rmult_le_compat_r; lra).
+      assert ((exp (roundings_total r) - 1) * magnitude r <= (E - 1) * magnitude r)
+        by (apply Rmult_le_compat_r; lra).
+      lra.
+    + assert (Rabs (value l + value r) <= magnitude l + magnitude r)
+        by (eapply Rle_trans; [apply Rabs_triang | lra]).
+      assert (u * Rabs (value l + value r) <= u * (magnitude l + magnitude r))
+        by (apply Rmult_le_compat_l; lra).
+      assert ((1 + u) * (E * (magnitude l + magnitude r))
+        <= exp u * (E * (magnitude l + magnitude r))).
+      { apply Rmult_le_compat_r; auto. apply Rmult_le_pos; lra. }
+      lra.
+  - pose proof (value_magnitude l) as Al. pose proof (value_magnitude r) as Ar.
+    pose proof (magnitude_nonneg l). pose proof (magnitude_nonneg r).
+    pose proof (loss_nonneg _ _ _ Hl Hlost). pose proof (loss_nonneg _ _ _ Hr Hlost).
+    pose proof (Rabs_pos delta). pose proof (exp_ineq1_le u) as Eu.
+    pose proof (exp_ge_1 _ (roundings_total_nonneg _ _ _ Hl)).
+    pose proof (exp_ge_1 _ (roundings_total_nonneg _ _ _ Hr)).
+    rewrite !exp_plus. set (E := exp (roundings_total l)) in *.
+    set (F := exp (roundings_total r)) in *. set (A := magnitude l) in *.
+    set (B := magnitude r) in *. set (s := loss lost l) in *. set (t := loss lost r) in *.
+    assert (Product : Rabs (x * y - value l * value r)
+      <= (E * F - 1) * (A * B) + (s * (F * B + t) + E * A * t)).
+    { replace (x * y - value l * value r)
+        with ((x - value l) * value r + value l * (y - value r) + (x - value l) * (y - value r))
+        by ring.
+      eapply Rle_trans; [apply Rabs_triang |].
+      eapply Rle_trans; [apply Rplus_le_compat_r, Rabs_triang |]. rewrite !Rabs_mult.
+      pose proof (Rabs_pos (x - value l)). pose proof (Rabs_pos (y - value r)).
+      pose proof (Rabs_pos (value l)). pose proof (Rabs_pos (value r)).
+      assert (Rabs (x - value l) * Rabs (value r) <= ((E - 1) * A + s) * B)
+        by (apply Rmult_le_compat; auto).
+      assert (Rabs (value l) * Rabs (y - value r) <= A * ((F - 1) * B + t))
+        by (apply Rmult_le_compat; auto).
+      assert (Rabs (x - value l) * Rabs (y - value r) <= ((E - 1) * A + s) * ((F - 1) * B + t))
+        by (apply Rmult_le_compat; auto).
+      lra. }
+    set (rest := s * (F * B + t) + E * A * t) in *.
+    replace (x * y * (1 + delta) + e - value l * value r)
+      with (x * y * (1 + delta) - value l * value r + e) by ring.
+    eapply Rle_trans; [apply Rabs_triang |].
+    assert (Rabs (x * y * (1 + delta) - value l * value r)
+      <= (1 + u) * ((E * F - 1) * (A * B) + rest) + u * Rabs (value l * value r))
+      by (apply rounding_step; auto; lra).
+    assert (Rabs (value l * value r) <= A * B)
+      by (rewrite Rabs_mult; apply Rmult_le_compat; auto; apply Rabs_pos).
+    assert (u * Rabs (value l * value r) <= u * (A * B)) by (apply Rmult_le_compat_l; lra).
+    assert ((1 + u) * (E * F * (A * B)) <= exp u * (E * F * (A * B))).
+    { apply Rmult_le_compat_r; auto. repeat apply Rmult_le_pos; lra. }
+    lra.
+Qed.
+
+(** * FP.moments: the output *)
+
+(** The quotient of two computed sums, judged by the computed denominator D'. *)
+Lemma quotient_by_computed N D N' D' y M a : 0 < D' -> N = y * D -> Rabs y <= M ->
+  Rabs (N' - N) <= a * (M * D') -> Rabs (D' - D) <= a * D' ->
+  Rabs (N' / D' - y) <= 2 * M * a.
+Proof.
+  intros HD' HN Hy En Ed.
+  replace (N' / D' - y) with ((N' - N - y * (D' - D)) / D') by (rewrite HN; field; lra).
+  rewrite Rabs_div_pos by auto. apply div_le; auto.
+  unfold Rminus at 1. eapply Rle_trans; [apply Rabs_triang |]. rewrite Rabs_Ropp, Rabs_mult.
+  assert (Rabs y * Rabs (D' - D) <= M * (a * D'))
+    by (apply Rmult_le_compat; auto; apply Rabs_pos).
+  lra.
+Qed.
+
+Lemma exp_minus_1_le rho : 0 <= rho < 1 -> exp rho - 1 <= rho / (1 - rho).
+Proof.
+  intros H. pose proof (exp_ineq1_le (- rho)) as L. pose proof (exp_opp_mult rho).
+  pose proof (exp_pos rho). apply le_div; nra.
+Qed.
+
+Lemma moments_output_form M rho amplification underflow out u tiny : rho < 1 ->
+  b_moments_output M rho amplification underflow out u tiny
+    = 2 * M * (rho / (1 - rho) * amplification + underflow) + (u * Rabs out + tiny).
+Proof. intros. unfold b_moments_output. field. lra. Qed.
+
+(** A computed sum whose terms have absolute values of at most A in all. *)
+Lemma sum_by_computed lost e x A M D rho amplification underflow : 0 <= lost ->
+  evaluates lost e x -> magnitude e <= A * M -> 0 <= M -> roundings_total e <= rho -> rho < 1 ->
+  A <= amplification * D -> loss lost e <= underflow * (M * D) ->
+  Rabs (x - value e) <= (rho / (1 - rho) * amplification + underflow) * (M * D).
+Proof.
+  intros Hlost He HA HM Hr Hr1 Hamp Hloss.
+  pose proof (roundings_total_nonneg _ _ _ He) as H0.
+  pose proof (exp_le _ _ Hr) as E. pose proof (exp_minus_1_le rho ltac:(lra)).
+  pose proof (exp_ge_1 _ H0). pose proof (magnitude_nonneg e).
+  eapply Rle_trans; [apply (fp_expression lost); auto |].
+  assert ((exp (roundings_total e) - 1) * magnitude e <= rho / (1 - rho) * (amplification * D * M)).
+  { apply Rmult_le_compat; try lra. eapply Rle_trans; [exact HA |]. apply Rmult_le_compat_r; auto. }
+  lra.
+Qed.
+
+(** K holds the centred keys, A the sum of the absolute terms of the denominator. *)
+Theorem fp_moments_output n d g c q K v A M lost eN eD N D rho amplification underflow out u tiny :
+  (0 < n)%nat -> 0 <= lost -> bounded n v M -> positive n (polynomial_weight d g c q K) ->
+  (* the two sums *)
+  value eN = dot n (polynomial_weight d g c q K) v ->
+  value eD = fsum n (polynomial_weight d g c q K) ->
+  magnitude eN <= A * M -> magnitude eD <= A ->
+  evaluates lost eN N -> evaluates lost eD D ->
+  roundings_total eN <= rho -> roundings_total eD <= rho -> rho < 1 ->
+  (* judged by the computed denominator *)
+  0 < D -> A <= amplification * D ->
+  loss lost eN <= underflow * (M * D) -> loss lost eD <= underflow * D ->
+  (* the quotient, as it is stored *)
+  Rabs (out - N / D) <= u * Rabs out + tiny ->
+  Rabs (out - polynomial_output n d g c q K v)
+    <= b_moments_output M rho amplification underflow out u tiny.
+Proof.
+  intros Hn Hlost Hv HP VN VD MN MD HeN HeD RN RD Hr HD Hamp LN LD Hout.
+  assert (HM : 0 <= M) by (eapply bounded_nonneg; eauto).
+  rewrite moments_output_form, polynomial_output_weights by auto.
+  set (w := polynomial_weight d g c q K) in *.
+  pose proof (sum_by_computed _ _ _ A M D rho amplification underflow Hlost HeN MN HM RN Hr
+    Hamp LN) as EN.
+  pose proof (sum_by_computed _ _ _ A 1 D rho amplification underflow Hlost HeD ltac:(lra)
+    ltac:(lra) RD Hr Hamp ltac:(lra)) as ED.
+  rewrite Rmult_1_l, VD in ED. rewrite VN in EN.
+  assert (HZ : 0 < fsum n w) by (apply fsum_pos; auto).
+  assert (Q : Rabs (N / D - dot n (normalize n w) v)
+    <= 2 * M * (rho / (1 - rho) * amplification + underflow)).
+  { apply (quotient_by_computed (dot n w v) (fsum n w)); auto.
+    - rewrite dot_normalize. field. lra.
+    - rewrite dot_normalize, Rabs_div_pos by auto. apply div_le; auto.
+      apply dot_magnitude; auto. }
+  replace (out - dot n (normalize n w) v)
+    with ((out - N / D) + (N / D - dot n (normalize n w) v)) by ring.
+  eapply Rle_trans; [apply Rabs_triang |]. lra.
+Qed.
+
+(** From the floats to the softmax: the polynomial's error and the roundings. *)
+Theorem fp_moments_softmax n d g c q K centre v b m kappa lo hi M rho amplification underflow out
+    u tiny : (0 < n)%nat -> 0 < m -> fits_exp g c b m kappa ->
+  bounded n (fun j => dot d q (shifted K centre j)) b -> ranges n v lo hi ->
+  Rabs (out - polynomial_output n d g c q (shifted K centre) v)
+    <= b_moments_output M rho amplification underflow out u tiny ->
+  Rabs (out - dot n (softmax n (fun j => dot d q (K j))) v)
+    <= b_poly_output kappa (hi - lo) + b_moments_output M rho amplification underflow out u tiny.
+Proof.
+  intros Hn Hm HP Hb Hv Ho.
+  pose proof (p2_poly_output n d g c q K centre v b m kappa lo hi Hn Hm HP Hb Hv) as E.
+  set (y := polynomial_output n d g c q (shifted K centre) v) in *.
+  set (truth := dot n _ v) in *.
+  replace (out - truth) with ((out - y) + (y - truth)) by ring.
+  eapply Rle_trans; [apply Rabs_triang |]. lra.
+Qed.
+
+(** * Absolute values *)
+
+(** sum_m |c_m| x^m *)
+Definition absolute_polynomial (g : nat) (c : nat -> R) (x : R) : R :=
+  polynomial g (fun m => Rabs (c m)) x.
+
+Definition absolute (x : nat -> R) (l : nat) : R := Rabs (x l).
+Definition absolutes (K : nat -> nat -> R) (j : nat) : nat -> R := absolute (K j).
+
+(** sum_j P_abs (|q| . h_j), for vectors h_j that bound the entries of the keys. *)
+Definition absolute_sum (n d g : nat) (c q : nat -> R) (h : nat -> nat -> R) : R :=
+  fsum n (fun j => absolute_polynomial g c (dot d (absolute q) (h j))).
+
+Lemma monomial_abs x alpha : Rabs (monomial x alpha) = monomial (absolute x) alpha.
+Proof.
+  induction alpha; simpl; [apply Rabs_R1 |].
+  rewrite Rabs_mult, IHalpha, <- RPow_abs. reflexivity.
+Qed.
+
+Lemma feature_weight_abs c alpha :
+  Rabs (feature_weight c alpha) = feature_weight (absolute c) alpha.
+Proof.
+  unfold feature_weight, absolute. pose proof (factorials_pos alpha).
+  rewrite Rabs_div_pos, Rabs_mult, (Rabs_right (INR _)) by (auto; apply Rle_ge, pos_INR).
+  reflexivity.
+Qed.
+
+Lemma binomial_nonneg n k : 0 <= C n k.
+Proof.
+  unfold C. apply Rmult_le_pos; [apply pos_INR |]. left. apply Rinv_0_lt_compat.
+  apply Rmult_lt_0_compat; apply INR_fact_lt_0.
+Qed.
+
+(** |k - shift| at most |k| + |shift|, in every power. *)
+Lemma shift_weight_abs shift alpha beta : Rabs (shift_weight shift alpha beta)
+  = shift_weight (fun l => - Rabs (shift l)) alpha beta.
+Proof.
+  revert beta. induction alpha as [| a alpha IH]; intros beta; [apply Rabs_R1 |].
+  destruct beta as [| b beta]; [apply Rabs_R1 |]. cbn [shift_weight].
+  rewrite !Rabs_mult, IH, <- RPow_abs, Rabs_Ropp, Ropp_involutive.
+  rewrite (Rabs_right (C a b)) by (apply Rle_ge, binomial_nonneg). reflexivity.
+Qed.
+
+Lemma read_absolute n d g c q h v M : (forall j l, 0 <= h j l) -> bounded n v M ->
+  read d g (absolute c) (absolute q) (moment n h (absolute v)) <= absolute_sum n d g c q h * M.
+Proof.
+  intros Hh Hv. rewrite p2_poly_moments. unfold absolute_sum. rewrite <- fsum_scale_r.
+  apply fsum_le. intros j Hj. apply Rmult_le_compat_l; [| apply Hv; auto].
+  apply fsum_nonneg. intros m _. apply Rmult_le_pos; [apply Rabs_pos |]. apply pow_le.
+  apply fsum_nonneg. intros l _. apply Rmult_le_pos; [apply Rabs_pos | apply Hh].
+Qed.
+
+(** * The sums by moments, by moments that were translated, and directly *)
+
+Definition moment_terms (n d g : nat) (c q : nat -> R) (K : nat -> nat -> R) (v : nat -> R) :
+  list R :=
+  flat_map (fun alpha => map (fun j =>
+    feature_weight c alpha * monomial q alpha * (monomial (K j) alpha * v j)) (seq 0 n))
+    (features d g).
+
+(** In any order of summation and any factoring. *)
+Theorem fp_moment_terms n d g c q K v M e : bounded n v M ->
+  Permutation (terms e) (moment_terms n d g c q K v) ->
+  value e = dot n (polynomial_weight d g c q K) v /\
+  magnitude e <= absolute_sum n d g c q (absolutes K) * M.
+Proof.
+  intros Hv P. rewrite value_terms, magnitude_terms, !(lsum_permutation _ _ _ P).
+  unfold moment_terms. rewrite !lsum_flat_map. split.
+  - transitivity (read d g c q (moment n K v)); [| apply p2_poly_moments].
+    apply lsum_ext. intros alpha _. rewrite lsum_map, lsum_seq. apply fsum_scale.
+  - eapply Rle_trans; [right | apply read_absolute; eauto; intros; apply Rabs_pos].
+    apply lsum_ext. intros alpha _.
+    rewrite lsum_map, lsum_seq. unfold moment. rewrite <- fsum_scale. apply fsum_ext. intros j _.
+    rewrite !Rabs_mult, feature_weight_abs, !monomial_abs. reflexivity.
+Qed.
+
+(** Here K holds the keys before their translation by the shift. *)
+Definition translated_terms (n d g : nat) (c q : nat -> R) (K : nat -> nat -> R)
+  (shift v : nat -> R) : list R :=
+  flat_map (fun alpha => flat_map (fun beta => map (fun j =>
+    feature_weight c alpha * monomial q alpha
+      * (shift_weight shift alpha beta * (monomial (K j) beta * v j))) (seq 0 n))
+    (below alpha)) (features d g).
+
+(** |k_j| + |shift|, entry by entry *)
+Definition lengthened (K : nat -> nat -> R) (shift : nat -> R) : nat -> nat -> R :=
+  shifted (absolutes K) (fun l => - Rabs (shift l)).
+
+Theorem fp_translated_terms n d g c q K shift v M e : bounded n v M ->
+  Permutation (terms e) (translated_terms n d g c q K shift v) ->
+  value e = dot n (polynomial_weight d g c q (shifted K shift)) v /\
+  magnitude e <= absolute_sum n d g c q (lengthened K shift) * M.
+Proof.
+  intros Hv P. rewrite value_terms, magnitude_terms, !(lsum_permutation _ _ _ P).
+  unfold translated_terms. rewrite !lsum_flat_map. split.
+  - transitivity (read d g c q (moment n (shifted K shift) v)); [| apply p2_poly_moments].
+    apply lsum_ext. intros alpha _.
+    rewrite p2_recentre, lsum_flat_map, <- lsum_scale. apply lsum_ext. intros beta _.
+    rewrite lsum_map, lsum_seq. unfold moment. rewrite <- !fsum_scale. reflexivity.
+  - eapply Rle_trans; [right | apply read_absolute; eauto].
+    + apply lsum_ext. intros alpha _. unfold lengthened.
+      rewrite p2_recentre, lsum_flat_map, <- lsum_scale. apply lsum_ext. intros beta _.
+      rewrite lsum_map, lsum_seq. unfold moment. rewrite <- !fsum_scale. apply fsum_ext.
+      intros j _. rewrite !Rabs_mult, feature_weight_abs, shift_weight_abs, !monomial_abs.
+      reflexivity.
+    + intros j l. unfold lengthened, shifted, absolutes, absolute.
+      pose proof (Rabs_pos (K j l)). pose proof (Rabs_pos (shift l)). lra.
+Qed.
+
+(** c_m + x (c_(m+1) + x (...)): Horner's rule for k more coefficients. *)
+Fixpoint horner_sum (u : R) (x : expression) (c : nat -> expression) (m k : nat) : expression :=
+  match k with
+  | O => c m
+  | S k => Plus u (c m) (Times u x (horner_sum u x c (S m) k))
+  end.
+
+(** The first term apart. *)
+Lemma fsum_shift n f : fsum (S n) f = f 0%nat + fsum n (fun i => f (S i)).
+Proof. induction n; [simpl; ring |]. rewrite fsum_S, IHn, (fsum_S n). ring. Qed.
+
+Lemma horner_polynomial u x c k m :
+  value (horner_sum u x c m k) = fsum (S k) (fun i => value (c (m + i)%nat) * value x ^ i) /\
+  magnitude (horner_sum u x c m k)
+    = fsum (S k) (fun i => magnitude (c (m + i)%nat) * magnitude x ^ i).
+Proof.
+  revert m. induction k; intros m; simpl horner_sum.
+  - simpl. rewrite Nat.add_0_r. split; ring.
+  - cbn [value magnitude]. destruct (IHk (S m)) as [-> ->].
+    rewrite !(fsum_shift (S k)), Nat.add_0_r, <- !fsum_scale.
+    split; f_equal; try (simpl; ring); apply fsum_ext; intros i _;
+      rewrite Nat.add_succ_r; simpl; ring.
+Qed.
+
+(** P by Horner's rule at a computed logit, for each key: no moments. *)
+Theorem fp_direct_terms n d g c q K v M u logit rounded e : bounded n v M ->
+  (forall j, Permutation (terms (logit j)) (map (fun l => q l * K j l) (seq 0 d))) ->
+  Permutation (terms e) (flat_map (fun j =>
+    terms (Times u (horner_sum u (logit j) (fun m => Number 0 (c m)) 0 g) (Number rounded (v j))))
+    (seq 0 n)) ->
+  value e = dot n (polynomial_weight d g c q K) v /\
+  magnitude e <= absolute_sum n d g c q (absolutes K) * M.
+Proof.
+  intros Hv L P. rewrite value_terms, magnitude_terms, !(lsum_permutation _ _ _ P).
+  rewrite !lsum_flat_map, !lsum_seq.
+  assert (V : forall j, value (logit j) = dot d q (K j)).
+  { intros j. rewrite value_terms, (lsum_permutation _ _ _ (L j)), lsum_map, lsum_seq.
+    reflexivity. }
+  assert (A : forall j, magnitude (logit j) = dot d (absolute q) (absolutes K j)).
+  { intros j. rewrite magnitude_terms, (lsum_permutation _ _ _ (L j)), lsum_map, lsum_seq.
+    apply fsum_ext. intros. apply Rabs_mult. }
+  split.
+  - apply fsum_ext. intros j _. rewrite <- value_terms. cbn [value].
+    rewrite (proj1 (horner_polynomial _ _ _ _ _)), V. reflexivity.
+  - unfold absolute_sum. rewrite <- fsum_scale_r. apply fsum_le. intros j Hj.
+    rewrite <- magnitude_terms. cbn [magnitude].
+    rewrite (proj2 (horner_polynomial _ _ _ _ _)), A. cbn [magnitude].
+    apply Rmult_le_compat_l; [| apply Hv; auto]. apply fsum_nonneg. intros m _.
+    apply Rmult_le_pos; [apply Rabs_pos |]. apply pow_le.
+    apply fsum_nonneg. intros l _. apply Rmult_le_pos; apply Rabs_pos.
+Qed.
+
+(** * The absolute sum, from norms *)
+
+Definition norm (d : nat) (x : nat -> R) : R := sqrt (fsum d (fun l => x l ^ 2)).
+
+Lemma absolute_dot d q k : 0 <= dot d (absolute q) (absolute k) <= norm d q * norm d k.
+Proof.
+  split; [apply fsum_nonneg; intros; apply Rmult_le_pos; apply Rabs_pos |].
+  unfold dot, absolute. rewrite (fsum_ext d _ (fun l => Rabs (q l * k l)))
+    by (intros; symmetry; apply Rabs_mult).
+  apply cauchy_schwarz.
+Qed.
+
+Lemma lengthened_dot d q K shift reach j : norm d (K j) <= reach ->
+  0 <= dot d (absolute q) (lengthened K shift j) <= norm d q * (reach + norm d shift).
+Proof.
+  intros H.
+  assert (E : dot d (absolute q) (lengthened K shift j)
+    = dot d (absolute q) (absolute (K j)) + dot d (absolute q) (absolute shift)).
+  { unfold dot. rewrite <- fsum_plus. apply fsum_ext. intros.
+    unfold lengthened, shifted, absolutes, absolute. ring. }
+  rewrite E. pose proof (absolute_dot d q (K j)). pose proof (absolute_dot d q shift).
+  assert (norm d q * norm d (K j) <= norm d q * reach)
+    by (apply Rmult_le_compat_l; [apply sqrt_pos | auto]).
+  lra.
+Qed.
+
+Lemma absolute_sum_le n d g c q h z :
+  (forall j, (j < n)%nat -> 0 <= dot d (absolute q) (h j) <= z) ->
+  absolute_sum n d g c q h <= INR n * absolute_polynomial g c z.
+Proof.
+  intros H. unfold absolute_sum. rewrite <- fsum_const. apply fsum_le. intros j Hj.
+  apply fsum_le. intros m _. apply Rmult_le_compat_l; [apply Rabs_pos |]. apply pow_incr. auto.
+Qed.
+
+Theorem fp_amplification n d g c q K reach : (forall j, (j < n)%nat -> norm d (K j) <= reach) ->
+  absolute_sum n d g c q (absolutes K) <= INR n * absolute_polynomial g c (norm d q * reach).
+Proof.
+  intros H. apply absolute_sum_le. intros j Hj. pose proof (absolute_dot d q (K j)).
+  assert (norm d q * norm d (K j) <= norm d q * reach)
+    by (apply Rmult_le_compat_l; [apply sqrt_pos | auto]).
+  unfold absolutes. lra.
+Qed.
+
+(** A translation lengthens the reach by the shift. *)
+Theorem fp_amplification_translated n d g c q K shift reach :
+  (forall j, (j < n)%nat -> norm d (K j) <= reach) ->
+  absolute_sum n d g c q (lengthened K shift)
+    <= INR n * absolute_polynomial g c (norm d q * (reach + norm d shift)).
+Proof. intros H. apply absolute_sum_le. intros j Hj. apply lengthened_dot. auto. Qed.
+
+(** What recentring adds up, in absolute value, for the powers of degree g. *)
+Definition recentring_terms (n d g : nat) (q : nat -> R) (K : nat -> nat -> R) (shift : nat -> R) :
+  R := lsum (fun alpha => INR (fact g) / factorials alpha * Rabs (monomial q alpha)
+    * lsum (fun beta => Rabs (shift_weight shift alpha beta)
+        * fsum n (fun j => Rabs (monomial (K j) beta))) (below alpha)) (exponents d g).
+
+Lemma recentring_terms_power n d g q K shift : recentring_terms n d g q K shift
+  = fsum n (fun j => dot d (absolute q) (lengthened K shift j) ^ g).
+Proof.
+  unfold recentring_terms.
+  rewrite (lsum_ext _ (fun alpha => fsum n (fun j => INR (fact g)
+    * (monomial (absolute q) alpha * monomial (lengthened K shift j) alpha
+       / factorials alpha)))).
+  - rewrite lsum_fsum. apply fsum_ext. intros j _. rewrite lsum_scale, <- multinomial.
+    unfold divided_power. field. apply INR_fact_neq_0.
+  - intros alpha _. rewrite monomial_abs.
+    rewrite (lsum_ext _ (fun beta => shift_weight (fun l => - Rabs (shift l)) alpha beta
+      * moment n (absolutes K) (fun _ => 1) beta)).
+    + rewrite <- p2_recentre. unfold moment. rewrite <- fsum_scale. apply fsum_ext. intros j _.
+      unfold lengthened. pose proof (factorials_pos alpha). field. lra.
+    + intros beta _. rewrite shift_weight_abs. f_equal. apply fsum_ext. intros j _.
+      rewrite monomial_abs, Rmult_1_r. reflexivity.
+Qed.
+
+Theorem p2_recentre_power n d g q K shift reach :
+  (forall j, (j < n)%nat -> norm d (K j) <= reach) ->
+  recentring_terms n d g q K shift <= b_recentre_power n g (norm d q) reach (norm d shift).
+Proof.
+  intros H. unfold b_recentre_power. argument pow (norm d q * (reach + norm d shift)).
+  rewrite recentring_terms_power, <- fsum_const. apply fsum_le. intros j Hj.
+  apply pow_incr, lengthened_dot. auto.
+Qed.
+
+Theorem p2_recentre_power_attained n g q k s :
+  let K := fun (_ _ : nat) => k in let query := fun _ => q in let shift := fun _ => s in
+  recentring_terms n 1 g query K shift
+    = b_recentre_power n g (norm 1 query) (norm 1 (K 0%nat)) (norm 1 shift).
+Proof.
+  intros K query shift. rewrite recentring_terms_power.
+  assert (N : forall x, norm 1 (fun _ => x) = Rabs x).
+  { intros x. unfold norm. cbn [fsum]. rewrite Rplus_0_l, <- sqrt_Rsqr_abs. f_equal.
+    unfold Rsqr. ring. }
+  unfold K, query, shift. rewrite !N. unfold b_recentre_power.
+  argument pow (Rabs q * (Rabs k + Rabs s)). rewrite <- fsum_const. apply fsum_ext. intros j _.
+  f_equal. unfold dot, lengthened, shifted, absolutes, absolute. cbn [fsum]. ring.
+Qed.
