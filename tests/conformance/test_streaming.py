@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastpath import StreamingAttention
+from fastpath._bounds import heap_excess, recovery_error
 from reference import Verdict, attention, attention_verdict
 from reference.streaming import best_sparse, index_answer, index_stream
 from tests.judging import most_failures, recovery_verdict
@@ -67,11 +68,13 @@ def test_a_heap_decodes_the_best_sparse_columns_within_its_bound(
 ) -> None:
     Q, K, V = _idle(61, 3, sparsity, dtype)
     state = _state("heap", sparsity)
-    output, _ = _run(state, Q, K, V)
+    output, error_bound = _run(state, Q, K, V)
     columns, bound = state.decode()
     kept, exact = columns.toarray(), attention(Q, K, V, precision=BITS)
     assert bound.ratio == 1
     assert bound.failure_probability is None
+    # Nothing that is observed would show half of it missing.
+    assert np.array_equal(bound.excess, heap_excess(min(sparsity, 61), error_bound.max(axis=0)))
     for column in range(3):
         best = best_sparse(output[:, column], sparsity)
         expected = np.zeros(61)
@@ -90,9 +93,12 @@ def test_a_sketch_decodes_within_its_bound_but_for_the_stated_probability() -> N
     failures = 0
     for seed in range(40):
         state = _state("sketch", 4, seed)
-        _run(state, Q, K, V)
+        _, error_bound = _run(state, Q, K, V)
         columns, bound = state.decode()
         kept = columns.toarray()
+        assert (
+            bound.excess >= recovery_error(bound.ratio, 0.0, 200, error_bound.max(axis=0))
+        ).all()
         assert (np.count_nonzero(kept, axis=0) <= 4).all()
         for column in range(3):
             verdict = recovery_verdict(

@@ -14,6 +14,7 @@ from fastpath import Certified, StreamingAttention, attention
 from fastpath.monomials import monomials
 from fastpath.streaming import sufficient_degree
 from fastpath.value_sketch import ValueSketch
+from tests.judging import most_failures
 from tests.strategies import matrices
 
 TOLERANCE = 1e-3
@@ -394,6 +395,22 @@ def test_the_papers_sketch_is_exact_where_no_two_keys_meet() -> None:
     sketch = ValueSketch(2, 2, 3, 5, rng=np.random.default_rng(0))
     sketch.absorb(K, V)
     assert np.array_equal(sketch.estimate(), _moments(K, V, 3))
+
+
+def test_the_papers_sketch_is_right_in_the_mean() -> None:
+    """Two keys in one row: the products of one's features and the other's value have either sign."""
+    K, V = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
+    exact = _moments(K, V, 1)
+    above = 0
+    for seed in range(400):
+        sketch = ValueSketch(2, 2, 1, 1, rng=np.random.default_rng(seed))
+        sketch.absorb(K, V)
+        error = sketch.estimate() - exact
+        assert np.array_equal(
+            np.abs(error), np.abs(error[:1, :1]) * np.array([[1, 1, 2], [0, 1, 1], [1, 0, 1]])
+        )
+        above += error[0, 0] > 0
+    assert max(above, 400 - above) <= most_failures(400, 1 / 2)
 
 
 def test_the_papers_sketch_errs_and_costs_more_than_the_moments_do() -> None:
