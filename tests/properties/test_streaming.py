@@ -406,9 +406,7 @@ def test_the_papers_sketch_is_right_in_the_mean() -> None:
         sketch = ValueSketch(2, 2, 1, 1, rng=np.random.default_rng(seed))
         sketch.absorb(K, V)
         error = sketch.estimate() - exact
-        assert np.array_equal(
-            np.abs(error), np.abs(error[:1, :1]) * np.array([[1, 1, 2], [0, 1, 1], [1, 0, 1]])
-        )
+        assert abs(error[0, 0]) == 1
         above += error[0, 0] > 0
     assert max(above, 400 - above) <= most_failures(400, 1 / 2)
 
