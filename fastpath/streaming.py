@@ -200,8 +200,8 @@ class StreamingAttention:
             result = self._moments.query(q, tolerance=self._tolerance)
         except ValueError as problem:
             raise ValueError(
-                f"Q must keep |q| max|k| within logit_bound = {self._logit_bound:g}, for which degree "
-                f"{self.degree} was chosen: {problem}"
+                f"Q must be answered within tolerance = {self._tolerance:g} by degree {self.degree}, which "
+                f"serves |q| max|k| up to logit_bound = {self._logit_bound:g}: {problem}"
             ) from problem
         self._kept.add(np.arange(first, first + len(q)), result.output)
         self._entry_error = np.maximum(self._entry_error, result.error_bound.max(axis=0))
