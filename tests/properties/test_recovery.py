@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastpath._bounds import recovery_row_failure
+from fastpath._bounds import recovery_failure, recovery_row_failure
 from fastpath.recovery import (
     BUCKETS_PER_ENTRY,
     DIGIT_BITS,
     DIGITS,
+    FAILURE_PROBABILITY,
     HASHES,
     LARGEST_ROWS,
     CountSketch,
@@ -208,6 +209,22 @@ def test_pairs_collide_and_their_signs_agree_as_often_as_claimed(one: int, other
     ):
         assert count <= most_failures(trials, share)
         assert trials - count <= most_failures(trials, 1 - share)
+
+
+@pytest.mark.parametrize("sparsity", [1, 3, 4, 100])
+@pytest.mark.parametrize("n", [1, 1000, 10**7, LARGEST_ROWS])
+def test_the_ratio_and_its_probability_are_the_claims(n: int, sparsity: int) -> None:
+    """The ratio is that of an accuracy at which all n medians together fail with the stated probability."""
+    s = sketch(0, sparsity=sparsity)
+    bound = s.bound(np.zeros(1), n)
+    buckets = len(s._levels[0].sums) // HASHES
+    assert buckets >= BUCKETS_PER_ENTRY * sparsity
+    accuracy = (-2 + np.sqrt(5 * bound.ratio**2 - 1)) / 5  # the root of recovery_ratio
+    row = recovery_row_failure(sparsity, buckets, accuracy)
+    failure = n * recovery_failure(HASHES // 2, row)
+    assert bound.failure_probability is not None
+    assert failure * (1 - 2.0**-30) <= bound.failure_probability <= failure * (1 + 2.0**-30)
+    assert bound.failure_probability <= FAILURE_PROBABILITY * (1 + 2.0**-30)
 
 
 def test_a_hash_is_linear_in_the_bits_and_prefixes_share_buckets() -> None:
