@@ -57,7 +57,7 @@ class StreamingAttention:
     for logits up to ``logit_bound``.  Rows of the output come back certified as queries are attended, and
     the ``sparsity`` largest entries of each output column are kept.
 
-    No state can take queries before keys: it would need a bit of memory a query, at least (P2.onepass).
+    No state can take queries before keys: it would need a bit of memory a query, at least (P2.order).
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class StreamingAttention:
     Few output columns are nearly sparse: where V >= 0 and logits stay within b, the largest k of n entries
     have no more than a share of k e^(8b) / n of a column's square (P2.compressibility).
 
-    Claims: P2.poly, P2.onepass, P2.heap, P2.recovery, FP.moments.
+    Claims: P2.poly, P2.onepass, P2.order, P2.heap, P2.recovery, FP.moments.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class StreamingAttention:
         if self._attended:
             raise RuntimeError(
                 "absorb must come before attend: rows that were attended depend on every key, and to "
-                "correct them later takes memory in proportion to their number (P2.onepass)."
+                "correct them later takes memory in proportion to their number (P2.order)."
             )
         self._moments.update(K, V)
 
@@ -189,7 +189,7 @@ class StreamingAttention:
         if not self._moments.count:
             raise RuntimeError(
                 "attend must come after absorb: to answer queries once keys come later takes memory in "
-                "proportion to their number (P2.onepass)."
+                "proportion to their number (P2.order)."
             )
         following = self._attended[-1][1] if self._attended else 0
         first = following if first_row is None else integer("first_row", first_row, 0)
@@ -236,7 +236,8 @@ class StreamingAttention:
         """Take in what another shard has seen; the other stays as it is.
 
         Before queries, shards have keys of their own: their moments add.  Afterwards both must have the
-        same keys, and rows of their own: what was kept of them is put together.
+        same keys, as copies loaded from one file do, and rows of their own: what was kept of them is put
+        together.
 
         Parameters
         ----------
@@ -265,7 +266,7 @@ class StreamingAttention:
         if attended and not _same(self._moments.contents(), other._moments.contents()):
             raise ValueError(
                 "other must have absorbed the same keys once either has attended queries, got others: "
-                "merge shards of keys before attend (P2.onepass)."
+                "merge shards of keys before attend (P2.order)."
             )
         self._kept.merge(other._kept)  # type: ignore[arg-type]
         if not attended:

@@ -126,11 +126,11 @@ def test_what_a_sketch_or_heap_of_other_columns_keeps_is_outside_the_bound() -> 
 def test_the_stream_that_shows_why_queries_cannot_come_first_spells_its_bits_when_they_do_not() -> (
     None
 ):
-    """P2.onepass: keys first, the INDEX stream is answered in a state that does not depend on its length."""
+    """P2.order: keys first, the INDEX stream is answered in a state that does not depend on its length."""
     bits = [1, 0, 1]
     Q, K, V = (x.astype(np.float64) for x in index_stream(bits))
     state = StreamingAttention(1, 1, logit_bound=2.0, tolerance=1e-3, sparsity=1)
-    with pytest.raises(RuntimeError, match=r"P2\.onepass"):
+    with pytest.raises(RuntimeError, match=r"P2\.order"):
         state.attend(Q)
     state.absorb(K, V)
     assert index_answer(state.attend(Q).output) == bits

@@ -112,7 +112,7 @@ def test_blocks_of_queries_make_no_difference_to_what_is_kept(recovery: str) -> 
 
 def test_queries_before_keys_are_refused_with_the_reason() -> None:
     state = stream()
-    with pytest.raises(RuntimeError, match=r"attend must come after absorb: .* \(P2\.onepass\)"):
+    with pytest.raises(RuntimeError, match=r"attend must come after absorb: .* \(P2\.order\)"):
         state.attend(rows(3))
     with pytest.raises(RuntimeError, match="decode must come after attend"):
         state.decode()
@@ -123,7 +123,7 @@ def test_keys_after_queries_are_refused_with_the_reason(tmp_path: Path) -> None:
     state.absorb(rows(5), rows(5))
     state.attend(rows(3))
     before = contents(state, tmp_path / "a")
-    with pytest.raises(RuntimeError, match=r"absorb must come before attend: .* \(P2\.onepass\)"):
+    with pytest.raises(RuntimeError, match=r"absorb must come before attend: .* \(P2\.order\)"):
         state.absorb(rows(5), rows(5))
     assert contents(state, tmp_path / "b") == before
 
