@@ -5,5 +5,6 @@ Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``
 
 from fastpath.attention import attention
 from fastpath.certified import Certified
+from fastpath.dynamic import DynamicAttention
 
-__all__ = ["Certified", "attention"]
+__all__ = ["Certified", "DynamicAttention", "attention"]

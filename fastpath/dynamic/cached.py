@@ -1,0 +1,331 @@
+"""Dynamic attention that keeps the weights: n^2 memory, O(k) entry reads, O(n) updates."""
+
+from typing import Any
+
+import numpy as np
+from scipy.linalg import get_blas_funcs
+
+from fastpath.dynamic.sums import TURNOVER, Sums
+from fastpath.dynamic.tokens import Tokens
+from fastpath.inputs import Matrix
+
+#: A weight is multiplied by at most so many factors e^step, and by at most e^this in all, before its
+#: column is computed anew: products drift, and a weight that underflowed must not come back.
+FACTORS = 32
+LARGEST_STEPS = {"float32": 16.0, "float64": 64.0}
+
+#: How many coefficients are summed up at a time: 256 KiB in float64.
+MASS_TILE = 1 << 15
+
+
+class Pairs:
+    r"""Pending rank-one corrections: sums + :math:`\sum_p` coefficient_p value_pᵀ.
+
+    A token has at most two: for its changed key, (w now - w base, v now); for its changed value,
+    (w base, v now - v base), where *base* is what the sums hold of the token.
+    """
+
+    def __init__(self, limit: int, room: int, width: int, dtype: np.dtype[Any]) -> None:
+        self.coefficients = np.zeros((limit, room), dtype)
+        self.coefficient_rows = list(self.coefficients)
+        self.values = np.zeros((limit, width), dtype)
+        self.base_values = np.zeros((limit, width), dtype)
+        #: What a coefficient counts in the mass: a change of value may be twice the largest value.
+        self.mass = np.zeros(limit, dtype)
+        self.count = 0
+        self.key_pair: dict[int, int] = {}
+        self.value_pair: dict[int, int] = {}
+        #: The column of the pool with a token's base weights, where its key has changed.
+        self.base_column: dict[int, int] = {}
+
+    def add(self, value: Matrix | float, mass: float) -> int:
+        """Take the next pair and return its number."""
+        pair = self.count
+        self.count = pair + 1
+        self.values[pair] = value
+        self.mass[pair] = mass
+        return pair
+
+    def clear(self) -> None:
+        """Forget all pairs."""
+        self.count = 0
+        self.key_pair.clear()
+        self.value_pair.clear()
+        self.base_column.clear()
+
+
+class Cached(Sums):
+    """Keep the weights by key: an update is one column of weights and one pending pair.
+
+    An update of a key's entry takes n exponentials and 2n products; of a whole key, n d products; of
+    a value, none.  A rebuild, once ``limit`` pairs are pending, takes n k (d_v + 1) products as one
+    matrix product.  Reading an entry takes 2k products, a row k (d_v + 1), a column 2 n k.
+
+    The columns live in a pool: an update writes a free one, and nothing is copied.  When ``sliced``,
+    a rebuild is spread over the next k updates: the pairs are frozen, and rows from ``_front`` on
+    still need them.
+    """
+
+    factors = FACTORS
+
+    def __init__(self, tokens: Tokens, *, room: int, limit: int, sliced: bool) -> None:
+        super().__init__(tokens, room=room, limit=limit)
+        self.steps = LARGEST_STEPS[tokens.dtype.name]
+        self._gemm = get_blas_funcs("gemm", dtype=tokens.dtype)
+        # Room for the base columns of the pending pairs, and for the one that is being written.
+        self._pool = np.zeros((room + limit + 1, self.room), tokens.dtype)
+        self._pool_rows = list(self._pool)
+        self._place = np.arange(room)
+        self._places = memoryview(self._place)
+        self._free = list(range(room, len(self._pool)))
+        self._query_columns = list(self.queries_by_column)
+        self._largest_query = np.abs(self.queries_by_column).max(axis=1).tolist()
+        self._factors = [0] * room
+        self._steps = [0.0] * room
+        self._pending = Pairs(limit, self.room, len(tokens.values), tokens.dtype)
+        self._frozen = Pairs(limit, self.room, len(tokens.values), tokens.dtype) if sliced else None
+        self._front = self.room
+        self._slice = -(-self.room // limit)
+        self._product = np.empty((self._slice, len(tokens.values)), tokens.dtype)
+        self._magnitudes = np.empty(max(limit, MASS_TILE), tokens.dtype)
+        for block, weights, shift in tokens.blocks(tokens.live):
+            self._pool[: tokens.count, block] = weights.T
+            self.sums[block] = tokens.block_sums(weights)
+            self.shift[block] = shift
+            self.mass[block] = self.sums[block, -1]
+
+    # ------------------------------------------------------------------------------------ reads
+
+    def row(self, i: int) -> Matrix:
+        """Return the sums of row i: the numerators and, last, their denominator."""
+        sums: Matrix = self.sums[i]
+        pending = self._pending
+        k = pending.count
+        if k:
+            sums = pending.coefficients[:k, i].dot(pending.values[:k]) + sums
+            self._operations.multiplications += k * sums.size
+        if i >= self._front:
+            sums = self._add_frozen(i, sums)
+        if self._masses[i] <= TURNOVER * sums[-1]:
+            return sums
+        return self._refresh(i)
+
+    def entry(self, i: int, j: int) -> float:
+        """Return entry (i, j) of attention."""
+        numerator, denominator = self._numerators[i, j], self._denominators[i]
+        pending = self._pending
+        k = pending.count
+        if k:
+            coefficients = pending.coefficients[:k, i]
+            numerator += float(coefficients.dot(pending.values[:k, j]))
+            denominator += float(coefficients.dot(pending.values[:k, -1]))
+            self._operations.multiplications += 2 * k
+        if self._masses[i] <= TURNOVER * denominator and i < self._front:
+            return numerator / denominator
+        sums = self.row(i)
+        return float(sums[j]) / float(sums[-1])
+
+    def _settled(self, columns: list[int]) -> Matrix:
+        settled = self.sums[:, columns]
+        k = self._pending.count
+        settled += self._pending.coefficients[:k].T @ self._pending.values[:k, columns]
+        self._operations.multiplications += self.tokens.count * k * len(columns)
+        if self._frozen is not None and self._front < self.room:
+            rows, k = slice(self._front, self.room), self._frozen.count
+            settled[rows] += (
+                self._frozen.coefficients[:k, rows].T @ self._frozen.values[:k, columns]
+            )
+            left = max(0, self.tokens.count - self._front)
+            self._operations.multiplications += left * k * len(columns)
+        return settled
+
+    def _add_frozen(self, i: int, sums: Matrix) -> Matrix:
+        frozen = self._frozen
+        assert frozen is not None
+        self._operations.multiplications += frozen.count * len(sums)
+        added: Matrix = frozen.coefficients[:, i].dot(frozen.values) + sums
+        return added
+
+    def _refresh(self, i: int) -> Matrix:
+        """Compute a stale row, and let the sums hold its keys, but not its pending values, as they are now."""
+        weights, shift = self.tokens.weights(i)
+        now = self.tokens.sums(weights)
+        seen = len(weights)
+        self._pool[self._place[:seen], i] = weights
+        pending = self._pending
+        pending.coefficients[:, i] = 0
+        if self._frozen is not None:
+            self._frozen.coefficients[:, i] = 0
+        for token, column in pending.base_column.items():
+            if token < seen:
+                self._pool[column, i] = weights[token]
+        sums, mass = now.copy(), now[-1]
+        for token, pair in pending.value_pair.items():
+            if token < seen:
+                pending.coefficients[pair, i] = weights[token]
+                sums -= weights[token] * pending.values[pair]
+                mass += 2 * weights[token]
+        self._store(i, sums, mass, shift)
+        return now
+
+    # ---------------------------------------------------------------------------------- updates
+
+    def update_key(self, i: int, j: int, old: float, new: float) -> None:
+        """Change entry j of the key of token i: multiply its weights by exp(change q_j)."""
+        entries = self.tokens.key_entries
+        entries[i, j] = new
+        self._remember_key(i, j)
+        # What was stored may have been rounded.
+        change = entries[i, j] - old
+        factors = self._factors[i] + 1
+        steps = self._steps[i] + abs(change) * self._largest_query[j]
+        if factors > FACTORS or steps > self.steps:
+            self._recompute(i)
+            return
+        self._factors[i], self._steps[i] = factors, steps
+        place = self._free.pop()
+        weights = self._pool_rows[place]
+        np.multiply(self._query_columns[j], change, out=weights)
+        np.exp(weights, out=weights)
+        np.multiply(weights, self._pool_rows[self._places[i]], out=weights)
+        self._operations.multiplications += 2 * self.tokens.count
+        self._operations.exponentials += self.tokens.count
+        self._use(i, place)
+
+    def set_key(self, i: int, key: Matrix) -> None:
+        """Change the key of token i."""
+        self.tokens.keys[i] = key
+        self._remember_keys(i)
+        self._recompute(i)
+
+    def _recompute(self, i: int) -> None:
+        """Compute the weights of token i from the definition."""
+        n = self.tokens.count
+        place = self._free.pop()
+        weights = self._pool_rows[place]
+        self.tokens.queries[:n].dot(self.tokens.keys[i], out=weights[:n])
+        weights[n:] = -np.inf
+        weights -= self.shift
+        if self.tokens.causal:
+            weights[:i] = -np.inf
+        self._drop_large(weights, slice(None))
+        np.exp(weights, out=weights)
+        self._operations.multiplications += n * self.tokens.keys.shape[1]
+        self._operations.exponentials += n
+        self._factors[i], self._steps[i] = 0, 0.0
+        self._use(i, place)
+
+    def set_value(self, i: int, j: int | slice, value: float | Matrix) -> None:
+        """Change entry j of the value of token i, or all of it."""
+        pending = self._pending
+        now = self.tokens.values[:, i]
+        pair = pending.value_pair.get(i)
+        if pair is None:
+            pair = pending.add(0.0, 2.0)
+            pending.value_pair[i] = pair
+            pending.base_values[pair] = now
+            base = pending.base_column.get(i, self._places[i])
+            np.copyto(pending.coefficient_rows[pair], self._pool_rows[base])
+        now[:-1][j] = value
+        self._remember_value(i)
+        np.subtract(now, pending.base_values[pair], out=pending.values[pair])
+        if i in pending.key_pair:
+            pending.values[pending.key_pair[i]] = now
+        self._settle()
+
+    def appended(self, i: int) -> None:
+        """Add the weights of a token that was appended, whose column is 0 so far."""
+        self._look()
+        self.query_changed(i)
+        self._remember_keys(i)
+        self._remember_value(i)
+        self._recompute(i)
+
+    def evicting(self, i: int) -> None:
+        """Subtract the weights of a token that is about to be evicted."""
+        place = self._free.pop()
+        self._pool_rows[place].fill(0)
+        self._use(i, place)
+
+    def query_changed(self, i: int) -> None:
+        """Make row i stale."""
+        super().query_changed(i)
+        query = np.abs(self.tokens.queries[i])
+        self._largest_query = np.maximum(self._largest_query, query).tolist()
+
+    def _use(self, i: int, place: int) -> None:
+        """Make a column of the pool the weights of token i, and renew its pending pair."""
+        pending = self._pending
+        pair = pending.key_pair.get(i)
+        if pair is None:
+            pair = pending.add(self.tokens.values[:, i], 1.0)
+            pending.key_pair[i] = pair
+            pending.base_column[i] = self._places[i]
+        else:
+            self._free.append(self._places[i])
+        self._places[i] = place
+        # From the two columns, never from the pair as it was: no error adds up.
+        rows = self._pool_rows
+        np.subtract(rows[place], rows[pending.base_column[i]], out=pending.coefficient_rows[pair])
+        self._settle()
+
+    # ---------------------------------------------------------------------------------- rebuilds
+
+    def _settle(self) -> None:
+        """Go on with a sliced rebuild, and begin the next one where enough pairs are pending."""
+        if self._front < self.room and self._frozen is not None:
+            stop = min(self._front + self._slice, self.room)
+            self._merge_rows(self._frozen, slice(self._front, stop))
+            self._front = stop
+        if self._pending.count >= self.limit:
+            self.rebuild()
+
+    def rebuild(self) -> None:
+        """Add the pending pairs to the sums, at once or slice by slice."""
+        pending = self._pending
+        if not pending.count:
+            return
+        self.rebuilds += 1
+        self._operations.rebuilds += 1
+        self._operations.multiplications += (
+            self.tokens.count * pending.count * pending.values.shape[1]
+        )
+        self._free.extend(pending.base_column.values())
+        if self._frozen is None:
+            self._merge(pending)
+            pending.clear()
+        else:
+            self._pending, self._frozen = self._frozen, pending
+            self._pending.clear()
+            self._front = 0
+
+    def _merge(self, pairs: Pairs) -> None:
+        k = pairs.count
+        # In place, by BLAS: numpy's product would need a second pass over the sums.
+        self._gemm(
+            1.0,
+            pairs.values[:k].T,
+            pairs.coefficients[:k].T,
+            beta=1.0,
+            c=self.sums.T,
+            trans_b=True,
+            overwrite_c=True,
+        )
+        self._add_mass(pairs, slice(0, self.room))
+
+    def _merge_rows(self, pairs: Pairs, rows: slice) -> None:
+        k = pairs.count
+        product = self._product[: rows.stop - rows.start]
+        np.matmul(pairs.coefficients[:k, rows].T, pairs.values[:k], out=product)
+        self.sums[rows] += product
+        self._add_mass(pairs, rows)
+
+    def _add_mass(self, pairs: Pairs, rows: slice) -> None:
+        k = pairs.count
+        # Tiles that stay in the cache.
+        step = max(1, len(self._magnitudes) // k)
+        for start in range(rows.start, rows.stop, step):
+            tile = slice(start, min(start + step, rows.stop))
+            magnitudes = self._magnitudes[: k * (tile.stop - start)].reshape(k, -1)
+            np.abs(pairs.coefficients[:k, tile], out=magnitudes)
+            self.mass[tile] += pairs.mass[:k].dot(magnitudes)
