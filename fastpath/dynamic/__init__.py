@@ -124,8 +124,7 @@ class DynamicAttention:
         plan = Plan(mode, self._limit)
         self._begin(plan)
         self._chooser = Chooser(plan)
-        self._work = Workload()
-        self._touched: list[int] = []
+        self._forget()
 
     # ------------------------------------------------------------------------------------ updates
 
@@ -144,7 +143,10 @@ class DynamicAttention:
             old = tokens.key_entries[i, j]
         self._strategy.update_key(i, j, old, new)
         if self._watching:
-            self._note(i)
+            # As in _note, without a call: updates may be all there is.
+            self._touched.append(i)
+            if len(self._touched) >= REVIEW_UPDATES:
+                self._review()
 
     def update_value(self, i: int, j: int, delta: float) -> None:
         """Add ``delta`` to entry j of the value of token i: O(n) cached, O(d) dirty."""
@@ -226,31 +228,23 @@ class DynamicAttention:
 
     def query(self, i: int, j: int) -> float:
         """Return entry (i, j) of attention: O(k) cached, O(k d) dirty."""
-        tokens = self._tokens
-        try:
-            tokens.value_entries[i, j]  # checks both indices
-            readable = tokens.alive[i]
-        except (IndexError, TypeError):
-            readable = False
-        if not readable or i < 0 or j < 0:
-            i, j = self._token(i), _in_range("j", j, len(tokens.values) - 1)
         if self._watching:
-            self._work.entries += 1
-            if self._work.entries > REVIEW_READS:
+            self._entries += 1
+            if self._entries >= REVIEW_READS:
                 self._review()
-        return self._strategy.entry(i, j)
+        try:
+            if self._tokens.alive[i] and i >= 0 and j >= 0:
+                return self._strategy.entry(i, j)
+        except (IndexError, TypeError):
+            pass  # said in full by what follows
+        return self._strategy.entry(self._token(i), _in_range("j", j, len(self._tokens.values) - 1))
 
     def query_row(self, i: int) -> Matrix:
         """Return row i of attention: O(k d) in either mode."""
-        try:
-            readable = self._tokens.alive[i]
-        except (IndexError, TypeError):
-            readable = False
-        if not readable or i < 0:
-            i = self._token(i)
+        i = self._token(i)
         if self._watching:
-            self._work.rows += 1
-            if self._work.rows > REVIEW_READS:
+            self._rows += 1
+            if self._rows >= REVIEW_READS:
                 self._review()
         sums = self._strategy.row(i)
         row: Matrix = sums[:-1] / sums[-1]
@@ -303,23 +297,21 @@ class DynamicAttention:
 
     def _note(self, i: int) -> None:
         """Note an update of token i, for the choice of a plan."""
-        touched = self._touched
-        touched.append(i)
-        if len(touched) >= REVIEW_UPDATES:
+        self._touched.append(i)
+        if len(self._touched) >= REVIEW_UPDATES:
             self._review()
 
     def _review(self) -> None:
         """Look at what was asked since the last review, and follow the plan that suits it."""
-        tokens = self._tokens
+        tokens, touched = self._tokens, self._touched
         size = tokens.count, tokens.keys.shape[1], len(tokens.values)
-        self._work.updates, self._work.distinct = len(self._touched), len(set(self._touched))
-        found = costs(*size, self._limit, self._work)
+        work = Workload(len(touched), len(set(touched)), self._rows, self._entries)
+        found = costs(*size, self._limit, work)
         if not self._may_cache():
             found = {plan: cost for plan, cost in found.items() if plan.strategy != "cached"}
         before = self._chooser.plan
         plan = self._chooser.review(found, build_cost(*size))
-        self._work = Workload()
-        self._touched.clear()
+        self._forget()
         if plan.strategy == before.strategy:
             self._strategy.limit = plan.limit
         elif plan.strategy == "dirty" and isinstance(self._strategy, Cached):
@@ -329,6 +321,10 @@ class DynamicAttention:
             )
         else:
             self._begin(plan)
+
+    def _forget(self) -> None:
+        self._touched: list[int] = []
+        self._rows = self._entries = 0
 
     def _may_cache(self) -> bool:
         return self._tokens.count**2 * self._tokens.dtype.itemsize <= CACHE_BYTES
@@ -353,6 +349,11 @@ class DynamicAttention:
 
     def _token(self, i: int) -> int:
         """Return the index of a live token from 0 on, or refuse."""
+        try:
+            if self._tokens.alive[i] and i >= 0:
+                return i
+        except (IndexError, TypeError):
+            pass  # said in full by what follows
         token = _in_range("i", i, self._tokens.count)
         if not self._tokens.alive[token]:
             raise ValueError(f"i must be a token that is not evicted, got {token}, which was.")

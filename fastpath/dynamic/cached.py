@@ -30,20 +30,16 @@ class Pairs:
         self.coefficient_rows = list(self.coefficients)
         self.values = np.zeros((limit, width), dtype)
         self.base_values = np.zeros((limit, width), dtype)
-        #: What a coefficient counts in the mass: a change of value may be twice the largest value.
-        self.mass = np.zeros(limit, dtype)
         self.count = 0
         self.key_pair: dict[int, int] = {}
         self.value_pair: dict[int, int] = {}
         #: The column of the pool with a token's base weights, where its key has changed.
         self.base_column: dict[int, int] = {}
 
-    def add(self, value: Matrix | float, mass: float) -> int:
+    def add(self) -> int:
         """Take the next pair and return its number."""
         pair = self.count
         self.count = pair + 1
-        self.values[pair] = value
-        self.mass[pair] = mass
         return pair
 
     def clear(self) -> None:
@@ -85,8 +81,8 @@ class Cached(Sums):
         self._pending = Pairs(limit, self.room, len(tokens.values), tokens.dtype)
         self._frozen = Pairs(limit, self.room, len(tokens.values), tokens.dtype) if sliced else None
         self._front = self.room
-        self._slice = -(-self.room // limit)
-        self._product = np.empty((self._slice, len(tokens.values)), tokens.dtype)
+        self._slice = 0
+        self._ones = np.ones(limit, tokens.dtype)
         self._magnitudes = np.empty(max(limit, MASS_TILE), tokens.dtype)
         for block, weights, shift in tokens.blocks(tokens.live):
             self._pool[: tokens.count, block] = weights.T
@@ -221,7 +217,7 @@ class Cached(Sums):
         now = self.tokens.values[:, i]
         pair = pending.value_pair.get(i)
         if pair is None:
-            pair = pending.add(0.0, 2.0)
+            pair = pending.add()
             pending.value_pair[i] = pair
             pending.base_values[pair] = now
             base = pending.base_column.get(i, self._places[i])
@@ -258,7 +254,8 @@ class Cached(Sums):
         pending = self._pending
         pair = pending.key_pair.get(i)
         if pair is None:
-            pair = pending.add(self.tokens.values[:, i], 1.0)
+            pair = pending.add()
+            pending.values[pair] = self.tokens.values[:, i]
             pending.key_pair[i] = pair
             pending.base_column[i] = self._places[i]
         else:
@@ -273,10 +270,8 @@ class Cached(Sums):
 
     def _settle(self) -> None:
         """Go on with a sliced rebuild, and begin the next one where enough pairs are pending."""
-        if self._front < self.room and self._frozen is not None:
-            stop = min(self._front + self._slice, self.room)
-            self._merge_rows(self._frozen, slice(self._front, stop))
-            self._front = stop
+        if self._front < self.room:
+            self._advance(self._slice)
         if self._pending.count >= self.limit:
             self.rebuild()
 
@@ -285,11 +280,11 @@ class Cached(Sums):
         pending = self._pending
         if not pending.count:
             return
+        if self._front < self.room:
+            # Only where nearly every update was an append: rows came as fast as slices.
+            self._advance(self.room)
         self.rebuilds += 1
         self._operations.rebuilds += 1
-        self._operations.multiplications += (
-            self.tokens.count * pending.count * pending.values.shape[1]
-        )
         self._free.extend(pending.base_column.values())
         if self._frozen is None:
             self._merge(pending)
@@ -298,6 +293,14 @@ class Cached(Sums):
             self._pending, self._frozen = self._frozen, pending
             self._pending.clear()
             self._front = 0
+            self._slice = -(-self.tokens.count // self.limit)
+
+    def _advance(self, rows: int) -> None:
+        """Add the frozen pairs to the next rows."""
+        assert self._frozen is not None
+        stop = min(self._front + rows, self.tokens.count)
+        self._merge_rows(self._frozen, slice(self._front, stop))
+        self._front = stop if stop < self.tokens.count else self.room
 
     def _merge(self, pairs: Pairs) -> None:
         k = pairs.count
@@ -312,13 +315,13 @@ class Cached(Sums):
             overwrite_c=True,
         )
         self._add_mass(pairs, slice(0, self.room))
+        self._operations.multiplications += self.tokens.count * k * self.sums.shape[1]
 
     def _merge_rows(self, pairs: Pairs, rows: slice) -> None:
         k = pairs.count
-        product = self._product[: rows.stop - rows.start]
-        np.matmul(pairs.coefficients[:k, rows].T, pairs.values[:k], out=product)
-        self.sums[rows] += product
+        self.sums[rows] += pairs.coefficients[:k, rows].T @ pairs.values[:k]
         self._add_mass(pairs, rows)
+        self._operations.multiplications += (rows.stop - rows.start) * k * self.sums.shape[1]
 
     def _add_mass(self, pairs: Pairs, rows: slice) -> None:
         k = pairs.count
@@ -328,4 +331,9 @@ class Cached(Sums):
             tile = slice(start, min(start + step, rows.stop))
             magnitudes = self._magnitudes[: k * (tile.stop - start)].reshape(k, -1)
             np.abs(pairs.coefficients[:k, tile], out=magnitudes)
-            self.mass[tile] += pairs.mass[:k].dot(magnitudes)
+            # One row is no matrix to numpy's product, and then takes four times as long.
+            added = magnitudes[0] if k == 1 else self._ones[:k].dot(magnitudes)
+            self.mass[tile] += added
+            for pair in pairs.value_pair.values():
+                # A change of value may be twice as large as the largest value.
+                self.mass[tile] += magnitudes[pair]

@@ -1,36 +1,36 @@
 """Which way to keep answers ready is cheapest: a stated cost model, and when to act on it.
 
 Costs are nanoseconds of the machine of ``tests/benchmarks/test_dynamic.py`` in float64; only their
-ratios matter, and float32 has nearly the same.
+ratios matter, and those of float32 are nearly the same.
 """
 
 from dataclasses import dataclass
 
 #: A multiply-add of a matrix product, and of a matrix times a vector, which waits for memory.
-PRODUCT, STREAMED_PRODUCT = 0.055, 0.15
-#: An exponential, and one pass over an array, an entry each.
-EXPONENTIAL, PASS = 1.3, 0.45
-#: A call of numpy on a small array, and a method call with two numbers read.
-CALL, LOOK = 900.0, 400.0
+PRODUCT, STREAMED_PRODUCT = 0.055, 0.145
+#: An exponential, and one pass over a long array: of an entry each.
+EXPONENTIAL, PASS = 0.95, 0.45
+#: A call of numpy on a small array, and a read of single numbers.
+CALL, LOOK = 700.0, 400.0
 
 #: The numbers of pending pairs at which the cached strategy may rebuild, beside the one asked for.
 LIMITS = (1, 4, 16)
 
 #: Updates, or reads of one kind, after which the choice is reviewed.
-REVIEW_UPDATES, REVIEW_READS = 256, 16384
+REVIEW_UPDATES, REVIEW_READS = 1024, 16384
 
 #: A move must gain this share of what was spent since the last review.
 PATIENCE = 0.25
 
 
-@dataclass
+@dataclass(frozen=True)
 class Workload:
-    """What was asked since the last review."""
+    """What was asked since the last review: updates, of how many tokens, and reads."""
 
-    updates: int = 0
-    distinct: int = 0
-    rows: int = 0
-    entries: int = 0
+    updates: int
+    distinct: int
+    rows: int
+    entries: int
 
 
 @dataclass(frozen=True)
@@ -41,35 +41,35 @@ class Plan:
     limit: int
 
 
-def costs(n: int, d: int, width: int, limit: int, work: Workload) -> dict[Plan, float]:
+def costs(n: int, d: int, width: int, most: int, work: Workload) -> dict[Plan, float]:
     """Return what each plan would have taken for a workload, in nanoseconds.
 
-    ``width`` is d_v + 1, and ``limit`` the largest number of pairs or slots that may be pending.
+    ``width`` is d_v + 1, and ``most`` the largest number of pairs or slots that may be pending.
     Changes of any part of a token count as changes of an entry of a key.
     """
+    weights = n * (EXPONENTIAL + 3 * PASS)
     found = {
         Plan("recomputed", 0): (
-            work.rows
-            * (n * (d + width) * STREAMED_PRODUCT + n * (EXPONENTIAL + 3 * PASS) + 9 * CALL)
-            + work.entries
-            * (n * (d + 6) * STREAMED_PRODUCT + n * (EXPONENTIAL + 3 * PASS) + 9 * CALL)
+            work.updates * LOOK
+            + work.rows * (n * (d + width) * STREAMED_PRODUCT + weights + 8 * CALL)
+            + work.entries * (n * (d + 6) * STREAMED_PRODUCT + weights + 8 * CALL)
         )
     }
-    rebuilt, pending = _pending(work, limit)
-    found[Plan("dirty", limit)] = (
-        work.updates * 2 * CALL
+    rebuilt, pending = _pending(work, most)
+    found[Plan("dirty", most)] = (
+        work.updates * 2 * LOOK
         + rebuilt * n * (2 * (d + width) * PRODUCT + 2 * EXPONENTIAL + 6 * PASS)
-        + work.rows * (8 * CALL + pending * 2 * (d + width) * PRODUCT)
-        + work.entries * (10 * CALL + pending * 2 * (d + 4) * PRODUCT)
+        + work.rows * (10 * CALL + pending * 2 * (d + width) * STREAMED_PRODUCT)
+        + work.entries * (9 * CALL + pending * 2 * (d + 4) * STREAMED_PRODUCT)
     )
-    for limit in sorted({limit, *(fewer for fewer in LIMITS if fewer < limit)}):
+    for limit in sorted({most, *(fewer for fewer in LIMITS if fewer < most)}):
         rebuilt, pending = _pending(work, limit)
         found[Plan("cached", limit)] = (
             work.updates * (n * (EXPONENTIAL + 4 * PASS) + 6 * CALL)
             + rebuilt * n * (width * PRODUCT + 2 * PASS)
-            + rebuilt / limit * n * width * PASS / 2
+            + rebuilt / limit * n * width * STREAMED_PRODUCT
             + work.rows * (2 * CALL + (2 * CALL + pending * width * PRODUCT if pending else 0.0))
-            + work.entries * (LOOK + (2 * CALL + pending * 2 * PRODUCT if pending else 0.0))
+            + work.entries * (LOOK + (3 * CALL + pending * 2 * PRODUCT if pending else 0.0))
         )
     return found
 

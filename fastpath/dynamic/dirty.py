@@ -53,7 +53,7 @@ class Dirty(Sums):
         self._slots = Slots(*shape)
         self._frozen = Slots(*shape) if sliced else None
         self._front = self.room
-        self._slice = -(-self.room // limit)
+        self._slice = 0
         self._weights = np.empty(2 * limit, tokens.dtype)
         self._ones = np.ones(2 * limit, tokens.dtype)
         self._shifts = memoryview(self.shift)
@@ -210,15 +210,16 @@ class Dirty(Sums):
 
     def _settle(self) -> None:
         """Go on with a sliced rebuild, and begin the next one where all slots are taken."""
-        if self._front < self.room and self._frozen is not None:
-            stop = min(self._front + self._slice, self.room)
-            self._merge(self._frozen, slice(self._front, stop))
-            self._front = stop
+        if self._front < self.room:
+            self._advance(self._slice)
         if len(self._slots) >= self.limit:
             self.rebuild()
 
     def rebuild(self) -> None:
         """Add the slots to the sums, at once or slice by slice."""
+        if self._front < self.room:
+            # Only where nearly every update was an append: rows came as fast as slices.
+            self._advance(self.room)
         self.rebuilds += 1
         self._operations.rebuilds += 1
         if self._frozen is None:
@@ -227,7 +228,15 @@ class Dirty(Sums):
         else:
             self._slots, self._frozen = self._frozen, self._slots
             self._front = 0
+            self._slice = -(-self.tokens.count // self.limit)
         self._slots.slot.clear()
+
+    def _advance(self, rows: int) -> None:
+        """Add the frozen slots to the next rows."""
+        assert self._frozen is not None
+        stop = min(self._front + rows, self.tokens.count)
+        self._merge(self._frozen, slice(self._front, stop))
+        self._front = stop if stop < self.tokens.count else self.room
 
     def _merge(self, slots: Slots, rows: slice) -> None:
         weights = self._block_weights(slots, rows)

@@ -48,9 +48,7 @@ class Tokens:
     def _look(self) -> None:
         """Renew what depends on where the arrays are and how many tokens there are."""
         # A memoryview reads and writes one entry in 50 ns, and checks both indices.
-        self.query_entries = memoryview(self.queries[: self.count])
         self.key_entries = memoryview(self.keys[: self.count])
-        self.value_entries = memoryview(self.values[:-1, : self.count].T)
         self._weights = np.empty(len(self.keys), self.dtype)
 
     @property
@@ -111,11 +109,13 @@ class Tokens:
 
     def entry(self, i: int, j: int) -> float:
         """Return entry (i, j) of attention, from the definition."""
+        # First what refuses a bad j, before anything is counted.
+        column = self.values[:-1][j]
         weights = self.weights(i)[0]
-        self.operations.multiplications += 2 * weights.size
+        n = weights.size
+        self.operations.multiplications += 2 * n
         # A product with ones: numpy's own sum takes longer.
-        values = self.values[:, : weights.size]
-        return float(values[j].dot(weights)) / float(values[-1].dot(weights))
+        return float(column[:n].dot(weights)) / float(self.values[-1, :n].dot(weights))
 
     def blocks(self, rows: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], Matrix, Matrix]]:
         """Yield the rows block by block with their weights, shape (rows, tokens), and shifts."""
