@@ -6,7 +6,17 @@ of what the four papers say, sentence by sentence, with what the project holds o
 
 from typing import Any
 
-from specs import kernel, p3_algorithms, p3_sparsification, rounding, softmax
+from specs import (
+    kernel,
+    p1_costs,
+    p1_dynamic,
+    p1_hardness,
+    p1_rounding,
+    p3_algorithms,
+    p3_sparsification,
+    rounding,
+    softmax,
+)
 from specs.claim import Claim
 
 CLAIMS: dict[str, Claim[Any]] = {
@@ -15,6 +25,10 @@ CLAIMS: dict[str, Claim[Any]] = {
         *softmax.CLAIMS,
         *kernel.CLAIMS,
         *rounding.CLAIMS,
+        *p1_dynamic.CLAIMS,
+        *p1_costs.CLAIMS,
+        *p1_hardness.CLAIMS,
+        *p1_rounding.CLAIMS,
         *p3_sparsification.CLAIMS,
         *p3_algorithms.CLAIMS,
     )
