@@ -21,12 +21,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastpath._bounds import ARITHMETIC, reduction_error
 from fastpath.dynamic import DynamicAttention
 
 __all__ = ["HintedMv", "safe_steps"]
 
 #: What computing either side of the condition may itself err.
 _SLACK = 1 - 2.0**-40
+
+#: Beyond it e^c is no float64.
+_LARGEST_STEP = 700.0
 
 Boolean = NDArray[np.bool_]
 
@@ -88,7 +92,8 @@ class HintedMv:
         """Return by how much a_j was found to exceed the number of ones in column i of V."""
         read = self._attention.query
         found = [read(j, i) / read(j, self._n) for j in range(self._n)]
-        return np.array(found) - self._ones_of_v[i]
+        signals: NDArray[np.float64] = np.array(found) - self._ones_of_v[i]
+        return signals
 
     def column(self, i: int) -> Boolean:
         """Return column i of MPV: phase 3.
@@ -119,7 +124,7 @@ def safe_steps(n: int, ones: int, read_error: float) -> tuple[float, float]:
         return math.inf, 0.0
     return (
         _last_safe(n, ones, read_error, middle, 2.0**-1000),
-        _last_safe(n, ones, read_error, middle, 700.0),
+        _last_safe(n, ones, read_error, middle, 2 * _LARGEST_STEP),
     )
 
 
@@ -136,21 +141,11 @@ def _last_safe(n: int, ones: int, read_error: float, safe: float, unsafe: float)
 
 def _decides(n: int, ones: int, step: float, read_error: float) -> bool:
     """Whether the error of a signal is less than half of what tells 0 from 1 (P1.reduction)."""
-    if step * max(1, ones) > 300:
+    if step > _LARGEST_STEP:
         return False
-    error = reduction_error(n, step, ones, read_error, 2.0**-53)
+    unit_roundoff = ARITHMETIC["float64"]["unit_roundoff"]
+    error = reduction_error(n, step, ones, read_error, unit_roundoff)
     return bool(error < math.expm1(step) / 2 * _SLACK)
-
-
-def reduction_error(
-    n: int, step: float, ones: int, read_error: float, unit_roundoff: float
-) -> float:
-    largest = n + math.exp(step * ones)
-    left = 1 - read_error * largest
-    if left <= 0:
-        return math.inf
-    u = unit_roundoff
-    return largest * ((1 + u) ** 2 * read_error * largest / left + u * (2 + u))
 
 
 def _boolean(name: str, x: ArrayLike, n: int | None = None) -> Boolean:

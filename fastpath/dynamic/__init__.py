@@ -1,7 +1,7 @@
 """Dynamic attention: exact answers while tokens change, with a rounding certificate on every row."""
 
 import operator
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,9 +40,9 @@ LARGEST_ENTRY = {"float32": 2.0**50, "float64": 2.0**400}
 class DynamicAttention:
     r"""Softmax attention of tokens that change, exact up to rounding after every change.
 
-    Maintains :math:`D^{-1} \exp(QK^\top) V`, :math:`D = \mathrm{diag}(\exp(QK^\top) \mathbf 1)`, of n tokens, each
-    with a query, a key and a value; with ``causal``, row i sees the tokens j <= i.  There is no
-    scaling by 1/sqrt(d): scale Q.  Changing one key changes one column of :math:`\exp(QK^\top)`, so the
+    Maintains :math:`D^{-1} \exp(QK^\top) V` with :math:`D = \mathrm{diag}(\exp(QK^\top) \mathbf 1)` of n
+    tokens, each with a query, a key and a value; with ``causal``, row i sees the tokens j <= i.  There
+    is no scaling by 1/sqrt(d): scale Q.  Changing one key changes one column of :math:`\exp(QK^\top)`, so the
     sums change by a matrix of rank one: at most k of them are pending, then a *rebuild* adds them up by
     one matrix product (P1.update).  Reads take what is pending into account.
 
@@ -134,8 +134,13 @@ class DynamicAttention:
         try:
             old = tokens.key_entries[i, j]
             new = old + delta
-            good = isinstance(delta, float) and -self._largest <= new <= self._largest
-            good = good and tokens.alive[i] and i >= 0 and j >= 0
+            good = (
+                isinstance(delta, float)
+                and -self._largest <= new <= self._largest
+                and tokens.alive[i]
+                and i >= 0
+                and j >= 0
+            )
         except (IndexError, TypeError):
             good = False
         if not good:
@@ -228,16 +233,20 @@ class DynamicAttention:
 
     def query(self, i: int, j: int) -> float:
         """Return entry (i, j) of attention: O(k) cached, O(k d) dirty."""
+        entry = None
+        try:
+            if self._tokens.alive[i] and i >= 0 and j >= 0:
+                entry = self._strategy.entry(i, j)
+        except (IndexError, TypeError):
+            pass  # said in full by what follows
+        if entry is None:
+            columns = len(self._tokens.values) - 1
+            entry = self._strategy.entry(self._token(i), _in_range("j", j, columns))
         if self._watching:
             self._entries += 1
             if self._entries >= REVIEW_READS:
                 self._review()
-        try:
-            if self._tokens.alive[i] and i >= 0 and j >= 0:
-                return self._strategy.entry(i, j)
-        except (IndexError, TypeError):
-            pass  # said in full by what follows
-        return self._strategy.entry(self._token(i), _in_range("j", j, len(self._tokens.values) - 1))
+        return entry
 
     def query_row(self, i: int) -> Matrix:
         """Return row i of attention: O(k d) in either mode."""

@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-from scipy.linalg import get_blas_funcs
+from scipy.linalg import get_blas_funcs  # type: ignore[import-untyped]
 
 from fastpath.dynamic.sums import TURNOVER, Sums
-from fastpath.dynamic.tokens import Tokens
+from fastpath.dynamic.tokens import Tokens, entries
 from fastpath.inputs import Matrix
 
 #: A weight is multiplied by at most so many factors e^step, and by at most e^this in all, before its
@@ -72,7 +72,7 @@ class Cached(Sums):
         self._pool = np.zeros((room + limit + 1, self.room), tokens.dtype)
         self._pool_rows = list(self._pool)
         self._place = np.arange(room)
-        self._places = memoryview(self._place)
+        self._places = entries(self._place)
         self._free = list(range(room, len(self._pool)))
         self._query_columns = list(self.queries_by_column)
         self._largest_query = np.abs(self.queries_by_column).max(axis=1).tolist()
@@ -95,31 +95,36 @@ class Cached(Sums):
     def row(self, i: int) -> Matrix:
         """Return the sums of row i: the numerators and, last, their denominator."""
         sums: Matrix = self.sums[i]
-        pending = self._pending
-        k = pending.count
-        if k:
-            sums = pending.coefficients[:k, i].dot(pending.values[:k]) + sums
-            self._operations.multiplications += k * sums.size
-        if i >= self._front:
-            sums = self._add_frozen(i, sums)
+        if self._pending.count or i >= self._front:
+            for pairs in self._needed(i):
+                k = pairs.count
+                self._operations.multiplications += k * sums.size
+                sums = pairs.coefficients[:k, i].dot(pairs.values[:k]) + sums
         if self._masses[i] <= TURNOVER * sums[-1]:
             return sums
         return self._refresh(i)
 
     def entry(self, i: int, j: int) -> float:
         """Return entry (i, j) of attention."""
-        numerator, denominator = self._numerators[i, j], self._denominators[i]
-        pending = self._pending
-        k = pending.count
-        if k:
-            coefficients = pending.coefficients[:k, i]
-            numerator += float(coefficients.dot(pending.values[:k, j]))
-            denominator += float(coefficients.dot(pending.values[:k, -1]))
-            self._operations.multiplications += 2 * k
-        if self._masses[i] <= TURNOVER * denominator and i < self._front:
+        numerator: float = self._numerators[i, j]
+        denominator: float = self._denominators[i]
+        if self._pending.count or i >= self._front:
+            for pairs in self._needed(i):
+                k = pairs.count
+                self._operations.multiplications += 2 * k
+                coefficients = pairs.coefficients[:k, i]
+                numerator += float(coefficients.dot(pairs.values[:k, j]))
+                denominator += float(coefficients.dot(pairs.values[:k, -1]))
+        if self._masses[i] <= TURNOVER * denominator:
             return numerator / denominator
-        sums = self.row(i)
+        sums = self._refresh(i)
         return float(sums[j]) / float(sums[-1])
+
+    def _needed(self, i: int) -> tuple[Pairs, ...]:
+        """Return the pairs that sums[i] does not include."""
+        if i >= self._front and self._frozen is not None:
+            return self._pending, self._frozen
+        return (self._pending,)
 
     def _settled(self, columns: list[int]) -> Matrix:
         settled = self.sums[:, columns]
@@ -135,15 +140,8 @@ class Cached(Sums):
             self._operations.multiplications += left * k * len(columns)
         return settled
 
-    def _add_frozen(self, i: int, sums: Matrix) -> Matrix:
-        frozen = self._frozen
-        assert frozen is not None
-        self._operations.multiplications += frozen.count * len(sums)
-        added: Matrix = frozen.coefficients[:, i].dot(frozen.values) + sums
-        return added
-
     def _refresh(self, i: int) -> Matrix:
-        """Compute a stale row, and let the sums hold its keys, but not its pending values, as they are now."""
+        """Compute a stale row; its sums then hold the keys of now, and the values of the last rebuild."""
         weights, shift = self.tokens.weights(i)
         now = self.tokens.sums(weights)
         seen = len(weights)
@@ -155,12 +153,12 @@ class Cached(Sums):
         for token, column in pending.base_column.items():
             if token < seen:
                 self._pool[column, i] = weights[token]
-        sums, mass = now.copy(), now[-1]
+        sums, mass = now.copy(), float(now[-1])
         for token, pair in pending.value_pair.items():
             if token < seen:
                 pending.coefficients[pair, i] = weights[token]
                 sums -= weights[token] * pending.values[pair]
-                mass += 2 * weights[token]
+                mass += 2 * float(weights[token])
         self._store(i, sums, mass, shift)
         return now
 
@@ -168,11 +166,11 @@ class Cached(Sums):
 
     def update_key(self, i: int, j: int, old: float, new: float) -> None:
         """Change entry j of the key of token i: multiply its weights by exp(change q_j)."""
-        entries = self.tokens.key_entries
-        entries[i, j] = new
+        keys = self.tokens.key_entries
+        keys[i, j] = new
         self._remember_key(i, j)
         # What was stored may have been rounded.
-        change = entries[i, j] - old
+        change = keys[i, j] - old
         factors = self._factors[i] + 1
         steps = self._steps[i] + abs(change) * self._largest_query[j]
         if factors > FACTORS or steps > self.steps:

@@ -8,7 +8,7 @@ of the logarithm of a weight.  Pending or rebuilt, in any order, after any numbe
 
 import numpy as np
 
-from fastpath._bounds import ARITHMETIC, rounding_logit
+from fastpath._bounds import ARITHMETIC, dynamic_output, dynamic_weight, rounding_logit
 from fastpath.inputs import Matrix
 
 #: Past the few roundings of the parameters themselves.
@@ -70,38 +70,3 @@ def row_error_bound(
     # The quotient before it is rounded is within that of an average of values.
     quotient = (magnitude + unrounded) * _MORE
     return float(dynamic_output(*exact, quotient, lost, smallest, u))
-
-
-def dynamic_weight(
-    logit_error: float,
-    unit_roundoff: float,
-    reach: float,
-    exp_error: float,
-    factors: int,
-    steps: float,
-) -> float:
-    c = (exp_error + 1) * unit_roundoff
-    return (
-        logit_error
-        + unit_roundoff * reach
-        + (factors + 1) * c / (1 - c)
-        + 3 * unit_roundoff * steps
-    )
-
-
-def dynamic_output(
-    weight_error: float,
-    mass_ratio: float,
-    roundings: int,
-    magnitude: float,
-    quotient: float,
-    underflow: float,
-    smallest: float,
-    unit_roundoff: float,
-) -> float:
-    gamma = roundings * unit_roundoff / (1 - roundings * unit_roundoff)
-    return (
-        2 * magnitude * (mass_ratio * (min(1.0, np.expm1(weight_error)) + gamma) + underflow)
-        + unit_roundoff * quotient
-        + smallest
-    )

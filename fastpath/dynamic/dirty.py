@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fastpath.dynamic.sums import TURNOVER, Sums
-from fastpath.dynamic.tokens import Tokens
+from fastpath.dynamic.tokens import Tokens, entries
 from fastpath.inputs import Matrix
 
 #: Rows that a rebuild treats at a time: the exponents of 64 slots take 512 KiB in float64.
@@ -56,7 +56,7 @@ class Dirty(Sums):
         self._slice = 0
         self._weights = np.empty(2 * limit, tokens.dtype)
         self._ones = np.ones(2 * limit, tokens.dtype)
-        self._shifts = memoryview(self.shift)
+        self._shifts = entries(self.shift)
         if after is not None:
             self._take_over(after)
             return
@@ -84,7 +84,8 @@ class Dirty(Sums):
 
     def entry(self, i: int, j: int) -> float:
         """Return entry (i, j) of attention."""
-        numerator, denominator = self._numerators[i, j], self._denominators[i]
+        numerator: float = self._numerators[i, j]
+        denominator: float = self._denominators[i]
         if self._masses[i] < np.inf:
             for slots in self._needed(i):
                 weights = self._slot_weights(slots, i)
@@ -138,7 +139,7 @@ class Dirty(Sums):
         """Compute a stale row, and let the sums and the slots together make it up from now on."""
         weights, shift = self.tokens.weights(i)
         now = self.tokens.sums(weights)
-        sums, mass = now.copy(), now[-1]
+        sums, mass = now.copy(), float(now[-1])
         self.shift[i] = shift
         for slots in self._needed(i):
             slot_weights = self._slot_weights(slots, i)
@@ -148,7 +149,7 @@ class Dirty(Sums):
                 return now
             self._operations.multiplications += slot_weights.size * sums.size
             sums -= slot_weights.dot(slots.values[: slot_weights.size])
-            mass += slot_weights.sum()
+            mass += float(slot_weights.sum())
         self._store(i, sums, mass, shift)
         return now
 

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from fastpath.dynamic.certificate import row_error_bound
-from fastpath.dynamic.tokens import Tokens
+from fastpath.dynamic.tokens import Tokens, entries
 from fastpath.inputs import Matrix
 
 #: A row is computed anew once this many times its denominator has passed through its sums, since
@@ -57,9 +57,9 @@ class Sums(ABC):
     def _look(self) -> None:
         """Renew the views that read one number of a token in 50 ns, and check its index."""
         n = self.tokens.count
-        self._numerators = memoryview(self.sums[:n, :-1])
-        self._denominators = memoryview(self.sums[:n, -1])
-        self._masses = memoryview(self.mass[:n])
+        self._numerators = entries(self.sums[:n, :-1])
+        self._denominators = entries(self.sums[:n, -1])
+        self._masses = entries(self.mass[:n])
 
     # ------------------------------------------------------------------------------------ reads
 
@@ -157,9 +157,7 @@ class Sums(ABC):
     def _drop_large(self, exponents: Matrix, rows: slice) -> None:
         """Make rows stale that would overflow; their exponents, along the last axis, become -inf."""
         if exponents.max() > self._largest_exponent:
-            large = exponents > self._largest_exponent
-            if exponents.ndim > 1:
-                large = large.any(axis=0)
+            large = np.atleast_2d(exponents > self._largest_exponent).any(axis=0)
             self.mass[rows][large] = np.inf
             exponents[..., large] = -np.inf
 

@@ -150,7 +150,8 @@ def _cell(
             _seconds(peers["auto"], _mix(rng, n, d, 1 + 1024 // updates, updates, reads, hot), read)
     seconds: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(ROUNDS):
-        mix = _mix(rng, n, d, 4 + 256 // longest, updates, reads, hot)
+        # Long enough for each peer to have its own arrays in the cache again.
+        mix = _mix(rng, n, d, 8 + 2048 // longest, updates, reads, hot)
         for name, peer in peers.items():
             seconds[name].append(_seconds(peer, mix, read))
     return {name: statistics.median(times) for name, times in seconds.items()}

@@ -64,7 +64,7 @@ def test_a_step_below_the_range_is_refused_and_would_be_wrong() -> None:
     everything = np.ones((8, 8), bool)
     hinted = HintedMv(everything, everything)
     hinted.hint(everything, step=2.0**-60)  # e^c and 1 are the same float64
-    with pytest.raises(ArithmeticError, match="^step must be in"):
+    with pytest.raises(ArithmeticError, match=r"^step must be in"):
         hinted.column(0)
     assert not (hinted.signals(0) > math.expm1(2.0**-60) / 2).all()
     assert _product(everything, everything, everything).all()
@@ -74,7 +74,7 @@ def test_a_step_above_the_range_is_refused_and_loses_the_reciprocal() -> None:
     everything = np.ones((8, 8), bool)
     hinted = HintedMv(everything, everything)
     hinted.hint(everything, step=100.0)  # 1 / D < e^-800 is no float64
-    with pytest.raises(ArithmeticError, match="^step must be in"):
+    with pytest.raises(ArithmeticError, match=r"^step must be in"):
         hinted.column(0)
     with pytest.raises(ZeroDivisionError):
         hinted.signals(0)
@@ -97,11 +97,11 @@ def test_the_safe_range_is_safe_at_both_ends(n: int, ones: int) -> None:
 
 def test_bad_arguments_are_refused_by_name() -> None:
     square = np.zeros((2, 2), bool)
-    with pytest.raises(TypeError, match="^M must hold booleans"):
+    with pytest.raises(TypeError, match=r"^M must hold booleans"):
         HintedMv(np.zeros((2, 2)), square)
-    with pytest.raises(ValueError, match="^V must be 2 x 2"):
+    with pytest.raises(ValueError, match=r"^V must be 2 x 2"):
         HintedMv(square, np.zeros((3, 3), bool))
-    with pytest.raises(ValueError, match="^M must be square"):
+    with pytest.raises(ValueError, match=r"^M must be square"):
         HintedMv(np.zeros((2, 3), bool), square)
-    with pytest.raises(ValueError, match="^step must be positive"):
+    with pytest.raises(ValueError, match=r"^step must be positive"):
         HintedMv(square, square).hint(square, step=0.0)
