@@ -255,9 +255,7 @@ class DynamicAttention:
             self._rows += 1
             if self._rows >= REVIEW_READS:
                 self._review()
-        sums = self._strategy.row(i)
-        row: Matrix = sums[:-1] / sums[-1]
-        return row
+        return self._strategy.row(i)
 
     def query_column(self, j: int) -> Matrix:
         """Return column j of attention, of the live tokens in order: O(n k) cached, O(n k d) dirty."""

@@ -92,14 +92,15 @@ class Cached(Sums):
 
     # ------------------------------------------------------------------------------------ reads
 
-    def row(self, i: int) -> Matrix:
-        """Return the sums of row i: the numerators and, last, their denominator."""
+    def _is_pending(self, i: int) -> bool:
+        return self._pending.count > 0 or i >= self._front
+
+    def _row_sums(self, i: int) -> Matrix:
         sums: Matrix = self.sums[i]
-        if self._pending.count or i >= self._front:
-            for pairs in self._needed(i):
-                k = pairs.count
-                self._operations.multiplications += k * sums.size
-                sums = pairs.coefficients[:k, i].dot(pairs.values[:k]) + sums
+        for pairs in self._needed(i):
+            k = pairs.count
+            self._operations.multiplications += k * sums.size
+            sums = pairs.coefficients[:k, i].dot(pairs.values[:k]) + sums
         if self._masses[i] <= TURNOVER * sums[-1]:
             return sums
         return self._refresh(i)

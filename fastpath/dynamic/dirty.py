@@ -67,8 +67,10 @@ class Dirty(Sums):
 
     # ------------------------------------------------------------------------------------ reads
 
-    def row(self, i: int) -> Matrix:
-        """Return the sums of row i: the numerators and, last, their denominator."""
+    def _is_pending(self, i: int) -> bool:
+        return bool(self._slots.slot) or i >= self._front
+
+    def _row_sums(self, i: int) -> Matrix:
         if self._masses[i] == np.inf:
             return self._refresh(i)
         sums: Matrix = self.sums[i]

@@ -16,8 +16,13 @@ class Recomputed:
     def __init__(self, tokens: Tokens) -> None:
         self.tokens = tokens
         self.limit = 0
-        self.row = tokens.row
         self.entry = tokens.entry
+
+    def row(self, i: int) -> Matrix:
+        """Return row i of attention."""
+        sums = self.tokens.row(i)
+        row: Matrix = sums[:-1] / sums[-1]
+        return row
 
     def columns(self, columns: list[int]) -> Matrix:
         """Return these columns of the sums of the live rows."""

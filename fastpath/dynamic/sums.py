@@ -57,14 +57,30 @@ class Sums(ABC):
     def _look(self) -> None:
         """Renew the views that read one number of a token in 50 ns, and check its index."""
         n = self.tokens.count
+        self._numerator_rows = self.sums[:, :-1]
         self._numerators = entries(self.sums[:n, :-1])
         self._denominators = entries(self.sums[:n, -1])
         self._masses = entries(self.mass[:n])
 
     # ------------------------------------------------------------------------------------ reads
 
-    @abstractmethod
     def row(self, i: int) -> Matrix:
+        """Return row i of attention."""
+        if not self._is_pending(i):
+            denominator = self._denominators[i]
+            if self._masses[i] <= TURNOVER * denominator:
+                clean: Matrix = self._numerator_rows[i] / denominator
+                return clean
+        sums = self._row_sums(i)
+        row: Matrix = sums[:-1] / sums[-1]
+        return row
+
+    @abstractmethod
+    def _is_pending(self, i: int) -> bool:
+        """Whether anything is pending that row i needs."""
+
+    @abstractmethod
+    def _row_sums(self, i: int) -> Matrix:
         """Return the sums of row i: the numerators and, last, their denominator."""
 
     @abstractmethod
@@ -86,8 +102,7 @@ class Sums(ABC):
 
     def error_bound(self, i: int) -> float:
         """Bound the error of every entry of row i as it is read now (FP.dynamic)."""
-        row = self.row(i)
-        denominator = mass = float(row[-1])
+        denominator = mass = float(self._row_sums(i)[-1])
         if self.mass[i] <= TURNOVER * denominator:
             # Pending pairs add at most the weights before, part of the mass, and those of now.
             mass += 2 * float(self.mass[i])
