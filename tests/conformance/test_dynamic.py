@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from fastpath import DynamicAttention
+from fastpath.dynamic import sums
+from fastpath.dynamic.certificate import row_error_bound
 from specs import CLAIMS
 
 BOUNDS = {bound.name: bound for claim in CLAIMS.values() for bound in claim.bounds}
@@ -107,12 +109,36 @@ def test_no_sliced_update_takes_more_than_is_claimed() -> None:
     assert total == (6 * K * 2 * N) + 5 * _claimed("rebuild_products", pending=K, **sizes)
 
 
-def test_nothing_kept_takes_the_definition() -> None:
-    dynamic = _dynamic("cached")
-    dynamic.set_query(0, np.ones(D))
-    assert dynamic.stats["refreshed_rows"] == 0
-    dynamic.query(0, 0)
-    assert dynamic.stats["refreshed_rows"] == 1
+@pytest.mark.parametrize("mode", ["cached", "dirty"])
+def test_a_certificate_remembers_what_passed_through(mode: Any, monkeypatch: Any) -> None:
+    """No enclosure can see a forgotten term: a rounding bound is far above a typical error."""
+    dynamic = _dynamic(mode)
+    given: dict[str, Any] = {}
+
+    def spy(query: Any, largest_keys: Any, **named: Any) -> float:
+        given.update(named, query=query, largest_keys=largest_keys)
+        return row_error_bound(query, largest_keys, **named)
+
+    monkeypatch.setattr(sums, "row_error_bound", spy)
+    for sign in (1, -1):
+        dynamic.update_key(3, 1, sign * 50.0)
+        dynamic.update_value(4, 2, sign * 70.0)
+    for i in range(4 * K):
+        dynamic.update_key(i % N, 0, 1e-3)
+    i = next(i for i in range(N) if dynamic._strategy.mass[i] <= sums.TURNOVER)
+    dynamic.error_bound(i)
+    rebuilds = dynamic.stats["rebuilds"]
+    assert rebuilds >= 4
+    # A term passes through n roundings at first, one a rebuild, and 2k of either set of pairs.
+    assert given["roundings"] >= N + 4 * K + 5
+    assert given["events"] >= N + 4 * K
+    # A stale row may have been computed anew, but the sizes are of all that ever was.
+    assert given["largest_keys"][1] > 45
+    assert given["magnitude"] > 65
+    assert given["mass"] >= 2 * float(dynamic._strategy.mass[i])
+    kept = mode == "cached"
+    assert (given["factors"] == 32) is kept
+    assert (given["steps"] == 64.0) is kept
 
 
 # ------------------------------------------------------------------------------------ bad input
