@@ -101,7 +101,7 @@ class Cached(Sums):
             k = pairs.count
             self._operations.multiplications += k * sums.size
             sums = pairs.coefficients[:k, i].dot(pairs.values[:k]) + sums
-        if self._masses[i] <= TURNOVER * sums[-1]:
+        if self._mass(i) <= TURNOVER * sums[-1]:
             return sums
         return self._refresh(i)
 
@@ -116,7 +116,7 @@ class Cached(Sums):
                 coefficients = pairs.coefficients[:k, i]
                 numerator += float(coefficients.dot(pairs.values[:k, j]))
                 denominator += float(coefficients.dot(pairs.values[:k, -1]))
-        if self._masses[i] <= TURNOVER * denominator:
+        if (self._masses[i] if i < self._front else self._mass(i)) <= TURNOVER * denominator:
             return numerator / denominator
         sums = self._refresh(i)
         return float(sums[j]) / float(sums[-1])
@@ -127,8 +127,15 @@ class Cached(Sums):
             return self._pending, self._frozen
         return (self._pending,)
 
-    def _settled(self, columns: list[int]) -> Matrix:
-        settled = self.sums[:, columns]
+    def _mass(self, i: int) -> float:
+        mass: float = self._masses[i]
+        if i >= self._front and self._frozen is not None:
+            # Twice, since a change of value may be twice as large as the largest value.
+            mass += 2 * float(np.abs(self._frozen.coefficients[:, i]).sum())
+        return mass
+
+    def _settled(self, columns: list[int]) -> tuple[Matrix, Matrix]:
+        settled, mass = self.sums[:, columns], self.mass.copy()
         k = self._pending.count
         settled += self._pending.coefficients[:k].T @ self._pending.values[:k, columns]
         self._operations.multiplications += self.tokens.count * k * len(columns)
@@ -137,9 +144,10 @@ class Cached(Sums):
             settled[rows] += (
                 self._frozen.coefficients[:k, rows].T @ self._frozen.values[:k, columns]
             )
+            mass[rows] += 2 * np.abs(self._frozen.coefficients[:k, rows]).sum(axis=0)
             left = max(0, self.tokens.count - self._front)
             self._operations.multiplications += left * k * len(columns)
-        return settled
+        return settled, mass
 
     def _refresh(self, i: int) -> Matrix:
         """Compute a stale row; its sums then hold the keys of now, and the values of the last rebuild."""

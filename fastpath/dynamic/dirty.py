@@ -71,16 +71,17 @@ class Dirty(Sums):
         return bool(self._slots.slot) or i >= self._front
 
     def _row_sums(self, i: int) -> Matrix:
-        if self._masses[i] == np.inf:
-            return self._refresh(i)
         sums: Matrix = self.sums[i]
-        for slots in self._needed(i):
+        mass = self._masses[i]
+        for slots in self._needed(i) if mass < np.inf else ():
             weights = self._slot_weights(slots, i)
             if weights is None:
                 return self._refresh(i)
             self._operations.multiplications += weights.size * sums.size
             sums = weights.dot(slots.values[: weights.size]) + sums
-        if self._masses[i] <= TURNOVER * sums[-1]:
+            if slots is self._frozen:
+                mass += float(weights.sum())
+        if mass <= TURNOVER * sums[-1]:
             return sums
         return self._refresh(i)
 
@@ -88,32 +89,44 @@ class Dirty(Sums):
         """Return entry (i, j) of attention."""
         numerator: float = self._numerators[i, j]
         denominator: float = self._denominators[i]
-        if self._masses[i] < np.inf:
-            for slots in self._needed(i):
-                weights = self._slot_weights(slots, i)
-                if weights is None:
-                    break
-                k = weights.size
-                self._operations.multiplications += 2 * k
-                numerator += float(weights.dot(slots.values[:k, j]))
-                denominator += float(weights.dot(slots.values[:k, -1]))
-            else:
-                if self._masses[i] <= TURNOVER * denominator:
-                    return numerator / denominator
+        mass = self._masses[i]
+        for slots in self._needed(i) if mass < np.inf else ():
+            weights = self._slot_weights(slots, i)
+            if weights is None:
+                mass = np.inf
+                break
+            k = weights.size
+            self._operations.multiplications += 2 * k
+            numerator += float(weights.dot(slots.values[:k, j]))
+            denominator += float(weights.dot(slots.values[:k, -1]))
+            if slots is self._frozen:
+                mass += float(weights.sum())
+        if mass <= TURNOVER * denominator:
+            return numerator / denominator
         sums = self._refresh(i)
         return float(sums[j]) / float(sums[-1])
 
-    def _settled(self, columns: list[int]) -> Matrix:
-        settled = self.sums[:, columns]
+    def _mass(self, i: int) -> float:
+        mass: float = self._masses[i]
+        if i >= self._front and self._frozen is not None:
+            weights = self._slot_weights(self._frozen, i)
+            mass = np.inf if weights is None else mass + float(weights.sum())
+        return mass
+
+    def _settled(self, columns: list[int]) -> tuple[Matrix, Matrix]:
+        settled, frozen_mass = self.sums[:, columns], np.zeros_like(self.mass)
         for slots, start in ((self._slots, 0), (self._frozen, self._front)):
             if slots is None or not len(slots):
                 continue
             values = slots.values[: 2 * len(slots), columns]
             for first in range(start, self.room, REBUILD_ROWS):
                 rows = slice(first, min(first + REBUILD_ROWS, self.room))
-                settled[rows] += self._block_weights(slots, rows).T @ values
+                weights = self._block_weights(slots, rows)
+                settled[rows] += weights.T @ values
+                if slots is self._frozen:
+                    frozen_mass[rows] += weights.sum(axis=0)
                 self._count(rows, slots, len(columns))
-        return settled
+        return settled, self.mass + frozen_mass
 
     def _needed(self, i: int) -> tuple[Slots, ...]:
         """Return the slots that sums[i] does not include."""

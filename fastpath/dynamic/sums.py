@@ -24,7 +24,9 @@ class Sums(ABC):
     shift[i]); and ``mass[i]`` is what has passed through ``sums[i]`` since the row was last computed
     from the definition: the magnitudes of all weights, or differences of weights, that were added.
 
-    A row whose mass exceeds TURNOVER times its denominator is *stale*: a read computes it anew.
+    A row whose mass exceeds TURNOVER times its denominator is *stale*: a read computes it anew.  While
+    a rebuild is sliced, what is frozen counts as if it were in the sums: pending pairs may take away
+    again what it adds.
 
     Memory: n (d + d_v + 4) numbers and the pending pairs.
     """
@@ -88,24 +90,29 @@ class Sums(ABC):
         """Return entry (i, j) of attention."""
 
     @abstractmethod
-    def _settled(self, columns: list[int]) -> Matrix:
-        """Return these columns of the sums of all rows, what is pending included."""
+    def _mass(self, i: int) -> float:
+        """Return what has passed through the sums of row i, and what is frozen beside them."""
+
+    @abstractmethod
+    def _settled(self, columns: list[int]) -> tuple[Matrix, Matrix]:
+        """Return these columns of the sums of all rows, what is pending included, and the masses."""
 
     def columns(self, columns: list[int]) -> Matrix:
         """Return these columns of the sums of the live rows; the last must be the denominator."""
         live = self.tokens.live
-        settled = self._settled(columns)
-        stale = live[self.mass[live] > TURNOVER * settled[live, -1]]
+        settled, mass = self._settled(columns)
+        stale = live[mass[live] > TURNOVER * settled[live, -1]]
         for block, weights, _ in self.tokens.blocks(stale):
             settled[block] = self.tokens.block_sums(weights, columns)
         return settled[live]
 
     def error_bound(self, i: int) -> float:
         """Bound the error of every entry of row i as it is read now (FP.dynamic)."""
-        denominator = mass = float(self._row_sums(i)[-1])
-        if self.mass[i] <= TURNOVER * denominator:
-            # Pending pairs add at most the weights before, part of the mass, and those of now.
-            mass += 2 * float(self.mass[i])
+        denominator = float(self._row_sums(i)[-1])
+        mass = self._mass(i)
+        # A pending key adds at most its weights before, part of the mass, and now, part of the
+        # denominator; a pending value at most twice its weights before.  A stale row is read anew.
+        mass = denominator + (4 * mass if mass <= TURNOVER * denominator else 0.0)
         rebuilds = self.rebuilds - int(self._computed_at[i])
         return row_error_bound(
             self.tokens.queries[i],

@@ -318,3 +318,22 @@ def test_the_bound_says_something_after_any_number_of_rebuilds() -> None:
         grown = max(Fraction(dynamic.error_bound(i)) for i in range(16))
         # 2 T / D + 1 with T <= 32 D, and the rebuilds among the roundings of a term.
         assert grown <= (2 * 32 + 1) * (1 + Fraction(4000 + 16, 16 + 4)) * Fraction(fresh)
+
+
+@pytest.mark.parametrize("mode", ["cached", "dirty"])
+def test_what_leaves_again_before_a_slice_comes_by_leaves_no_trace(mode: Any) -> None:
+    """A frozen pair may add what a pending one takes away: both are large, their sum is not."""
+    rng = np.random.default_rng(4)
+    Q, K, V = (rng.standard_normal((12, 2)) for _ in range(3))
+    tokens = Tokens(Q, K, V, False)
+    dynamic = DynamicAttention(Q, K, V, mode=mode, rebuild_every=4, worst_case=True)
+    for i, delta in ((0, 40.0), (1, 0.1), (2, 0.1), (3, 0.1), (0, -40.0)):
+        dynamic.update_key(i, 0, delta)
+        tokens.add("key", i, 0, delta)
+    result, column = dynamic.output(), dynamic.query_column(1)
+    for i in range(12):
+        entries = np.array([dynamic.query(i, 0), dynamic.query(i, 1)])
+        bound = dynamic.error_bound(i)
+        for row in (result.output[i], np.array([entries[0], column[i]]), entries):
+            assert tokens.row_verdict(i, row, bound) is Verdict.WITHIN
+        assert tokens.row_verdict(i, dynamic.query_row(i), bound) is Verdict.WITHIN
