@@ -78,8 +78,8 @@ Operation = UpdateEntry | SetRow | Append | Evict
 class Tokens:
     """Queries, keys and values as they are now; evicted tokens keep their index and are not live.
 
-    The sum of an entry and its change is rounded once, to the type of the arrays; in arrays of
-    Python's integers or Fractions nothing is rounded.
+    The sum of an entry and its change is rounded as Python's floats are, then to the type of the
+    array; integers and Fractions are added exactly.
     """
 
     query: Array
@@ -188,7 +188,7 @@ def replay(Q: Any, K: Any, V: Any, log: Iterable[Operation], *, causal: bool = F
     IndexError, TypeError, ValueError
         As :meth:`Tokens.apply`.
     """
-    query, key, value = (np.array(x) for x in (Q, K, V))
+    query, key, value = (_editable(x) for x in (Q, K, V))
     if not (query.ndim == key.ndim == value.ndim == 2 and 0 < len(query) == len(key) == len(value)):
         raise ValueError(
             "Q, K and V must be matrices with equally many rows, at least one, got shapes "
@@ -200,9 +200,15 @@ def replay(Q: Any, K: Any, V: Any, log: Iterable[Operation], *, causal: bool = F
     return tokens
 
 
+def _editable(x: Any) -> Array:
+    """Copy an array; integers become Python's, which a change that is no integer does not truncate."""
+    array = np.array(x)
+    return array.astype(object) if array.dtype.kind in "iu" else array
+
+
 def _row(row: Any, entries: Array, name: str) -> Array:
     ratios(row, name)
-    new = np.asarray(row, entries.dtype)
+    new: Array = np.asarray(row, entries.dtype)
     if new.shape != entries.shape[1:]:
         raise ValueError(f"{name} must have shape {entries.shape[1:]}, got {new.shape}.")
     return new

@@ -326,8 +326,8 @@ P1_REDUCTION = Claim[HintedRead](
         "The reduction finds (M P V)_ji: where each read errs by at most read_error, the quotient less "
         "the sum of V's column errs by at most g W, W = n + e^{c s}, s the ones of P, g = (1+u)^2/(1 - "
         "read_error W) - 1; and it is above (e^c - 1)/2 exactly where the Boolean product is 1, if g W < "
-        "(e^c - 1)/2.  In exact arithmetic g = 0 and any c > 0 will do; with float64, c = 1/s will, "
-        "while read_error (n + e)^2 stays well below 1/(2s)."
+        "(e^c - 1)/2.  In exact arithmetic g = 0 and any c > 0 will do; with float64, c = 1/s will, as "
+        "long as read_error (n + e)^2 <= 1/(4s) and n s <= 2^45."
     ),
     not_stated="The read error of an implementation: FP.dynamic bounds it.",
     assumes=(

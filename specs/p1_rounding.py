@@ -265,7 +265,7 @@ def _rounded_shift() -> LazyRow:
 
 def _lost_weights() -> LazyRow:
     """Give weights 1, u, u, ... of which the sums, from left to right, keep only the first."""
-    count = 4096
+    count = 1024
     query = np.array([1.0], np.float32)
     keys = np.full((count, 1), np.log(2.0**-24) - 1e-5, np.float32)
     keys[0] = 0
