@@ -73,7 +73,8 @@ class LazyRow:
     largest_value
         The largest magnitude that stood in the column.
     mass
-        The magnitudes of all coefficients that were added or subtracted, summed.
+        The magnitudes of all coefficients that were added or subtracted, summed; that of a changed
+        value twice, as the change may be twice the largest value.
     denominator, answer
         The computed sum of weights, and the quotient.
     roundings

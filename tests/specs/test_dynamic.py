@@ -163,13 +163,28 @@ def test_the_bound_needs_the_mass_and_not_the_present_weights_alone():
     assert decide_bound(BOUNDS["dynamic_output"], present) is Verdict.OUTSIDE
 
 
+def renewed(query, steps):
+    """Give one key whose weight is renewed by factors e^step, in float32."""
+    query, keys = np.array([query], np.float32), np.zeros((1, 1), np.float32)
+    changes = [Change(0, 0, float(step / query[0]), 1.0) for step in steps]
+    return lazy_row(query, keys, np.ones(1, np.float32), changes, by_factors=True)
+
+
 def test_the_bound_of_a_renewed_weight_needs_its_factors():
-    """Thirty renewals err by more than one exponential may."""
-    query, keys = np.ones(1, np.float32), np.zeros((1, 1), np.float32)
-    row = lazy_row(query, keys, query, [Change(0, 0, 0.1, 1.0)] * 30, by_factors=True)
+    """Three hundred small renewals err by more than one exponential may."""
+    row = renewed(1.0, [0.003] * 300)
     assert decide_bound(BOUNDS["dynamic_weight"], row) is Verdict.WITHIN
-    forgotten = replace(row, factors=0, steps=Fraction(0))
+    forgotten = replace(row, factors=0)
     assert decide_bound(BOUNDS["dynamic_weight"], forgotten) is Verdict.OUTSIDE
+
+
+def test_the_bound_of_a_renewed_weight_needs_its_steps():
+    """The product of a step just above 32 is rounded by as much as two exponentials may err."""
+    rows = [renewed(query, [33.0]) for query in np.linspace(1, 2, 40)]
+    decide = [decide_bound(BOUNDS["dynamic_weight"], row) for row in rows]
+    assert set(decide) == {Verdict.WITHIN}
+    forgotten = [replace(row, steps=Fraction(0)) for row in rows]
+    assert Verdict.OUTSIDE in [decide_bound(BOUNDS["dynamic_weight"], row) for row in forgotten]
 
 
 def test_where_the_weights_say_nothing_the_bound_is_twice_the_mass():
