@@ -326,7 +326,7 @@ def amortised_products(n: Any, value_columns: Any) -> Any:
 
 
 def fast_amortised_products(n: Any, value_columns: Any, rebuild_every: Any, exponent: Any) -> Any:
-    """Bound the products of an update, rebuilds shared out, by blocks of order k in k^exponent: P1.update.
+    """Bound the products of an update, rebuilds shared out, by blocks of order k in k^exponent: P1.blocks.
 
     ``2*n + n*(value_columns + 1)*exp(exponent*log(rebuild_every))/rebuild_every**3``
     """

@@ -204,6 +204,8 @@ P1_PROBLEM = Claim[Question](
             parameters=lambda i, bits: {"largest_value": max(_seen_values(i))},
             trivial=_unnormalised,
             extremal=lambda: Question(same_key_changes(3, 2, 1, 4, 1), 1, 0),
+            theorem="p1_average",
+            attained="p1_average_attained",
         ),
     ),
     witness=lambda: Question(
@@ -290,7 +292,10 @@ P1_CORRECT = Claim[Changes](
         "entries and rows of K, V and Q, append, evict; with and without the causal mask; whether the "
         "weights are kept or the changed tokens, and whether a rebuild is done at once or in slices."
     ),
-    not_stated="The instances have weights 2^(q.k) in place of e^(q.k), so that answers are rational.",
+    not_stated=(
+        "The theorem is about e^(q.k); the instances have 2^(q.k) in its place, so that answers are "
+        "rational."
+    ),
     assumes=(REBUILDS,),
     bounds=(
         Bound(
@@ -303,6 +308,7 @@ P1_CORRECT = Claim[Changes](
             parameters=lambda i, bits: {},
             trivial=_unchanged_error,
             extremal=lambda: small_changes(causal=True),
+            theorem="p1_correct",
         ),
         Bound(
             name="pending_pairs",
@@ -315,6 +321,7 @@ P1_CORRECT = Claim[Changes](
             # Never to rebuild.
             trivial=lambda i, bits: lift(len(i.log), bits),
             extremal=lambda: same_key_changes(2, 1, 1, 3, 4),
+            theorem="p1_pending",
         ),
     ),
     witness=lambda: small_changes(),

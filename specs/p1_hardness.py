@@ -348,6 +348,7 @@ P1_REDUCTION = Claim[HintedRead](
             # An excess of 0: the product is 0.
             trivial=lambda i, bits: _excess_error(i, 0.0, bits),
             extremal=_worst_reads,
+            theorem="p1_reduction_error",
         ),
         Bound(
             name="reduction_mistakes",
@@ -359,6 +360,7 @@ P1_REDUCTION = Claim[HintedRead](
             parameters=lambda i, bits: {},
             trivial=lambda i, bits: lift(mistakes(i, False), bits),
             extremal=_worst_reads,
+            theorem="p1_reduction_mistakes",
         ),
     ),
     witness=lambda: _float_reads(

@@ -102,7 +102,7 @@ Definition b_rebuild_products (n : nat) (pending : nat) (value_columns : nat) : 
 Definition b_amortised_products (n : nat) (value_columns : nat) : R :=
   INR n * (3 + INR value_columns).
 
-(** P1.update: the products of an update, rebuilds shared out, by blocks of order k in k^exponent. *)
+(** P1.blocks: the products of an update, rebuilds shared out, by blocks of order k in k^exponent. *)
 Definition b_fast_amortised_products (n : nat) (value_columns : nat) (rebuild_every : nat) (exponent : R) : R :=
   2 * INR n + (INR n * (1 + INR value_columns) * exp (exponent * ln (INR rebuild_every))) / ((INR rebuild_every) ^ 3%nat).
 

@@ -150,6 +150,7 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "P1.problem": lambda i: replace(i, row=3),
         "P1.correct": lambda i: replace(i, rebuild_every=0),
         "P1.update": lambda i: replace(i, log=(Evict(0),)),
+        "P1.blocks": lambda i: replace(i, rebuild_every=3),
         "P1.query": lambda i: replace(i, log=(Evict(0),)),
         "P1.tokens": lambda i: replace(i, log=(Evict(0),)),
         "P1.slots": lambda i: replace(i, log=()),
