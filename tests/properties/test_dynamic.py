@@ -166,7 +166,7 @@ class Machine(RuleBasedStateMachine):
             assert verdict is Verdict.WITHIN
 
     @precondition(lambda self: hasattr(self, "tokens"))
-    @rule(which=st.integers(0, 12))
+    @rule(which=st.integers(0, 50))
     def refused(self, which: int) -> None:
         a, n, d = self.attention, len(self.tokens.rows["key"]), self.shape["key"]
         i, good = self._pick(), {what: self._draw(what) for what in self.shape}
@@ -189,8 +189,14 @@ class Machine(RuleBasedStateMachine):
             (TypeError, "^i must be an integer", lambda: a.query_row(0.5)),  # type: ignore[arg-type]
         ]
         if dead is not None:
-            calls.append((ValueError, "not evicted", lambda: a.evict(dead)))
-            calls.append((ValueError, "not evicted", lambda: a.query_row(dead)))
+            calls += [
+                (ValueError, "not evicted", lambda: a.evict(dead)),
+                (ValueError, "not evicted", lambda: a.query(dead, 0)),
+                (ValueError, "not evicted", lambda: a.query_row(dead)),
+                (ValueError, "not evicted", lambda: a.error_bound(dead - n)),
+                (ValueError, "not evicted", lambda: a.update_key(dead, 0, 1.0)),
+                (ValueError, "not evicted", lambda: a.set_value(dead, good["value"])),
+            ]
         error, says, call = calls[which % len(calls)]
         before = _bits(a)
         with np.errstate(all="ignore"), pytest.raises(error, match=says):
