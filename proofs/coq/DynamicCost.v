@@ -1,13 +1,14 @@
-(** What dynamic attention with cached weights takes (claims P1.update, P1.query, P1.worstcase).
+(** What dynamic attention takes (claims P1.update, P1.query, P1.worstcase, P1.slots).
 
-    Counted are scalar products: 2 n for new weights by factors, n d from the definition, one a
-    pair, row and column for a rebuild.  A column of the sums counts as a column of values, so a
-    rebuild of k pairs takes n k (v + 1) for v columns of values.
+    Counted are scalar products.  With cached weights: 2 n for new weights by factors, n d from the
+    definition, one a pair, row and column of values for a rebuild; the denominator counts as a
+    column of values, so a rebuild of k pairs takes n k (v + 1) for v columns of values.  With
+    slots: weights take d products each whenever they are needed.
 
     Steps: (1) with the potential n (v + 1) for every pair that is pending, an edit pays for the
-    rebuild that its pair will have; (2) where no token is updated twice between two rebuilds,
-    each edit makes a pair, so the count is exact; (3) sliced, an edit merges ceil(n / k) rows
-    of at most k frozen pairs, and a row has at most 2 k - 1 pairs to add when it is read. *)
+    rebuild that its pair will have; (2) where no token is updated twice between two rebuilds, each
+    edit makes a pair, so the count is exact; (3) sliced, an edit merges ceil(n / k) rows of at
+    most k frozen pairs, and a row has at most 2 k - 1 pairs to add when it is read. *)
 
 Require Import Reals Lra Lia Psatz List Bool Arith.
 Require Import Sums Tokens Pending Cached Slots Dynamic Bounds.
@@ -344,26 +345,40 @@ Proof.
   fold (run T Cache ops) in I. rewrite E in I. exact I.
 Qed.
 
-(** After any operations: an update of a key, with its slice; room is the number of tokens unless
-    some were appended. *)
+(** After any operations: any edit, with its slice.  The room is the number of tokens unless some
+    were appended.
+
+    NOTE An append for which there is no room left begins anew, which takes as long as building. *)
+Theorem p1_worstcase_edit T ops T' s e : sliced = true -> Forall valid ops ->
+  run T Cache ops = (T', InCache s) ->
+  (count T' < c_room s)%nat \/ (forall q k v, e <> Append q k v) ->
+  (edit_products T' s e
+    <= change_products T' e + (value_columns + 1) * (c_room s + limit - 1))%nat.
+Proof.
+  intros E V H N. destruct (run_sound T ops T' s V H) as (I & P & F).
+  pose proof (slice_pairs (c_room s)) as SP. destruct (change_front T' s e N) as (F1 & F2 & F3).
+  assert (K : (settle_products (edited T' e) (c_change T' s e)
+    <= (value_columns + 1) * (c_room s + limit - 1))%nat).
+  { unfold settle_products, merge_products. rewrite E, F3.
+    destruct (Nat.leb limit _); rewrite Nat.add_0_r, Nat.mul_comm; apply Nat.mul_le_mono_l;
+      unfold slice_rows; rewrite F1, F2;
+      (eapply Nat.le_trans; [apply Nat.mul_le_mono; [| exact F] | exact SP]; lia). }
+  unfold edit_products. destruct (accepted T' e); [destruct e |]; lia.
+Qed.
+
 Theorem p1_worstcase_update T ops T' s t j x : sliced = true -> Forall valid ops ->
   run T Cache ops = (T', InCache s) ->
   INR (edit_products T' s (UpdateKey t j x))
     <= b_sliced_update_products (c_room s) limit value_columns.
 Proof.
-  intros E V H. destruct (run_sound T ops T' s V H) as (I & P & F).
-  pose proof (c_rows _ _ I) as R. pose proof (slice_pairs (c_room s)) as SP.
-  assert (N : (edit_products T' s (UpdateKey t j x)
-    <= 2 * c_room s + (value_columns + 1) * (c_room s + limit - 1))%nat).
-  { unfold edit_products. destruct (accepted T' (UpdateKey t j x)); [| lia].
-    unfold settle_products, merge_products. rewrite E.
-    destruct (Nat.leb limit _); rewrite Nat.add_0_r; simpl change_products;
-      (apply Nat.add_le_mono; [lia |]; rewrite Nat.mul_comm; apply Nat.mul_le_mono_l;
-       unfold slice_rows; simpl;
-       eapply Nat.le_trans; [apply Nat.mul_le_mono; [| exact F] | exact SP]; lia). }
-  apply le_INR in N. unfold b_sliced_update_products.
-  rewrite plus_INR, !mult_INR, plus_INR, minus_INR, plus_INR in N by lia.
-  simpl (INR 2) in N. simpl (INR 1) in N. lra.
+  intros E V H. destruct (run_sound T ops T' s V H) as (I & _). pose proof (c_rows _ _ I) as R.
+  pose proof (p1_worstcase_edit T ops T' s (UpdateKey t j x) E V H) as N.
+  specialize (N ltac:(right; discriminate)). simpl change_products in N.
+  assert (N' : (edit_products T' s (UpdateKey t j x)
+    <= 2 * c_room s + (value_columns + 1) * (c_room s + limit - 1))%nat) by lia.
+  apply le_INR in N'. unfold b_sliced_update_products.
+  rewrite plus_INR, !mult_INR, plus_INR, minus_INR, plus_INR in N' by lia.
+  simpl (INR 2) in N'. simpl (INR 1) in N'. lra.
 Qed.
 
 Theorem p1_worstcase_entry T ops T' s i j : Forall valid ops -> run T Cache ops = (T', InCache s) ->
@@ -428,6 +443,108 @@ Proof.
   pose proof (c_rows _ _ I). specialize (Q E). simpl.
   replace (count T' - c_front s)%nat with 0%nat by lia. unfold b_column_products.
   rewrite Nat.mul_0_l, !Nat.add_0_r, plus_INR, mult_INR. ring.
+Qed.
+
+(** * The slots *)
+
+Definition slot_row_pairs (s : slots) (i : nat) : nat :=
+  (s_pending s + (if Nat.leb (s_front s) i then length (s_frozen s) else 0))%nat.
+
+(** A slot has two keys, whose weights take d products each, and two values. *)
+Definition slot_products (pairs columns : nat) : nat := (2 * pairs * (dimension + columns))%nat.
+
+Definition slot_read_products (s : slots) (a : call) : nat :=
+  match a with
+  | Read_entry i _ => slot_products (slot_row_pairs s i) 2
+  | Read_row i => slot_products (slot_row_pairs s i) (value_columns + 1)
+  | _ => 0
+  end.
+
+(** An edit makes a slot at most; when all are taken, a rebuild at once treats every row.  Appends
+    are not counted. *)
+Definition slot_edit_products (T : tokens) (s : slots) (e : edit) : nat :=
+  if accepted T e then
+    match e with
+    | UpdateQuery _ _ _ | SetQuery _ _ | Append _ _ _ => 0
+    | UpdateKey t _ _ | SetKey t _ | UpdateValue t _ _ | SetValue t _ | Evict t =>
+        let k := s_pending (s_use s t) in
+        if Nat.leb limit k then count T * slot_products k (value_columns + 1) else 0
+    end
+  else 0.
+
+Fixpoint slot_total_products (T : tokens) (s : slots) (es : list edit) : nat :=
+  match es with
+  | [] => 0
+  | e :: rest => slot_edit_products T s e
+      + slot_total_products (edited T e) (if accepted T e then s_edit T s e else s) rest
+  end%nat.
+
+Theorem p1_slots_entry T ops T' s i j : sliced = false -> Forall valid ops ->
+  run T Slot_mode ops = (T', InSlots s) -> (i < count T')%nat ->
+  INR (slot_read_products s (Read_entry i j)) = b_slot_entry_products (s_pending s) dimension.
+Proof.
+  intros E V H Hi. destruct (run_invariant ops (T, begin T Slot_mode 0) V
+    (begin_invariant T Slot_mode 0)) as [J _].
+  fold (run T Slot_mode ops) in J. rewrite H in J. destruct J as (I & (_ & _ & Q) & _).
+  pose proof (s_rows _ _ I). specialize (Q E). unfold slot_read_products, slot_row_pairs.
+  destruct (Nat.leb_spec (s_front s) i); [lia |]. unfold slot_products, b_slot_entry_products.
+  rewrite Nat.add_0_r, !mult_INR, plus_INR. simpl (INR 2). ring.
+Qed.
+
+Theorem p1_slots_row T ops T' s i : sliced = false -> Forall valid ops ->
+  run T Slot_mode ops = (T', InSlots s) -> (i < count T')%nat ->
+  INR (slot_read_products s (Read_row i))
+    = b_slot_row_products (s_pending s) dimension value_columns.
+Proof.
+  intros E V H Hi. destruct (run_invariant ops (T, begin T Slot_mode 0) V
+    (begin_invariant T Slot_mode 0)) as [J _].
+  fold (run T Slot_mode ops) in J. rewrite H in J. destruct J as (I & (_ & _ & Q) & _).
+  pose proof (s_rows _ _ I). specialize (Q E). unfold slot_read_products, slot_row_pairs.
+  destruct (Nat.leb_spec (s_front s) i); [lia |]. unfold slot_products, b_slot_row_products.
+  rewrite Nat.add_0_r, !mult_INR, !plus_INR. simpl (INR 2). simpl (INR 1). ring.
+Qed.
+
+Lemma slot_total_amortised es : forall T s, sliced = false ->
+  Forall (fun e => forall q k v, e <> Append q k v) es ->
+  (slot_total_products T s es
+    <= (length es + s_pending s) * (count T * slot_products 1 (value_columns + 1)))%nat.
+Proof.
+  induction es as [| e es IH]; intros T s E V; [simpl; lia |].
+  inversion V as [| ? ? Ve Vr]; subst. cbn [slot_total_products length].
+  specialize (IH (edited T e) (if accepted T e then s_edit T s e else s) E Vr).
+  rewrite edited_count in IH by auto.
+  set (c := (count T * slot_products 1 (value_columns + 1))%nat) in *.
+  assert (C : forall k, (count T * slot_products k (value_columns + 1) = k * c)%nat)
+    by (intros; unfold c, slot_products; ring).
+  assert (K : (slot_edit_products T s e + s_pending (if accepted T e then s_edit T s e else s) * c
+    <= S (s_pending s) * c)%nat).
+  { unfold slot_edit_products. destruct (accepted T e); [| nia].
+    assert (L : forall t, (s_pending (s_use s t) <= S (s_pending s))%nat)
+      by (intros; apply length_add).
+    assert (U : forall T' t, ((if Nat.leb limit (s_pending (s_use s t))
+        then count T * slot_products (s_pending (s_use s t)) (value_columns + 1) else 0)
+        + s_pending (s_settle T' (s_use s t)) * c <= S (s_pending s) * c)%nat).
+    { intros T' t. specialize (L t). unfold s_settle.
+      change (s_pending (s_slice T' (s_use s t))) with (s_pending (s_use s t)). rewrite C.
+      destruct (Nat.leb limit (s_pending (s_use s t))).
+      - change (s_pending (s_rebuild T' (s_slice T' (s_use s t)))) with 0%nat. nia.
+      - change (s_pending (s_slice T' (s_use s t))) with (s_pending (s_use s t)). nia. }
+    destruct e; try apply U; try (exfalso; eapply Ve; reflexivity);
+      change (0 + s_pending s * c <= S (s_pending s) * c)%nat; nia. }
+  nia.
+Qed.
+
+(** Edits share out the rebuilds: one slot each. *)
+Theorem p1_slots_amortised T room es : sliced = false ->
+  Forall (fun e => forall q k v, e <> Append q k v) es ->
+  INR (slot_total_products T (s_build T room) es)
+    <= INR (length es) * b_slot_rebuild_products (count T) 1 dimension value_columns.
+Proof.
+  intros E V. pose proof (slot_total_amortised es T (s_build T room) E V) as H.
+  change (s_pending (s_build T room)) with 0%nat in H. apply le_INR in H.
+  unfold slot_products, b_slot_rebuild_products in *.
+  rewrite !mult_INR, !plus_INR in H. simpl (INR 1) in *. simpl (INR 2) in H. simpl (INR 0) in H.
+  nra.
 Qed.
 
 End Cost.
