@@ -147,11 +147,13 @@ def _cell(
     if "auto" in peers:
         # Six reviews: a choice needs two, and moving up must first be earned.
         for _ in range(6):
-            _seconds(peers["auto"], _mix(rng, n, d, 1 + 1024 // updates, updates, reads, hot), read)
+            groups = 1 + 1024 // updates
+            _seconds(peers["auto"], _mix(rng, n, d, groups, updates, reads, hot), read)
     seconds: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(ROUNDS):
         # Long enough for each peer to have its own arrays in the cache again.
-        mix = _mix(rng, n, d, 8 + 2048 // longest, updates, reads, hot)
+        groups = 8 + min(2048, 2**29 // (n * d)) // longest
+        mix = _mix(rng, n, d, groups, updates, reads, hot)
         for name, peer in peers.items():
             seconds[name].append(_seconds(peer, mix, read))
     return {name: statistics.median(times) for name, times in seconds.items()}
