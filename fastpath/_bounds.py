@@ -370,7 +370,7 @@ def column_products(n: Any, pending: Any) -> Any:
         return _up(_up(2 * pending) * n)
 
 
-def token_products(n: Any, dimension: Any) -> Any:
+def key_products(n: Any, dimension: Any) -> Any:
     """Bound the products of replacing a key, rebuilds apart: P1.tokens.
 
     ``dimension*n``

@@ -371,7 +371,7 @@ P1_TOKENS = Claim[Changes](
     ),
     bounds=(
         _token_bound(
-            "token_products",
+            "key_products",
             "the products of replacing a key, rebuilds apart",
             (n, dimension),
             n * dimension,

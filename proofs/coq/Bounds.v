@@ -119,7 +119,7 @@ Definition b_column_products (n : nat) (pending : nat) : R :=
   2 * INR pending * INR n.
 
 (** P1.tokens: the products of replacing a key, rebuilds apart. *)
-Definition b_token_products (n : nat) (dimension : nat) : R :=
+Definition b_key_products (n : nat) (dimension : nat) : R :=
   INR dimension * INR n.
 
 (** P1.tokens: the products of computing a row from the definition. *)

@@ -130,8 +130,8 @@ Proof. unfold b_row_products; pin. Qed.
 Goal Rabs (b_column_products 5 3 - (30)) <= 1 / 10 ^ 25.
 Proof. unfold b_column_products; pin. Qed.
 
-Goal Rabs (b_token_products 5 4 - (20)) <= 1 / 10 ^ 25.
-Proof. unfold b_token_products; pin. Qed.
+Goal Rabs (b_key_products 5 4 - (20)) <= 1 / 10 ^ 25.
+Proof. unfold b_key_products; pin. Qed.
 
 Goal Rabs (b_refresh_products 5 4 7 - (60)) <= 1 / 10 ^ 25.
 Proof. unfold b_refresh_products; pin. Qed.

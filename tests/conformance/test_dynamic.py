@@ -61,7 +61,7 @@ def test_cached_rebuilds_within_the_kth_update_and_shares_out_what_is_claimed() 
 def test_a_whole_key_and_a_stale_row_take_what_is_claimed() -> None:
     dynamic = _dynamic("cached")
     taken = _taken(dynamic, lambda: dynamic.set_key(2, np.ones(D)))
-    assert taken == (_claimed("token_products", n=N, dimension=D), N)
+    assert taken == (_claimed("key_products", n=N, dimension=D), N)
     dynamic = _dynamic("cached")
     assert _taken(dynamic, lambda: dynamic.set_query(2, np.ones(D))) == (0, 0)
     refresh = _claimed("refresh_products", n=N, dimension=D, value_columns=D_V)
