@@ -147,7 +147,7 @@ P1_UPDATE = Claim[Changes](
             attained="p1_update_attained",
         ),
     ),
-    witness=lambda: small_changes(),
+    witness=small_changes,
     sample=paper_sample,
 )
 
@@ -211,7 +211,7 @@ P1_BLOCKS = Claim[Changes](
             extremal=lambda: same_key_changes(4, 1, 15, 8, 2),
         ),
     ),
-    witness=lambda: small_changes(),
+    witness=small_changes,
     sample=_update_sample,
 )
 
@@ -300,7 +300,7 @@ P1_QUERY = Claim[Changes](
             "p1_query_column",
         ),
     ),
-    witness=lambda: small_changes(),
+    witness=small_changes,
     sample=paper_sample,
 )
 
@@ -409,6 +409,7 @@ def _slot_bound(
     cost: Callable[[Changes], int],
     trivial: Callable[[Changes], int],
     changed: Callable[[Changes], int] = _slots_now,
+    theorem: str = "",
 ) -> Bound[Changes]:
     named = [a.name for a in arguments if a.name in SIZES]
     return Bound(
@@ -417,6 +418,7 @@ def _slot_bound(
         arguments=arguments,
         expression=expression,
         points=(points,),
+        theorem=theorem,
         quantity=lambda i, bits: lift(cost(i), bits),
         parameters=lambda i, bits: {**sizes(i, *named), "pending": changed(i)},
         trivial=lambda i, bits: lift(trivial(i), bits),
@@ -452,6 +454,7 @@ P1_SLOTS = Claim[Changes](
             (3, 4),
             lambda i: _read_cost(i.slots(), i, lambda s: s.entry(0, 0)),
             lambda i: _definition_products(i, 2),
+            theorem="p1_slots_entry",
         ),
         _slot_bound(
             "slot_row_products",
@@ -461,6 +464,7 @@ P1_SLOTS = Claim[Changes](
             (3, 4, 7),
             lambda i: _read_cost(i.slots(), i, lambda s: s.row(0)),
             lambda i: _definition_products(i, i.V.shape[1] + 1),
+            theorem="p1_slots_row",
         ),
         _slot_bound(
             "slot_exponentials",
@@ -480,9 +484,10 @@ P1_SLOTS = Claim[Changes](
             lambda i: _largest_cost(i.slots(), i, lambda s: s.products),
             lambda i: len(i.K) * _definition_products(i, i.V.shape[1] + 1),
             changed=lambda i: i.rebuild_every,
+            theorem="p1_slots_amortised",
         ),
     ),
-    witness=lambda: small_changes(),
+    witness=small_changes,
     sample=paper_sample,
 )
 
@@ -624,7 +629,7 @@ P1_WORSTCASE = Claim[Changes](
             theorem="p1_worstcase_column",
         ),
     ),
-    witness=lambda: small_changes(),
+    witness=small_changes,
     sample=paper_sample,
 )
 

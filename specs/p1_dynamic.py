@@ -324,7 +324,7 @@ P1_CORRECT = Claim[Changes](
             theorem="p1_pending",
         ),
     ),
-    witness=lambda: small_changes(),
+    witness=small_changes,
     sample=_any_sample,
 )
 

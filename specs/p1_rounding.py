@@ -316,6 +316,7 @@ FP_DYNAMIC = Claim[LazyRow](
                 _exact_logits(i, bits) - lift(np.array(i.shift), bits)
             ).max(),
             extremal=_rounded_shift,
+            theorem="fp_dynamic_weight",
         ),
         Bound(
             name="dynamic_output",
@@ -354,6 +355,7 @@ FP_DYNAMIC = Claim[LazyRow](
             parameters=_output_parameters,
             trivial=lambda i, bits: _distance(i, i.before, bits),
             extremal=_lost_weights,
+            theorem="fp_dynamic_output",
         ),
     ),
     witness=lambda: lazy_row(
