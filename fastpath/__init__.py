@@ -5,6 +5,7 @@ Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``
 
 from fastpath.attention import attention
 from fastpath.certified import Certified
+from fastpath.dynamic import DynamicAttention
 from fastpath.gram import Gram, gram
 from fastpath.loewner import Closeness, certified_closeness, certify_loewner, entrywise_error
 from fastpath.moment_state import MomentState
@@ -16,6 +17,7 @@ __all__ = [
     "Certified",
     "CertifiedExpansion",
     "Closeness",
+    "DynamicAttention",
     "Expansion",
     "ExpansionError",
     "Gram",

@@ -558,6 +558,341 @@ def compressibility_share(queries: Any, sparsity: Any, ratio: Any) -> Any:
         )
 
 
+def dynamic_average(largest_value: Any) -> Any:
+    """Bound the answer to a query (i, j): P1.problem.
+
+    ``largest_value``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return largest_value
+
+
+def dynamic_error() -> Any:
+    """Bound the error of an answer in exact arithmetic: P1.correct.
+
+    ``0``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return 0
+
+
+def pending_pairs(rebuild_every: Any) -> Any:
+    """Bound the pending pairs: P1.correct.
+
+    ``rebuild_every - 1``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(rebuild_every - 1)
+
+
+def update_products(n: Any) -> Any:
+    """Bound the products of an update of an entry, rebuilds apart: P1.update.
+
+    ``2*n``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(2 * n)
+
+
+def update_exponentials(n: Any) -> Any:
+    """Bound the exponentials of an update of an entry: P1.update.
+
+    ``n``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return n
+
+
+def rebuild_products(n: Any, pending: Any, value_columns: Any) -> Any:
+    """Bound the products of a rebuild of so many pairs: P1.update.
+
+    ``n*pending*(value_columns + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(pending * n) * _up(1 + value_columns))
+
+
+def amortised_products(n: Any, value_columns: Any) -> Any:
+    """Bound the products of an update, rebuilds shared out, by classical multiplication: P1.update.
+
+    ``n*(value_columns + 3)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(n * _up(3 + value_columns))
+
+
+def fast_amortised_products(n: Any, value_columns: Any, rebuild_every: Any, exponent: Any) -> Any:
+    """Bound the products of an update, rebuilds shared out, by blocks of order k in k^exponent: P1.blocks.
+
+    ``2*n + n*(value_columns + 1)*exp(exponent*log(rebuild_every))/rebuild_every**3``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(2 * n)
+            + _up(
+                _up(
+                    _up(n * _up(1 + value_columns))
+                    * _library_up(np.exp(_up(exponent * _library_up(np.log(rebuild_every)))))
+                )
+                / _library_down(np.power(rebuild_every, 3))
+            )
+        )
+
+
+def entry_products(pending: Any) -> Any:
+    """Bound the products of a query of an entry: P1.query.
+
+    ``2*pending``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(2 * pending)
+
+
+def row_products(pending: Any, value_columns: Any) -> Any:
+    """Bound the products of a query of a row: P1.query.
+
+    ``pending*(value_columns + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(pending * _up(1 + value_columns))
+
+
+def column_products(n: Any, pending: Any) -> Any:
+    """Bound the products of a query of a column: P1.query.
+
+    ``2*n*pending``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(2 * pending) * n)
+
+
+def key_products(n: Any, dimension: Any) -> Any:
+    """Bound the products of replacing a key, rebuilds apart: P1.tokens.
+
+    ``dimension*n``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(dimension * n)
+
+
+def refresh_products(n: Any, dimension: Any, value_columns: Any) -> Any:
+    """Bound the products of computing a row from the definition: P1.tokens.
+
+    ``n*(dimension + value_columns + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(n * _up(_up(1 + dimension) + value_columns))
+
+
+def slot_entry_products(pending: Any, dimension: Any) -> Any:
+    """Bound the products of a query of an entry, with so many tokens changed: P1.slots.
+
+    ``2*pending*(dimension + 2)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(2 * pending) * _up(2 + dimension))
+
+
+def slot_row_products(pending: Any, dimension: Any, value_columns: Any) -> Any:
+    """Bound the products of a query of a row, with so many tokens changed: P1.slots.
+
+    ``2*pending*(dimension + value_columns + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(2 * pending) * _up(_up(1 + dimension) + value_columns))
+
+
+def slot_exponentials(pending: Any) -> Any:
+    """Bound the exponentials of a query of an entry or a row, with so many tokens changed: P1.slots.
+
+    ``2*pending``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(2 * pending)
+
+
+def slot_rebuild_products(n: Any, pending: Any, dimension: Any, value_columns: Any) -> Any:
+    """Bound the products of a rebuild of so many changed tokens: P1.slots.
+
+    ``2*n*pending*(dimension + value_columns + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(_up(2 * pending) * n) * _up(_up(1 + dimension) + value_columns))
+
+
+def cached_numbers(n: Any, dimension: Any, value_columns: Any, rebuild_every: Any) -> Any:
+    """Bound the numbers that are stored where the weights are kept: P1.space.
+
+    ``n**2 + n*(2*dimension + value_columns) + n*(value_columns + 1) + (rebuild_every - 1)*(n + value_columns + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(_up(n * n) + _up(n * _up(1 + value_columns)))
+                + _up(n * _up(value_columns + _up(2 * dimension)))
+            )
+            + _up(_up(rebuild_every - 1) * _up(_up(1 + n) + value_columns))
+        )
+
+
+def slot_numbers(n: Any, dimension: Any, value_columns: Any, rebuild_every: Any) -> Any:
+    """Bound the numbers that are stored where no weights are kept: P1.space.
+
+    ``n*(2*dimension + value_columns) + n*(value_columns + 1) + (2*rebuild_every - 2)*(dimension + value_columns + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(_up(n * _up(1 + value_columns)) + _up(n * _up(value_columns + _up(2 * dimension))))
+            + _up(_up(_up(2 * rebuild_every) - 2) * _up(_up(1 + dimension) + value_columns))
+        )
+
+
+def sliced_update_products(n: Any, rebuild_every: Any, value_columns: Any) -> Any:
+    """Bound the products of any one update, its slice of a rebuild included: P1.worstcase.
+
+    ``2*n + (value_columns + 1)*(n + rebuild_every - 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(2 * n) + _up(_up(1 + value_columns) * _up(_up(n + rebuild_every) - 1)))
+
+
+def sliced_pairs(rebuild_every: Any) -> Any:
+    """Bound the pairs that a read of a row needs: P1.worstcase.
+
+    ``2*rebuild_every - 1``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(2 * rebuild_every) - 1)
+
+
+def sliced_entry_products(rebuild_every: Any) -> Any:
+    """Bound the products of a query of an entry: P1.worstcase.
+
+    ``4*rebuild_every - 2``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(4 * rebuild_every) - 2)
+
+
+def sliced_column_products(n: Any, rebuild_every: Any) -> Any:
+    """Bound the products of a query of a column: P1.worstcase.
+
+    ``2*n*rebuild_every``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(2 * n) * rebuild_every)
+
+
+def hinted_updates(n: Any, tau: Any) -> Any:
+    """Bound the updates of phase 2: P1.hardness.
+
+    ``exp(tau*log(n))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _library_up(np.exp(_up(tau * _library_up(np.log(n)))))
+
+
+def hinted_reads(n: Any) -> Any:
+    """Bound the entries that are read in phase 3: P1.hardness.
+
+    ``2*n + 2``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(2 + _up(2 * n))
+
+
+def hinted_products(n: Any, tau: Any) -> Any:
+    """Bound the products of phase 3 on the paper's structure: P1.optimal.
+
+    ``(4*n + 4)*exp(tau*log(n))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(4 + _up(4 * n)) * _library_up(np.exp(_up(tau * _library_up(np.log(n))))))
+
+
+def reduction_error(n: Any, step: Any, ones: Any, read_error: Any, unit_roundoff: Any) -> Any:
+    """Bound the error of the quotient of two reads less the sum of a column of V: P1.reduction.
+
+    ``(n + exp(ones*step))*(read_error*(n + exp(ones*step))*(unit_roundoff + 1)**2/(-read_error*(n + exp(ones*step)) + 1) + unit_roundoff*(unit_roundoff + 2))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(n + _library_up(np.exp(_up(ones * step))))
+            * _up(
+                _up(unit_roundoff * _up(2 + unit_roundoff))
+                + _up(
+                    _up(
+                        _up(read_error * _up(_up(1 + unit_roundoff) * _up(1 + unit_roundoff)))
+                        * _up(n + _library_up(np.exp(_up(ones * step))))
+                    )
+                    / _down(1 - _up(read_error * _up(n + _library_up(np.exp(_up(ones * step))))))
+                )
+            )
+        )
+
+
+def reduction_mistakes() -> Any:
+    """Bound the wrong answers: P1.reduction.
+
+    ``0``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return 0
+
+
+def dynamic_weight(
+    logit_error: Any, unit_roundoff: Any, reach: Any, exp_error: Any, factors: Any, steps: Any
+) -> Any:
+    """Bound the error of the logarithm of a computed weight, renewed by some factors: FP.dynamic.
+
+    ``logit_error + reach*unit_roundoff + 3*steps*unit_roundoff + unit_roundoff*(exp_error + 1)*(factors + 1)/(-unit_roundoff*(exp_error + 1) + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(_up(logit_error + _up(reach * unit_roundoff)) + _up(_up(3 * steps) * unit_roundoff))
+            + _up(
+                _up(_up(unit_roundoff * _up(1 + factors)) * _up(1 + exp_error))
+                / _down(1 - _up(unit_roundoff * _up(1 + exp_error)))
+            )
+        )
+
+
+def dynamic_output(
+    weight_error: Any,
+    mass_ratio: Any,
+    roundings: Any,
+    magnitude: Any,
+    quotient: Any,
+    underflow: Any,
+    smallest: Any,
+    unit_roundoff: Any,
+) -> Any:
+    """Bound the error of an answer after any number of changes: FP.dynamic.
+
+    ``2*magnitude*(mass_ratio*(roundings*unit_roundoff/(-roundings*unit_roundoff + 1) + Min(1, exp(weight_error) - 1)) + underflow) + smallest + unit_roundoff*Abs(quotient)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(smallest + _up(unit_roundoff * np.abs(quotient)))
+            + _up(
+                _up(2 * magnitude)
+                * _up(
+                    underflow
+                    + _up(
+                        mass_ratio
+                        * _up(
+                            _up(
+                                _up(roundings * unit_roundoff)
+                                / _down(1 - _up(roundings * unit_roundoff))
+                            )
+                            + np.minimum(1, _library_up(np.expm1(weight_error)))
+                        )
+                    )
+                )
+            )
+        )
+
+
 def p3_goal_entry(n: Any, logit_bound: Any) -> Any:
     """Bound the largest entry of A(X) - A(0): P3.goal.
 

@@ -147,9 +147,14 @@ def find(claim: Claim[Any], proved: Callable[[str, str], bool]) -> Finding:
         refuted |= decide_bound(bound, extremes[bound.name]) is Verdict.OUTSIDE
         sharpness[bound.name] = _sharpness(bound, extremes[bound.name])
     dominated = decide_dominated(claim, (instance for _, instance in instances))
+    reached = claim.refutation is not None and any(
+        claim.refutation.reaches(instance) for _, instance in instances
+    )
     verdict = (
         Status.REFUTED
         if refuted
+        else Status.HYPOTHESIS_REFUTED
+        if reached
         else Status.VACUOUS
         if vacuous
         else Status.DOMINATED
@@ -164,6 +169,9 @@ def find(claim: Claim[Any], proved: Callable[[str, str], bool]) -> Finding:
         if name and not proved(name, b.name)
     ]
     assurance = Assurance.PROVED if with_theorem else Assurance.CERTIFIED
+    if verdict is Status.HYPOTHESIS_REFUTED:
+        # What is counted here supports the claim; that it says nothing rests on the publication.
+        assurance = Assurance.CITED
     return Finding(verdict, assurance, sharpness, tuple(faults))
 
 
@@ -190,6 +198,8 @@ def compare(record: Record, finding: Finding) -> Iterable[str]:
         yield f"the ledger says {record.verdict}, the audit found {finding.verdict}."
     if record.assurance != finding.assurance:
         yield f"the ledger says {record.assurance}, the evidence makes it {finding.assurance}."
+    if finding.verdict is Status.HYPOTHESIS_REFUTED and not record.scope:
+        yield "the ledger must say in scope where the hypothesis is refuted, and by whom."
     recorded = record.sharpness or {}
     for name in recorded.keys() - finding.sharpness.keys():
         yield f"the ledger records the sharpness of {name}, which is no bound of this claim."
@@ -244,6 +254,9 @@ def _sharpness(bound: Bound[Any], instance: Any) -> Fraction:
     bits = PRECISIONS[0]
     lower, _ = bound.quantity(instance, bits).bounds()
     _, most = bound.value(instance, bits).bounds()
+    if most.item() == 0:
+        # An equality in disguise: |x - y| <= 0.  Where it holds it is reached.
+        return Fraction(lower.item() >= 0)
     return Fraction(lower.item()) / Fraction(most.item())
 
 

@@ -8,6 +8,10 @@ from typing import Any
 
 from specs import (
     kernel,
+    p1_costs,
+    p1_dynamic,
+    p1_hardness,
+    p1_rounding,
     p2_polynomial,
     p2_recovery,
     p2_rounding,
@@ -31,6 +35,10 @@ CLAIMS: dict[str, Claim[Any]] = {
         *p2_rounding.CLAIMS,
         *p2_streaming.CLAIMS,
         *p2_recovery.CLAIMS,
+        *p1_dynamic.CLAIMS,
+        *p1_costs.CLAIMS,
+        *p1_hardness.CLAIMS,
+        *p1_rounding.CLAIMS,
         *p3_sparsification.CLAIMS,
         *p3_certificate.CLAIMS,
         *p3_sketch.CLAIMS,

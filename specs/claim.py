@@ -120,6 +120,24 @@ class Rival(Generic[Instance]):
 
 
 @dataclass(frozen=True)
+class Refutation(Generic[Instance]):
+    """A published result under which a claim's conjecture is false, on some instances.
+
+    The claim then says nothing there, which is not to say that what it concludes is false.
+
+    Attributes
+    ----------
+    source
+        Where it is published, by which statement.
+    reaches
+        Whether it reaches an instance, decided exactly.
+    """
+
+    source: str
+    reaches: Callable[[Instance], bool]
+
+
+@dataclass(frozen=True)
 class Claim(Generic[Instance]):
     """Hypotheses that imply one or more inequalities.
 
@@ -143,6 +161,8 @@ class Claim(Generic[Instance]):
         A random instance that satisfies the hypotheses.
     rival
         What dominates the claim, where something does; the audit compares the two on every instance.
+    refutation
+        What refutes the conjecture that the claim rests on, where something does.
     """
 
     id: str
@@ -154,6 +174,7 @@ class Claim(Generic[Instance]):
     witness: Callable[[], Instance]
     sample: Callable[[np.random.Generator], Instance]
     rival: Rival[Instance] | None = None
+    refutation: Refutation[Instance] | None = None
 
     def broken_hypotheses(self, instance: Instance) -> tuple[str, ...]:
         """Return the statements of the hypotheses that the instance does not satisfy."""

@@ -174,6 +174,126 @@ Definition b_compressibility_ratio (n : nat) (logit_bound : R) : R :=
 Definition b_compressibility_share (queries : nat) (sparsity : nat) (ratio : R) : R :=
   (INR sparsity * ratio ^ 2%nat) / (INR queries + INR sparsity * ratio ^ 2%nat - INR sparsity).
 
+(** P1.problem: the answer to a query (i, j). *)
+Definition b_dynamic_average (largest_value : R) : R :=
+  largest_value.
+
+(** P1.correct: the error of an answer in exact arithmetic. *)
+Definition b_dynamic_error  : R :=
+  0.
+
+(** P1.correct: the pending pairs. *)
+Definition b_pending_pairs (rebuild_every : nat) : R :=
+  INR rebuild_every - 1.
+
+(** P1.update: the products of an update of an entry, rebuilds apart. *)
+Definition b_update_products (n : nat) : R :=
+  2 * INR n.
+
+(** P1.update: the exponentials of an update of an entry. *)
+Definition b_update_exponentials (n : nat) : R :=
+  INR n.
+
+(** P1.update: the products of a rebuild of so many pairs. *)
+Definition b_rebuild_products (n : nat) (pending : nat) (value_columns : nat) : R :=
+  INR pending * INR n * (1 + INR value_columns).
+
+(** P1.update: the products of an update, rebuilds shared out, by classical multiplication. *)
+Definition b_amortised_products (n : nat) (value_columns : nat) : R :=
+  INR n * (3 + INR value_columns).
+
+(** P1.blocks: the products of an update, rebuilds shared out, by blocks of order k in k^exponent. *)
+Definition b_fast_amortised_products (n : nat) (value_columns : nat) (rebuild_every : nat) (exponent : R) : R :=
+  2 * INR n + (INR n * (1 + INR value_columns) * exp (exponent * ln (INR rebuild_every))) / ((INR rebuild_every) ^ 3%nat).
+
+(** P1.query: the products of a query of an entry. *)
+Definition b_entry_products (pending : nat) : R :=
+  2 * INR pending.
+
+(** P1.query: the products of a query of a row. *)
+Definition b_row_products (pending : nat) (value_columns : nat) : R :=
+  INR pending * (1 + INR value_columns).
+
+(** P1.query: the products of a query of a column. *)
+Definition b_column_products (n : nat) (pending : nat) : R :=
+  2 * INR pending * INR n.
+
+(** P1.tokens: the products of replacing a key, rebuilds apart. *)
+Definition b_key_products (n : nat) (dimension : nat) : R :=
+  INR dimension * INR n.
+
+(** P1.tokens: the products of computing a row from the definition. *)
+Definition b_refresh_products (n : nat) (dimension : nat) (value_columns : nat) : R :=
+  INR n * (1 + INR dimension + INR value_columns).
+
+(** P1.slots: the products of a query of an entry, with so many tokens changed. *)
+Definition b_slot_entry_products (pending : nat) (dimension : nat) : R :=
+  2 * INR pending * (2 + INR dimension).
+
+(** P1.slots: the products of a query of a row, with so many tokens changed. *)
+Definition b_slot_row_products (pending : nat) (dimension : nat) (value_columns : nat) : R :=
+  2 * INR pending * (1 + INR dimension + INR value_columns).
+
+(** P1.slots: the exponentials of a query of an entry or a row, with so many tokens changed. *)
+Definition b_slot_exponentials (pending : nat) : R :=
+  2 * INR pending.
+
+(** P1.slots: the products of a rebuild of so many changed tokens. *)
+Definition b_slot_rebuild_products (n : nat) (pending : nat) (dimension : nat) (value_columns : nat) : R :=
+  2 * INR pending * INR n * (1 + INR dimension + INR value_columns).
+
+(** P1.space: the numbers that are stored where the weights are kept. *)
+Definition b_cached_numbers (n : nat) (dimension : nat) (value_columns : nat) (rebuild_every : nat) : R :=
+  (INR n) ^ 2%nat + INR n * (1 + INR value_columns) + INR n * (INR value_columns + 2 * INR dimension) + (INR rebuild_every - 1) * (1 + INR n + INR value_columns).
+
+(** P1.space: the numbers that are stored where no weights are kept. *)
+Definition b_slot_numbers (n : nat) (dimension : nat) (value_columns : nat) (rebuild_every : nat) : R :=
+  INR n * (1 + INR value_columns) + INR n * (INR value_columns + 2 * INR dimension) + (2 * INR rebuild_every - 2) * (1 + INR dimension + INR value_columns).
+
+(** P1.worstcase: the products of any one update, its slice of a rebuild included. *)
+Definition b_sliced_update_products (n : nat) (rebuild_every : nat) (value_columns : nat) : R :=
+  2 * INR n + (1 + INR value_columns) * (INR n + INR rebuild_every - 1).
+
+(** P1.worstcase: the pairs that a read of a row needs. *)
+Definition b_sliced_pairs (rebuild_every : nat) : R :=
+  2 * INR rebuild_every - 1.
+
+(** P1.worstcase: the products of a query of an entry. *)
+Definition b_sliced_entry_products (rebuild_every : nat) : R :=
+  4 * INR rebuild_every - 2.
+
+(** P1.worstcase: the products of a query of a column. *)
+Definition b_sliced_column_products (n : nat) (rebuild_every : nat) : R :=
+  2 * INR n * INR rebuild_every.
+
+(** P1.hardness: the updates of phase 2. *)
+Definition b_hinted_updates (n : nat) (tau : R) : R :=
+  exp (tau * ln (INR n)).
+
+(** P1.hardness: the entries that are read in phase 3. *)
+Definition b_hinted_reads (n : nat) : R :=
+  2 + 2 * INR n.
+
+(** P1.optimal: the products of phase 3 on the paper's structure. *)
+Definition b_hinted_products (n : nat) (tau : R) : R :=
+  (4 + 4 * INR n) * exp (tau * ln (INR n)).
+
+(** P1.reduction: the error of the quotient of two reads less the sum of a column of V. *)
+Definition b_reduction_error (n : nat) (step : R) (ones : nat) (read_error : R) (unit_roundoff : R) : R :=
+  (INR n + exp (INR ones * step)) * (unit_roundoff * (2 + unit_roundoff) + (read_error * (1 + unit_roundoff) ^ 2%nat * (INR n + exp (INR ones * step))) / (1 - read_error * (INR n + exp (INR ones * step)))).
+
+(** P1.reduction: the wrong answers. *)
+Definition b_reduction_mistakes  : R :=
+  0.
+
+(** FP.dynamic: the error of the logarithm of a computed weight, renewed by some factors. *)
+Definition b_dynamic_weight (logit_error : R) (unit_roundoff : R) (reach : R) (exp_error : R) (factors : nat) (steps : R) : R :=
+  logit_error + reach * unit_roundoff + 3 * steps * unit_roundoff + (unit_roundoff * (1 + INR factors) * (1 + exp_error)) / (1 - unit_roundoff * (1 + exp_error)).
+
+(** FP.dynamic: the error of an answer after any number of changes. *)
+Definition b_dynamic_output (weight_error : R) (mass_ratio : R) (roundings : nat) (magnitude : R) (quotient : R) (underflow : R) (smallest : R) (unit_roundoff : R) : R :=
+  smallest + unit_roundoff * Rabs quotient + 2 * magnitude * (underflow + mass_ratio * ((INR roundings * unit_roundoff) / (1 - INR roundings * unit_roundoff) + Rmin 1 (exp weight_error - 1))).
+
 (** P3.goal: the largest entry of A(X) - A(0). *)
 Definition b_p3_goal_entry (n : nat) (logit_bound : R) : R :=
   ((INR n - 1) * (exp (2 * logit_bound) - 1)) / (INR n * (INR n + exp (2 * logit_bound) - 1)).

@@ -178,6 +178,96 @@ Proof. unfold b_compressibility_ratio; pin. Qed.
 Goal Rabs (b_compressibility_share 1000 5 (3) - (43269230769230769230769230769 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_compressibility_share; pin. Qed.
 
+Goal Rabs (b_dynamic_average (7 / 3) - (2333333333333333333333333333333 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_dynamic_average; pin. Qed.
+
+Goal Rabs (b_dynamic_error  - (0)) <= 1 / 10 ^ 25.
+Proof. unfold b_dynamic_error; pin. Qed.
+
+Goal Rabs (b_pending_pairs 64 - (63)) <= 1 / 10 ^ 25.
+Proof. unfold b_pending_pairs; pin. Qed.
+
+Goal Rabs (b_update_products 5 - (10)) <= 1 / 10 ^ 25.
+Proof. unfold b_update_products; pin. Qed.
+
+Goal Rabs (b_update_exponentials 5 - (5)) <= 1 / 10 ^ 25.
+Proof. unfold b_update_exponentials; pin. Qed.
+
+Goal Rabs (b_rebuild_products 5 3 7 - (120)) <= 1 / 10 ^ 25.
+Proof. unfold b_rebuild_products; pin. Qed.
+
+Goal Rabs (b_amortised_products 5 7 - (50)) <= 1 / 10 ^ 25.
+Proof. unfold b_amortised_products; pin. Qed.
+
+Goal Rabs (b_fast_amortised_products 8 7 4 (5 / 2) - (48)) <= 1 / 10 ^ 25.
+Proof. unfold b_fast_amortised_products; pin. Qed.
+
+Goal Rabs (b_entry_products 3 - (6)) <= 1 / 10 ^ 25.
+Proof. unfold b_entry_products; pin. Qed.
+
+Goal Rabs (b_row_products 3 7 - (24)) <= 1 / 10 ^ 25.
+Proof. unfold b_row_products; pin. Qed.
+
+Goal Rabs (b_column_products 5 3 - (30)) <= 1 / 10 ^ 25.
+Proof. unfold b_column_products; pin. Qed.
+
+Goal Rabs (b_key_products 5 4 - (20)) <= 1 / 10 ^ 25.
+Proof. unfold b_key_products; pin. Qed.
+
+Goal Rabs (b_refresh_products 5 4 7 - (60)) <= 1 / 10 ^ 25.
+Proof. unfold b_refresh_products; pin. Qed.
+
+Goal Rabs (b_slot_entry_products 3 4 - (36)) <= 1 / 10 ^ 25.
+Proof. unfold b_slot_entry_products; pin. Qed.
+
+Goal Rabs (b_slot_row_products 3 4 7 - (72)) <= 1 / 10 ^ 25.
+Proof. unfold b_slot_row_products; pin. Qed.
+
+Goal Rabs (b_slot_exponentials 3 - (6)) <= 1 / 10 ^ 25.
+Proof. unfold b_slot_exponentials; pin. Qed.
+
+Goal Rabs (b_slot_rebuild_products 5 3 4 7 - (360)) <= 1 / 10 ^ 25.
+Proof. unfold b_slot_rebuild_products; pin. Qed.
+
+Goal Rabs (b_cached_numbers 5 4 7 3 - (166)) <= 1 / 10 ^ 25.
+Proof. unfold b_cached_numbers; pin. Qed.
+
+Goal Rabs (b_slot_numbers 5 4 7 3 - (163)) <= 1 / 10 ^ 25.
+Proof. unfold b_slot_numbers; pin. Qed.
+
+Goal Rabs (b_sliced_update_products 5 3 7 - (66)) <= 1 / 10 ^ 25.
+Proof. unfold b_sliced_update_products; pin. Qed.
+
+Goal Rabs (b_sliced_pairs 64 - (127)) <= 1 / 10 ^ 25.
+Proof. unfold b_sliced_pairs; pin. Qed.
+
+Goal Rabs (b_sliced_entry_products 64 - (254)) <= 1 / 10 ^ 25.
+Proof. unfold b_sliced_entry_products; pin. Qed.
+
+Goal Rabs (b_sliced_column_products 5 64 - (640)) <= 1 / 10 ^ 25.
+Proof. unfold b_sliced_column_products; pin. Qed.
+
+Goal Rabs (b_hinted_updates 16 (1 / 3) - (629960524947436582383605303639 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_hinted_updates; pin. Qed.
+
+Goal Rabs (b_hinted_reads 16 - (34)) <= 1 / 10 ^ 25.
+Proof. unfold b_hinted_reads; pin. Qed.
+
+Goal Rabs (b_hinted_products 16 (1 / 3) - (171349262785702750408340642589839 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_hinted_products; pin. Qed.
+
+Goal Rabs (b_reduction_error 8 (1 / 4) 4 (1 / 1073741824) (1 / 9007199254740992) - (13373974833693489131781 / 125000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_reduction_error; pin. Qed.
+
+Goal Rabs (b_reduction_mistakes  - (0)) <= 1 / 10 ^ 25.
+Proof. unfold b_reduction_mistakes; pin. Qed.
+
+Goal Rabs (b_dynamic_weight (1 / 1000) (1 / 16777216) (30) (6) 32 (16) - (1018417840980336118637892557 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_dynamic_weight; pin. Qed.
+
+Goal Rabs (b_dynamic_output (1 / 1000) (5) 256 (2) (-7 / 5) (1 / 1152921504606846976) (1 / 85070591730234615865843651857942052864) (1 / 16777216) - (20315267218603450812624336309 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_dynamic_output; pin. Qed.
+
 Goal Rabs (b_p3_goal_entry 5 (1 / 10) - (3392234131935595292025209339 / 100000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_p3_goal_entry; pin. Qed.
 

@@ -34,8 +34,8 @@ def test_the_audit_says_when_coq_was_not_run() -> None:
 @pytest.mark.parametrize(
     ("id_", "old", "new", "says"),
     [
-        ("P1.update", '"open"', '"holds"', "the ledger says holds, the audit found open"),
-        ("P1.update", '"none"', '"cited"', "the evidence makes it none"),
+        ("P4.omega", '"open"', '"holds"', "the ledger says holds, the audit found open"),
+        ("P4.omega", '"none"', '"cited"', "the evidence makes it none"),
         ("P3.omega", '"none"', '"proved"', "the evidence makes it none"),
         ("P3.goal", '"vacuous"', '"holds"', "the audit found vacuous"),
         ("P3.goal", '["P3.loewner", "P3.rows"]', "[]", "no claim that repairs it"),
@@ -44,6 +44,14 @@ def test_the_audit_says_when_coq_was_not_run() -> None:
         ("P3.deterministic", '"dominated"', '"holds"', "the audit found dominated"),
         ("P3.deterministic", '"P3.gram"', '"P3.rows"', "P3.gram dominates it"),
         ("P3.gram", '"holds"', '"dominated"', "the audit found holds"),
+        ("P1.hardness", '"hypothesis-refuted"', '"holds"', "the audit found hypothesis-refuted"),
+        ("P1.hardness", '"cited"', '"certified"', "the evidence makes it cited"),
+        (
+            "P1.hardness",
+            "scope =",
+            "# scope =",
+            "must say in scope where the hypothesis is refuted",
+        ),
         ("FP.exp", '"certified"', '"proved"', "the evidence makes it certified"),
         ("S.tv", '"proved"', '"tested"', "the evidence makes it proved"),
         ("S.tv", '"holds"', '"vacuous"', "the audit found holds"),

@@ -28,12 +28,12 @@ def test_audit_fails_when_the_ledger_says_more(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     book = ledger()
-    proved = replace(book.records["P1.update"], assurance=Assurance.PROVED)
-    edited = Ledger(book.papers, {**book.records, "P1.update": proved})
+    proved = replace(book.records["P4.omega"], assurance=Assurance.PROVED)
+    edited = Ledger(book.papers, {**book.records, "P4.omega": proved})
     monkeypatch.setattr("proofs.audit.ledger", lambda: edited)
-    assert main(["audit", "P1.update"]) == 1
+    assert main(["audit", "P4.omega"]) == 1
     assert (
-        "P1.update: the ledger says proved, the evidence makes it none." in capsys.readouterr().out
+        "P4.omega: the ledger says proved, the evidence makes it none." in capsys.readouterr().out
     )
 
 

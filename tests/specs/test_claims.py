@@ -10,8 +10,9 @@ import sympy
 
 from proofs.audit import decide_bound, decide_dominated, decide_trivial, find
 from reference import Enclosure, Verdict
+from reference.dynamic import Evict
 from specs import CLAIMS
-from specs.claim import Bound, Claim, Rival, Status
+from specs.claim import Assurance, Bound, Claim, Rival, Status
 
 PAIRS = [
     pytest.param(claim, bound, id=f"{claim.id}-{bound.name}")
@@ -67,6 +68,8 @@ NOT_SHARP = {
     "sketch_slack": "equal terms, for which Cauchy-Schwarz is tight, lose half a rounding each when summed",
     "grid_value_error": "a count of roundings of which few are met in full",
     "kernel_exp": "the guard bits' share of the error, 1/64, is an upper bound",
+    "dynamic_error": "an equality: the bound is 0",
+    "reduction_mistakes": "an equality: the bound is 0",
 }
 
 
@@ -101,6 +104,17 @@ def test_a_claim_whose_rival_pays_less_is_found_dominated() -> None:
     assert find(claim, lambda theorem, bound: True).verdict is Status.DOMINATED
     alone = replace(claim, rival=None)
     assert find(alone, lambda theorem, bound: True).verdict is Status.HOLDS
+
+
+def test_a_claim_whose_conjecture_is_refuted_somewhere_is_found_so() -> None:
+    claim = CLAIMS["P1.hardness"]
+    found = find(claim, lambda theorem, bound: True)
+    assert found.verdict is Status.HYPOTHESIS_REFUTED
+    assert found.assurance is Assurance.CITED
+    assert claim.refutation is not None
+    elsewhere = replace(claim.refutation, reaches=lambda instance: False)
+    found = find(replace(claim, refutation=elsewhere), lambda theorem, bound: True)
+    assert found.verdict is Status.HOLDS
 
 
 @pytest.mark.parametrize(
@@ -151,6 +165,19 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "P2.recovery": lambda i: replace(i, accuracy=i.accuracy / 2),
         "P2.heap": lambda i: replace(i, entry_error=i.entry_error / 2),
         "P2.compressibility": lambda i: replace(i, v=-i.v),
+        "P1.problem": lambda i: replace(i, row=3),
+        "P1.correct": lambda i: replace(i, rebuild_every=0),
+        "P1.update": lambda i: replace(i, log=(Evict(0),)),
+        "P1.blocks": lambda i: replace(i, rebuild_every=3),
+        "P1.query": lambda i: replace(i, log=(Evict(0),)),
+        "P1.tokens": lambda i: replace(i, log=(Evict(0),)),
+        "P1.slots": lambda i: replace(i, log=()),
+        "P1.space": lambda i: replace(i, log=(Evict(0),)),
+        "P1.worstcase": lambda i: replace(i, log=(Evict(0),)),
+        "P1.hardness": lambda i: replace(i, P=i.V),
+        "P1.optimal": lambda i: replace(i, P=i.V),
+        "P1.reduction": lambda i: replace(i, read_error=i.read_error / 2**20),
+        "FP.dynamic": lambda i: replace(i, mass=i.mass / 100),
         "P3.goal": lambda i: replace(i, X=2 * i.X),
         "P3.loewner": lambda i: replace(i, epsilon=i.epsilon / 100),
         "P3.rows": lambda i: replace(i, Y=2 * i.Y),

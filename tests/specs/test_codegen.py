@@ -69,6 +69,15 @@ RANGES: dict[str, st.SearchStrategy[Any]] = {
     "bottom": st.floats(0.5, 1),
     "curvature": st.floats(0, 1),
     "step": st.floats(0, 1),
+    "weight_error": st.floats(0, 40),
+    "mass_ratio": st.floats(1, 1e6),
+    "factors": st.integers(0, 100),
+    "pending": st.integers(0, 10**6),
+    "rebuild_every": st.integers(1, 10**6),
+    "value_columns": st.integers(1, 10**6),
+    "ones": st.integers(0, 10),
+    "tau": st.floats(0, 1),
+    "read_error": st.floats(0, 1e-7),
 }
 OTHERWISE = st.floats(0, 1e6)
 

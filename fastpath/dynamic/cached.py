@@ -1,0 +1,346 @@
+"""Dynamic attention that keeps the weights: n^2 memory, O(k) entry reads, O(n) updates."""
+
+from typing import Any
+
+import numpy as np
+from scipy.linalg import get_blas_funcs
+
+from fastpath.dynamic.sums import TURNOVER, Sums
+from fastpath.dynamic.tokens import Tokens, entries
+from fastpath.inputs import Matrix
+
+#: A weight is multiplied by at most so many factors e^step, and by at most e^this in all, before its
+#: column is computed anew: products drift, and a weight that underflowed must not come back.
+FACTORS = 32
+LARGEST_STEPS = {"float32": 16.0, "float64": 64.0}
+
+#: How many coefficients are summed up at a time: 256 KiB in float64.
+MASS_TILE = 1 << 15
+
+
+class Pairs:
+    r"""Pending rank-one corrections: sums + :math:`\sum_p` coefficient_p value_pᵀ.
+
+    A token has at most two: for its changed key, (w now - w base, v now); for its changed value,
+    (w base, v now - v base), where *base* is what the sums hold of the token.
+    """
+
+    def __init__(self, limit: int, room: int, width: int, dtype: np.dtype[Any]) -> None:
+        self.coefficients = np.zeros((limit, room), dtype)
+        self.coefficient_rows = list(self.coefficients)
+        self.values = np.zeros((limit, width), dtype)
+        self.base_values = np.zeros((limit, width), dtype)
+        self.count = 0
+        self.key_pair: dict[int, int] = {}
+        self.value_pair: dict[int, int] = {}
+        #: The column of the pool with a token's base weights, where its key has changed.
+        self.base_column: dict[int, int] = {}
+
+    def add(self) -> int:
+        """Take the next pair and return its number."""
+        pair = self.count
+        self.count = pair + 1
+        return pair
+
+    def clear(self) -> None:
+        """Forget all pairs."""
+        self.count = 0
+        self.key_pair.clear()
+        self.value_pair.clear()
+        self.base_column.clear()
+
+
+class Cached(Sums):
+    """Keep the weights by key: an update is one column of weights and one pending pair.
+
+    An update of a key's entry takes n exponentials and 2n products; of a whole key, n d products; of
+    a value, none.  A rebuild, once ``limit`` pairs are pending, takes n k (d_v + 1) products as one
+    matrix product.  Reading an entry takes 2k products, a row k (d_v + 1), a column 2 n k.
+
+    The columns live in a pool: an update writes a free one, and nothing is copied.  When ``sliced``,
+    a rebuild is spread over the next k updates: the pairs are frozen, and rows from ``_front`` on
+    still need them.
+    """
+
+    factors = FACTORS
+
+    def __init__(self, tokens: Tokens, *, room: int, limit: int, sliced: bool) -> None:
+        super().__init__(tokens, room=room, limit=limit)
+        self.steps = LARGEST_STEPS[tokens.dtype.name]
+        self._gemm = get_blas_funcs("gemm", dtype=tokens.dtype)
+        # Room for the base columns of the pending pairs, and for the one that is being written.
+        self._pool = np.zeros((room + limit + 1, self.room), tokens.dtype)
+        self._pool_rows = list(self._pool)
+        self._place = np.arange(room)
+        self._places = entries(self._place)
+        self._free = list(range(room, len(self._pool)))
+        self._query_columns = list(self.queries_by_column)
+        self._largest_query = np.abs(self.queries_by_column).max(axis=1).tolist()
+        self._factors = [0] * room
+        self._steps = [0.0] * room
+        self._pending = Pairs(limit, self.room, len(tokens.values), tokens.dtype)
+        self._frozen = Pairs(limit, self.room, len(tokens.values), tokens.dtype) if sliced else None
+        self._front = self.room
+        self._slice = 0
+        self._ones = np.ones(limit, tokens.dtype)
+        self._magnitudes = np.empty(max(limit, MASS_TILE), tokens.dtype)
+        for block, weights, shift in tokens.blocks(tokens.live):
+            self._pool[: tokens.count, block] = weights.T
+            self.sums[block] = tokens.block_sums(weights)
+            self.shift[block] = shift
+            self.mass[block] = self.sums[block, -1]
+
+    # ------------------------------------------------------------------------------------ reads
+
+    def _is_pending(self, i: int) -> bool:
+        return self._pending.count > 0 or i >= self._front
+
+    def _row_sums(self, i: int) -> Matrix:
+        sums: Matrix = self.sums[i]
+        for pairs in self._needed(i):
+            k = pairs.count
+            self._operations.multiplications += k * sums.size
+            sums = pairs.coefficients[:k, i].dot(pairs.values[:k]) + sums
+        if self._mass(i) <= TURNOVER * sums[-1]:
+            return sums
+        return self._refresh(i)
+
+    def entry(self, i: int, j: int) -> float:
+        """Return entry (i, j) of attention."""
+        numerator: float = self._numerators[i, j]
+        denominator: float = self._denominators[i]
+        if self._pending.count or i >= self._front:
+            for pairs in self._needed(i):
+                k = pairs.count
+                self._operations.multiplications += 2 * k
+                coefficients = pairs.coefficients[:k, i]
+                numerator += float(coefficients.dot(pairs.values[:k, j]))
+                denominator += float(coefficients.dot(pairs.values[:k, -1]))
+        if (self._masses[i] if i < self._front else self._mass(i)) <= TURNOVER * denominator:
+            return numerator / denominator
+        sums = self._refresh(i)
+        return float(sums[j]) / float(sums[-1])
+
+    def _needed(self, i: int) -> tuple[Pairs, ...]:
+        """Return the pairs that sums[i] does not include."""
+        if i >= self._front and self._frozen is not None:
+            return self._pending, self._frozen
+        return (self._pending,)
+
+    def _mass(self, i: int) -> float:
+        mass: float = self._masses[i]
+        if i >= self._front and self._frozen is not None:
+            # Twice, since a change of value may be twice as large as the largest value.
+            mass += 2 * float(np.abs(self._frozen.coefficients[:, i]).sum())
+        return mass
+
+    def _settled(self, columns: list[int]) -> tuple[Matrix, Matrix]:
+        settled, mass = self.sums[:, columns], self.mass.copy()
+        k = self._pending.count
+        settled += self._pending.coefficients[:k].T @ self._pending.values[:k, columns]
+        self._operations.multiplications += self.tokens.count * k * len(columns)
+        if self._frozen is not None and self._front < self.room:
+            rows, k = slice(self._front, self.room), self._frozen.count
+            settled[rows] += (
+                self._frozen.coefficients[:k, rows].T @ self._frozen.values[:k, columns]
+            )
+            mass[rows] += 2 * np.abs(self._frozen.coefficients[:k, rows]).sum(axis=0)
+            left = max(0, self.tokens.count - self._front)
+            self._operations.multiplications += left * k * len(columns)
+        return settled, mass
+
+    def _refresh(self, i: int) -> Matrix:
+        """Compute a stale row; its sums then hold the keys of now, and the values of the last rebuild."""
+        weights, shift = self.tokens.weights(i)
+        now = self.tokens.sums(weights)
+        seen = len(weights)
+        self._pool[self._place[:seen], i] = weights
+        pending = self._pending
+        pending.coefficients[:, i] = 0
+        if self._frozen is not None:
+            self._frozen.coefficients[:, i] = 0
+        for token, column in pending.base_column.items():
+            if token < seen:
+                self._pool[column, i] = weights[token]
+        sums, mass = now.copy(), float(now[-1])
+        for token, pair in pending.value_pair.items():
+            if token < seen:
+                pending.coefficients[pair, i] = weights[token]
+                sums -= weights[token] * pending.values[pair]
+                mass += 2 * float(weights[token])
+        self._store(i, sums, mass, shift)
+        return now
+
+    # ---------------------------------------------------------------------------------- updates
+
+    def update_key(self, i: int, j: int, old: float, new: float) -> None:
+        """Change entry j of the key of token i: multiply its weights by exp(change q_j)."""
+        keys = self.tokens.key_entries
+        keys[i, j] = new
+        self._remember_key(i, j)
+        # What was stored may have been rounded.
+        change = keys[i, j] - old
+        factors = self._factors[i] + 1
+        steps = self._steps[i] + abs(change) * self._largest_query[j]
+        if factors > FACTORS or steps > self.steps:
+            self._recompute(i)
+            return
+        self._factors[i], self._steps[i] = factors, steps
+        place = self._free.pop()
+        weights = self._pool_rows[place]
+        np.multiply(self._query_columns[j], change, out=weights)
+        np.exp(weights, out=weights)
+        np.multiply(weights, self._pool_rows[self._places[i]], out=weights)
+        self._operations.multiplications += 2 * self.tokens.count
+        self._operations.exponentials += self.tokens.count
+        self._use(i, place)
+
+    def set_key(self, i: int, key: Matrix) -> None:
+        """Change the key of token i."""
+        self.tokens.keys[i] = key
+        self._remember_keys(i)
+        self._recompute(i)
+
+    def _recompute(self, i: int) -> None:
+        """Compute the weights of token i from the definition."""
+        n = self.tokens.count
+        place = self._free.pop()
+        weights = self._pool_rows[place]
+        self.tokens.queries[:n].dot(self.tokens.keys[i], out=weights[:n])
+        weights[n:] = -np.inf
+        weights -= self.shift
+        if self.tokens.causal:
+            weights[:i] = -np.inf
+        self._drop_large(weights, slice(None))
+        np.exp(weights, out=weights)
+        self._operations.multiplications += n * self.tokens.keys.shape[1]
+        self._operations.exponentials += n
+        self._factors[i], self._steps[i] = 0, 0.0
+        self._use(i, place)
+
+    def set_value(self, i: int, j: int | slice, value: float | Matrix) -> None:
+        """Change entry j of the value of token i, or all of it."""
+        pending = self._pending
+        now = self.tokens.values[:, i]
+        pair = pending.value_pair.get(i)
+        if pair is None:
+            pair = pending.add()
+            pending.value_pair[i] = pair
+            pending.base_values[pair] = now
+            base = pending.base_column.get(i, self._places[i])
+            np.copyto(pending.coefficient_rows[pair], self._pool_rows[base])
+        now[:-1][j] = value
+        self._remember_value(i)
+        np.subtract(now, pending.base_values[pair], out=pending.values[pair])
+        if i in pending.key_pair:
+            pending.values[pending.key_pair[i]] = now
+        self._settle()
+
+    def appended(self, i: int) -> None:
+        """Add the weights of a token that was appended, whose column is 0 so far."""
+        self._look()
+        self.query_changed(i)
+        self._remember_keys(i)
+        self._remember_value(i)
+        self._recompute(i)
+
+    def evicting(self, i: int) -> None:
+        """Subtract the weights of a token that is about to be evicted."""
+        place = self._free.pop()
+        self._pool_rows[place].fill(0)
+        self._use(i, place)
+
+    def query_changed(self, i: int) -> None:
+        """Make row i stale."""
+        super().query_changed(i)
+        query = np.abs(self.tokens.queries[i])
+        self._largest_query = np.maximum(self._largest_query, query).tolist()
+
+    def _use(self, i: int, place: int) -> None:
+        """Make a column of the pool the weights of token i, and renew its pending pair."""
+        pending = self._pending
+        pair = pending.key_pair.get(i)
+        if pair is None:
+            pair = pending.add()
+            pending.values[pair] = self.tokens.values[:, i]
+            pending.key_pair[i] = pair
+            pending.base_column[i] = self._places[i]
+        else:
+            self._free.append(self._places[i])
+        self._places[i] = place
+        # From the two columns, never from the pair as it was: no error adds up.
+        rows = self._pool_rows
+        np.subtract(rows[place], rows[pending.base_column[i]], out=pending.coefficient_rows[pair])
+        self._settle()
+
+    # ---------------------------------------------------------------------------------- rebuilds
+
+    def _settle(self) -> None:
+        """Go on with a sliced rebuild, and begin the next one where enough pairs are pending."""
+        if self._front < self.room:
+            self._advance(self._slice)
+        if self._pending.count >= self.limit:
+            self.rebuild()
+
+    def rebuild(self) -> None:
+        """Add the pending pairs to the sums, at once or slice by slice."""
+        pending = self._pending
+        if not pending.count:
+            return
+        if self._front < self.room:
+            # Only where nearly every update was an append: rows came as fast as slices.
+            self._advance(self.room)
+        self.rebuilds += 1
+        self._operations.rebuilds += 1
+        self._free.extend(pending.base_column.values())
+        if self._frozen is None:
+            self._merge(pending)
+            pending.clear()
+        else:
+            self._pending, self._frozen = self._frozen, pending
+            self._pending.clear()
+            self._front = 0
+            self._slice = -(-self.tokens.count // self.limit)
+
+    def _advance(self, rows: int) -> None:
+        """Add the frozen pairs to the next rows."""
+        assert self._frozen is not None
+        stop = min(self._front + rows, self.tokens.count)
+        self._merge_rows(self._frozen, slice(self._front, stop))
+        self._front = stop if stop < self.tokens.count else self.room
+
+    def _merge(self, pairs: Pairs) -> None:
+        k = pairs.count
+        # In place, by BLAS: numpy's product would need a second pass over the sums.
+        self._gemm(
+            1.0,
+            pairs.values[:k].T,
+            pairs.coefficients[:k].T,
+            beta=1.0,
+            c=self.sums.T,
+            trans_b=True,
+            overwrite_c=True,
+        )
+        self._add_mass(pairs, slice(0, self.room))
+        self._operations.multiplications += self.tokens.count * k * self.sums.shape[1]
+
+    def _merge_rows(self, pairs: Pairs, rows: slice) -> None:
+        k = pairs.count
+        self.sums[rows] += pairs.coefficients[:k, rows].T @ pairs.values[:k]
+        self._add_mass(pairs, rows)
+        self._operations.multiplications += (rows.stop - rows.start) * k * self.sums.shape[1]
+
+    def _add_mass(self, pairs: Pairs, rows: slice) -> None:
+        k = pairs.count
+        # Tiles that stay in the cache.
+        step = max(1, len(self._magnitudes) // k)
+        for start in range(rows.start, rows.stop, step):
+            tile = slice(start, min(start + step, rows.stop))
+            magnitudes = self._magnitudes[: k * (tile.stop - start)].reshape(k, -1)
+            np.abs(pairs.coefficients[:k, tile], out=magnitudes)
+            # One row is no matrix to numpy's product, and then takes four times as long.
+            added = magnitudes[0] if k == 1 else self._ones[:k].dot(magnitudes)
+            self.mass[tile] += added
+            for pair in pairs.value_pair.values():
+                # A change of value may be twice as large as the largest value.
+                self.mass[tile] += magnitudes[pair]

@@ -1,0 +1,72 @@
+r"""FP.dynamic: what rounding can have done to one row since it was last computed from the definition.
+
+:math:`|\text{output} - \text{exact}| \le 2 v\,(\rho\,(e^\theta - 1 + \gamma_R) + \text{underflow})
++ u\,|\text{output}| + \text{smallest}`, where v is the largest value ever, :math:`\rho` the mass that
+passed through the sums over their denominator, R the roundings of a term and :math:`\theta` the error
+of the logarithm of a weight.  Pending or rebuilt, in any order, after any number of updates.
+"""
+
+import numpy as np
+
+from fastpath._bounds import ARITHMETIC, dynamic_output, dynamic_weight, rounding_logit
+from fastpath.inputs import Matrix
+
+#: Past the few roundings of the parameters themselves.
+_MORE = 1 + 2.0**-40
+
+
+def row_error_bound(
+    query: Matrix,
+    largest_keys: list[float],
+    *,
+    magnitude: float,
+    denominator: float,
+    mass: float,
+    roundings: int,
+    events: int,
+    factors: int,
+    steps: float,
+) -> float:
+    """Bound the error of every entry of a row.
+
+    Parameters
+    ----------
+    query : array, shape (d,)
+    largest_keys : list of d floats
+        Largest magnitude of every column of K since the row was computed from the definition, as for
+        every argument below.
+    magnitude : float
+        Largest magnitude in V.
+    denominator, mass : float
+        The computed denominator, and the magnitudes of all weights that were added or subtracted.
+    roundings : int
+        How many roundings a term passes through.
+    events : int
+        How many weights were computed.
+    factors : int
+        By how many factors e^step a weight may have been multiplied.
+    steps : float
+        The largest sum of those |step|.
+    """
+    constants = ARITHMETIC[query.dtype.name]
+    u, tiny = constants["unit_roundoff"], constants["tiny"]
+    magnitudes = np.abs(query).astype(np.float64)
+    logit_magnitude = float(magnitudes.dot(largest_keys)) * _MORE
+    logit_error = rounding_logit(len(query), u, logit_magnitude, tiny)
+    weight_error = dynamic_weight(
+        logit_error,
+        u,
+        2 * (logit_magnitude + logit_error) * _MORE,
+        constants["exp_error"],
+        factors,
+        steps,
+    )
+    # The mass is a sum of positive numbers, rounded as often as the terms.
+    ratio = mass / denominator * (1 + 2 * roundings * u) * _MORE
+    lost = events * tiny * np.exp(steps) / denominator * _MORE
+    smallest = 2 * (events / denominator + 1) * tiny * _MORE
+    exact = weight_error, ratio, roundings, magnitude
+    unrounded = dynamic_output(*exact, 0.0, lost, smallest, u)
+    # The quotient before it is rounded is within that of an average of values.
+    quotient = (magnitude + unrounded) * _MORE
+    return float(dynamic_output(*exact, quotient, lost, smallest, u))

@@ -1,0 +1,149 @@
+"""The tokens as they are now, and the definition evaluated on them, one row or one block at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpath.inputs import Matrix
+
+#: Rows whose weights are computed by one matrix product: 8 MiB at 4096 tokens in float64.
+ROW_BLOCK = 256
+
+
+def entries(array: Matrix) -> Any:
+    """Return a view that reads or writes one entry in 50 ns, and checks its indices."""
+    view: Any = array
+    return memoryview(view)
+
+
+@dataclass
+class Operations:
+    """How much was computed so far, as exact counts."""
+
+    multiplications: int = 0
+    exponentials: int = 0
+    rebuilds: int = 0
+    refreshed_rows: int = 0
+
+
+class Tokens:
+    r"""Queries, keys and values of the tokens, some of them evicted.
+
+    Row i of attention is :math:`\sum_j e^{q_i \cdot k_j} v_j / \sum_j e^{q_i \cdot k_j}` over the live
+    tokens j that it sees (j <= i when causal).  ``values`` is stored by column with a last row of ones, so
+    that both sums are one product: *the sums* of a row are d_v numerators and, last, a denominator,
+    all times a common :math:`e^{-shift}`.
+    """
+
+    def __init__(self, q: Matrix, k: Matrix, v: Matrix, causal: bool) -> None:
+        self.causal = causal
+        self.count = len(k)
+        self.dtype = k.dtype
+        self.operations = Operations()
+        self.queries = q.copy(order="C")
+        self.keys = k.copy(order="C")
+        self.values = np.ones((v.shape[1] + 1, len(v)), v.dtype)
+        self.values[:-1] = v.T
+        #: One byte a token: is it live?
+        self.alive = bytearray(b"\x01" * len(k))
+        self._evicted = np.empty(0, np.intp)
+        self._look()
+
+    def _look(self) -> None:
+        """Renew what depends on where the arrays are and how many tokens there are."""
+        self.key_entries = entries(self.keys[: self.count])
+        self._weights = np.empty(len(self.keys), self.dtype)
+
+    @property
+    def live(self) -> NDArray[np.intp]:
+        """Indices of the tokens that are not evicted."""
+        return np.flatnonzero(np.frombuffer(self.alive, np.uint8))
+
+    def append(self, query: Matrix, key: Matrix, value: Matrix) -> int:
+        """Add a token at the end, doubling the arrays where they are full, and return its index."""
+        index = self.count
+        if index == len(self.keys):
+            rows = [(0, index), (0, 0)]
+            # All three before any is assigned: a MemoryError must leave the tokens as they are.
+            grown = np.pad(self.queries, rows), np.pad(self.keys, rows)
+            self.values = np.pad(self.values, rows[::-1])
+            self.queries, self.keys = grown
+        self.queries[index] = query
+        self.keys[index] = key
+        self.values[:-1, index] = value
+        self.values[-1, index] = 1
+        self.alive.append(1)
+        self.count += 1
+        self._look()
+        return index
+
+    def evict(self, i: int) -> None:
+        """Take a token out of every sum."""
+        self.alive[i] = 0
+        self.values[:, i] = 0
+        self._evicted = np.append(self._evicted, i)
+
+    def weights(self, i: int) -> tuple[Matrix, float]:
+        """Return exp(logit - shift) of the tokens that row i sees, and the shift, their largest logit.
+
+        The array is reused by the next call.
+        """
+        seen = i + 1 if self.causal else self.count
+        weights = self._weights[:seen]
+        self.keys[:seen].dot(self.queries[i], out=weights)
+        if len(self._evicted):
+            weights[self._evicted[self._evicted < seen]] = -np.inf
+        shift = weights.max()
+        weights -= shift
+        np.exp(weights, out=weights)
+        self.operations.multiplications += seen * self.keys.shape[1]
+        self.operations.exponentials += seen
+        return weights, shift
+
+    def sums(self, weights: Matrix) -> Matrix:
+        """Return the weighted sums of the values and, last, of the weights."""
+        self.operations.multiplications += weights.size * len(self.values)
+        sums: Matrix = self.values[:, : len(weights)].dot(weights)
+        return sums
+
+    def row(self, i: int) -> Matrix:
+        """Return the sums of row i, computed from the definition."""
+        return self.sums(self.weights(i)[0])
+
+    def entry(self, i: int, j: int) -> float:
+        """Return entry (i, j) of attention, from the definition."""
+        # First what refuses a bad j, before anything is counted.
+        column = self.values[:-1][j]
+        weights = self.weights(i)[0]
+        n = weights.size
+        self.operations.multiplications += 2 * n
+        # A product with ones: numpy's own sum takes longer.
+        return float(column[:n].dot(weights)) / float(self.values[-1, :n].dot(weights))
+
+    def blocks(self, rows: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], Matrix, Matrix]]:
+        """Yield the rows block by block with their weights, shape (rows, tokens), and shifts."""
+        n = self.count
+        for start in range(0, len(rows), ROW_BLOCK):
+            block = rows[start : start + ROW_BLOCK]
+            weights = self.queries[block] @ self.keys[:n].T
+            weights[:, self._evicted] = -np.inf
+            if self.causal:
+                weights[np.arange(n) > block[:, None]] = -np.inf
+            shift = weights.max(axis=1)
+            weights -= shift[:, None]
+            np.exp(weights, out=weights)
+            self.operations.multiplications += weights.size * self.keys.shape[1]
+            self.operations.exponentials += weights.size
+            yield block, weights, shift
+
+    def block_sums(self, weights: Matrix, columns: list[int] | None = None) -> Matrix:
+        """Return the sums of a block of rows, shape (rows, d_v + 1), or some columns of them."""
+        values = self.values[:, : self.count]
+        if columns is not None:
+            values = values[columns]
+        self.operations.multiplications += weights.size * len(values)
+        sums: Matrix = weights @ values.T
+        return sums
