@@ -1,0 +1,180 @@
+"""Damped Newton steps that lower the loss from any start: projected on X, joint in X and Y, or sketched."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import scipy.linalg as sl
+
+from fastpath.regression.curvature import Products, hessian, schur
+from fastpath.regression.model import Array, Data, Point, joined, point
+
+EPSILON = float(np.finfo(np.float64).eps)
+
+#: A step is taken when the loss falls by this part of what the quadratic model predicts.
+SUFFICIENT = 1e-4
+
+#: Damping, relative to the mean eigenvalue of the model: at the start, and below which it is dropped.
+FIRST_DAMPING, LEAST_DAMPING = 3e-4, 1e-10
+
+#: Exact second derivatives once the gradient has fallen to this part of the first one; Gauss-Newton
+#: before, which is positive semidefinite everywhere.
+NEAR = 0.1
+
+#: Dampings tried for one step: each is larger than the last by more than two.
+ATTEMPTS = 40
+
+#: Of these where the loss falls by less than it rounds: a slightly other step rounds otherwise.
+UNMEASURABLE = 8
+
+
+@dataclass
+class Search:
+    """What a search for a minimum needs to know, and counts."""
+
+    #: The gradient norm at which it has converged.
+    threshold: float
+    most_iterations: int
+    #: Called with every point; True asks to stop.
+    report: Callable[[int, Point], bool]
+    iterations: int = 0
+    evaluations: int = 1
+    gradients: int = 1
+    hessians: int = 0
+    hessian_products: int = 0
+    status: str = field(default="running", init=False)
+
+    #: Give up when this many steps together do not halve the gradient; None never does.
+    patience: int | None = None
+    _norms: list[float] = field(default_factory=list, init=False)
+
+    def finished(self, here: Point) -> bool:
+        """Tell the caller where the search is, and whether it ends there."""
+        self._norms.append(here.gradient_norm)
+        if self.report(self.iterations, here):
+            self.status = "stopped"
+        elif here.gradient_norm <= self.threshold:
+            self.status = "converged"
+        elif self.iterations >= self.most_iterations:
+            self.status = "iterations"
+        elif (
+            self.patience is not None
+            and len(self._norms) > self.patience
+            and here.gradient_norm > self._norms[-1 - self.patience] / 2
+        ):
+            self.status = "slow"
+        return self.status != "running"
+
+
+class Model(Protocol):
+    """A quadratic model of the loss in a vector of variables."""
+
+    def gradient(self, here: Point) -> Array:
+        """Return the derivative by the variables."""
+
+    def hessian(self, here: Point, *, gauss_newton: bool) -> Array:
+        """Return the model's second derivative, symmetric."""
+
+    def moved(self, here: Point, step: Array) -> Point:
+        """Return the point after a step."""
+
+
+class Projected:
+    """The loss as a function of X alone, Y by least squares: variable projection.
+
+    The Schur complement of the Hessian on X is the exact second derivative of this function.
+    """
+
+    def __init__(self, data: Data, products: Products) -> None:
+        self._data, self._products = data, products
+
+    def gradient(self, here: Point) -> Array:
+        """Return the derivative by X; the one by Y is zero."""
+        return here.gradient[0].ravel()
+
+    def hessian(self, here: Point, *, gauss_newton: bool) -> Array:
+        """Return the Schur complement."""
+        return schur(here, self._products, gauss_newton=gauss_newton)
+
+    def moved(self, here: Point, step: Array) -> Point:
+        """Return the point after a step of X, with the best Y."""
+        return point(self._data, here.X + step.reshape(here.X.shape))
+
+
+class Joint:
+    """The loss as a function of X and Y."""
+
+    def __init__(self, data: Data, products: Products) -> None:
+        self._data, self._products = data, products
+
+    def gradient(self, here: Point) -> Array:
+        """Return the derivative by both."""
+        return joined(*here.gradient)
+
+    def hessian(self, here: Point, *, gauss_newton: bool) -> Array:
+        """Return the whole Hessian."""
+        return hessian(here, self._products, gauss_newton=gauss_newton)
+
+    def moved(self, here: Point, step: Array) -> Point:
+        """Return the point after a step of both."""
+        U, V = self._data.split(step)
+        return point(self._data, here.X + U, here.Y + V)
+
+
+def descend(here: Point, model: Model, search: Search) -> Point:
+    """Take damped Newton steps until the search ends; the loss never rises.
+
+    The damping follows the ratio of actual to predicted decrease (Nielsen's rule), and more is tried
+    until the model is positive definite and the loss falls.  Where the predicted decrease is below the
+    rounding of the loss and no step lowers it, the search has reached its floor.
+    """
+    damping, growth = FIRST_DAMPING, 2.0
+    first_norm = here.gradient_norm
+    while not search.finished(here):
+        gradient = model.gradient(here)
+        exact = here.gradient_norm <= NEAR * first_norm
+        H = model.hessian(here, gauss_newton=not exact)
+        search.hessians += 1
+        diagonal = H.diagonal().copy()
+        scale = float(np.abs(diagonal).mean())
+        for attempt in range(ATTEMPTS):
+            H.ravel()[:: len(H) + 1] = diagonal + damping * scale
+            step = _solution(H, gradient)
+            if step is not None:
+                # With (H + damping) step = -gradient the predicted decrease needs no product with H.
+                slope = -float(gradient @ step)
+                predicted = 0.5 * (slope + damping * scale * float(step @ step))
+                there = model.moved(here, step)
+                search.evaluations += 1
+                lowered = here.loss - there.loss
+                if predicted <= EPSILON * here.loss:
+                    # Too little for the computed loss to show, but the gradient can.
+                    if lowered >= 0 and there.gradient_norm <= here.gradient_norm / 2:
+                        break
+                    if attempt >= UNMEASURABLE:
+                        search.status = "floor"
+                        return here
+                elif lowered >= SUFFICIENT * predicted:
+                    break
+            damping = max(damping, LEAST_DAMPING) * growth
+            growth *= 2
+        else:
+            search.status = "floor"
+            return here
+        quality = lowered / predicted if predicted > 0 else 1.0
+        damping *= max(1 / 30 if quality > 0.9 else 1 / 10, 1 - (2 * quality - 1) ** 3)
+        damping, growth = (damping if damping > LEAST_DAMPING else 0.0), 2.0
+        here = there
+        search.iterations += 1
+        search.gradients += 1
+    return here
+
+
+def _solution(H: Array, gradient: Array) -> Array | None:
+    """Return -H⁻¹ gradient if H is positive definite."""
+    factor, info = sl.lapack.dpotrf(H.T, lower=0, clean=0)
+    if info:
+        return None
+    step: Array = -sl.lapack.dpotrs(factor, gradient, lower=0)[0]
+    return step if np.isfinite(step).all() else None

@@ -1,0 +1,84 @@
+"""What a solver of attention regression reports while it runs and when it ends."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from fastpath.regression.certificate import Certificate
+from fastpath.regression.model import Array
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a solver is; the argument of its callback.  The arrays are copies.
+
+    Attributes
+    ----------
+    nit : int
+        Steps taken so far.
+    X, Y : arrays
+        The current point.
+    fun : float
+        The loss there.
+    gradient_norm : float
+        The Frobenius norm of the gradient there.
+    """
+
+    nit: int
+    X: Array
+    Y: Array
+    fun: float
+    gradient_norm: float
+
+
+@dataclass(frozen=True)
+class RegressionResult:
+    """The fields of scipy's ``OptimizeResult``, the point as matrices, and a certificate.
+
+    Attributes
+    ----------
+    X : array, shape (p, q)
+        Inner matrix of the logits.
+    Y : array, shape (r, s)
+        Matrix of the values.
+    x : array, shape (p q + r s,)
+        X and Y, row by row, in one vector.
+    fun : float
+        The loss, ½ of the squared Frobenius norm.
+    jac : array, shape (p q + r s,)
+        The gradient.
+    gradient_norm : float
+        Its norm.
+    success : bool
+        Whether the norm is at most tolerance times 1 + |B|.
+    status : int
+        0 converged, 1 out of iterations, 2 at the floor of float64, 3 stopped by the callback,
+        4 sketched steps that do not contract.
+    message : str
+        The status in a sentence.
+    nit, nfev, njev, nhev : int
+        Steps, and evaluations of the loss, the gradient and the Hessian (its products for newton-cg).
+    certificate : Certificate
+        Within which radius an exact critical point lies, or why none is known; computed when first
+        asked for, since it can cost more than the solution.
+    """
+
+    X: Array
+    Y: Array
+    x: Array
+    fun: float
+    jac: Array
+    gradient_norm: float
+    success: bool
+    status: int
+    message: str
+    nit: int
+    nfev: int
+    njev: int
+    nhev: int
+    _certify: Callable[[], Certificate] = field(repr=False, compare=False)
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """Within which radius of (X, Y) an exact critical point lies (P4.kantorovich)."""
+        return self._certify()
