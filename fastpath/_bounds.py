@@ -1209,3 +1209,441 @@ def jl_width(n: Any, epsilon: Any, failure_probability: Any) -> Any:
                 _down(_down(epsilon * epsilon) / 4) - _up(_library_up(np.power(epsilon, 3)) / 6)
             )
         )
+
+
+def loss_difference() -> Any:
+    """Bound the difference of the abstract's L from 2f: P4.loss.
+
+    ``0``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return 0
+
+
+def largest_residual(value_distance: Any) -> Any:
+    """Bound the length of a row of P A3 Y - B, for every X: P4.loss.
+
+    ``value_distance``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return value_distance
+
+
+def tensor_difference() -> Any:
+    """Bound an entry of (A1 kron A2) vec(X) - vec(A1 X A2^T): P4.tensor.
+
+    ``0``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return 0
+
+
+def model_difference() -> Any:
+    """Bound an entry of A1 X A2^T - Q K^T: P4.model.
+
+    ``0``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return 0
+
+
+def model_rank(head_dimension: Any) -> Any:
+    """Bound the rank of X = W_Q W_K^T: P4.model.
+
+    ``head_dimension``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return head_dimension
+
+
+def gradient_difference() -> Any:
+    """Bound the difference of the gradient's product with a direction from the derivative along it: P4.gradient.
+
+    ``0``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return 0
+
+
+def hessian_difference() -> Any:
+    """Bound the difference of the Hessian's form at a direction from the second derivative along it: P4.hessian.
+
+    ``0``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return 0
+
+
+def second_cumulant(logit_radius: Any, value_radius: Any) -> Any:
+    """Bound |Cov(s, h)| under softmax weights: P4.cumulant.
+
+    ``logit_radius*value_radius``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(logit_radius * value_radius)
+
+
+def third_cumulant(logit_radius: Any, value_radius: Any) -> Any:
+    """Bound |E[(s-Es)^2 (h-Eh)]| under softmax weights: P4.cumulant.
+
+    ``4*sqrt(3)*logit_radius**2*value_radius/9``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(_up(_up(4 * value_radius) * _up(np.sqrt(3))) * _up(logit_radius * logit_radius)) / 9
+        )
+
+
+def fourth_cumulant(logit_radius: Any, value_radius: Any) -> Any:
+    """Bound |E[(s-Es)^3 (h-Eh)] - 3 Var(s) Cov(s, h)| under softmax weights: P4.cumulant.
+
+    ``2*logit_radius**3*value_radius``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(2 * value_radius) * _library_up(np.power(logit_radius, 3)))
+
+
+def damping_x(spectral_norm: Any, key_radius: Any, shortfall: Any) -> Any:
+    """Bound minus the least eigenvalue of H_XX: P4.psd.
+
+    ``key_radius**2*shortfall*spectral_norm**2``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(shortfall * _up(key_radius * key_radius)) * _up(spectral_norm * spectral_norm)
+        )
+
+
+def damping(
+    spectral_norm: Any, key_radius: Any, feature_radius: Any, residual_total: Any, shortfall: Any
+) -> Any:
+    """Bound minus the least eigenvalue of the Hessian: P4.psd.
+
+    ``key_radius**2*shortfall*spectral_norm**2/2 + sqrt(4*feature_radius**2*key_radius**2*residual_total**2*spectral_norm**2 + key_radius**4*shortfall**2*spectral_norm**4)/2``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(
+                    np.sqrt(
+                        _up(
+                            _up(
+                                _up(
+                                    _library_up(np.power(key_radius, 4))
+                                    * _up(shortfall * shortfall)
+                                )
+                                * _library_up(np.power(spectral_norm, 4))
+                            )
+                            + _up(
+                                _up(
+                                    _up(
+                                        _up(4 * _up(feature_radius * feature_radius))
+                                        * _up(key_radius * key_radius)
+                                    )
+                                    * _up(residual_total * residual_total)
+                                )
+                                * _up(spectral_norm * spectral_norm)
+                            )
+                        )
+                    )
+                )
+                / 2
+            )
+            + _up(
+                _up(
+                    _up(shortfall * _up(key_radius * key_radius))
+                    * _up(spectral_norm * spectral_norm)
+                )
+                / 2
+            )
+        )
+
+
+def regulariser_weight(shortfall: Any) -> Any:
+    """Bound the w^2 with which the regulariser outweighs the residual's part of H_XX: P4.psd.
+
+    ``shortfall/2``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(shortfall / 2)
+
+
+def gradient_lipschitz_x(
+    spectral_norm: Any, key_radius: Any, value_radius: Any, residual_norm: Any
+) -> Any:
+    """Bound the norm of H_XX: P4.lipschitz.
+
+    ``key_radius**2*spectral_norm**2*(4*sqrt(3)*residual_norm*value_radius/9 + value_radius**2)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(_up(key_radius * key_radius) * _up(spectral_norm * spectral_norm))
+            * _up(
+                _up(value_radius * value_radius)
+                + _up(_up(_up(_up(4 * residual_norm) * value_radius) * _up(np.sqrt(3))) / 9)
+            )
+        )
+
+
+def gradient_lipschitz(
+    spectral_norm: Any,
+    key_radius: Any,
+    value_radius: Any,
+    feature_radius: Any,
+    mean_norm: Any,
+    residual_norm: Any,
+    residual_total: Any,
+) -> Any:
+    """Bound the norm of the Hessian: P4.lipschitz.
+
+    ``sqrt(key_radius**4*spectral_norm**4*(4*sqrt(3)*residual_norm*value_radius/9 + value_radius**2)**2 + 2*key_radius**2*spectral_norm**2*(feature_radius*residual_total + mean_norm*value_radius)**2 + mean_norm**4)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            np.sqrt(
+                _up(
+                    _up(
+                        _library_up(np.power(mean_norm, 4))
+                        + _up(
+                            _up(
+                                _library_up(np.power(key_radius, 4))
+                                * _library_up(np.power(spectral_norm, 4))
+                            )
+                            * _up(
+                                _up(
+                                    _up(value_radius * value_radius)
+                                    + _up(
+                                        _up(
+                                            _up(_up(4 * residual_norm) * value_radius)
+                                            * _up(np.sqrt(3))
+                                        )
+                                        / 9
+                                    )
+                                )
+                                * _up(
+                                    _up(value_radius * value_radius)
+                                    + _up(
+                                        _up(
+                                            _up(_up(4 * residual_norm) * value_radius)
+                                            * _up(np.sqrt(3))
+                                        )
+                                        / 9
+                                    )
+                                )
+                            )
+                        )
+                    )
+                    + _up(
+                        _up(
+                            _up(2 * _up(key_radius * key_radius))
+                            * _up(spectral_norm * spectral_norm)
+                        )
+                        * _up(
+                            _up(
+                                _up(feature_radius * residual_total) + _up(mean_norm * value_radius)
+                            )
+                            * _up(
+                                _up(feature_radius * residual_total) + _up(mean_norm * value_radius)
+                            )
+                        )
+                    )
+                )
+            )
+        )
+
+
+def hessian_lipschitz_x(
+    spectral_norm: Any, query_norm: Any, key_radius: Any, value_radius: Any, residual_norm: Any
+) -> Any:
+    """Bound the Lipschitz constant of H_XX: P4.lipschitz.
+
+    ``key_radius**3*query_norm*spectral_norm**2*(2*residual_norm*value_radius + 4*sqrt(3)*value_radius**2/3)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(query_norm * _library_up(np.power(key_radius, 3)))
+                * _up(spectral_norm * spectral_norm)
+            )
+            * _up(
+                _up(_up(2 * residual_norm) * value_radius)
+                + _up(_up(_up(4 * _up(np.sqrt(3))) * _up(value_radius * value_radius)) / 3)
+            )
+        )
+
+
+def hessian_lipschitz(
+    spectral_norm: Any,
+    query_norm: Any,
+    key_radius: Any,
+    value_radius: Any,
+    feature_radius: Any,
+    mean_norm: Any,
+    residual_norm: Any,
+) -> Any:
+    """Bound the Lipschitz constant of the Hessian: P4.lipschitz.
+
+    ``sqrt(12*feature_radius**2*key_radius**2*mean_norm**2*spectral_norm**2 + key_radius**6*query_norm**2*spectral_norm**4*(2*residual_norm*value_radius + 4*sqrt(3)*value_radius**2/3)**2 + 3*key_radius**4*spectral_norm**2*(4*sqrt(3)*feature_radius*residual_norm*spectral_norm/9 + 2*feature_radius*spectral_norm*value_radius + 4*sqrt(3)*mean_norm*query_norm*value_radius/9)**2)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            np.sqrt(
+                _up(
+                    _up(
+                        _up(
+                            _up(
+                                _up(3 * _library_up(np.power(key_radius, 4)))
+                                * _up(spectral_norm * spectral_norm)
+                            )
+                            * _up(
+                                _up(
+                                    _up(
+                                        _up(
+                                            _up(_up(2 * feature_radius) * spectral_norm)
+                                            * value_radius
+                                        )
+                                        + _up(
+                                            _up(
+                                                _up(
+                                                    _up(_up(4 * feature_radius) * residual_norm)
+                                                    * spectral_norm
+                                                )
+                                                * _up(np.sqrt(3))
+                                            )
+                                            / 9
+                                        )
+                                    )
+                                    + _up(
+                                        _up(
+                                            _up(_up(_up(4 * mean_norm) * query_norm) * value_radius)
+                                            * _up(np.sqrt(3))
+                                        )
+                                        / 9
+                                    )
+                                )
+                                * _up(
+                                    _up(
+                                        _up(
+                                            _up(_up(2 * feature_radius) * spectral_norm)
+                                            * value_radius
+                                        )
+                                        + _up(
+                                            _up(
+                                                _up(
+                                                    _up(_up(4 * feature_radius) * residual_norm)
+                                                    * spectral_norm
+                                                )
+                                                * _up(np.sqrt(3))
+                                            )
+                                            / 9
+                                        )
+                                    )
+                                    + _up(
+                                        _up(
+                                            _up(_up(_up(4 * mean_norm) * query_norm) * value_radius)
+                                            * _up(np.sqrt(3))
+                                        )
+                                        / 9
+                                    )
+                                )
+                            )
+                        )
+                        + _up(
+                            _up(
+                                _up(
+                                    _library_up(np.power(key_radius, 6))
+                                    * _up(query_norm * query_norm)
+                                )
+                                * _library_up(np.power(spectral_norm, 4))
+                            )
+                            * _up(
+                                _up(
+                                    _up(_up(2 * residual_norm) * value_radius)
+                                    + _up(
+                                        _up(
+                                            _up(4 * _up(np.sqrt(3)))
+                                            * _up(value_radius * value_radius)
+                                        )
+                                        / 3
+                                    )
+                                )
+                                * _up(
+                                    _up(_up(2 * residual_norm) * value_radius)
+                                    + _up(
+                                        _up(
+                                            _up(4 * _up(np.sqrt(3)))
+                                            * _up(value_radius * value_radius)
+                                        )
+                                        / 3
+                                    )
+                                )
+                            )
+                        )
+                    )
+                    + _up(
+                        _up(
+                            _up(
+                                _up(12 * _up(feature_radius * feature_radius))
+                                * _up(key_radius * key_radius)
+                            )
+                            * _up(mean_norm * mean_norm)
+                        )
+                        * _up(spectral_norm * spectral_norm)
+                    )
+                )
+            )
+        )
+
+
+def value_radius_nearby(value_radius: Any, feature_radius: Any, distance: Any) -> Any:
+    """Bound the radius of a ball that holds the rows of A3 Y, at a distance: P4.nearby.
+
+    ``distance*feature_radius + value_radius``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(value_radius + _up(distance * feature_radius))
+
+
+def mean_nearby(
+    mean_norm: Any, spectral_norm: Any, key_radius: Any, feature_radius: Any, distance: Any
+) -> Any:
+    """Bound the norm of P A3, at a distance: P4.nearby.
+
+    ``distance*feature_radius*key_radius*spectral_norm + mean_norm``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            mean_norm + _up(_up(_up(distance * feature_radius) * key_radius) * spectral_norm)
+        )
+
+
+def residual_nearby(
+    residual_norm: Any,
+    query_norm: Any,
+    key_radius: Any,
+    value_radius: Any,
+    feature_norm: Any,
+    distance: Any,
+) -> Any:
+    """Bound the length of a row of the residual, at a distance: P4.nearby.
+
+    ``distance*sqrt(feature_norm**2 + key_radius**2*query_norm**2*value_radius**2) + residual_norm``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            residual_norm
+            + _up(
+                distance
+                * _up(
+                    np.sqrt(
+                        _up(
+                            _up(feature_norm * feature_norm)
+                            + _up(
+                                _up(_up(key_radius * key_radius) * _up(query_norm * query_norm))
+                                * _up(value_radius * value_radius)
+                            )
+                        )
+                    )
+                )
+            )
+        )

@@ -20,6 +20,8 @@ from specs import (
     p3_certificate,
     p3_sketch,
     p3_sparsification,
+    p4_curvature,
+    p4_regression,
     rounding,
     softmax,
 )
@@ -43,5 +45,7 @@ CLAIMS: dict[str, Claim[Any]] = {
         *p3_certificate.CLAIMS,
         *p3_sketch.CLAIMS,
         *p3_algorithms.CLAIMS,
+        *p4_regression.CLAIMS,
+        *p4_curvature.CLAIMS,
     )
 }

@@ -381,3 +381,83 @@ Definition b_bss_epsilon (oversampling : R) : R :=
 (** P3.jl: the columns that Chernoff's bound asks of a Gaussian projection. *)
 Definition b_jl_width (n : nat) (epsilon : R) (failure_probability : R) : R :=
   ln ((2 * (INR n) ^ 2%nat) / failure_probability) / (epsilon ^ 2%nat / 4 - epsilon ^ 3%nat / 6).
+
+(** P4.loss: the difference of the abstract's L from 2f. *)
+Definition b_loss_difference  : R :=
+  0.
+
+(** P4.loss: the length of a row of P A3 Y - B, for every X. *)
+Definition b_largest_residual (value_distance : R) : R :=
+  value_distance.
+
+(** P4.tensor: an entry of (A1 kron A2) vec(X) - vec(A1 X A2^T). *)
+Definition b_tensor_difference  : R :=
+  0.
+
+(** P4.model: an entry of A1 X A2^T - Q K^T. *)
+Definition b_model_difference  : R :=
+  0.
+
+(** P4.model: the rank of X = W_Q W_K^T. *)
+Definition b_model_rank (head_dimension : nat) : R :=
+  INR head_dimension.
+
+(** P4.gradient: the difference of the gradient's product with a direction from the derivative along it. *)
+Definition b_gradient_difference  : R :=
+  0.
+
+(** P4.hessian: the difference of the Hessian's form at a direction from the second derivative along it. *)
+Definition b_hessian_difference  : R :=
+  0.
+
+(** P4.cumulant: |Cov(s, h)| under softmax weights. *)
+Definition b_second_cumulant (logit_radius : R) (value_radius : R) : R :=
+  logit_radius * value_radius.
+
+(** P4.cumulant: |E[(s-Es)^2 (h-Eh)]| under softmax weights. *)
+Definition b_third_cumulant (logit_radius : R) (value_radius : R) : R :=
+  (4 * value_radius * sqrt 3 * logit_radius ^ 2%nat) / 9.
+
+(** P4.cumulant: |E[(s-Es)^3 (h-Eh)] - 3 Var(s) Cov(s, h)| under softmax weights. *)
+Definition b_fourth_cumulant (logit_radius : R) (value_radius : R) : R :=
+  2 * value_radius * logit_radius ^ 3%nat.
+
+(** P4.psd: minus the least eigenvalue of H_XX. *)
+Definition b_damping_x (spectral_norm : R) (key_radius : R) (shortfall : R) : R :=
+  shortfall * key_radius ^ 2%nat * spectral_norm ^ 2%nat.
+
+(** P4.psd: minus the least eigenvalue of the Hessian. *)
+Definition b_damping (spectral_norm : R) (key_radius : R) (feature_radius : R) (residual_total : R) (shortfall : R) : R :=
+  sqrt (key_radius ^ 4%nat * shortfall ^ 2%nat * spectral_norm ^ 4%nat + 4 * feature_radius ^ 2%nat * key_radius ^ 2%nat * residual_total ^ 2%nat * spectral_norm ^ 2%nat) / 2 + (shortfall * key_radius ^ 2%nat * spectral_norm ^ 2%nat) / 2.
+
+(** P4.psd: the w^2 with which the regulariser outweighs the residual's part of H_XX. *)
+Definition b_regulariser_weight (shortfall : R) : R :=
+  shortfall / 2.
+
+(** P4.lipschitz: the norm of H_XX. *)
+Definition b_gradient_lipschitz_x (spectral_norm : R) (key_radius : R) (value_radius : R) (residual_norm : R) : R :=
+  key_radius ^ 2%nat * spectral_norm ^ 2%nat * (value_radius ^ 2%nat + (4 * residual_norm * value_radius * sqrt 3) / 9).
+
+(** P4.lipschitz: the norm of the Hessian. *)
+Definition b_gradient_lipschitz (spectral_norm : R) (key_radius : R) (value_radius : R) (feature_radius : R) (mean_norm : R) (residual_norm : R) (residual_total : R) : R :=
+  sqrt (mean_norm ^ 4%nat + key_radius ^ 4%nat * spectral_norm ^ 4%nat * (value_radius ^ 2%nat + (4 * residual_norm * value_radius * sqrt 3) / 9) ^ 2%nat + 2 * key_radius ^ 2%nat * spectral_norm ^ 2%nat * (feature_radius * residual_total + mean_norm * value_radius) ^ 2%nat).
+
+(** P4.lipschitz: the Lipschitz constant of H_XX. *)
+Definition b_hessian_lipschitz_x (spectral_norm : R) (query_norm : R) (key_radius : R) (value_radius : R) (residual_norm : R) : R :=
+  query_norm * key_radius ^ 3%nat * spectral_norm ^ 2%nat * (2 * residual_norm * value_radius + (4 * sqrt 3 * value_radius ^ 2%nat) / 3).
+
+(** P4.lipschitz: the Lipschitz constant of the Hessian. *)
+Definition b_hessian_lipschitz (spectral_norm : R) (query_norm : R) (key_radius : R) (value_radius : R) (feature_radius : R) (mean_norm : R) (residual_norm : R) : R :=
+  sqrt (3 * key_radius ^ 4%nat * spectral_norm ^ 2%nat * (2 * feature_radius * spectral_norm * value_radius + (4 * feature_radius * residual_norm * spectral_norm * sqrt 3) / 9 + (4 * mean_norm * query_norm * value_radius * sqrt 3) / 9) ^ 2%nat + key_radius ^ 6%nat * query_norm ^ 2%nat * spectral_norm ^ 4%nat * (2 * residual_norm * value_radius + (4 * sqrt 3 * value_radius ^ 2%nat) / 3) ^ 2%nat + 12 * feature_radius ^ 2%nat * key_radius ^ 2%nat * mean_norm ^ 2%nat * spectral_norm ^ 2%nat).
+
+(** P4.nearby: the radius of a ball that holds the rows of A3 Y, at a distance. *)
+Definition b_value_radius_nearby (value_radius : R) (feature_radius : R) (distance : R) : R :=
+  value_radius + distance * feature_radius.
+
+(** P4.nearby: the norm of P A3, at a distance. *)
+Definition b_mean_nearby (mean_norm : R) (spectral_norm : R) (key_radius : R) (feature_radius : R) (distance : R) : R :=
+  mean_norm + distance * feature_radius * key_radius * spectral_norm.
+
+(** P4.nearby: the length of a row of the residual, at a distance. *)
+Definition b_residual_nearby (residual_norm : R) (query_norm : R) (key_radius : R) (value_radius : R) (feature_norm : R) (distance : R) : R :=
+  residual_norm + distance * sqrt (feature_norm ^ 2%nat + key_radius ^ 2%nat * query_norm ^ 2%nat * value_radius ^ 2%nat).

@@ -346,6 +346,66 @@ Proof. unfold b_bss_epsilon; pin. Qed.
 Goal Rabs (b_jl_width 5 (1 / 3) (1 / 100) - (197112185287061494731152408422749 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_jl_width; pin. Qed.
 
+Goal Rabs (b_loss_difference  - (0)) <= 1 / 10 ^ 25.
+Proof. unfold b_loss_difference; pin. Qed.
+
+Goal Rabs (b_largest_residual (7 / 3) - (2333333333333333333333333333333 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_largest_residual; pin. Qed.
+
+Goal Rabs (b_tensor_difference  - (0)) <= 1 / 10 ^ 25.
+Proof. unfold b_tensor_difference; pin. Qed.
+
+Goal Rabs (b_model_difference  - (0)) <= 1 / 10 ^ 25.
+Proof. unfold b_model_difference; pin. Qed.
+
+Goal Rabs (b_model_rank 3 - (3)) <= 1 / 10 ^ 25.
+Proof. unfold b_model_rank; pin. Qed.
+
+Goal Rabs (b_gradient_difference  - (0)) <= 1 / 10 ^ 25.
+Proof. unfold b_gradient_difference; pin. Qed.
+
+Goal Rabs (b_hessian_difference  - (0)) <= 1 / 10 ^ 25.
+Proof. unfold b_hessian_difference; pin. Qed.
+
+Goal Rabs (b_second_cumulant (7 / 3) (5 / 4) - (2916666666666666666666666666667 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_second_cumulant; pin. Qed.
+
+Goal Rabs (b_third_cumulant (7 / 3) (5 / 4) - (5238919109313270826101535230481 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_third_cumulant; pin. Qed.
+
+Goal Rabs (b_fourth_cumulant (7 / 3) (5 / 4) - (31759259259259259259259259259259 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_fourth_cumulant; pin. Qed.
+
+Goal Rabs (b_damping_x (3) (2) (1 / 3) - (12)) <= 1 / 10 ^ 25.
+Proof. unfold b_damping_x; pin. Qed.
+
+Goal Rabs (b_damping (3) (2) (1) (4) (1 / 3) - (7684658438426490824732114783961 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_damping; pin. Qed.
+
+Goal Rabs (b_regulariser_weight (1 / 3) - (166666666666666666666666666667 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_regulariser_weight; pin. Qed.
+
+Goal Rabs (b_gradient_lipschitz_x (3) (3 / 2) (5 / 4) (1 / 4) - (7302403579257493477609188567097 / 200000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_gradient_lipschitz_x; pin. Qed.
+
+Goal Rabs (b_gradient_lipschitz (3) (3 / 2) (5 / 4) (2 / 3) (5) (1 / 4) (1) - (31207606047479900759739542402897 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_gradient_lipschitz; pin. Qed.
+
+Goal Rabs (b_hessian_lipschitz_x (3) (2) (3 / 2) (5 / 4) (1 / 4) - (257181430332936032462067427596837 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_hessian_lipschitz_x; pin. Qed.
+
+Goal Rabs (b_hessian_lipschitz (3) (2) (3 / 2) (5 / 4) (2 / 3) (5) (1 / 4) - (315637999709905078454695235140891 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_hessian_lipschitz; pin. Qed.
+
+Goal Rabs (b_value_radius_nearby (2) (3) (1 / 5) - (13 / 5)) <= 1 / 10 ^ 25.
+Proof. unfold b_value_radius_nearby; pin. Qed.
+
+Goal Rabs (b_mean_nearby (2) (3) (5) (7) (1 / 5) - (23)) <= 1 / 10 ^ 25.
+Proof. unfold b_mean_nearby; pin. Qed.
+
+Goal Rabs (b_residual_nearby (2) (3) (5) (7) (11) (1 / 5) - (23114923632350650772741498211723 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_residual_nearby; pin. Qed.
+
 Goal exp_kernel (0) 16 = 65536%Z.
 Proof. vm_compute. reflexivity. Qed.
 
