@@ -33,22 +33,29 @@ def descend_by_products(here: Point, search: Search) -> Point:
         if not first_region:
             steepest = float(np.sqrt(gradient @ precondition(gradient)))
             region = first_region = 10 * steepest
-        step, predicted, at_edge = _truncated(here, gradient, precondition, region, forcing, search)
-        U, V = here.data.split(step)
-        there = point(here.data, here.X + U, here.Y + V)
-        search.evaluations += 1
-        lowered = here.loss - there.loss
-        if lowered < 0.25 * predicted:
-            region /= 4
-        elif lowered > 0.75 * predicted and at_edge:
-            region *= 2.5
-        negligible = predicted <= EPSILON * here.loss
-        if lowered >= SUFFICIENT * predicted or (lowered >= 0 and negligible):
-            here = there
-            search.iterations += 1
-            search.gradients += 1
-        elif negligible or region < SMALLEST_REGION * first_region:
-            search.status = "floor"
+        while True:
+            step, predicted, at_edge = _truncated(
+                here, gradient, precondition, region, forcing, search
+            )
+            U, V = here.data.split(step)
+            there = point(here.data, here.X + U, here.Y + V)
+            search.evaluations += 1
+            lowered = here.loss - there.loss
+            if lowered < 0.25 * predicted:
+                region /= 4
+            elif lowered > 0.75 * predicted and at_edge:
+                region *= 2.5
+            negligible = predicted <= EPSILON * here.loss
+            if lowered >= SUFFICIENT * predicted or (
+                lowered >= 0 and negligible and there.gradient_norm <= here.gradient_norm / 2
+            ):
+                break
+            if negligible or region < SMALLEST_REGION * first_region:
+                search.status = "floor"
+                return here
+        here = there
+        search.iterations += 1
+        search.gradients += 1
     return here
 
 

@@ -1,0 +1,273 @@
+"""What AttentionRegression refuses, what it never does, and where it stops."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastpath import AttentionRegression
+from tests.strategies import matrices
+
+METHODS = ("varpro", "newton", "newton-cg", "sketched")
+
+
+def _planted(
+    seed: int, n_q: int = 40, n_k: int = 50, p: int = 3, q: int = 4, r: int = 5, s: int = 2
+) -> tuple[tuple[Any, ...], Any, Any]:
+    """Return (A1, A2, A3, B) with 10 % noise, and X and Y of other sizes in every place."""
+    rng = np.random.default_rng(seed)
+    A1, A2, A3 = (rng.standard_normal(shape) for shape in ((n_q, p), (n_k, q), (n_k, r)))
+    X, Y = rng.standard_normal((p, q)) / 2, rng.standard_normal((r, s))
+    logits = A1 @ X @ A2.T
+    P = np.exp(logits - logits.max(axis=1, keepdims=True))
+    B = (P / P.sum(axis=1, keepdims=True)) @ A3 @ Y
+    B += 0.1 * np.linalg.norm(B) / np.sqrt(B.size) * rng.standard_normal(B.shape)
+    return (A1, A2, A3, B), X, Y
+
+
+def _losses(regression: AttentionRegression, X0: Any, Y0: Any, method: str, **options: Any) -> Any:
+    losses: list[float] = []
+    result = regression.solve(
+        X0, Y0, method=method, callback=lambda progress: losses.append(progress.fun), **options
+    )
+    return result, losses
+
+
+@st.composite
+def _problems(draw: st.DrawFn) -> tuple[Any, Any, Any, str, int]:
+    sizes = st.sampled_from([1, 1, 2, 3, 5, 17])
+    n_q, n_k, p, q, r, s = (draw(sizes) for _ in range(6))
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    shapes = ((n_q, p), (n_k, q), (n_k, r), (n_q, s), (p, q), (r, s))
+    *problem, X, Y = (draw(matrices(*shape, dtype)) for shape in shapes)
+    return tuple(problem), X, Y, draw(st.sampled_from(METHODS)), draw(st.integers(0, 99))
+
+
+@given(_problems())
+def test_the_loss_never_rises_and_nothing_is_ever_nan(drawn: Any) -> None:
+    problem, X, Y, method, seed = drawn
+    before = [A.copy() for A in (*problem, X, Y)]
+    regression = AttentionRegression(*problem)
+    rng = np.random.default_rng(seed)
+    result, losses = _losses(regression, X, Y, method, max_iterations=15, rng=rng)
+    assert all(later <= earlier for earlier, later in itertools.pairwise(losses))
+    assert result.fun == losses[-1]
+    for numbers in (result.X, result.Y, result.jac, result.fun, result.gradient_norm, losses):
+        assert np.isfinite(numbers).all()
+    assert result.fun <= regression.loss(X, Y) or method == "varpro"
+    for array, copy in zip((*problem, X, Y), before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@given(_problems())
+def test_a_certificate_is_a_radius_or_a_reason(drawn: Any) -> None:
+    problem, X, Y, _, _ = drawn
+    certificate = AttentionRegression(*problem).certify(X, Y)
+    assert (certificate.radius is None) == (certificate.reason is not None)
+    assert certificate.radius is None or (
+        certificate.radius >= 0 and certificate.h <= 0.5 and certificate.least_eigenvalue > 0
+    )
+
+
+@pytest.mark.parametrize("method", ["varpro", "newton", "newton-cg"])
+@pytest.mark.parametrize("seed", range(5))
+def test_every_exact_method_converges_from_near_the_planted_point(method: str, seed: int) -> None:
+    problem, X, Y = _planted(seed)
+    regression = AttentionRegression(*problem)
+    result, losses = _losses(regression, X * 1.05, Y, method)
+    assert result.success
+    assert result.status == 0
+    assert result.nit == len(losses) - 1
+    gX, gY = regression.gradient(result.X, result.Y)
+    threshold = 1e-8 * (1 + np.linalg.norm(problem[3]))
+    assert np.hypot(np.linalg.norm(gX), np.linalg.norm(gY)) <= threshold
+    np.testing.assert_array_equal(result.x, np.concatenate([result.X.ravel(), result.Y.ravel()]))
+
+
+def test_the_methods_find_the_same_certified_point() -> None:
+    problem, X, Y = _planted(0)
+    regression = AttentionRegression(*problem)
+    found = [
+        regression.solve(X * 1.02, Y, method=method, tolerance=1e-11)
+        for method in ("varpro", "newton", "newton-cg")
+    ]
+    for first in found:
+        for second in found:
+            radii = first.certificate.radius + second.certificate.radius
+            assert np.linalg.norm(first.x - second.x) <= radii
+
+
+def test_gauss_newton_is_exact_where_the_residual_is_zero() -> None:
+    (A1, A2, A3, B), X, Y = _planted(3)
+    regression = AttentionRegression(A1, A2, A3, B * 0)
+    # With Y = 0 and B = 0 the residual is exactly zero.
+    np.testing.assert_array_equal(
+        regression.hessian(X, Y * 0), regression.hessian(X, Y * 0, gauss_newton=True)
+    )
+
+
+def test_tolerance_below_float64_stops_at_the_floor_and_says_so() -> None:
+    problem, X, Y = _planted(1)
+    result = AttentionRegression(*problem).solve(X, Y, tolerance=1e-30)
+    assert (result.success, result.status) == (False, 2)
+    assert "No step lowers the loss measurably in float64" in result.message
+    assert result.certificate.radius is not None
+
+
+def test_the_paper_s_sketched_step_reports_that_it_does_not_contract() -> None:
+    problem, X, Y = _planted(2)
+    regression = AttentionRegression(*problem)
+    result, losses = _losses(
+        regression, X * 1.2, Y * 1.2, "sketched", rng=np.random.default_rng(0), tolerance=1e-14
+    )
+    assert not result.success
+    assert "do not contract" in result.message
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("sketch", ["srht", "tensorsketch"])
+def test_sketches_follow_their_generator(sketch: str) -> None:
+    problem, X, Y = _planted(2)
+    regression = AttentionRegression(*problem)
+    first, second, third = (
+        regression.solve(
+            X,
+            Y,
+            method="sketched",
+            sketch=sketch,
+            sketch_rows=300,
+            max_iterations=3,
+            rng=np.random.default_rng(seed),
+        ).x
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert (first != third).any()
+
+
+@pytest.mark.parametrize("method", ["varpro", "newton", "newton-cg"])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_rank_deficient_matrices_are_solved_without_a_certificate(method: str, which: int) -> None:
+    problem, X, Y = _planted(4)
+    deficient = [A.copy() for A in problem]
+    deficient[which][:, 1] = 0
+    regression = AttentionRegression(*deficient)
+    result, losses = _losses(regression, X, Y, method)
+    assert losses[-1] <= losses[0]
+    assert np.isfinite(result.x).all()
+    certificate = result.certificate
+    assert certificate.radius is None
+    assert "could not be proved positive definite" in certificate.reason
+
+
+def test_logits_that_overflow_a_naive_exp_are_shifted() -> None:
+    problem, X, Y = _planted(5)
+    regression = AttentionRegression(*problem)
+    result, losses = _losses(regression, X * 1e4, Y, "varpro", max_iterations=20)
+    assert np.isfinite(result.x).all()
+    assert losses[-1] <= losses[0]
+    assert "Logits are only known to stay below" in regression.certify(X * 1e4, Y).reason
+
+
+def test_the_callback_sees_copies_and_can_stop() -> None:
+    problem, X, Y = _planted(6)
+    regression = AttentionRegression(*problem)
+    seen = []
+
+    def stop(progress: Any) -> None:
+        seen.append(progress.nit)
+        progress.X[:] = np.nan
+        if len(seen) == 3:
+            raise StopIteration
+
+    result = regression.solve(X * 1.2, Y, callback=stop)
+    assert (seen, result.status, result.nit) == ([0, 1, 2], 3, 2)
+    assert np.isfinite(result.X).all()
+
+
+def test_many_starts_return_the_best_of_their_results() -> None:
+    problem, _, _ = _planted(7)
+    regression = AttentionRegression(*problem)
+    best = regression.solve_from_many(6, rng=np.random.default_rng(0))
+    one = regression.solve_from_many(1, rng=np.random.default_rng(0))
+    assert best.fun <= one.fun
+
+
+def test_what_the_caller_changes_later_changes_nothing() -> None:
+    problem, X, Y = _planted(8)
+    regression = AttentionRegression(*problem)
+    before = regression.loss(X, Y)
+    for A in problem:
+        A[:] = 0
+    assert regression.loss(X, Y) == before
+
+
+_RIGHT = {"A1": (7, 2), "A2": (5, 3), "A3": (5, 4), "B": (7, 1)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        (
+            "B",
+            np.ones((6, 1)),
+            ValueError,
+            "A1 and B must have the same number of rows, got 7 and 6",
+        ),
+        (
+            "A3",
+            np.ones((4, 4)),
+            ValueError,
+            "A2 and A3 must have the same number of rows, got 5 and 4",
+        ),
+        ("B", np.ones(7), ValueError, r"B must be a matrix \(2 dimensions\), got shape \(7,\)"),
+        ("A1", np.ones((7, 0)), ValueError, "A1 must not be empty"),
+        ("A1", np.full((7, 2), np.nan), ValueError, "A1 must be finite, got 14 NaN or infinite"),
+        ("A2", np.ones((5, 3), complex), TypeError, "A2 must hold float32, float64 or integers"),
+    ],
+)
+def test_a_problem_that_does_not_fit_is_refused(
+    name: str, value: Any, error: Any, message: str
+) -> None:
+    inputs: dict[str, Any] = {key: np.ones(shape) for key, shape in _RIGHT.items()}
+    with pytest.raises(error, match=message):
+        AttentionRegression(**{**inputs, name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"X0": np.ones((3, 2))}, ValueError, r"X must have shape \(2, 3\), got \(3, 2\)"),
+        ({"Y0": np.ones((4, 2))}, ValueError, r"Y must have shape \(4, 1\), got \(4, 2\)"),
+        ({"X0": np.full((2, 3), np.inf)}, ValueError, "X must be finite"),
+        ({"X0": np.full((2, 3), 1e308)}, ValueError, "overflow float64"),
+        ({"method": "lbfgs"}, ValueError, "method must be 'auto' or one of 'varpro'.*got 'lbfgs'"),
+        ({"tolerance": 0.0}, ValueError, "tolerance must be positive and finite, got 0.0"),
+        ({"tolerance": float("nan")}, ValueError, "tolerance must be positive and finite, got nan"),
+        ({"tolerance": "1"}, TypeError, "tolerance must be a number, got '1'"),
+        ({"max_iterations": -1}, ValueError, "max_iterations must be at least 0, got -1"),
+        ({"callback": 3}, TypeError, "callback must be callable or None, got 3"),
+        ({"sketch": "gauss"}, ValueError, "sketch must be 'srht' or 'tensorsketch', got 'gauss'"),
+        ({"sketch_rows": 0}, ValueError, "sketch_rows must be at least 1, got 0"),
+        ({"rng": 7}, TypeError, "rng must be a numpy.random.Generator or None, got 7"),
+    ],
+)
+def test_a_choice_that_is_not_allowed_is_named(options: Any, error: Any, message: str) -> None:
+    regression = AttentionRegression(**{name: np.ones(shape) for name, shape in _RIGHT.items()})
+    with pytest.raises(error, match=message):
+        regression.solve(**{"X0": np.ones((2, 3)), **options})
+
+
+def test_values_that_overflow_are_refused_and_not_returned() -> None:
+    regression = AttentionRegression(
+        *(np.full(shape, 1e200) for shape in ((2, 1), (2, 1), (2, 1))), [[1.0], [0.0]]
+    )
+    with pytest.raises(ValueError, match="overflow"):
+        regression.loss([[1.0]], [[1.0]])
+    with pytest.raises(ValueError, match="X and Y must keep the gradient finite"):
+        AttentionRegression([[1e200]], [[1e200], [0]], [[1e100], [0]], [[0]]).gradient(
+            [[0.0]], [[1.0]]
+        )
