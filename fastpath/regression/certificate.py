@@ -249,7 +249,9 @@ def least_eigenvalue(H: Array) -> float:
     if not np.isfinite(H).all():
         return -np.inf
     estimate = float(sl.eigvalsh(H, subset_by_index=[0, 0])[0])
-    shift = estimate - max(abs(estimate), float(np.abs(H.diagonal()).max()) * 2.0**-40) / 64
+    # Below the estimate by more than it and the shifted diagonal round, also where H is zero.
+    spread = max(abs(estimate), float(np.abs(H.diagonal()).max()) * 2.0**-40, 2.0**-900)
+    shift = estimate - spread / 64
     shifted = H.copy()
     shifted.ravel()[:: len(H) + 1] -= shift
     diagonal = shifted.diagonal().copy()
