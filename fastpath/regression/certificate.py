@@ -138,8 +138,9 @@ class _Sizes:
         logit_error = rounding_logit(
             sum(self.data.X_shape), unit_roundoff, self.logit, FLOAT64["tiny"]
         )
-        # The shift rounds too, and exp does in float64.
+        # The shift rounds too, and exp does in float64, to second order in the logit's rest.
         reach = 2 * self.logit * unit_roundoff / FLOAT64["unit_roundoff"]
+        logit_error += _above(2 * self.logit * FLOAT64["unit_roundoff"]) ** 2
         return float(
             rounding_weight(logit_error, FLOAT64["unit_roundoff"], reach, FLOAT64["exp_error"], 1)
         )
