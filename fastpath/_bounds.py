@@ -1647,3 +1647,176 @@ def residual_nearby(
                 )
             )
         )
+
+
+def newton_error(distance: Any, curvature: Any, lipschitz: Any) -> Any:
+    """Bound the distance of a critical point after a Newton step: P4.newton.
+
+    ``distance**2*lipschitz/(2*curvature - 2*distance*lipschitz)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(lipschitz * _up(distance * distance))
+            / _down(_down(2 * curvature) - _up(_up(2 * distance) * lipschitz))
+        )
+
+
+def basin_reciprocal(curvature: Any, lipschitz: Any) -> Any:
+    """Bound one over the distance of a start from which a Newton step comes no nearer: P4.basin.
+
+    ``3*lipschitz/(2*curvature)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(3 * lipschitz) / _down(2 * curvature))
+
+
+def kantorovich_number(gradient_norm: Any, curvature: Any, lipschitz: Any) -> Any:
+    """Bound the relative change of the Hessian over a Newton step: P4.kantorovich.
+
+    ``gradient_norm*lipschitz/curvature**2``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(gradient_norm * lipschitz) / _down(curvature * curvature))
+
+
+def critical_radius(gradient_norm: Any, curvature: Any, lipschitz: Any) -> Any:
+    """Bound the distance of a critical point from the start: P4.kantorovich.
+
+    ``2*gradient_norm/(curvature*(sqrt(1 - 2*gradient_norm*lipschitz/curvature**2) + 1))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(2 * gradient_norm)
+            / _down(
+                curvature
+                * _down(
+                    1
+                    + _down(
+                        np.sqrt(
+                            _down(
+                                1
+                                - _up(
+                                    _up(_up(2 * gradient_norm) * lipschitz)
+                                    / _down(curvature * curvature)
+                                )
+                            )
+                        )
+                    )
+                )
+            )
+        )
+
+
+def gradient_products(
+    queries: Any,
+    keys: Any,
+    query_dimension: Any,
+    key_dimension: Any,
+    feature_dimension: Any,
+    outputs: Any,
+) -> Any:
+    """Bound the products and quotients of the gradient: P4.cost.
+
+    ``feature_dimension*keys*outputs + feature_dimension*keys*queries + 2*feature_dimension*outputs*queries + 2*key_dimension*keys*queries + 2*key_dimension*queries*query_dimension + keys*outputs*queries + 2*keys*queries + outputs*queries``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(
+                    _up(
+                        _up(
+                            _up(
+                                _up(_up(outputs * queries) + _up(_up(2 * keys) * queries))
+                                + _up(_up(feature_dimension * keys) * outputs)
+                            )
+                            + _up(_up(feature_dimension * keys) * queries)
+                        )
+                        + _up(_up(keys * outputs) * queries)
+                    )
+                    + _up(_up(_up(2 * feature_dimension) * outputs) * queries)
+                )
+                + _up(_up(_up(2 * key_dimension) * keys) * queries)
+            )
+            + _up(_up(_up(2 * key_dimension) * queries) * query_dimension)
+        )
+
+
+def hessian_products(
+    queries: Any,
+    keys: Any,
+    query_dimension: Any,
+    key_dimension: Any,
+    feature_dimension: Any,
+    outputs: Any,
+) -> Any:
+    """Bound the products and quotients of the Hessian: P4.cost.
+
+    ``feature_dimension**2*queries + feature_dimension*key_dimension*keys*queries + feature_dimension*key_dimension*outputs*queries*query_dimension + 3*feature_dimension*key_dimension*outputs*queries + feature_dimension*keys*outputs + feature_dimension*keys*queries + feature_dimension*outputs*queries + key_dimension**2*keys*queries + key_dimension**2*outputs*queries + key_dimension**2*queries*query_dimension**2 + 4*key_dimension*keys*queries + key_dimension*queries*query_dimension + keys*outputs*queries + 2*keys*queries + outputs*queries + queries*query_dimension**2``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(
+                    _up(
+                        _up(
+                            _up(
+                                _up(
+                                    _up(
+                                        _up(
+                                            _up(
+                                                _up(
+                                                    _up(
+                                                        _up(
+                                                            _up(
+                                                                _up(
+                                                                    _up(outputs * queries)
+                                                                    + _up(
+                                                                        queries
+                                                                        * _up(
+                                                                            feature_dimension
+                                                                            * feature_dimension
+                                                                        )
+                                                                    )
+                                                                )
+                                                                + _up(
+                                                                    queries
+                                                                    * _up(
+                                                                        query_dimension
+                                                                        * query_dimension
+                                                                    )
+                                                                )
+                                                            )
+                                                            + _up(_up(2 * keys) * queries)
+                                                        )
+                                                        + _up(
+                                                            _up(feature_dimension * keys) * outputs
+                                                        )
+                                                    )
+                                                    + _up(_up(feature_dimension * keys) * queries)
+                                                )
+                                                + _up(_up(feature_dimension * outputs) * queries)
+                                            )
+                                            + _up(_up(key_dimension * queries) * query_dimension)
+                                        )
+                                        + _up(_up(keys * outputs) * queries)
+                                    )
+                                    + _up(_up(keys * queries) * _up(key_dimension * key_dimension))
+                                )
+                                + _up(_up(outputs * queries) * _up(key_dimension * key_dimension))
+                            )
+                            + _up(
+                                _up(queries * _up(key_dimension * key_dimension))
+                                * _up(query_dimension * query_dimension)
+                            )
+                        )
+                        + _up(_up(_up(4 * key_dimension) * keys) * queries)
+                    )
+                    + _up(_up(_up(feature_dimension * key_dimension) * keys) * queries)
+                )
+                + _up(_up(_up(_up(3 * feature_dimension) * key_dimension) * outputs) * queries)
+            )
+            + _up(
+                _up(_up(_up(feature_dimension * key_dimension) * outputs) * queries)
+                * query_dimension
+            )
+        )

@@ -21,6 +21,7 @@ from specs import (
     p3_sketch,
     p3_sparsification,
     p4_curvature,
+    p4_newton,
     p4_regression,
     rounding,
     softmax,
@@ -47,5 +48,6 @@ CLAIMS: dict[str, Claim[Any]] = {
         *p3_algorithms.CLAIMS,
         *p4_regression.CLAIMS,
         *p4_curvature.CLAIMS,
+        *p4_newton.CLAIMS,
     )
 }

@@ -461,3 +461,27 @@ Definition b_mean_nearby (mean_norm : R) (spectral_norm : R) (key_radius : R) (f
 (** P4.nearby: the length of a row of the residual, at a distance. *)
 Definition b_residual_nearby (residual_norm : R) (query_norm : R) (key_radius : R) (value_radius : R) (feature_norm : R) (distance : R) : R :=
   residual_norm + distance * sqrt (feature_norm ^ 2%nat + key_radius ^ 2%nat * query_norm ^ 2%nat * value_radius ^ 2%nat).
+
+(** P4.newton: the distance of a critical point after a Newton step. *)
+Definition b_newton_error (distance : R) (curvature : R) (lipschitz : R) : R :=
+  (lipschitz * distance ^ 2%nat) / (2 * curvature - 2 * distance * lipschitz).
+
+(** P4.basin: one over the distance of a start from which a Newton step comes no nearer. *)
+Definition b_basin_reciprocal (curvature : R) (lipschitz : R) : R :=
+  (3 * lipschitz) / (2 * curvature).
+
+(** P4.kantorovich: the relative change of the Hessian over a Newton step. *)
+Definition b_kantorovich_number (gradient_norm : R) (curvature : R) (lipschitz : R) : R :=
+  (gradient_norm * lipschitz) / (curvature ^ 2%nat).
+
+(** P4.kantorovich: the distance of a critical point from the start. *)
+Definition b_critical_radius (gradient_norm : R) (curvature : R) (lipschitz : R) : R :=
+  (2 * gradient_norm) / (curvature * (1 + sqrt (1 - (2 * gradient_norm * lipschitz) / (curvature ^ 2%nat)))).
+
+(** P4.cost: the products and quotients of the gradient. *)
+Definition b_gradient_products (queries : nat) (keys : nat) (query_dimension : nat) (key_dimension : nat) (feature_dimension : nat) (outputs : nat) : R :=
+  INR outputs * INR queries + 2 * INR keys * INR queries + INR feature_dimension * INR keys * INR outputs + INR feature_dimension * INR keys * INR queries + INR keys * INR outputs * INR queries + 2 * INR feature_dimension * INR outputs * INR queries + 2 * INR key_dimension * INR keys * INR queries + 2 * INR key_dimension * INR queries * INR query_dimension.
+
+(** P4.cost: the products and quotients of the Hessian. *)
+Definition b_hessian_products (queries : nat) (keys : nat) (query_dimension : nat) (key_dimension : nat) (feature_dimension : nat) (outputs : nat) : R :=
+  INR outputs * INR queries + INR queries * (INR feature_dimension) ^ 2%nat + INR queries * (INR query_dimension) ^ 2%nat + 2 * INR keys * INR queries + INR feature_dimension * INR keys * INR outputs + INR feature_dimension * INR keys * INR queries + INR feature_dimension * INR outputs * INR queries + INR key_dimension * INR queries * INR query_dimension + INR keys * INR outputs * INR queries + INR keys * INR queries * (INR key_dimension) ^ 2%nat + INR outputs * INR queries * (INR key_dimension) ^ 2%nat + INR queries * (INR key_dimension) ^ 2%nat * (INR query_dimension) ^ 2%nat + 4 * INR key_dimension * INR keys * INR queries + INR feature_dimension * INR key_dimension * INR keys * INR queries + 3 * INR feature_dimension * INR key_dimension * INR outputs * INR queries + INR feature_dimension * INR key_dimension * INR outputs * INR queries * INR query_dimension.

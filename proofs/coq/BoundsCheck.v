@@ -406,6 +406,24 @@ Proof. unfold b_mean_nearby; pin. Qed.
 Goal Rabs (b_residual_nearby (2) (3) (5) (7) (11) (1 / 5) - (23114923632350650772741498211723 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_residual_nearby; pin. Qed.
 
+Goal Rabs (b_newton_error (1 / 10) (4) (3) - (2027027027027027027027027027 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_newton_error; pin. Qed.
+
+Goal Rabs (b_basin_reciprocal (4) (3) - (9 / 8)) <= 1 / 10 ^ 25.
+Proof. unfold b_basin_reciprocal; pin. Qed.
+
+Goal Rabs (b_kantorovich_number (1 / 10) (4) (3) - (3 / 160)) <= 1 / 10 ^ 25.
+Proof. unfold b_kantorovich_number; pin. Qed.
+
+Goal Rabs (b_critical_radius (1 / 10) (4) (3) - (6309718827523608857899936847 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_critical_radius; pin. Qed.
+
+Goal Rabs (b_gradient_products 5 7 2 3 4 6 - (1128)) <= 1 / 10 ^ 25.
+Proof. unfold b_gradient_products; pin. Qed.
+
+Goal Rabs (b_hessian_products 5 7 2 3 4 6 - (4273)) <= 1 / 10 ^ 25.
+Proof. unfold b_hessian_products; pin. Qed.
+
 Goal exp_kernel (0) 16 = 65536%Z.
 Proof. vm_compute. reflexivity. Qed.
 
