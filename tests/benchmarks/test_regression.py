@@ -16,7 +16,7 @@ import scipy.optimize as so
 from fastpath import AttentionRegression
 from fastpath.regression.curvature import Products, hessian
 from fastpath.regression.model import Data, Point, joined, point
-from fastpath.regression.sketched import jacobian, tensor_sketch, tensor_srht
+from fastpath.regression.sketched import Sketched, jacobian, tensor_sketch, tensor_srht
 from tests.benchmarks.interleaved import medians
 
 Array = Any
@@ -114,7 +114,7 @@ def _report(benchmark: Any, seconds: dict[str, float], **more: Any) -> None:
     print(figures, ratios, more)
 
 
-@pytest.mark.parametrize(("n", "d"), SIZES[:3])
+@pytest.mark.parametrize(("n", "d"), SIZES[:2])
 def test_hessian_beside_products_and_autograd(benchmark: Any, n: int, d: int) -> None:
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
@@ -196,7 +196,7 @@ def test_contraction_of_the_sketched_step(benchmark: Any, kind: str) -> None:
     n, d = 256, 8
     sketch = tensor_srht if kind == "srht" else tensor_sketch
     for multiple in (1, 2, 4, 8, 16, 32):
-        contractions = []
+        contractions: dict[str, list[float]] = {"plain": [], "regularised": []}
         for seed in range(20):
             data, X, Y = _planted(n, d, seed)
             end = _regression(data).solve(X, Y, tolerance=1e-10)
@@ -205,12 +205,19 @@ def test_contraction_of_the_sketched_step(benchmark: Any, kind: str) -> None:
             error = 1e-4 * rng.standard_normal(data.size)
             here = point(data, *data.split(end.x + error))
             rows = sketch(jacobian(here), multiple * data.size, rng)
-            step = np.linalg.lstsq(rows.T @ rows, -joined(*here.gradient), rcond=None)[0]
-            after = error + step
-            contractions.append(np.sqrt((after @ H @ after) / (error @ H @ error)))
-        line = f"median {np.median(contractions):.3g}, worst {max(contractions):.3g}"
-        print(f"{kind} {multiple} x variables: {line}")
-        benchmark.extra_info[f"{multiple} x variables"] = line
+            regularised = Sketched(data, kind, multiple * data.size, rng)
+            models = {
+                "plain": rows.T @ rows,
+                "regularised": regularised.hessian(here, gauss_newton=True),
+            }
+            for name, model in models.items():
+                step = np.linalg.lstsq(model, -joined(*here.gradient), rcond=None)[0]
+                after = error + step
+                contractions[name].append(np.sqrt((after @ H @ after) / (error @ H @ error)))
+        for name, seen in contractions.items():
+            line = f"median {np.median(seen):.3g}, worst {max(seen):.3g}"
+            print(f"{kind} {multiple} x variables, {name}: {line}")
+            benchmark.extra_info[f"{multiple} x variables, {name}"] = line
     benchmark.pedantic(lambda: sketch(jacobian(here), 4 * data.size, rng), rounds=3)
 
 
