@@ -321,7 +321,7 @@ class AttentionRegression:
 
     def _kept(self) -> Products:
         if self._products is None:
-            self._products = Products(self._data, np.float64)
+            self._products = Products(self._data)
         return self._products
 
     def _matrix(self, name: str, x: ArrayLike, shape: tuple[int, int]) -> Array:

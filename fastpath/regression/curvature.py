@@ -12,22 +12,17 @@ Gauss-Newton leaves out the two terms with G and R, which vanish with the residu
 :math:`n_q n_k` rows and :math:`pq` columns is ever formed.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fastpath.regression.model import Array, Data, Point
 
-Floats = NDArray[Any]
-
 
 class Products:
-    """Products of columns that every Hessian of one problem needs, in one floating-point type."""
+    """Products of columns that every Hessian of one problem needs."""
 
-    def __init__(self, data: Data, dtype: type[Any]) -> None:
-        self.dtype = dtype
-        self.A1, A2, A3 = (A.astype(dtype, copy=False) for A in (data.A1, data.A2, data.A3))
+    def __init__(self, data: Data) -> None:
+        self.A1, A2, A3 = data.A1, data.A2, data.A3
         #: Columns k_b v_c of all keys and values, and k_b k_b' for b <= b'.
         self.keys_values = _row_products(A2, A3)
         self.key_pairs = np.triu_indices(A2.shape[1])
@@ -71,43 +66,38 @@ def schur(here: Point, products: Products, *, gauss_newton: bool) -> Array:
     """
     basis, T = here.feature_basis
     HXX, HXY = _blocks(here, products, basis, T, gauss_newton)
-    reduced = HXX - HXY @ HXY.T
-    doubled: Array = reduced.astype(np.float64, copy=False)
-    return doubled
+    reduced: Array = HXX - HXY @ HXY.T
+    return reduced
 
 
 def _blocks(
     here: Point, products: Products, features: Array, T: Array | None, gauss_newton: bool
-) -> tuple[Floats, Floats]:
+) -> tuple[Array, Array]:
     """Return H_XX, and H_XY for Y given in the coordinates Y = T Z (T None: the identity)."""
     (p, q), (r, s) = here.data.X_shape, here.data.Y_shape
     n, c = features.shape
-    # No copies in float64.
-    weights, mean_keys, own, features, Y, residual = (
-        x.astype(products.dtype, copy=False)
-        for x in (here.weights, here.mean_keys, here.features, features, here.Y, here.residual)
-    )
-    K = (weights @ products.keys_values).reshape(n, q, r)
-    K -= mean_keys[:, :, None] * own[:, None, :]
+    mean_keys, Y = here.mean_keys, here.Y
+    K = (here.weights @ products.keys_values).reshape(n, q, r)
+    K -= mean_keys[:, :, None] * here.features[:, None, :]
     Q = (K.reshape(-1, r) @ Y).reshape(n, q, s)
     first, second = products.key_pairs
     M = (Q @ Q.transpose(0, 2, 1))[:, first, second]
     HXY = (_row_products(products.A1, features).T @ Q.reshape(n, -1)).reshape(p, c, q, s)
     HXY = HXY.transpose(0, 2, 1, 3)
     if not gauss_newton:
-        M += here.logit_gradient.astype(products.dtype, copy=False) @ products.keys_keys
-        pulled = here.pulled_keys.astype(products.dtype, copy=False)
+        M += here.logit_gradient @ products.keys_keys
+        pulled = here.pulled_keys
         M -= pulled[:, first] * mean_keys[:, second]
         M -= mean_keys[:, first] * pulled[:, second]
         if T is not None:
-            K = K.reshape(-1, r) @ T.astype(products.dtype, copy=False)
-        through_residual = _row_products(products.A1, residual).T @ K.reshape(n, -1)
+            K = K.reshape(-1, r) @ T
+        through_residual = _row_products(products.A1, here.residual).T @ K.reshape(n, -1)
         HXY = HXY + through_residual.reshape(p, s, q, c).transpose(0, 2, 3, 1)
     HXX = (products.queries_queries @ M)[products.query_place[:, :, None, None], products.key_place]
     return HXX.transpose(0, 2, 1, 3).reshape(p * q, -1), HXY.reshape(p * q, -1)
 
 
-def _row_products(first: Floats, second: Floats) -> Floats:
+def _row_products(first: Array, second: Array) -> Array:
     """Return the columns first_a second_b, a slow and b fast."""
     return (first[:, :, None] * second[:, None, :]).reshape(len(first), -1)
 

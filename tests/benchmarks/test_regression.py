@@ -119,7 +119,7 @@ def test_hessian_beside_products_and_autograd(benchmark: Any, n: int, d: int) ->
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
     data, X, Y = _planted(n, d, 0)
-    products, here = Products(data, np.float64), point(data, X, Y)
+    products, here = Products(data), point(data, X, Y)
     regression = _regression(data)
     regression.hessian(X, Y)
     A1, A2, A3, B = (torch.from_numpy(A) for A in (data.A1, data.A2, data.A3, data.B))

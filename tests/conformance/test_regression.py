@@ -35,7 +35,7 @@ def _problems(draw: st.DrawFn) -> Regression:
 
 def _sizes(problem: Regression) -> Any:
     data = Data(*(np.asarray(A, order="C") for A in problem[:4]))
-    return certificate._Sizes(point(data, problem.X, problem.Y), Products(data, np.float64))
+    return certificate._Sizes(point(data, problem.X, problem.Y), Products(data))
 
 
 def _gradient_error(sizes: Any, terms: int, unit_roundoff: float) -> float:
