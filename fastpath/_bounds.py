@@ -1649,6 +1649,113 @@ def residual_nearby(
         )
 
 
+def deviation_nearby(deviation: Any, query_norm: Any, key_radius: Any, distance: Any) -> Any:
+    """Bound a standard deviation under a row's weights, at a distance: P4.local.
+
+    ``deviation*exp(distance*key_radius*query_norm)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(deviation * _library_up(np.exp(_up(_up(distance * key_radius) * query_norm))))
+
+
+def local_lipschitz(
+    spectral_norm: Any,
+    query_norm: Any,
+    key_radius: Any,
+    value_radius: Any,
+    feature_radius: Any,
+    mean_norm: Any,
+    residual_norm: Any,
+    key_deviation: Any,
+    value_deviation: Any,
+    feature_deviation: Any,
+) -> Any:
+    """Bound the Lipschitz constant of the Hessian, from standard deviations: P4.local.
+
+    ``sqrt(12*feature_deviation**2*key_deviation**2*mean_norm**2*spectral_norm**2 + key_deviation**4*query_norm**2*spectral_norm**4*(6*key_deviation*value_deviation*value_radius + residual_norm*(3*key_deviation*value_deviation + 4*key_radius*value_radius))**2 + 12*key_deviation**4*spectral_norm**2*(feature_deviation*spectral_norm*value_deviation + feature_radius*residual_norm*spectral_norm + mean_norm*query_norm*value_radius)**2)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            np.sqrt(
+                _up(
+                    _up(
+                        _up(
+                            _up(
+                                _up(12 * _library_up(np.power(key_deviation, 4)))
+                                * _up(spectral_norm * spectral_norm)
+                            )
+                            * _up(
+                                _up(
+                                    _up(
+                                        _up(
+                                            _up(feature_deviation * spectral_norm) * value_deviation
+                                        )
+                                        + _up(_up(feature_radius * residual_norm) * spectral_norm)
+                                    )
+                                    + _up(_up(mean_norm * query_norm) * value_radius)
+                                )
+                                * _up(
+                                    _up(
+                                        _up(
+                                            _up(feature_deviation * spectral_norm) * value_deviation
+                                        )
+                                        + _up(_up(feature_radius * residual_norm) * spectral_norm)
+                                    )
+                                    + _up(_up(mean_norm * query_norm) * value_radius)
+                                )
+                            )
+                        )
+                        + _up(
+                            _up(
+                                _up(
+                                    _library_up(np.power(key_deviation, 4))
+                                    * _up(query_norm * query_norm)
+                                )
+                                * _library_up(np.power(spectral_norm, 4))
+                            )
+                            * _up(
+                                _up(
+                                    _up(
+                                        residual_norm
+                                        * _up(
+                                            _up(_up(3 * key_deviation) * value_deviation)
+                                            + _up(_up(4 * key_radius) * value_radius)
+                                        )
+                                    )
+                                    + _up(
+                                        _up(_up(6 * key_deviation) * value_deviation) * value_radius
+                                    )
+                                )
+                                * _up(
+                                    _up(
+                                        residual_norm
+                                        * _up(
+                                            _up(_up(3 * key_deviation) * value_deviation)
+                                            + _up(_up(4 * key_radius) * value_radius)
+                                        )
+                                    )
+                                    + _up(
+                                        _up(_up(6 * key_deviation) * value_deviation) * value_radius
+                                    )
+                                )
+                            )
+                        )
+                    )
+                    + _up(
+                        _up(
+                            _up(
+                                _up(12 * _up(feature_deviation * feature_deviation))
+                                * _up(key_deviation * key_deviation)
+                            )
+                            * _up(mean_norm * mean_norm)
+                        )
+                        * _up(spectral_norm * spectral_norm)
+                    )
+                )
+            )
+        )
+
+
 def newton_error(distance: Any, curvature: Any, lipschitz: Any) -> Any:
     """Bound the distance of a critical point after a Newton step: P4.newton.
 
@@ -1819,4 +1926,233 @@ def hessian_products(
                 _up(_up(_up(feature_dimension * key_dimension) * outputs) * queries)
                 * query_dimension
             )
+        )
+
+
+def regression_row_error(
+    terms: Any, unit_roundoff: Any, weight_error: Any, value_norm: Any, target_norm: Any
+) -> Any:
+    """Bound the error of a computed row of the residual: FP.regression.
+
+    ``terms*unit_roundoff*(target_norm + value_norm)/(-terms*unit_roundoff + 1) + 2*value_norm*tanh(weight_error/2)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(_up(2 * value_norm) * _library_up(np.tanh(_up(weight_error / 2))))
+            + _up(
+                _up(_up(unit_roundoff * terms) * _up(target_norm + value_norm))
+                / _down(1 - _up(unit_roundoff * terms))
+            )
+        )
+
+
+def regression_gradient_error(
+    queries: Any,
+    terms: Any,
+    unit_roundoff: Any,
+    weight_error: Any,
+    spectral_norm: Any,
+    frobenius_norm: Any,
+    key_norm: Any,
+    feature_norm: Any,
+    value_norm: Any,
+    target_norm: Any,
+    residual_norm: Any,
+    key_deviation: Any,
+    value_deviation: Any,
+    feature_deviation: Any,
+    mean_norm: Any,
+) -> Any:
+    """Bound the error of a computed gradient, in the Frobenius norm: FP.regression.
+
+    ``sqrt(queries)*(2*frobenius_norm*key_norm*terms*unit_roundoff*value_norm*(residual_norm + 2*terms*unit_roundoff*(target_norm + value_norm)/(-terms*unit_roundoff + 1) + 2*value_deviation*weight_error)/(-terms*unit_roundoff + 1) + 2*mean_norm*(terms*unit_roundoff*(target_norm + value_norm)/(-terms*unit_roundoff + 1) + value_deviation*weight_error) + spectral_norm*(2*key_deviation*value_deviation*(terms*unit_roundoff*(target_norm + value_norm)/(-terms*unit_roundoff + 1) + value_deviation*weight_error + 2*weight_error*(residual_norm + 2*terms*unit_roundoff*(target_norm + value_norm)/(-terms*unit_roundoff + 1) + 2*value_deviation*weight_error)) + 2*key_norm*terms*unit_roundoff*value_norm*(residual_norm + 2*terms*unit_roundoff*(target_norm + value_norm)/(-terms*unit_roundoff + 1) + 2*value_deviation*weight_error)/(-terms*unit_roundoff + 1))) + queries*(2*feature_deviation*weight_error + 3*feature_norm*terms*unit_roundoff/(-terms*unit_roundoff + 1))*(residual_norm + 2*terms*unit_roundoff*(target_norm + value_norm)/(-terms*unit_roundoff + 1) + 2*value_deviation*weight_error)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(np.sqrt(queries))
+                * _up(
+                    _up(
+                        _up(
+                            spectral_norm
+                            * _up(
+                                _up(
+                                    _up(_up(2 * key_deviation) * value_deviation)
+                                    * _up(
+                                        _up(
+                                            _up(value_deviation * weight_error)
+                                            + _up(
+                                                _up(2 * weight_error)
+                                                * _up(
+                                                    _up(
+                                                        residual_norm
+                                                        + _up(
+                                                            _up(2 * value_deviation) * weight_error
+                                                        )
+                                                    )
+                                                    + _up(
+                                                        _up(
+                                                            _up(_up(2 * unit_roundoff) * terms)
+                                                            * _up(target_norm + value_norm)
+                                                        )
+                                                        / _down(1 - _up(unit_roundoff * terms))
+                                                    )
+                                                )
+                                            )
+                                        )
+                                        + _up(
+                                            _up(
+                                                _up(unit_roundoff * terms)
+                                                * _up(target_norm + value_norm)
+                                            )
+                                            / _down(1 - _up(unit_roundoff * terms))
+                                        )
+                                    )
+                                )
+                                + _up(
+                                    _up(
+                                        _up(
+                                            _up(_up(_up(2 * key_norm) * unit_roundoff) * value_norm)
+                                            * terms
+                                        )
+                                        * _up(
+                                            _up(
+                                                residual_norm
+                                                + _up(_up(2 * value_deviation) * weight_error)
+                                            )
+                                            + _up(
+                                                _up(
+                                                    _up(_up(2 * unit_roundoff) * terms)
+                                                    * _up(target_norm + value_norm)
+                                                )
+                                                / _down(1 - _up(unit_roundoff * terms))
+                                            )
+                                        )
+                                    )
+                                    / _down(1 - _up(unit_roundoff * terms))
+                                )
+                            )
+                        )
+                        + _up(
+                            _up(2 * mean_norm)
+                            * _up(
+                                _up(value_deviation * weight_error)
+                                + _up(
+                                    _up(_up(unit_roundoff * terms) * _up(target_norm + value_norm))
+                                    / _down(1 - _up(unit_roundoff * terms))
+                                )
+                            )
+                        )
+                    )
+                    + _up(
+                        _up(
+                            _up(
+                                _up(
+                                    _up(_up(_up(2 * frobenius_norm) * key_norm) * unit_roundoff)
+                                    * value_norm
+                                )
+                                * terms
+                            )
+                            * _up(
+                                _up(residual_norm + _up(_up(2 * value_deviation) * weight_error))
+                                + _up(
+                                    _up(
+                                        _up(_up(2 * unit_roundoff) * terms)
+                                        * _up(target_norm + value_norm)
+                                    )
+                                    / _down(1 - _up(unit_roundoff * terms))
+                                )
+                            )
+                        )
+                        / _down(1 - _up(unit_roundoff * terms))
+                    )
+                )
+            )
+            + _up(
+                _up(
+                    queries
+                    * _up(
+                        _up(_up(2 * feature_deviation) * weight_error)
+                        + _up(
+                            _up(_up(_up(3 * feature_norm) * unit_roundoff) * terms)
+                            / _down(1 - _up(unit_roundoff * terms))
+                        )
+                    )
+                )
+                * _up(
+                    _up(residual_norm + _up(_up(2 * value_deviation) * weight_error))
+                    + _up(
+                        _up(_up(_up(2 * unit_roundoff) * terms) * _up(target_norm + value_norm))
+                        / _down(1 - _up(unit_roundoff * terms))
+                    )
+                )
+            )
+        )
+
+
+def regression_hessian_error(
+    queries: Any,
+    outputs: Any,
+    terms: Any,
+    unit_roundoff: Any,
+    weight_error: Any,
+    frobenius_norm: Any,
+    key_norm: Any,
+    feature_norm: Any,
+    value_norm: Any,
+    target_norm: Any,
+) -> Any:
+    """Bound the error of a computed Hessian, in the Frobenius norm: FP.regression.
+
+    ``(2*terms*unit_roundoff/(-terms*unit_roundoff + 1) + 12*weight_error)*(feature_norm**2*sqrt(outputs)*queries + 4*feature_norm*frobenius_norm*key_norm*sqrt(queries)*(target_norm + 2*value_norm) + frobenius_norm**2*key_norm**2*(4*value_norm**2 + 8*value_norm*(target_norm + value_norm)))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(12 * weight_error)
+                + _up(_up(_up(2 * unit_roundoff) * terms) / _down(1 - _up(unit_roundoff * terms)))
+            )
+            * _up(
+                _up(
+                    _up(_up(queries * _up(feature_norm * feature_norm)) * _up(np.sqrt(outputs)))
+                    + _up(
+                        _up(_up(frobenius_norm * frobenius_norm) * _up(key_norm * key_norm))
+                        * _up(
+                            _up(4 * _up(value_norm * value_norm))
+                            + _up(_up(8 * value_norm) * _up(target_norm + value_norm))
+                        )
+                    )
+                )
+                + _up(
+                    _up(
+                        _up(_up(_up(4 * feature_norm) * frobenius_norm) * key_norm)
+                        * _up(np.sqrt(queries))
+                    )
+                    * _up(target_norm + _up(2 * value_norm))
+                )
+            )
+        )
+
+
+def computed_deviation(
+    covariance_norm: Any, row_norm: Any, terms: Any, unit_roundoff: Any, weight_error: Any
+) -> Any:
+    """Bound a standard deviation under exact weights, from the norm of a computed covariance: FP.regression.
+
+    ``sqrt(covariance_norm + 2*row_norm**2*terms*unit_roundoff/(-terms*unit_roundoff + 1))*exp(weight_error)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                np.sqrt(
+                    _up(
+                        covariance_norm
+                        + _up(
+                            _up(_up(_up(2 * unit_roundoff) * terms) * _up(row_norm * row_norm))
+                            / _down(1 - _up(unit_roundoff * terms))
+                        )
+                    )
+                )
+            )
+            * _library_up(np.exp(weight_error))
         )

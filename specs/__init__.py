@@ -23,6 +23,7 @@ from specs import (
     p4_curvature,
     p4_newton,
     p4_regression,
+    p4_rounding,
     rounding,
     softmax,
 )
@@ -49,5 +50,6 @@ CLAIMS: dict[str, Claim[Any]] = {
         *p4_regression.CLAIMS,
         *p4_curvature.CLAIMS,
         *p4_newton.CLAIMS,
+        *p4_rounding.CLAIMS,
     )
 }

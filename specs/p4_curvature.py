@@ -43,9 +43,14 @@ from specs.p4_regression import Line, Matrix, fractions, sampled_sizes, small_li
     residual_total,
     shortfall,
     distance,
+    deviation,
+    key_deviation,
+    value_deviation,
+    feature_deviation,
 ) = sympy.symbols(
     "logit_radius value_radius spectral_norm query_norm key_radius feature_radius feature_norm "
-    "mean_norm residual_norm residual_total shortfall distance",
+    "mean_norm residual_norm residual_total shortfall distance deviation key_deviation "
+    "value_deviation feature_deviation",
     positive=True,
 )
 
@@ -320,6 +325,9 @@ _POINT = {
     mean_norm: 5,
     residual_norm: sympy.Rational(1, 4),
     residual_total: 1,
+    key_deviation: sympy.Rational(1, 2),
+    value_deviation: sympy.Rational(1, 3),
+    feature_deviation: sympy.Rational(1, 7),
 }
 
 
@@ -611,4 +619,112 @@ P4_NEARBY = Claim[Bounded](
     sample=_sample,
 )
 
-CLAIMS = (P4_CUMULANT, P4_PSD, P4_LIPSCHITZ, P4_NEARBY)
+# -------------------------------------------------------------------------------------- P4.local
+
+_local_x = (
+    spectral_norm**2
+    * query_norm
+    * key_deviation**2
+    * (
+        6 * key_deviation * value_deviation * value_radius
+        + residual_norm * (4 * key_radius * value_radius + 3 * key_deviation * value_deviation)
+    )
+)
+_local_xxy = (
+    6
+    * spectral_norm
+    * key_deviation**2
+    * (
+        spectral_norm * value_deviation * feature_deviation
+        + query_norm * value_radius * mean_norm
+        + spectral_norm * residual_norm * feature_radius
+    )
+)
+_local_xyy = 6 * spectral_norm * key_deviation * feature_deviation * mean_norm
+
+
+_LOCAL_ARGUMENTS = (
+    spectral_norm,
+    query_norm,
+    key_radius,
+    value_radius,
+    feature_radius,
+    mean_norm,
+    residual_norm,
+    key_deviation,
+    value_deviation,
+    feature_deviation,
+)
+
+
+def largest_deviation(P: Enclosure, rows: Enclosure) -> Enclosure:
+    """Enclose the largest root of a trace of Cov_p: at least its largest standard deviation."""
+    mean = P @ rows
+    variance = P @ (rows * rows).sum(axis=1) - (mean * mean).sum(axis=1)
+    return variance.max().sqrt()
+
+
+def _local_parameters(i: Bounded, bits: int) -> Mapping[str, Value]:
+    # Variances are differences, of which the light key leaves little.
+    p = i.line.problem()
+    P, lifted = p.weights(2 * bits), p.lifted(2 * bits)
+    return {
+        **_parameters(i, bits),
+        "key_deviation": largest_deviation(P, lifted.A2),
+        "value_deviation": largest_deviation(P, lifted.A3 @ lifted.Y),
+        "feature_deviation": largest_deviation(P, lifted.A3),
+    }
+
+
+def _light_key(features: float, B: float, U: float) -> Bounded:
+    """Give a key of weight e^-12 opposite to one with all the rest."""
+    i = _two_keys(features, 0, 1 / features, B, U, 0)
+    return replace(i, line=replace(i.line, X=np.array([[-6.0]])))
+
+
+P4_LOCAL = Claim[Bounded](
+    id="P4.local",
+    where="ours",
+    statement=(
+        "Where weights are concentrated, standard deviations under them are far below radii, and so are "
+        "the cumulants: |Cov(s, h)| <= sd(s) sd(h), |E[(s-Es)^2 (h-Eh)]| <= Var(s) 2r, |E[(s-Es)^3 (h-Eh)] "
+        "- 3 Var(s) Cov(s, h)| <= Var(s) (4 rho r + 3 sd(s) sd(h)).  Within a distance t a standard "
+        "deviation grows by a factor e^{max|a_i| rho t} at most."
+    ),
+    not_stated="As P4.lipschitz: that the third derivative along lines is the Hessian's Lipschitz constant.",
+    assumes=(_SPECTRAL, _MOVES),
+    bounds=(
+        Bound(
+            name="deviation_nearby",
+            meaning="a standard deviation under a row's weights, at a distance",
+            arguments=(deviation, query_norm, key_radius, distance),
+            expression=deviation * sympy.exp(query_norm * key_radius * distance),
+            points=((2, 3, 5, sympy.Rational(1, 5)),),
+            quantity=lambda i, bits: largest_deviation(
+                _weights_at_end(i, 2 * bits), lift(i.line.A2, 2 * bits)
+            ),
+            parameters=lambda i, bits: {
+                **_local_parameters(i, bits),
+                "deviation": _local_parameters(i, bits)["key_deviation"],
+            },
+            # The length of the longest key, in place of its distance from the mean.
+            trivial=lambda i, bits: _root(_largest_square(i.line.exact().A2), bits),
+            extremal=lambda: _light_key(1.0, 0.0, 1.0),
+        ),
+        Bound(
+            name="local_lipschitz",
+            meaning="the Lipschitz constant of the Hessian, from standard deviations",
+            arguments=_LOCAL_ARGUMENTS,
+            expression=sympy.sqrt(_local_x**2 + _local_xxy**2 / 3 + _local_xyy**2 / 3),
+            points=(tuple(_POINT[a] for a in _LOCAL_ARGUMENTS),),
+            quantity=lambda i, bits: abs(_derivative(i, bits, 3)),
+            parameters=_local_parameters,
+            trivial=lambda i, bits: abs(_derivative(_longer_queries(i), bits, 3)),
+            extremal=lambda: _light_key(2.0**-12, -(2.0**14), 1.0),
+        ),
+    ),
+    witness=_witness,
+    sample=_sample,
+)
+
+CLAIMS = (P4_CUMULANT, P4_PSD, P4_LIPSCHITZ, P4_NEARBY, P4_LOCAL)

@@ -299,9 +299,8 @@ def _counted(
 
 def _kronecker_products(i: Line, *, squared: bool) -> int:
     """Count A₁ ⊗ A₂ and its product with x; and, squared, each block's with its m × m weight."""
-    (n, d1), (m, d2) = np.shape(i.A1), np.shape(i.A2)
-    columns = d1 * d2
-    return n * m * columns * (m + columns) if squared else 2 * n * m * columns
+    rows, m, columns = len(i.A1), len(i.A2), int(i.X.size)
+    return rows * m * columns * (m + columns if squared else 2)
 
 
 def _shapes(i: Line, bits: int) -> Mapping[str, Value]:

@@ -462,6 +462,14 @@ Definition b_mean_nearby (mean_norm : R) (spectral_norm : R) (key_radius : R) (f
 Definition b_residual_nearby (residual_norm : R) (query_norm : R) (key_radius : R) (value_radius : R) (feature_norm : R) (distance : R) : R :=
   residual_norm + distance * sqrt (feature_norm ^ 2%nat + key_radius ^ 2%nat * query_norm ^ 2%nat * value_radius ^ 2%nat).
 
+(** P4.local: a standard deviation under a row's weights, at a distance. *)
+Definition b_deviation_nearby (deviation : R) (query_norm : R) (key_radius : R) (distance : R) : R :=
+  deviation * exp (distance * key_radius * query_norm).
+
+(** P4.local: the Lipschitz constant of the Hessian, from standard deviations. *)
+Definition b_local_lipschitz (spectral_norm : R) (query_norm : R) (key_radius : R) (value_radius : R) (feature_radius : R) (mean_norm : R) (residual_norm : R) (key_deviation : R) (value_deviation : R) (feature_deviation : R) : R :=
+  sqrt (12 * key_deviation ^ 4%nat * spectral_norm ^ 2%nat * (feature_deviation * spectral_norm * value_deviation + feature_radius * residual_norm * spectral_norm + mean_norm * query_norm * value_radius) ^ 2%nat + key_deviation ^ 4%nat * query_norm ^ 2%nat * spectral_norm ^ 4%nat * (residual_norm * (3 * key_deviation * value_deviation + 4 * key_radius * value_radius) + 6 * key_deviation * value_deviation * value_radius) ^ 2%nat + 12 * feature_deviation ^ 2%nat * key_deviation ^ 2%nat * mean_norm ^ 2%nat * spectral_norm ^ 2%nat).
+
 (** P4.newton: the distance of a critical point after a Newton step. *)
 Definition b_newton_error (distance : R) (curvature : R) (lipschitz : R) : R :=
   (lipschitz * distance ^ 2%nat) / (2 * curvature - 2 * distance * lipschitz).
@@ -485,3 +493,19 @@ Definition b_gradient_products (queries : nat) (keys : nat) (query_dimension : n
 (** P4.cost: the products and quotients of the Hessian. *)
 Definition b_hessian_products (queries : nat) (keys : nat) (query_dimension : nat) (key_dimension : nat) (feature_dimension : nat) (outputs : nat) : R :=
   INR outputs * INR queries + INR queries * (INR feature_dimension) ^ 2%nat + INR queries * (INR query_dimension) ^ 2%nat + 2 * INR keys * INR queries + INR feature_dimension * INR keys * INR outputs + INR feature_dimension * INR keys * INR queries + INR feature_dimension * INR outputs * INR queries + INR key_dimension * INR queries * INR query_dimension + INR keys * INR outputs * INR queries + INR keys * INR queries * (INR key_dimension) ^ 2%nat + INR outputs * INR queries * (INR key_dimension) ^ 2%nat + INR queries * (INR key_dimension) ^ 2%nat * (INR query_dimension) ^ 2%nat + 4 * INR key_dimension * INR keys * INR queries + INR feature_dimension * INR key_dimension * INR keys * INR queries + 3 * INR feature_dimension * INR key_dimension * INR outputs * INR queries + INR feature_dimension * INR key_dimension * INR outputs * INR queries * INR query_dimension.
+
+(** FP.regression: the error of a computed row of the residual. *)
+Definition b_regression_row_error (terms : nat) (unit_roundoff : R) (weight_error : R) (value_norm : R) (target_norm : R) : R :=
+  2 * value_norm * tanh (weight_error / 2) + (unit_roundoff * INR terms * (target_norm + value_norm)) / (1 - unit_roundoff * INR terms).
+
+(** FP.regression: the error of a computed gradient, in the Frobenius norm. *)
+Definition b_regression_gradient_error (queries : nat) (terms : nat) (unit_roundoff : R) (weight_error : R) (spectral_norm : R) (frobenius_norm : R) (key_norm : R) (feature_norm : R) (value_norm : R) (target_norm : R) (residual_norm : R) (key_deviation : R) (value_deviation : R) (feature_deviation : R) (mean_norm : R) : R :=
+  sqrt (INR queries) * (spectral_norm * (2 * key_deviation * value_deviation * (value_deviation * weight_error + 2 * weight_error * (residual_norm + 2 * value_deviation * weight_error + (2 * unit_roundoff * INR terms * (target_norm + value_norm)) / (1 - unit_roundoff * INR terms)) + (unit_roundoff * INR terms * (target_norm + value_norm)) / (1 - unit_roundoff * INR terms)) + (2 * key_norm * unit_roundoff * value_norm * INR terms * (residual_norm + 2 * value_deviation * weight_error + (2 * unit_roundoff * INR terms * (target_norm + value_norm)) / (1 - unit_roundoff * INR terms))) / (1 - unit_roundoff * INR terms)) + 2 * mean_norm * (value_deviation * weight_error + (unit_roundoff * INR terms * (target_norm + value_norm)) / (1 - unit_roundoff * INR terms)) + (2 * frobenius_norm * key_norm * unit_roundoff * value_norm * INR terms * (residual_norm + 2 * value_deviation * weight_error + (2 * unit_roundoff * INR terms * (target_norm + value_norm)) / (1 - unit_roundoff * INR terms))) / (1 - unit_roundoff * INR terms)) + INR queries * (2 * feature_deviation * weight_error + (3 * feature_norm * unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms)) * (residual_norm + 2 * value_deviation * weight_error + (2 * unit_roundoff * INR terms * (target_norm + value_norm)) / (1 - unit_roundoff * INR terms)).
+
+(** FP.regression: the error of a computed Hessian, in the Frobenius norm. *)
+Definition b_regression_hessian_error (queries : nat) (outputs : nat) (terms : nat) (unit_roundoff : R) (weight_error : R) (frobenius_norm : R) (key_norm : R) (feature_norm : R) (value_norm : R) (target_norm : R) : R :=
+  (12 * weight_error + (2 * unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms)) * (INR queries * feature_norm ^ 2%nat * sqrt (INR outputs) + frobenius_norm ^ 2%nat * key_norm ^ 2%nat * (4 * value_norm ^ 2%nat + 8 * value_norm * (target_norm + value_norm)) + 4 * feature_norm * frobenius_norm * key_norm * sqrt (INR queries) * (target_norm + 2 * value_norm)).
+
+(** FP.regression: a standard deviation under exact weights, from the norm of a computed covariance. *)
+Definition b_computed_deviation (covariance_norm : R) (row_norm : R) (terms : nat) (unit_roundoff : R) (weight_error : R) : R :=
+  sqrt (covariance_norm + (2 * unit_roundoff * INR terms * row_norm ^ 2%nat) / (1 - unit_roundoff * INR terms)) * exp weight_error.

@@ -406,6 +406,12 @@ Proof. unfold b_mean_nearby; pin. Qed.
 Goal Rabs (b_residual_nearby (2) (3) (5) (7) (11) (1 / 5) - (23114923632350650772741498211723 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_residual_nearby; pin. Qed.
 
+Goal Rabs (b_deviation_nearby (2) (3) (5) (1 / 5) - (40171073846375335481857059309163 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_deviation_nearby; pin. Qed.
+
+Goal Rabs (b_local_lipschitz (3) (2) (3 / 2) (5 / 4) (2 / 3) (5) (1 / 4) (1 / 2) (1 / 3) (1 / 7) - (37331291417221974004783114423477 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_local_lipschitz; pin. Qed.
+
 Goal Rabs (b_newton_error (1 / 10) (4) (3) - (2027027027027027027027027027 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_newton_error; pin. Qed.
 
@@ -423,6 +429,18 @@ Proof. unfold b_gradient_products; pin. Qed.
 
 Goal Rabs (b_hessian_products 5 7 2 3 4 6 - (4273)) <= 1 / 10 ^ 25.
 Proof. unfold b_hessian_products; pin. Qed.
+
+Goal Rabs (b_regression_row_error 100 (1 / 9007199254740992) (1 / 1099511627776) (7) (6) - (3255395952805884809 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_regression_row_error; pin. Qed.
+
+Goal Rabs (b_regression_gradient_error 9 100 (1 / 9007199254740992) (1 / 1099511627776) (3) (4) (2) (5 / 4) (7) (6) (1 / 3) (3 / 2) (5 / 3) (1 / 2) (11) - (216591300450697084897 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_regression_gradient_error; pin. Qed.
+
+Goal Rabs (b_regression_hessian_error 9 2 100 (1 / 9007199254740992) (1 / 1099511627776) (4) (2) (5 / 4) (7) (6) - (84147982058805760286019 / 125000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_regression_hessian_error; pin. Qed.
+
+Goal Rabs (b_computed_deviation (5) (3) 100 (1 / 9007199254740992) (1 / 1099511627776) - (2236067977501868074002273251191 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_computed_deviation; pin. Qed.
 
 Goal exp_kernel (0) 16 = 65536%Z.
 Proof. vm_compute. reflexivity. Qed.
