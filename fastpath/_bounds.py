@@ -1756,46 +1756,46 @@ def local_lipschitz(
         )
 
 
-def newton_error(distance: Any, curvature: Any, lipschitz: Any) -> Any:
+def newton_error(distance: Any, least_eigenvalue: Any, lipschitz: Any) -> Any:
     """Bound the distance of a critical point after a Newton step: P4.newton.
 
-    ``distance**2*lipschitz/(2*curvature - 2*distance*lipschitz)``
+    ``distance**2*lipschitz/(-2*distance*lipschitz + 2*least_eigenvalue)``
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         return _up(
             _up(lipschitz * _up(distance * distance))
-            / _down(_down(2 * curvature) - _up(_up(2 * distance) * lipschitz))
+            / _down(_down(2 * least_eigenvalue) - _up(_up(2 * distance) * lipschitz))
         )
 
 
-def basin_reciprocal(curvature: Any, lipschitz: Any) -> Any:
+def basin_reciprocal(least_eigenvalue: Any, lipschitz: Any) -> Any:
     """Bound one over the distance of a start from which a Newton step comes no nearer: P4.basin.
 
-    ``3*lipschitz/(2*curvature)``
+    ``3*lipschitz/(2*least_eigenvalue)``
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        return _up(_up(3 * lipschitz) / _down(2 * curvature))
+        return _up(_up(3 * lipschitz) / _down(2 * least_eigenvalue))
 
 
-def kantorovich_number(gradient_norm: Any, curvature: Any, lipschitz: Any) -> Any:
+def kantorovich_number(gradient_norm: Any, least_eigenvalue: Any, lipschitz: Any) -> Any:
     """Bound the relative change of the Hessian over a Newton step: P4.kantorovich.
 
-    ``gradient_norm*lipschitz/curvature**2``
+    ``gradient_norm*lipschitz/least_eigenvalue**2``
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        return _up(_up(gradient_norm * lipschitz) / _down(curvature * curvature))
+        return _up(_up(gradient_norm * lipschitz) / _down(least_eigenvalue * least_eigenvalue))
 
 
-def critical_radius(gradient_norm: Any, curvature: Any, lipschitz: Any) -> Any:
+def critical_radius(gradient_norm: Any, least_eigenvalue: Any, lipschitz: Any) -> Any:
     """Bound the distance of a critical point from the start: P4.kantorovich.
 
-    ``2*gradient_norm/(curvature*(sqrt(1 - 2*gradient_norm*lipschitz/curvature**2) + 1))``
+    ``2*gradient_norm/(least_eigenvalue*(sqrt(-2*gradient_norm*lipschitz/least_eigenvalue**2 + 1) + 1))``
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         return _up(
             _up(2 * gradient_norm)
             / _down(
-                curvature
+                least_eigenvalue
                 * _down(
                     1
                     + _down(
@@ -1804,7 +1804,7 @@ def critical_radius(gradient_norm: Any, curvature: Any, lipschitz: Any) -> Any:
                                 1
                                 - _up(
                                     _up(_up(2 * gradient_norm) * lipschitz)
-                                    / _down(curvature * curvature)
+                                    / _down(least_eigenvalue * least_eigenvalue)
                                 )
                             )
                         )

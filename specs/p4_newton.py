@@ -27,8 +27,8 @@ from specs.p3_sparsification import lift
 from specs.p4_curvature import distance
 from specs.p4_regression import Line, Matrix, fractions, sampled_sizes
 
-curvature, lipschitz, gradient_norm = sympy.symbols(
-    "curvature lipschitz gradient_norm", positive=True
+least_eigenvalue, lipschitz, gradient_norm = sympy.symbols(
+    "least_eigenvalue lipschitz gradient_norm", positive=True
 )
 query_dimension, key_dimension, feature_dimension, outputs = sympy.symbols(
     "query_dimension key_dimension feature_dimension outputs",
@@ -45,7 +45,7 @@ class Cubic:
     ----------
     quadratic, coefficient, direction : H, c and w
     start : z
-    curvature : a lower bound of the least eigenvalue, of H or of the Hessian at the start
+    least_eigenvalue : a lower bound of the least eigenvalue, of H or of the Hessian at the start
     lipschitz : at least |c| |w|³
     """
 
@@ -53,7 +53,7 @@ class Cubic:
     coefficient: Fraction
     direction: Matrix
     start: Matrix
-    curvature: Fraction
+    least_eigenvalue: Fraction
     lipschitz: Fraction
 
     def gradient(self) -> Matrix:
@@ -98,7 +98,7 @@ def _line_cubic(quadratic: int, coefficient: int, start: Fraction) -> Cubic:
 
 def _at_start(i: Cubic) -> Cubic:
     """Return a cubic of one variable with what is known at its start."""
-    return replace(i, curvature=Fraction(i.hessian().item()))
+    return replace(i, least_eigenvalue=Fraction(i.hessian().item()))
 
 
 def _witness() -> Cubic:
@@ -126,22 +126,22 @@ _LIPSCHITZ = Hypothesis[Cubic](
     lambda i: i.coefficient**2 * _square(i.direction) ** 3 <= i.lipschitz**2,
 )
 _CONVEX = Hypothesis[Cubic](
-    "the least eigenvalue at the critical point is at least curvature > 0",
+    "the least eigenvalue at the critical point is at least that of the claim, and that > 0",
     lambda i: (
-        i.curvature > 0
-        and semidefinite(i.quadratic - i.curvature * np.eye(len(i.start), dtype=int))
+        i.least_eigenvalue > 0
+        and semidefinite(i.quadratic - i.least_eigenvalue * np.eye(len(i.start), dtype=int))
     ),
 )
 _CONVEX_AT_START = Hypothesis[Cubic](
-    "the least eigenvalue at the start is at least curvature > 0",
+    "the least eigenvalue at the start is at least that of the claim, and that > 0",
     lambda i: (
-        i.curvature > 0
-        and semidefinite(i.hessian() - i.curvature * np.eye(len(i.start), dtype=int))
+        i.least_eigenvalue > 0
+        and semidefinite(i.hessian() - i.least_eigenvalue * np.eye(len(i.start), dtype=int))
     ),
 )
 _NEAR = Hypothesis[Cubic](
-    "the start is nearer than curvature/lipschitz to the critical point, and not the point itself",
-    lambda i: 0 < i.lipschitz**2 * _square(i.start) < i.curvature**2,
+    "the start is nearer than least_eigenvalue/lipschitz to the critical point, and not the point itself",
+    lambda i: 0 < i.lipschitz**2 * _square(i.start) < i.least_eigenvalue**2,
 )
 
 
@@ -149,7 +149,7 @@ def _parameters(i: Cubic, bits: int) -> Mapping[str, Value]:
     return {
         "distance": _length(i.start, bits),
         "gradient_norm": _length(i.gradient(), bits),
-        "curvature": i.curvature,
+        "least_eigenvalue": i.least_eigenvalue,
         "lipschitz": i.lipschitz,
     }
 
@@ -170,8 +170,8 @@ P4_NEWTON = Claim[Cubic](
         Bound(
             name="newton_error",
             meaning="the distance of a critical point after a Newton step",
-            arguments=(distance, curvature, lipschitz),
-            expression=lipschitz * distance**2 / (2 * (curvature - lipschitz * distance)),
+            arguments=(distance, least_eigenvalue, lipschitz),
+            expression=lipschitz * distance**2 / (2 * (least_eigenvalue - lipschitz * distance)),
             points=((sympy.Rational(1, 10), 4, 3),),
             quantity=lambda i, bits: _length(i.after_a_step(), bits),
             parameters=_parameters,
@@ -206,8 +206,8 @@ P4_BASIN = Claim[Cubic](
         Bound(
             name="basin_reciprocal",
             meaning="one over the distance of a start from which a Newton step comes no nearer",
-            arguments=(curvature, lipschitz),
-            expression=3 * lipschitz / (2 * curvature),
+            arguments=(least_eigenvalue, lipschitz),
+            expression=3 * lipschitz / (2 * least_eigenvalue),
             points=((4, 3),),
             quantity=_no_nearer,
             parameters=_parameters,
@@ -247,15 +247,15 @@ P4_KANTOROVICH = Claim[Cubic](
         _NEAR,
         Hypothesis(
             "h <= 1/2",
-            lambda i: 4 * i.lipschitz**2 * _square(i.gradient()) <= i.curvature**4,
+            lambda i: 4 * i.lipschitz**2 * _square(i.gradient()) <= i.least_eigenvalue**4,
         ),
     ),
     bounds=(
         Bound(
             name="kantorovich_number",
             meaning="the relative change of the Hessian over a Newton step",
-            arguments=(gradient_norm, curvature, lipschitz),
-            expression=lipschitz * gradient_norm / curvature**2,
+            arguments=(gradient_norm, least_eigenvalue, lipschitz),
+            expression=lipschitz * gradient_norm / least_eigenvalue**2,
             points=((sympy.Rational(1, 10), 4, 3),),
             quantity=_hessian_change,
             parameters=_parameters,
@@ -266,10 +266,13 @@ P4_KANTOROVICH = Claim[Cubic](
         Bound(
             name="critical_radius",
             meaning="the distance of a critical point from the start",
-            arguments=(gradient_norm, curvature, lipschitz),
+            arguments=(gradient_norm, least_eigenvalue, lipschitz),
             expression=2
             * gradient_norm
-            / (curvature * (1 + sympy.sqrt(1 - 2 * lipschitz * gradient_norm / curvature**2))),
+            / (
+                least_eigenvalue
+                * (1 + sympy.sqrt(1 - 2 * lipschitz * gradient_norm / least_eigenvalue**2))
+            ),
             points=((sympy.Rational(1, 10), 4, 3),),
             quantity=lambda i, bits: _length(i.start, bits),
             parameters=_parameters,
@@ -278,7 +281,7 @@ P4_KANTOROVICH = Claim[Cubic](
             extremal=lambda: _at_start(_line_cubic(1, 1, Fraction(1, 4))),
         ),
     ),
-    witness=lambda: replace(_witness(), curvature=Fraction(7, 2)),
+    witness=lambda: replace(_witness(), least_eigenvalue=Fraction(7, 2)),
     sample=_sample,
 )
 

@@ -471,20 +471,20 @@ Definition b_local_lipschitz (spectral_norm : R) (query_norm : R) (key_radius : 
   sqrt (12 * key_deviation ^ 4%nat * spectral_norm ^ 2%nat * (feature_deviation * spectral_norm * value_deviation + feature_radius * residual_norm * spectral_norm + mean_norm * query_norm * value_radius) ^ 2%nat + key_deviation ^ 4%nat * query_norm ^ 2%nat * spectral_norm ^ 4%nat * (residual_norm * (3 * key_deviation * value_deviation + 4 * key_radius * value_radius) + 6 * key_deviation * value_deviation * value_radius) ^ 2%nat + 12 * feature_deviation ^ 2%nat * key_deviation ^ 2%nat * mean_norm ^ 2%nat * spectral_norm ^ 2%nat).
 
 (** P4.newton: the distance of a critical point after a Newton step. *)
-Definition b_newton_error (distance : R) (curvature : R) (lipschitz : R) : R :=
-  (lipschitz * distance ^ 2%nat) / (2 * curvature - 2 * distance * lipschitz).
+Definition b_newton_error (distance : R) (least_eigenvalue : R) (lipschitz : R) : R :=
+  (lipschitz * distance ^ 2%nat) / (2 * least_eigenvalue - 2 * distance * lipschitz).
 
 (** P4.basin: one over the distance of a start from which a Newton step comes no nearer. *)
-Definition b_basin_reciprocal (curvature : R) (lipschitz : R) : R :=
-  (3 * lipschitz) / (2 * curvature).
+Definition b_basin_reciprocal (least_eigenvalue : R) (lipschitz : R) : R :=
+  (3 * lipschitz) / (2 * least_eigenvalue).
 
 (** P4.kantorovich: the relative change of the Hessian over a Newton step. *)
-Definition b_kantorovich_number (gradient_norm : R) (curvature : R) (lipschitz : R) : R :=
-  (gradient_norm * lipschitz) / (curvature ^ 2%nat).
+Definition b_kantorovich_number (gradient_norm : R) (least_eigenvalue : R) (lipschitz : R) : R :=
+  (gradient_norm * lipschitz) / (least_eigenvalue ^ 2%nat).
 
 (** P4.kantorovich: the distance of a critical point from the start. *)
-Definition b_critical_radius (gradient_norm : R) (curvature : R) (lipschitz : R) : R :=
-  (2 * gradient_norm) / (curvature * (1 + sqrt (1 - (2 * gradient_norm * lipschitz) / (curvature ^ 2%nat)))).
+Definition b_critical_radius (gradient_norm : R) (least_eigenvalue : R) (lipschitz : R) : R :=
+  (2 * gradient_norm) / (least_eigenvalue * (1 + sqrt (1 - (2 * gradient_norm * lipschitz) / (least_eigenvalue ^ 2%nat)))).
 
 (** P4.cost: the products and quotients of the gradient. *)
 Definition b_gradient_products (queries : nat) (keys : nat) (query_dimension : nat) (key_dimension : nat) (feature_dimension : nat) (outputs : nat) : R :=
