@@ -10,10 +10,12 @@ from fastpath.gram import Gram, gram
 from fastpath.loewner import Closeness, certified_closeness, certify_loewner, entrywise_error
 from fastpath.moment_state import MomentState
 from fastpath.polynomial import CertifiedExpansion, Expansion, ExpansionError, polynomial_attention
+from fastpath.regression import AttentionRegression
 from fastpath.sparsification import Sparsified, sparsify
 from fastpath.streaming import StreamingAttention
 
 __all__ = [
+    "AttentionRegression",
     "Certified",
     "CertifiedExpansion",
     "Closeness",

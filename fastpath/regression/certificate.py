@@ -33,7 +33,8 @@ CLAIMS = ("P4.kantorovich", "P4.local", "P4.nearby", "FP.regression", "P3.certif
 
 FLOAT64 = ARITHMETIC["float64"]
 
-#: Beyond this exp could underflow, which the error bounds leave out.
+#: Beyond this exp could underflow, which the error bounds leave out.  Below it the weights' errors and the
+#: roundings stay where FP.regression speaks, whatever fits in a memory.
 LARGEST_LOGIT = 300.0
 
 #: The roundoff of numpy's longest floats, in which the gradient is evaluated once more; where they are

@@ -23,7 +23,7 @@ Array = Any
 
 TOLERANCE = 1e-8
 
-SIZES = [(256, 8), (256, 16), (1024, 8), (1024, 16)]
+SIZES = [(256, 8), (256, 16), (1024, 8)]
 
 
 def _planted(n: int, d: int, seed: int, noise: float = 0.1) -> tuple[Data, Array, Array]:

@@ -153,7 +153,7 @@ def test_certified_balls_of_two_points_overlap(seed: int) -> None:
     A1, A2, A3, noise = (rng.standard_normal((30, 2)) for _ in range(4))
     X, Y = rng.standard_normal((2, 2)) / 2, rng.standard_normal((2, 2))
     P = np.exp(A1 @ X @ A2.T)
-    B = P / P.sum(axis=1, keepdims=True) @ A3 @ Y + noise / 20
+    B = P / P.sum(axis=1, keepdims=True) @ A3 @ Y + noise / 1000
     regression = AttentionRegression(A1, A2, A3, B)
     fine = regression.solve(X, Y, tolerance=1e-13)
     assert fine.certificate.radius is not None, fine.certificate.reason

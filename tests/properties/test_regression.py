@@ -88,7 +88,7 @@ def test_every_exact_method_converges_from_near_the_planted_point(method: str, s
 
 
 def test_the_methods_find_the_same_certified_point() -> None:
-    problem, X, Y = _planted(0)
+    problem, X, Y = _planted(0, n_q=200, n_k=200)
     regression = AttentionRegression(*problem)
     found = [
         regression.solve(X * 1.02, Y, method=method, tolerance=1e-11)
