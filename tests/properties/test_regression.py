@@ -62,6 +62,19 @@ def test_the_loss_never_rises_and_nothing_is_ever_nan(drawn: Any) -> None:
         np.testing.assert_array_equal(array, copy)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("seed", range(6))
+def test_the_loss_never_rises_from_far_away(method: str, seed: int) -> None:
+    """From there full steps overshoot; a solver that takes them all fails."""
+    problem, X, Y = _planted(seed)
+    rng = np.random.default_rng(seed)
+    X0, Y0 = X + 2 * rng.standard_normal(X.shape), -3 * Y
+    regression = AttentionRegression(*problem)
+    _, losses = _losses(regression, X0, Y0, method, max_iterations=40, rng=rng)
+    assert all(later <= earlier for earlier, later in itertools.pairwise(losses))
+    assert losses[-1] < losses[0]
+
+
 @given(_problems())
 def test_a_certificate_is_a_radius_or_a_reason(drawn: Any) -> None:
     problem, X, Y, _, _ = drawn
