@@ -373,7 +373,7 @@ P4_COST = Claim[Line](
     statement=(
         "Scalar products and quotients, by classical multiplication, of the gradient and the Hessian.  "
         "With n = m and all dimensions d the gradient takes 4 n^2 d + 2 n^2 + 5 n d^2 + n d: the "
-        "abstract's T_mat(n,n,d) + T_mat(n,d,d).  The exact Hessian takes n^2 d^2 and n d^4 to leading "
+        "abstract's T_mat(n,n,d) + T_mat(n,d,d).  The exact Hessian takes 2 n^2 d^2 and 2 n d^4 to leading "
         "order, products of n x n by n x d^2 and of d^2 x n by n x d^2: a factor d and a factor d^2 above "
         "those terms.  To solve with it takes the abstract's d^(2 omega).  What is missing for its time is "
         "a Hessian, or a sketch that a step can do with, in time n^2 d: we know of none."
