@@ -219,7 +219,7 @@ def _shortfall(i: Bounded, bits: int) -> Enclosure:
     return (-C).max()
 
 
-def _parameters(i: Bounded, bits: int) -> Mapping[str, Value]:
+def parameters_of(i: Bounded, bits: int) -> Mapping[str, Value]:
     """Return whatever a bound of this module takes, on an instance."""
     p, line = i.line.exact(), i.line
     lifted = line.problem().lifted(bits)
@@ -346,7 +346,7 @@ def _derivative_bound(
         expression=expression,
         points=(tuple(_POINT[a] for a in arguments),),
         quantity=quantity,
-        parameters=_parameters,
+        parameters=parameters_of,
         trivial=lambda i, bits: quantity(_longer_queries(i), bits),
         extremal=extremal,
     )
@@ -477,7 +477,7 @@ P4_PSD = Claim[Bounded](
             expression=_damping_x,
             points=((3, 2, sympy.Rational(1, 3)),),
             quantity=lambda i, bits: _negative_curvature(_in_x(i), bits),
-            parameters=_parameters,
+            parameters=parameters_of,
             # What needs no sign: the largest curvature.
             trivial=lambda i, bits: GRADIENT_X.value(i, bits),
             extremal=lambda: _heavy_pair(1.0, 1.0),
@@ -489,7 +489,7 @@ P4_PSD = Claim[Bounded](
             expression=(_damping_x + sympy.sqrt(_damping_x**2 + 4 * _across**2)) / 2,
             points=((3, 2, 1, 4, sympy.Rational(1, 3)),),
             quantity=_negative_curvature,
-            parameters=_parameters,
+            parameters=parameters_of,
             trivial=lambda i, bits: GRADIENT.value(i, bits),
             extremal=lambda: _heavy_pair(2.0**-20, 2.0**20),
         ),
@@ -500,7 +500,7 @@ P4_PSD = Claim[Bounded](
             expression=shortfall / 2,
             points=((sympy.Rational(1, 3),),),
             quantity=_negative_weight,
-            parameters=_parameters,
+            parameters=parameters_of,
             # What needs no variance: the largest entry.
             trivial=_shortfall,
             extremal=lambda: _heavy_pair(1.0, 1.0),
@@ -554,9 +554,9 @@ def _residual_at_end(i: Bounded, bits: int, *, normalised: bool = True) -> Enclo
     return _row_lengths(R).max().sqrt()
 
 
-def _parameters_nearby(i: Bounded, bits: int) -> Mapping[str, Value]:
+def parameters_nearby(i: Bounded, bits: int) -> Mapping[str, Value]:
     """Return the parameters, with the radius of the values on the whole ball."""
-    found = dict(_parameters(i, bits))
+    found = dict(parameters_of(i, bits))
     found["value_radius"] = found["value_radius"] + found["feature_radius"] * found["distance"]
     return found
 
@@ -579,7 +579,7 @@ P4_NEARBY = Claim[Bounded](
             expression=value_radius + feature_radius * distance,
             points=((2, 3, sympy.Rational(1, 5)),),
             quantity=_half_diameter,
-            parameters=_parameters,
+            parameters=parameters_of,
             trivial=_largest_value,
             extremal=lambda: _two_keys(1, 0, 1, 0, 0, 1),
         ),
@@ -590,7 +590,7 @@ P4_NEARBY = Claim[Bounded](
             expression=mean_norm + spectral_norm * key_radius * feature_radius * distance,
             points=((2, 3, 5, 7, sympy.Rational(1, 5)),),
             quantity=_mean_at_end,
-            parameters=_parameters,
+            parameters=parameters_of,
             trivial=lambda i, bits: _mean_at_end(i, bits, normalised=False),
             extremal=lambda: _two_keys(1, 0, 1, 0, 2.0**-5, 0),
         ),
@@ -610,7 +610,7 @@ P4_NEARBY = Claim[Bounded](
             * sympy.sqrt((query_norm * key_radius * value_radius) ** 2 + feature_norm**2),
             points=((2, 3, 5, 7, 11, sympy.Rational(1, 5)),),
             quantity=_residual_at_end,
-            parameters=_parameters_nearby,
+            parameters=parameters_nearby,
             trivial=lambda i, bits: _residual_at_end(i, bits, normalised=False),
             extremal=lambda: _two_keys(1, 1024, 1, 1024, 2.0**-10, 1),
         ),
@@ -669,7 +669,7 @@ def _local_parameters(i: Bounded, bits: int) -> Mapping[str, Value]:
     p = i.line.problem()
     P, lifted = p.weights(2 * bits), p.lifted(2 * bits)
     return {
-        **_parameters(i, bits),
+        **parameters_of(i, bits),
         "key_deviation": largest_deviation(P, lifted.A2),
         "value_deviation": largest_deviation(P, lifted.A3 @ lifted.Y),
         "feature_deviation": largest_deviation(P, lifted.A3),

@@ -13,7 +13,7 @@ from proofs.audit import decide_bound
 from reference import Enclosure, Verdict, evaluate
 from reference.regression import Gradient, Hessian, Regression, hessian
 from specs import CLAIMS, p4_regression
-from specs.p4_curvature import Bounded, Row, _parameters, _parameters_nearby
+from specs.p4_curvature import Bounded, Row, parameters_of, parameters_nearby
 from specs.p4_newton import Cubic
 from specs.p4_regression import Line, fractions
 
@@ -128,7 +128,7 @@ def test_newtons_step_on_a_planted_problem_ends_where_p4s_constants_say():
     least_eigenvalue = (xx * yy - xy * xy) / (xx + yy)
     line = Line(*p, np.array([[moved[0]]]), np.array([[moved[1]]]))
     i = Bounded(line, Fraction(4))
-    nearby = dict(_parameters_nearby(i, 256))
+    nearby = dict(parameters_nearby(i, 256))
     for name in ("mean_nearby", "residual_nearby"):
         replaced = "mean_norm" if name == "mean_nearby" else "residual_norm"
         nearby[replaced] = evaluate(BOUNDS[name].expression, nearby, 256)
@@ -140,7 +140,7 @@ def test_newtons_step_on_a_planted_problem_ends_where_p4s_constants_say():
     y = moved[1] - (hxx * gy - hxy * gx) / determinant
     left = (x * x + y * y).sum().sqrt()
     known = {
-        "distance": _parameters(i, 256)["distance"],
+        "distance": parameters_of(i, 256)["distance"],
         "least_eigenvalue": Enclosure.exact(least_eigenvalue, 256),
         "lipschitz": lipschitz,
     }
