@@ -13,7 +13,7 @@ from proofs.audit import decide_bound
 from reference import Enclosure, Verdict, evaluate
 from reference.regression import Gradient, Hessian, Regression, hessian
 from specs import CLAIMS, p4_regression
-from specs.p4_curvature import Bounded, Row, parameters_of, parameters_nearby
+from specs.p4_curvature import Bounded, Row, parameters_nearby, parameters_of
 from specs.p4_newton import Cubic
 from specs.p4_regression import Line, fractions
 
