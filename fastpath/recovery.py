@@ -292,7 +292,10 @@ class CountSketch:
             prefixes = prefixes[prefixes << (DIGIT_BITS * digit) < self._length]
             if digit and len(prefixes) > most:
                 digits = _digits(prefixes << (DIGIT_BITS * digit))
-                weights = np.median(np.abs(self._levels[digit].read(digits, column)), axis=1)
+                read = np.abs(self._levels[digit].read(digits, column))
+                # Entries of one prefix may cancel in most rows, but not in nearly all; a heavy entry
+                # elsewhere may share a bucket in one row, but hardly in two.
+                weights = np.partition(read, -2, axis=1)[:, -2]
                 prefixes = prefixes[np.argpartition(-weights, most)[:most]]
         estimates = self.estimate(prefixes, column)
         order = np.lexsort((prefixes, -np.abs(estimates)))[: self._sparsity]
