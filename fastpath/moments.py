@@ -469,8 +469,7 @@ class Result:
         # The rounding counted for underflow is one of the unit, which rows may see far too little of.
         magnitude = np.maximum(np.maximum(-value_low, value_high), LEAST_MAGNITUDE * self._units)
         logit_bounds = self._queries.logit_bounds[rows]
-        bound = self._polynomial.total_variation_within(logit_bounds) * spread
-        bound += magnitude * rounding + np.finfo(self._dtype).tiny
-        bound *= _UP
+        bound = self._polynomial.total_variation_within(logit_bounds) * (spread * _UP)
+        bound += (magnitude * rounding + np.finfo(self._dtype).tiny) * _UP
         np.minimum(bound, spread + DECIDABLE * self._units, out=bound)
         self.certified.error_bound[rows] = bound.T

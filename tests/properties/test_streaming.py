@@ -165,6 +165,7 @@ def test_shards_of_queries_keep_what_one_pass_keeps(recovery: str, tmp_path: Pat
     assert np.array_equal(one.columns.indices, merged.columns.indices)
     assert np.array_equal(one.columns.shape, merged.columns.shape)
     assert one.bound.ratio == merged.bound.ratio
+    assert (merged.bound.excess >= one.bound.excess).all()
     with pytest.raises(ValueError, match="first_row must be one that was not attended before"):
         total.merge(shard)
     with pytest.raises(ValueError, match="first_row must be one that was not attended before"):
