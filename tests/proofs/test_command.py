@@ -77,6 +77,9 @@ def test_all_data_that_ship_pass_from_another_directory(tmp_path: Path) -> None:
     for head in document["heads"]:
         assert [run["dtype"] for run in head["runs"]] == ["float32", "float64"]
         assert not {paper["id"]: paper["holds"] for paper in head["papers"]}["P3"]
+    (history,) = document["replacements"]
+    assert (history["n"], history["replacements"], len(history["runs"])) == (256, 64, 6)
+    assert {run["rows_checked"] for run in history["runs"]} == {63 * 4 + 256}
     assert len(document["matrices"]) == 3
     for matrix in document["matrices"]:
         assert matrix["rows_checked"] == matrix["n"]
