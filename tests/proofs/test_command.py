@@ -80,6 +80,9 @@ def test_all_data_that_ship_pass_from_another_directory(tmp_path: Path) -> None:
     assert len(document["polynomial"]) == 14
     for head in document["polynomial"]:
         assert [instance["verdict"] for instance in head["instances"]] == ["REFUSED", "WITHIN"]
+    (history,) = document["replacements"]
+    assert (history["n"], history["replacements"], len(history["runs"])) == (256, 64, 6)
+    assert {run["rows_checked"] for run in history["runs"]} == {63 * 4 + 256}
     assert len(document["matrices"]) == 3
     for matrix in document["matrices"]:
         assert matrix["rows_checked"] == matrix["n"]
