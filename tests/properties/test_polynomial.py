@@ -506,3 +506,9 @@ def test_a_failed_save_leaves_no_other_file(
     with pytest.raises(OSError, match="no space left"):
         _state().save(tmp_path / "state")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_values_too_small_for_any_tolerance_are_refused_with_the_expansion() -> None:
+    V = np.array([[5e-324], [1e-323]])
+    with pytest.raises(fastpath.ExpansionError, match="rounding alone could exceed it"):
+        fastpath.polynomial_attention(np.ones((1, 1)), np.array([[0.0], [1.0]]), V, tolerance=1e-3)
