@@ -165,10 +165,9 @@ def _cheapest(
     d, d_v = len(ranges.key_low), len(ranges.value_low)
     allowed = tolerance * float(ranges.magnitude.max())
     radius = widened(min(queries.largest, LARGEST_STATED))
-    useful = largest_useful_degree(radius)
     share = min(1.0, 2 * allowed / float(ranges.spread.max()))
     # Of subnormal values nothing may be left to allow.
-    degree = likely_degree(radius, share) if share else useful
+    degree = likely_degree(radius, share) if share else 0
 
     def certifies(degree: int) -> bool:
         roundings = query_roundings(d, degree) + (
@@ -191,6 +190,7 @@ def _cheapest(
 
     if not queries.reach <= LARGEST_REACH:
         raise refusal("rounding alone could exceed it")
+    useful = largest_useful_degree(radius)
     while not certifies(degree):
         if _expansion(queries, ranges, degree).bytes > LARGEST_BYTES:
             break
