@@ -369,6 +369,16 @@ def test_equal_values_are_answered_exactly() -> None:
     assert (state.attend(rows(3)).output == 0.1).all()
 
 
+@pytest.mark.parametrize("tolerance", [1e-8, 1e-3, 0.3])
+@pytest.mark.parametrize("bound", [0.1, 0.5, 1.0, 1.7, 2.0, 3.3])
+def test_what_reaches_the_logit_bound_with_values_of_both_signs_is_not_refused(
+    bound: float, tolerance: float
+) -> None:
+    state = stream(1, 1, logit_bound=bound, tolerance=tolerance)
+    state.absorb([[1.0], [-1.0]], [[1.0], [-1.0]])
+    assert state.attend([[bound], [-bound]]).error_bound.max() <= tolerance
+
+
 def test_the_degree_is_the_least_that_certifies() -> None:
     assert [sufficient_degree(4, logit_bound=b, tolerance=1e-3) for b in (0.25, 1.0, 2.0)] == [
         2,
