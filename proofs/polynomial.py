@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from proofs.examine_polynomial import COLUMNS_KEPT, TOLERANCE, Examination, Instance
-from proofs.report import Section, Table, counted, ratio, up, verdict_name
+from proofs.report import Section, Table, all_inside, counted, ratio, up, verdict_name
 
 __all__ = ["section"]
 
@@ -110,14 +110,7 @@ def _summary(examinations: Sequence[Examination]) -> str:
             f"Cut to the first {COLUMNS_KEPT} columns of Q and K, {feasible} of {len(cut)} are feasible."
         )
     if runs:
-        sentences.append(
-            f"{counted(len(runs), 'run')}: "
-            + (
-                f"not every error is inside its bound, see {', '.join(failed)}."
-                if failed
-                else "every error is inside its bound."
-            )
-        )
+        sentences.append(f"{counted(len(runs), 'run')}: {all_inside(failed)}")
     ratios = [run.ratio for run in runs if run.ratio is not None]
     if ratios:
         sentences.append(f"Largest bound over largest error: median {ratio(median(ratios))}.")
