@@ -10,7 +10,7 @@ import numpy as np
 
 from fastpath._bounds import ARITHMETIC, dynamic_output, dynamic_weight, rounding_logit
 from fastpath.inputs import Matrix
-from fastpath.rounding import UPWARD
+from fastpath.rounding import UNIT_ROUNDOFF, UPWARD
 
 
 def row_error_bound(
@@ -49,7 +49,8 @@ def row_error_bound(
     constants = ARITHMETIC[query.dtype.name]
     u, tiny = constants["unit_roundoff"], constants["tiny"]
     magnitudes = np.abs(query).astype(np.float64)
-    logit_magnitude = float(magnitudes.dot(largest_keys)) * UPWARD
+    # A sum of as many terms that are not negative.
+    logit_magnitude = float(magnitudes.dot(largest_keys)) * (1 + 2 * len(query) * UNIT_ROUNDOFF)
     logit_error = rounding_logit(len(query), u, logit_magnitude, tiny)
     weight_error = dynamic_weight(
         logit_error,
