@@ -218,16 +218,19 @@ def _pending_now(i: Changes) -> int:
     return len(structure.pending)
 
 
-def _read_bound(
+def _count_bound(
     name: str,
     meaning: str,
     arguments: tuple[sympy.Symbol, ...],
     expression: sympy.Expr,
     points: tuple[int, ...],
-    read: Callable[[Sums], Any],
+    cost: Callable[[Changes], int],
     trivial: Callable[[Changes], int],
-    theorem: str,
+    changed: Callable[[Changes], int],
+    extremal: Callable[[], Changes],
+    theorem: str = "",
 ) -> Bound[Changes]:
+    """Return the bound of a cost where so many pairs are pending, or so many tokens ``changed``."""
     named = [a.name for a in arguments if a.name in SIZES]
     return Bound(
         name=name,
@@ -236,11 +239,15 @@ def _read_bound(
         expression=expression,
         points=(points,),
         theorem=theorem,
-        quantity=lambda i, bits: lift(_read_cost(i.lazy(), i, read), bits),
-        parameters=lambda i, bits: {**sizes(i, *named), "pending": _pending_now(i)},
+        quantity=lambda i, bits: lift(cost(i), bits),
+        parameters=lambda i, bits: {**sizes(i, *named), "pending": changed(i)},
         trivial=lambda i, bits: lift(trivial(i), bits),
-        extremal=lambda: same_key_changes(4, 1, 2, 2, 4),
+        extremal=extremal,
     )
+
+
+def _four_pending() -> Changes:
+    return same_key_changes(4, 1, 2, 2, 4)
 
 
 P1_QUERY = Claim[Changes](
@@ -255,34 +262,40 @@ P1_QUERY = Claim[Changes](
     not_stated="",
     assumes=(REBUILDS, ENTRIES),
     bounds=(
-        _read_bound(
+        _count_bound(
             "entry_products",
             "the products of a query of an entry",
             (pending,),
             2 * pending,
             (3,),
-            lambda s: s.entry(0, 0),
+            lambda i: _read_cost(i.lazy(), i, lambda s: s.entry(0, 0)),
             lambda i: _definition_products(i, 2),
+            _pending_now,
+            _four_pending,
             "p1_query_entry",
         ),
-        _read_bound(
+        _count_bound(
             "row_products",
             "the products of a query of a row",
             (pending, value_columns),
             pending * width,
             (3, 7),
-            lambda s: s.row(0),
+            lambda i: _read_cost(i.lazy(), i, lambda s: s.row(0)),
             lambda i: _definition_products(i, i.V.shape[1] + 1),
+            _pending_now,
+            _four_pending,
             "p1_query_row",
         ),
-        _read_bound(
+        _count_bound(
             "column_products",
             "the products of a query of a column",
             (n, pending),
             2 * n * pending,
             (5, 3),
-            lambda s: s.column(0),
+            lambda i: _read_cost(i.lazy(), i, lambda s: s.column(0)),
             lambda i: len(i.K) * _definition_products(i, 2),
+            _pending_now,
+            _four_pending,
             "p1_query_column",
         ),
     ),
@@ -386,30 +399,8 @@ def _slots_now(i: Changes) -> int:
     return len(structure.slots)
 
 
-def _slot_bound(
-    name: str,
-    meaning: str,
-    arguments: tuple[sympy.Symbol, ...],
-    expression: sympy.Expr,
-    points: tuple[int, ...],
-    cost: Callable[[Changes], int],
-    trivial: Callable[[Changes], int],
-    changed: Callable[[Changes], int] = _slots_now,
-    theorem: str = "",
-) -> Bound[Changes]:
-    named = [a.name for a in arguments if a.name in SIZES]
-    return Bound(
-        name=name,
-        meaning=meaning,
-        arguments=arguments,
-        expression=expression,
-        points=(points,),
-        theorem=theorem,
-        quantity=lambda i, bits: lift(cost(i), bits),
-        parameters=lambda i, bits: {**sizes(i, *named), "pending": changed(i)},
-        trivial=lambda i, bits: lift(trivial(i), bits),
-        extremal=lambda: same_key_changes(4, 1, 2, 3, 2),
-    )
+def _two_slots() -> Changes:
+    return same_key_changes(4, 1, 2, 3, 2)
 
 
 def _slot_exponentials(i: Changes) -> int:
@@ -431,7 +422,7 @@ P1_SLOTS = Claim[Changes](
     not_stated="A column is n entries.",
     assumes=(REBUILDS, ENTRIES, _UPDATED),
     bounds=(
-        _slot_bound(
+        _count_bound(
             "slot_entry_products",
             "the products of a query of an entry, with so many tokens changed",
             (pending, dimension),
@@ -439,9 +430,11 @@ P1_SLOTS = Claim[Changes](
             (3, 4),
             lambda i: _read_cost(i.slots(), i, lambda s: s.entry(0, 0)),
             lambda i: _definition_products(i, 2),
-            theorem="p1_slots_entry",
+            _slots_now,
+            _two_slots,
+            "p1_slots_entry",
         ),
-        _slot_bound(
+        _count_bound(
             "slot_row_products",
             "the products of a query of a row, with so many tokens changed",
             (pending, dimension, value_columns),
@@ -449,9 +442,11 @@ P1_SLOTS = Claim[Changes](
             (3, 4, 7),
             lambda i: _read_cost(i.slots(), i, lambda s: s.row(0)),
             lambda i: _definition_products(i, i.V.shape[1] + 1),
-            theorem="p1_slots_row",
+            _slots_now,
+            _two_slots,
+            "p1_slots_row",
         ),
-        _slot_bound(
+        _count_bound(
             "slot_rebuild_products",
             "the products of a rebuild of so many changed tokens",
             (n, pending, dimension, value_columns),
@@ -459,8 +454,9 @@ P1_SLOTS = Claim[Changes](
             (5, 3, 4, 7),
             lambda i: _largest_cost(i.slots(), i, lambda s: s.products),
             lambda i: len(i.K) * _definition_products(i, i.V.shape[1] + 1),
-            changed=lambda i: i.rebuild_every,
-            theorem="p1_slots_amortised",
+            lambda i: i.rebuild_every,
+            _two_slots,
+            "p1_slots_amortised",
         ),
     ),
     witness=small_changes,
@@ -493,7 +489,7 @@ P1_EXPONENTIALS = Claim[Changes](
             trivial=lambda i, bits: lift(len(i.K) ** 2, bits),
             extremal=lambda: same_key_changes(4, 1, 1, 3, 2),
         ),
-        _slot_bound(
+        _count_bound(
             "slot_exponentials",
             "the exponentials of a query of an entry or a row, with so many tokens changed",
             (pending,),
@@ -501,6 +497,8 @@ P1_EXPONENTIALS = Claim[Changes](
             (3,),
             _slot_exponentials,
             lambda i: len(i.K),
+            _slots_now,
+            _two_slots,
         ),
     ),
     witness=small_changes,
