@@ -72,14 +72,15 @@ def test_any_stream_within_its_logit_bound_is_answered_within_the_tolerance(
     Q, K, V = drawn
     # A tolerance of subnormal values is less than the least bound that is ever given.
     assume(not 0 < np.abs(V).max() < np.finfo(V.dtype).tiny * 2**10)
-    state = stream(Q.shape[1], V.shape[1], tolerance=1e-2)
+    tolerance = 1e-2
+    state = stream(Q.shape[1], V.shape[1], tolerance=tolerance)
     for start in range(0, len(K), size):
         state.absorb(K[start : start + size], V[start : start + size])
     result = state.attend(Q)
     assert agree(result, attention(Q, K, V))
     assert result.output.dtype == Q.dtype
     if (V.min(axis=0) < V.max(axis=0)).any():
-        assert result.error_bound.max() <= 1e-2 * np.abs(V).max().astype(np.float64)
+        assert result.error_bound.max() <= tolerance * np.abs(V).max().astype(np.float64)
     columns, bound = state.decode()
     assert columns.shape == result.output.shape
     assert bound.ratio == 1
