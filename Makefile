@@ -10,12 +10,13 @@ BIN := $(VENV)/bin
 check: $(VENV)/.report
 	$(BIN)/attest check
 
+# A file of tests to a core, so that what a file compiles once is compiled once.
 test: $(VENV)/.tests coq
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/attest audit --proofs
-	$(BIN)/pytest -m ""
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m "" -n auto --dist loadfile
 
 # Peers (torch, scikit-learn) are large and only measured against; one BLAS thread.
 bench: $(VENV)/.tests

@@ -594,15 +594,6 @@ def update_products(n: Any) -> Any:
         return _up(2 * n)
 
 
-def update_exponentials(n: Any) -> Any:
-    """Bound the exponentials of an update of an entry: P1.update.
-
-    ``n``
-    """
-    with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        return n
-
-
 def rebuild_products(n: Any, pending: Any, value_columns: Any) -> Any:
     """Bound the products of a rebuild of so many pairs: P1.update.
 
@@ -702,15 +693,6 @@ def slot_row_products(pending: Any, dimension: Any, value_columns: Any) -> Any:
         return _up(_up(2 * pending) * _up(_up(1 + dimension) + value_columns))
 
 
-def slot_exponentials(pending: Any) -> Any:
-    """Bound the exponentials of a query of an entry or a row, with so many tokens changed: P1.slots.
-
-    ``2*pending``
-    """
-    with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        return _up(2 * pending)
-
-
 def slot_rebuild_products(n: Any, pending: Any, dimension: Any, value_columns: Any) -> Any:
     """Bound the products of a rebuild of so many changed tokens: P1.slots.
 
@@ -718,6 +700,24 @@ def slot_rebuild_products(n: Any, pending: Any, dimension: Any, value_columns: A
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         return _up(_up(_up(2 * pending) * n) * _up(_up(1 + dimension) + value_columns))
+
+
+def update_exponentials(n: Any) -> Any:
+    """Bound the exponentials of an update of an entry: P1.exponentials.
+
+    ``n``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return n
+
+
+def slot_exponentials(pending: Any) -> Any:
+    """Bound the exponentials of a query of an entry or a row, with so many tokens changed: P1.exponentials.
+
+    ``2*pending``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(2 * pending)
 
 
 def cached_numbers(n: Any, dimension: Any, value_columns: Any, rebuild_every: Any) -> Any:

@@ -7,8 +7,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from fastpath._bounds import ARITHMETIC, gram_rounding
+from fastpath._bounds import gram_rounding
 from fastpath.features import BLOCK, Features, by_columns, column_blocks, feature_matrix
+from fastpath.rounding import UNIT_ROUNDOFF
 
 #: Seconds per elementary step, measured with one BLAS thread at n = 512 (only ratios matter): a
 #: multiply-add of a symmetric rank-k product; of outer products, a pair, a column that has
@@ -42,7 +43,7 @@ class Gram:
     def error(self) -> float:
         """The bound gamma_k = ku/(1 - ku), k the roundings, on the entrywise relative error."""
         # One rounding more than counted pays for underflow (features.LARGEST_EXPONENT).
-        return float(gram_rounding(self.roundings + 1, ARITHMETIC["float64"]["unit_roundoff"]))
+        return float(gram_rounding(self.roundings + 1, UNIT_ROUNDOFF))
 
 
 def gram(X: Any) -> Gram:

@@ -21,13 +21,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastpath._bounds import ARITHMETIC, reduction_error
+from fastpath._bounds import reduction_error
 from fastpath.dynamic import DynamicAttention
+from fastpath.rounding import UNIT_ROUNDOFF, UPWARD
 
 __all__ = ["HintedMv", "safe_steps"]
-
-#: What computing either side of the condition may itself err.
-_SLACK = 1 - 2.0**-40
 
 #: Beyond it e^c is no float64.
 _LARGEST_STEP = 700.0
@@ -143,9 +141,8 @@ def _decides(n: int, ones: int, step: float, read_error: float) -> bool:
     """Whether the error of a signal is less than half of what tells 0 from 1 (P1.reduction)."""
     if step > _LARGEST_STEP:
         return False
-    unit_roundoff = ARITHMETIC["float64"]["unit_roundoff"]
-    error = reduction_error(n, step, ones, read_error, unit_roundoff)
-    return bool(error < math.expm1(step) / 2 * _SLACK)
+    error = reduction_error(n, step, ones, read_error, UNIT_ROUNDOFF)
+    return bool(error * UPWARD < math.expm1(step) / 2)
 
 
 def _boolean(name: str, x: ArrayLike, n: int | None = None) -> Boolean:

@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from fastpath.features import PIECE, Features, by_columns
+from fastpath.features import Features, by_columns
 from fastpath.gram import gram
 from fastpath.loewner import range_factor
 from fastpath.sketches import osnap
@@ -13,6 +13,9 @@ Array = NDArray[np.float64]
 
 #: Random projections a score is estimated from: its relative standard deviation is sqrt(2/16) = 0.35.
 PROJECTIONS = 16
+
+#: Columns scored at a time: their projections take 8 MiB.
+SCORED = 1 << 16
 
 #: Columns of the sketch that stands for X when nothing better is at hand, in units of its rows.
 SKETCH_OVERSAMPLING = 8
@@ -55,10 +58,10 @@ def leverage_scores(
     # X of type float32 stays float32 in the product: a score needs no digits.
     directions = directions.astype(X.dtype)
     X, scores = by_columns(X), np.empty(X.shape[1])
-    for start in range(0, X.shape[1], PIECE):
-        part = X[:, start : start + PIECE]
+    for start in range(0, X.shape[1], SCORED):
+        part = X[:, start : start + SCORED]
         projected = (part.T @ directions.T).T if sp.issparse(X) else directions @ part
-        scores[start : start + PIECE] = np.einsum("ij,ij->j", projected, projected)
+        scores[start : start + SCORED] = np.einsum("ij,ij->j", projected, projected)
     return scores
 
 

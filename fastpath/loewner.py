@@ -8,12 +8,12 @@ import numpy as np
 import scipy.linalg as sl
 from numpy.typing import NDArray
 
-from fastpath._bounds import ARITHMETIC, certificate_shift, entry_difference
+from fastpath._bounds import certificate_shift, entry_difference
 from fastpath.gram import Gram, gram
+from fastpath.rounding import UNIT_ROUNDOFF
 
 Array = NDArray[np.float64]
 
-UNIT_ROUNDOFF = ARITHMETIC["float64"]["unit_roundoff"]
 
 #: Without slack, rounding may widen the certified epsilon by this much; beyond it slack serves better.
 WELL_CONDITIONED = 2.0**-20

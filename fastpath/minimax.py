@@ -17,12 +17,12 @@ from numpy.polynomial import chebyshev, polynomial
 from numpy.typing import NDArray
 
 from fastpath._bounds import (
-    ARITHMETIC,
     grid_curvature,
     grid_value_error,
     kappa_grid,
     kappa_tv,
 )
+from fastpath.rounding import UNIT_ROUNDOFF, UPWARD
 
 Vector = NDArray[np.float64]
 
@@ -36,10 +36,6 @@ CELLS = 1024
 #: Points a peak of the error in Remez's exchange, and how much higher than the level the highest may
 #: be: both lose at most 1e-4 of the least error.
 PEAK_POINTS, LEVEL = 128, 1 + 2.0**-14
-
-_UNIT_ROUNDOFF = ARITHMETIC["float64"]["unit_roundoff"]
-#: Far above the rounding of the few operations that it stands for, far below what the bounds resolve.
-_UP = 1 + 2.0**-40
 
 
 @dataclass(frozen=True)
@@ -77,12 +73,12 @@ class Polynomial:
     def total_variation_within(self, logit_bounds: Vector) -> Vector:
         """Bound the total variation of rows whose logits lie within -+logit_bounds <= radius."""
         # Rounded up to the next point of the grid, or the one after it where the product is close.
-        cells = (logit_bounds * (CELLS / self.radius * _UP)).astype(np.intp) + 1
+        cells = (logit_bounds * (CELLS / self.radius * UPWARD)).astype(np.intp) + 1
         return self.total_variations[np.minimum(cells, CELLS)]
 
     def absolute(self, z: float) -> float:
         """Bound sum_m |c_m| z^m from above."""
-        return float(polynomial.polyval(z, np.abs(self.coefficients))) * _UP
+        return float(polynomial.polyval(z, np.abs(self.coefficients))) * UPWARD
 
 
 def widened(logit_bound: float) -> float:
@@ -113,7 +109,7 @@ def likely_degree(radius: float, relative_error: float) -> int:
 
 def largest_useful_degree(radius: float) -> int:
     """Return a degree whose error is lost in what rounding does to its values, e^(2r) u relative."""
-    return likely_degree(radius, math.exp(2 * radius) * _UNIT_ROUNDOFF)
+    return likely_degree(radius, math.exp(2 * radius) * UNIT_ROUNDOFF)
 
 
 def certify(coefficients: Vector, radius: float) -> Polynomial:
@@ -124,11 +120,11 @@ def certify(coefficients: Vector, radius: float) -> Polynomial:
     the sixth is bounded by absolute values: P2.kappa.
     """
     x = np.linspace(0.0, radius, CELLS + 1)
-    step = float(np.diff(x).max()) * _UP
+    step = float(np.diff(x).max()) * UPWARD
     x = np.concatenate((-x[::-1], x))
     sixth, rounding = _coefficients(coefficients, 6)
     largest = float(polynomial.polyval(radius, np.abs(sixth) + rounding))
-    curvature = largest * math.exp(radius) * _UP
+    curvature = largest * math.exp(radius) * UPWARD
     for derivative in (4, 2):
         low, high = bounds_on_values(coefficients, x, derivative)
         curvature = grid_curvature(max(high.max(), -low.min()), curvature, step)
@@ -137,7 +133,7 @@ def certify(coefficients: Vector, radius: float) -> Polynomial:
     top = np.maximum.accumulate(np.maximum(high[CELLS::-1], high[CELLS + 1 :]))
     bottom = np.minimum.accumulate(np.minimum(low[CELLS::-1], low[CELLS + 1 :]))
     kappa = kappa_grid(top, np.maximum(bottom, 0.0), curvature, step)
-    lowest = max(float(bottom[-1] - curvature * step**2), 0.0) * math.exp(-radius) / _UP
+    lowest = max(float(bottom[-1] - curvature * step**2), 0.0) * math.exp(-radius) / UPWARD
     return Polynomial(coefficients, radius, kappa_tv(kappa), lowest)
 
 
@@ -147,7 +143,7 @@ def _coefficients(coefficients: Vector, derivative: int) -> tuple[Vector, Vector
     for _ in range(derivative):
         value = np.append(polynomial.polyder(value), 0.0)[: len(value)] - value
         absolute = np.append(polynomial.polyder(absolute), 0.0)[: len(value)] + absolute
-    return value, absolute * (4 * derivative * _UNIT_ROUNDOFF)
+    return value, absolute * (4 * derivative * UNIT_ROUNDOFF)
 
 
 def bounds_on_values(coefficients: Vector, x: Vector, derivative: int = 0) -> tuple[Vector, Vector]:
@@ -157,8 +153,8 @@ def bounds_on_values(coefficients: Vector, x: Vector, derivative: int = 0) -> tu
     roundings = 4 * len(coefficients) + 40
     middle = polynomial.polyval(x, value) * decay
     absolute = polynomial.polyval(np.abs(x), np.abs(value) + rounding) * decay
-    error = grid_value_error(absolute, roundings, _UNIT_ROUNDOFF)
-    error += polynomial.polyval(np.abs(x), rounding) * decay * _UP
+    error = grid_value_error(absolute, roundings, UNIT_ROUNDOFF)
+    error += polynomial.polyval(np.abs(x), rounding) * decay * UPWARD
     return middle - error, middle + error
 
 

@@ -18,6 +18,7 @@ from fastpath.certified import Certified
 from fastpath.inputs import Matrix
 from fastpath.minimax import Polynomial
 from fastpath.monomials import Array, block_columns, monomials, summands
+from fastpath.rounding import UNIT_ROUNDOFF, UPWARD
 
 CLAIMS = ("P2.poly", "P2.kappa", "P2.recentre", "FP.moments", "FP.polynomial", "FP.exp")
 
@@ -38,10 +39,6 @@ DECIDABLE = 2.0**-100
 
 #: Values count as at least this, relative to their unit: u times it still covers all underflow.
 LEAST_MAGNITUDE = 2.0**-400
-
-_UNIT_ROUNDOFF = ARITHMETIC["float64"]["unit_roundoff"]
-#: Far above the rounding of the few operations that it stands for, far below what the bounds resolve.
-_UP = 1 + 2.0**-40
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ class Ranges:
         rounding = (np.abs(self.half_ranges) + np.abs(shift)) * 2.0**-50
         low, high = self.key_low - shift - rounding, self.key_high - shift + rounding
         corner = length(np.maximum(-low, high))
-        radius = min(corner, (self.radius + length(shift)) * _UP)
+        radius = min(corner, (self.radius + length(shift)) * UPWARD)
         key_unit = max(self.key_unit, float(_unit(np.abs(shift).max())))
         return replace(self, key_low=low, key_high=high, radius=radius, key_unit=key_unit)
 
@@ -181,7 +178,7 @@ class Block:
             np.einsum("ij,ij->j", x, x).max()
             for x in map(block.scaled_keys, parts(block.count, CONVERTED))
         )
-        radius = float(np.sqrt(longest)) * ranges.key_unit * _UP
+        radius = float(np.sqrt(longest)) * ranges.key_unit * UPWARD
         return replace(block, ranges=replace(ranges, radius=radius))
 
     @property
@@ -218,7 +215,7 @@ def _unit(magnitude: Any) -> Any:
 def length(x: Array) -> float:
     """Bound the Euclidean length from above; nothing overflows."""
     unit = _unit(np.abs(x).max())
-    return float(np.sqrt(np.square(x / unit).sum()) * unit) * _UP
+    return float(np.sqrt(np.square(x / unit).sum()) * unit) * UPWARD
 
 
 @dataclass(frozen=True)
@@ -260,9 +257,9 @@ class Queries:
                 longest = max(longest, float(lengths.max()))
                 box = half_ranges @ np.abs(x, out=x)
                 np.fmin(lengths * radius, box, out=queries.logit_bounds[part])
-            queries.logit_bounds[:] *= _UP
+            queries.logit_bounds[:] *= UPWARD
             largest = float(queries.logit_bounds.max())
-            reach = largest + 2 * longest * (moved / ranges.key_unit) * _UP
+            reach = largest + 2 * longest * (moved / ranges.key_unit) * UPWARD
         return replace(queries, largest=largest, reach=reach)
 
     @property
@@ -353,7 +350,7 @@ class Moments:
             self,
             sums=sums,
             ranges=ranges,
-            moved=(self.moved + length(shift)) * _UP,
+            moved=(self.moved + length(shift)) * UPWARD,
             # For each variable ``degree`` differences, each a product and a sum; shift was rounded.
             roundings=self.roundings + 3 * self.degree * self.d,
         )
@@ -398,10 +395,10 @@ def rounding_bound(
     """
     if not least > 0:
         return np.inf
-    output = _UNIT_ROUNDOFF + (ARITHMETIC["float32"]["unit_roundoff"] if dtype == np.float32 else 0)
-    amplification = polynomial.absolute(reach) / least * _UP
+    output = UNIT_ROUNDOFF + (ARITHMETIC["float32"]["unit_roundoff"] if dtype == np.float32 else 0)
+    amplification = polynomial.absolute(reach) / least * UPWARD
     return float(
-        moments_output(1.0, roundings * _UNIT_ROUNDOFF, amplification, 0.0, 1.0, output, 0.0)
+        moments_output(1.0, roundings * UNIT_ROUNDOFF, amplification, 0.0, 1.0, output, 0.0)
     )
 
 
@@ -417,7 +414,7 @@ def certified_error(
         return np.inf
     spread, magnitude = float(ranges.spread.max()), float(ranges.magnitude.max())
     bound = polynomial.total_variation * spread + magnitude * rounding
-    return (bound + float(np.finfo(dtype).tiny)) * _UP
+    return (bound + float(np.finfo(dtype).tiny)) * UPWARD
 
 
 class Result:
@@ -469,8 +466,7 @@ class Result:
         # The rounding counted for underflow is one of the unit, which rows may see far too little of.
         magnitude = np.maximum(np.maximum(-value_low, value_high), LEAST_MAGNITUDE * self._units)
         logit_bounds = self._queries.logit_bounds[rows]
-        bound = self._polynomial.total_variation_within(logit_bounds) * spread
-        bound += magnitude * rounding + np.finfo(self._dtype).tiny
-        bound *= _UP
+        bound = self._polynomial.total_variation_within(logit_bounds) * (spread * UPWARD)
+        bound += (magnitude * rounding + np.finfo(self._dtype).tiny) * UPWARD
         np.minimum(bound, spread + DECIDABLE * self._units, out=bound)
         self.certified.error_bound[rows] = bound.T

@@ -165,7 +165,9 @@ def _cheapest(
     d, d_v = len(ranges.key_low), len(ranges.value_low)
     allowed = tolerance * float(ranges.magnitude.max())
     radius = widened(min(queries.largest, LARGEST_STATED))
-    degree = likely_degree(radius, min(1.0, 2 * allowed / float(ranges.spread.max())))
+    share = min(1.0, 2 * allowed / float(ranges.spread.max()))
+    # Of subnormal values nothing may be left to allow.
+    degree = likely_degree(radius, share) if share else 0
 
     def certifies(degree: int) -> bool:
         roundings = query_roundings(d, degree) + (

@@ -16,7 +16,6 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath._bounds import (
-    ARITHMETIC,
     heap_excess,
     recovery_error,
     recovery_failure,
@@ -24,6 +23,7 @@ from fastpath._bounds import (
     recovery_row_failure,
 )
 from fastpath.inputs import matrix
+from fastpath.rounding import UNIT_ROUNDOFF, UPWARD
 from fastpath.state_files import Arrays
 
 Floats = NDArray[np.float64]
@@ -47,8 +47,6 @@ LARGEST_VALUE = 2.0**960
 
 #: The most memory that a sketch may take.
 LARGEST_BYTES = 2**30
-
-_UNIT_ROUNDOFF = ARITHMETIC["float64"]["unit_roundoff"]
 
 
 @dataclass(frozen=True)
@@ -292,7 +290,10 @@ class CountSketch:
             prefixes = prefixes[prefixes << (DIGIT_BITS * digit) < self._length]
             if digit and len(prefixes) > most:
                 digits = _digits(prefixes << (DIGIT_BITS * digit))
-                weights = np.median(np.abs(self._levels[digit].read(digits, column)), axis=1)
+                read = np.abs(self._levels[digit].read(digits, column))
+                # Entries of one prefix may cancel in most rows, but not in nearly all; a heavy entry
+                # elsewhere may share a bucket in one row, but hardly in two.
+                weights = np.partition(read, -2, axis=1)[:, -2]
                 prefixes = prefixes[np.argpartition(-weights, most)[:most]]
         estimates = self.estimate(prefixes, column)
         order = np.lexsort((prefixes, -np.abs(estimates)))[: self._sparsity]
@@ -315,8 +316,8 @@ class CountSketch:
         # The sums are rounded.  Where estimates are off by a fixed amount besides, the k largest are by
         # no more than what a heap of entries off by that amount is, since
         # sqrt(t² + 4 t s + 5 s²) = |(t + 2 s, s)| is a norm.
-        relative = self._roundings * _UNIT_ROUNDOFF
-        rounding = relative / (1 - relative) ** 2 * self._absolute * (1 + 2.0**-40)
+        relative = self._roundings * UNIT_ROUNDOFF
+        rounding = relative / (1 - relative) ** 2 * self._absolute * UPWARD
         excess = recovery_error(ratio, 0.0, n, entry_error) + heap_excess(self._sparsity, rounding)
         return RecoveryBound(
             float(ratio),

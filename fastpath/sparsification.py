@@ -24,8 +24,9 @@ from fastpath.features import Features, by_columns, feature_matrix, nonzero_colu
 from fastpath.gram import Gram, gram, gram_of
 from fastpath.inputs import Matrix
 from fastpath.leverage import leverage_scores, poisson_columns
-from fastpath.loewner import UNIT_ROUNDOFF, certified_closeness, entrywise_error, range_factor
+from fastpath.loewner import certified_closeness, entrywise_error, range_factor
 from fastpath.plan import SPARSITY, Plan, make_plan
+from fastpath.rounding import UNIT_ROUNDOFF
 from fastpath.sketches import johnson_lindenstrauss, osnap
 
 Array = NDArray[np.float64]

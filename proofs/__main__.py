@@ -14,7 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from proofs.heads import InputError, Inputs, read_file, shipped_heads, shipped_matrices
+from proofs.heads import (
+    InputError,
+    Inputs,
+    Replacements,
+    read_file,
+    shipped_heads,
+    shipped_matrices,
+    shipped_replacements,
+)
 
 #: Packages of the extra ``report``, which the libraries do without.
 REPORT_PACKAGES = ("rich", "safetensors")
@@ -48,16 +56,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    """Examine every head and feature matrix of a file, or those that ship."""
-    from proofs import attention, examine, examine_features, sparsification
+    """Examine every head and feature matrix of a file, or all data that ship."""
+    from proofs import (
+        attention,
+        dynamic,
+        examine,
+        examine_dynamic,
+        examine_features,
+        examine_polynomial,
+        polynomial,
+        sparsification,
+    )
     from proofs.report import Check, as_json, print_check, track
 
+    replacements: tuple[Replacements, ...] = ()
     if arguments.file is None:
+        replacements = (shipped_replacements(),)
         inputs, source = Inputs(shipped_heads(), shipped_matrices()), "the real data that ship"
     else:
         inputs, source = read_file(arguments.file), str(arguments.file)
     work: list[tuple[str, Sequence[Any], Any, Any]] = [
         ("attention", inputs.heads, examine.examine, attention.section),
+        ("DynamicAttention", replacements, examine_dynamic.examine, dynamic.section),
+        ("polynomial_attention", inputs.heads, examine_polynomial.examine, polynomial.section),
         ("sparsify", inputs.matrices, examine_features.examine, sparsification.section),
     ]
     work = [todo for todo in work if todo[1]]
@@ -131,9 +152,12 @@ def _parser() -> argparse.ArgumentParser:
         "check",
         help="put an implementation's certified bounds beside its exact errors, on real data",
         description="For every head: the certified bound beside the enclosed error, in float32 and "
-        "float64, and which hypotheses of the four papers hold, in numbers. For every feature matrix X: "
-        "whether P3's hypothesis holds, and at which scale it would; the method, columns and certified "
-        "error of each guarantee, beside the enclosed errors and those of Y = 0.",
+        "float64, and which hypotheses of the four papers hold, in numbers; what P2's polynomial method "
+        "takes and, where that is feasible, its certified bound beside the enclosed error. For the head "
+        "that ships with replacements of its tokens: the same after each of them, in every mode of P1. "
+        "For every feature "
+        "matrix X: whether P3's hypothesis holds, and at which scale it would; the method, columns and "
+        "certified error of each guarantee, beside the enclosed errors and those of Y = 0.",
         epilog="Exit status: 1 if any error exceeds, or is not decided against, its bound.",
     )
     check.add_argument(
@@ -146,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
         "n <= 256",
     )
     check.add_argument("--json", action="store_true", help="print one JSON document instead")
-    _implementation(check, "attention or sparsify")
+    _implementation(check, "attention, polynomial_attention, DynamicAttention or sparsify")
     check.set_defaults(run=_check)
 
     audit = commands.add_parser(

@@ -9,7 +9,7 @@ from typing import Any
 
 from proofs.examine import Examination
 from proofs.hypotheses import LARGEST_R, PAPERS
-from proofs.report import Section, Table, counted, ratio, up, verdict_name
+from proofs.report import Section, Table, all_inside, counted, ratio, up, verdict_name
 
 __all__ = ["section"]
 
@@ -35,11 +35,7 @@ def _summary(examinations: Sequence[Examination]) -> str:
     count = len(examinations)
     sentences = [
         f"{counted(count, 'head')} checked, {counted(len(runs), 'run')}: "
-        + (
-            f"not every error is inside its certificate, see {', '.join(failed)}."
-            if failed
-            else "every error is inside its certificate."
-        )
+        f"{all_inside(failed, 'certificate')}"
     ]
     ratios = [
         f"{ratio(median(found))} in {dtype}"

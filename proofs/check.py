@@ -172,7 +172,7 @@ def check(directory: Path | None = None, *, only: Collection[str] = ()) -> Repor
 
     Notes
     -----
-    Cost: about 35 seconds on one core, most of it Coq loading its libraries.
+    Cost: about a minute and a half on one core, much of it Coq loading its libraries.
     """
     return _run(SOURCES if directory is None else directory, only)[0]
 

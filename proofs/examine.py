@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,17 @@ from proofs.heads import Head, InputError, Matrix
 from proofs.hypotheses import Measurements, Paper, measure, papers, rounded_up
 from reference import Enclosure, Verdict, attention, decide
 
-__all__ = ["BUDGET", "Attention", "Examination", "Run", "examine", "implementation"]
+__all__ = [
+    "BUDGET",
+    "Answer",
+    "Attention",
+    "Examination",
+    "Run",
+    "checked_rows",
+    "examine",
+    "implementation",
+    "judged",
+]
 
 Attention = Callable[[Matrix, Matrix, Matrix], Any]
 
@@ -72,6 +82,23 @@ class Run:
         if self.error is None or self.bound is None or self.error[0] <= 0:
             return None
         return self.bound / self.error[1]
+
+
+class Answer(NamedTuple):
+    """What is judged of an implementation's answer."""
+
+    output: Matrix
+    error_bound: Matrix
+    claims: tuple[str, ...]
+
+    @classmethod
+    def of(cls, answer: Any) -> Answer:
+        """Read the fields; what they raise is the implementation's fault."""
+        return cls(
+            np.asarray(answer.output),
+            np.asarray(answer.error_bound),
+            tuple(str(claim) for claim in answer.claims),
+        )
 
 
 @dataclass(frozen=True)
@@ -128,7 +155,7 @@ def examine(head: Head, attend: Attention, *, budget: int = BUDGET) -> Examinati
     budget
         The most logits to enclose.  Where the head has more, ``budget // n_k`` random rows are checked.
     """
-    rows = _rows(head, budget)
+    rows = checked_rows(head, budget)
     Q, K, V = head.Q[rows], head.K, head.V
     truth = cache(lambda bits: attention(Q, K, V, precision=bits))
     types = [np.float32, np.float64]
@@ -142,7 +169,8 @@ def examine(head: Head, attend: Attention, *, budget: int = BUDGET) -> Examinati
     )
 
 
-def _rows(head: Head, budget: int) -> NDArray[np.intp]:
+def checked_rows(head: Head, budget: int) -> NDArray[np.intp]:
+    """Return the rows with ``budget`` logits, at least one: all of them, or a random subset."""
     affordable = max(1, budget // len(head.K))
     if affordable >= len(head.Q):
         return np.arange(len(head.Q))
@@ -156,15 +184,37 @@ def _run(
     rows: NDArray[np.intp],
     truth: Callable[[int], Enclosure],
 ) -> Run:
-    shape = (len(head.Q), head.V.shape[1])
     try:
         # An implementation may warn, or overwrite its arguments: neither reaches the reader or the truth.
         with warnings.catch_warnings(action="ignore"):
-            answer = attend(*(x.astype(dtype) for x in head.matrices))
-            output, bound = np.asarray(answer.output), np.asarray(answer.error_bound)
-            claims = tuple(str(claim) for claim in answer.claims)
+            answer = Answer.of(attend(*(x.astype(dtype) for x in head.matrices)))
     except Exception as error:
         return Run(dtype.name, None, failure=f"attention raised {type(error).__name__}: {error}")
+    asked = f"attention(*(arrays[f'{head.name}/{{x}}'].astype('{dtype}') for x in 'QKV'))"
+    return judged(answer, head, dtype, rows, truth, asked)
+
+
+def judged(
+    answer: Answer,
+    head: Head,
+    dtype: np.dtype[Any],
+    rows: NDArray[np.intp],
+    truth: Callable[[int], Enclosure],
+    asked: str,
+) -> Run:
+    """Judge an answer on a head: whether all entries of ``rows`` are within their bounds of the truth.
+
+    Parameters
+    ----------
+    answer, head, dtype, rows
+        What was answered on which head, in which type, and the rows to check.
+    truth
+        What encloses those rows of the output, at given bits.
+    asked
+        The call that gave the answer, for a reader to repeat.
+    """
+    output, bound, claims = answer
+    shape = (len(head.Q), head.V.shape[1])
     problem = _unusable(output, bound, shape)
     if problem:
         return Run(dtype.name, None, claims=claims, failure=problem)
@@ -178,7 +228,7 @@ def _run(
         error=(max(0.0, -rounded_up(-lower)), rounded_up(upper)),
         bound=float(bound.max()),
         claims=claims,
-        failure=_failure(head.name, dtype, rows, output, bound, verdict, enclosure),
+        failure=_failure(asked, rows, output, bound, verdict, enclosure),
     )
 
 
@@ -199,8 +249,7 @@ def _unusable(output: Matrix, bound: Matrix, shape: tuple[int, int]) -> str:
 
 
 def _failure(
-    name: str,
-    dtype: np.dtype[Any],
+    asked: str,
     rows: NDArray[np.intp],
     output: Matrix,
     bound: Matrix,
@@ -219,6 +268,5 @@ def _failure(
         f"{len(failing)} of {output.size} entries {'are' if len(failing) > 1 else 'is'} not within "
         f"{'their bounds' if len(failing) > 1 else 'the bound'}; the error of entry "
         f"[{rows[i]}, {column}] {fails} bound most: {error:.3g} against {bound[i, column]:.3g}. "
-        f"Reproduce with attention(*(arrays[f'{name}/{{x}}'].astype('{dtype}') for x in 'QKV'))"
-        f".output[{rows[i]}, {column}]."
+        f"Reproduce with {asked}.output[{rows[i]}, {column}]."
     )

@@ -26,9 +26,11 @@ __all__ = [
     "Head",
     "InputError",
     "Inputs",
+    "Replacements",
     "read_file",
     "shipped_heads",
     "shipped_matrices",
+    "shipped_replacements",
 ]
 
 Matrix = NDArray[Any]
@@ -47,6 +49,9 @@ LARGEST_ENTRY = 2.0**500
 
 #: Of the matrices in extras.npz, those that are stored dense; the bag of words is in CSR format.
 _SHIPPED_DENSE = ("ffn_minilm_L3_n32_d1536", "hidden_minilm_L3_n64_d384")
+
+#: The head whose tokens are replaced in extras.npz.
+_SHIPPED_REPLACED = "minilm_L0H11_n256"
 
 _ALLOWED = "allowed are matrices of float16, float32 or float64"
 
@@ -98,6 +103,28 @@ class FeatureMatrix:
     X: Matrix
 
 
+@dataclass(frozen=True)
+class Replacements:
+    """Tokens of a head that are replaced one after another, in layer 0: one row of Q, K and V each time.
+
+    Attributes
+    ----------
+    name
+        What it is called.
+    head
+        The head before the first replacement.
+    tokens : array, shape (m,)
+        Index of the token that is replaced each time.
+    rows : three arrays, shapes (m, d), (m, d), (m, d_v), of the head's type
+        Its new rows of Q, K and V.
+    """
+
+    name: str
+    head: Head
+    tokens: NDArray[Any]
+    rows: tuple[Matrix, Matrix, Matrix]
+
+
 class Inputs(NamedTuple):
     """What a file holds, smallest first: heads by number of logits, matrices by entries, then by name."""
 
@@ -124,6 +151,19 @@ def shipped_matrices() -> tuple[FeatureMatrix, ...]:
     n, d = words.shape
     matrices[f"bow_n{n}_d{d}"] = words
     return _by_size(FeatureMatrix(name, _widened(X)) for name, X in matrices.items())
+
+
+def shipped_replacements() -> Replacements:
+    """Return the real token replacements that ship, with the head that they are made in."""
+    (head,) = (head for head in shipped_heads() if head.name == _SHIPPED_REPLACED)
+    with (
+        as_file(files("proofs").joinpath("data/extras.npz")) as path,
+        np.load(path, allow_pickle=False) as arrays,
+    ):
+        tokens = arrays["upd_pos"]
+        Q, K, V = (_widened(arrays[f"upd_{role}_rows"]) for role in ROLES)
+    name = f"{head.name} with {len(tokens)} tokens replaced"
+    return Replacements(name, head, tokens, (Q, K, V))
 
 
 def read_file(path: Path) -> Inputs:

@@ -28,6 +28,7 @@ __all__ = [
     "Check",
     "Section",
     "Table",
+    "all_inside",
     "as_json",
     "console",
     "counted",
@@ -100,6 +101,13 @@ class Check:
     def summaries(self) -> tuple[str, ...]:
         """The result, a paragraph for each section and for what was not checked."""
         return (*(section.summary for section in self.sections), *self.unchecked)
+
+
+def all_inside(failed: Sequence[str], what: str = "bound") -> str:
+    """Return the sentence that says whether every error is inside, and where not."""
+    if failed:
+        return f"not every error is inside its {what}, see {', '.join(failed)}."
+    return f"every error is inside its {what}."
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -8,7 +8,7 @@ from typing import Any
 
 from proofs.examine_features import GUARANTEES, Examination, Run
 from proofs.hypotheses import LARGEST_R
-from proofs.report import Section, Table, counted, up, verdict_name
+from proofs.report import Section, Table, all_inside, counted, up, verdict_name
 
 __all__ = ["section"]
 
@@ -119,13 +119,8 @@ def _summary(examinations: Sequence[Examination]) -> str:
             moved[guarantee] = max(error[1] for error in errors if error)
     return (
         f"{counted(count, 'feature matrix', 'feature matrices')} checked, {counted(runs, 'run')}: "
-        + (
-            f"not every error is inside its bound, see {', '.join(failed)}. "
-            if failed
-            else "every error is inside its bound. "
-        )
-        + f"P3 needs max|XX^T| < {LARGEST_R}, which {meeting} of {count} meet; the smallest is "
-        f"{smallest:.3g}. Scaled down to meet it, a row of attention moves by at most "
+        f"{all_inside(failed)} P3 needs max|XX^T| < {LARGEST_R}, which {meeting} of {count} meet; "
+        f"the smallest is {smallest:.3g}. Scaled down to meet it, a row of attention moves by at most "
         + ", ".join(f"{up(error)} with {what}" for what, error in moved.items())
         + "."
     )

@@ -34,9 +34,11 @@ from specs.rounding import (
     exp_error,
     gamma,
     logit_error,
+    lost_weights,
     magnitude,
     quotient,
     reach,
+    rounded_shift,
     underflow,
     unit_roundoff,
     weight_error,
@@ -257,24 +259,6 @@ def _sample(rng: np.random.Generator) -> LazyRow:
     return lazy_row(query, keys, values, changes, by_factors=bool(rng.integers(2)))
 
 
-def _rounded_shift() -> LazyRow:
-    """Give a logit difference just above 512 whose rounding error is nearly u times itself."""
-    query = np.array([1.0, 2.0**-44])
-    keys = np.array([[0.0, 1.0], [-512.0, 0.0]])
-    return lazy_row(query, keys, np.array([1.0, -1.0]))
-
-
-def _lost_weights() -> LazyRow:
-    """Give weights 1, u, u, ... of which the sums, from left to right, keep only the first."""
-    count = 1024
-    query = np.array([1.0], np.float32)
-    keys = np.full((count, 1), np.log(2.0**-24) - 1e-5, np.float32)
-    keys[0] = 0
-    values = np.ones(count, np.float32)
-    values[0] = -1 - 2.0**-12  # just beyond 1, where the numbers lie twice as far apart
-    return lazy_row(query, keys, values)
-
-
 FP_DYNAMIC = Claim[LazyRow](
     id="FP.dynamic",
     where="ours",
@@ -315,7 +299,7 @@ FP_DYNAMIC = Claim[LazyRow](
             trivial=lambda i, bits: abs(
                 _exact_logits(i, bits) - lift(np.array(i.shift), bits)
             ).max(),
-            extremal=_rounded_shift,
+            extremal=lambda: lazy_row(*rounded_shift()),
             theorem="fp_dynamic_weight",
         ),
         Bound(
@@ -354,7 +338,7 @@ FP_DYNAMIC = Claim[LazyRow](
             quantity=lambda i, bits: _distance(i, i.answer, bits),
             parameters=_output_parameters,
             trivial=lambda i, bits: _distance(i, i.before, bits),
-            extremal=_lost_weights,
+            extremal=lambda: lazy_row(*lost_weights(1024)),
             theorem="fp_dynamic_output",
         ),
     ),

@@ -277,22 +277,24 @@ def _lost_products() -> FloatRow:
     return sequential_row(query, np.ones((1, 512), np.float32), np.ones(1, np.float32))
 
 
-def _rounded_shift() -> FloatRow:
-    """Give a logit difference just above 512 whose rounding error is nearly u times itself."""
+def rounded_shift() -> tuple[Array, Array, Array]:
+    """Return a query, keys and values of which a logit difference is just above 512.
+
+    Its rounding error is nearly u times itself.
+    """
     query = np.array([1.0, 2.0**-44])
     keys = np.array([[0.0, 1.0], [-512.0, 0.0]])
-    return sequential_row(query, keys, np.array([1.0, -1.0]))
+    return query, keys, np.array([1.0, -1.0])
 
 
-def _lost_weights() -> FloatRow:
-    """Give weights 1, u, u, ... of which the sums, from left to right, keep only the first."""
-    count = 4096
+def lost_weights(count: int) -> tuple[Array, Array, Array]:
+    """Return a query, keys and values of weights 1, u, u, ...: sums from the left keep only the first."""
     query = np.array([1.0], np.float32)
     keys = np.full((count, 1), np.log(2.0**-24) - 1e-5, np.float32)
     keys[0] = 0
     values = np.ones(count, np.float32)
     values[0] = -1 - 2.0**-12  # just beyond 1, where the numbers lie twice as far apart
-    return sequential_row(query, keys, values)
+    return query, keys, values
 
 
 def _sample_row(rng: np.random.Generator) -> FloatRow:
@@ -355,7 +357,7 @@ FP_SOFTMAX = Claim[FloatRow](
             trivial=lambda i, bits: abs(
                 _exact_logits(i, bits) - Enclosure.exact(np.array(i.shift), bits)
             ).max(),
-            extremal=_rounded_shift,
+            extremal=lambda: sequential_row(*rounded_shift()),
             theorem="fp_weight",
         ),
         Bound(
@@ -392,7 +394,7 @@ FP_SOFTMAX = Claim[FloatRow](
             ).max(),
             parameters=_output_parameters,
             trivial=_mid_range,
-            extremal=_lost_weights,
+            extremal=lambda: sequential_row(*lost_weights(4096)),
             theorem="fp_output",
         ),
     ),

@@ -12,9 +12,9 @@ from reference.streaming import sparse_tail
 FALSE_ALARM = 1e-9
 
 
-def most_failures(trials: int, probability: float) -> int:
+def most_failures(trials: int, probability: float | Fraction) -> int:
     """Return the count that more failures exceed with probability at most FALSE_ALARM."""
-    return int(binom.isf(FALSE_ALARM, trials, min(probability, 1.0)))
+    return int(binom.isf(FALSE_ALARM, trials, min(float(probability), 1.0)))
 
 
 def recovery_verdict(

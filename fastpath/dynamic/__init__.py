@@ -108,7 +108,7 @@ class DynamicAttention:
                 raise ValueError(f"rebuild_every must be at least 1, got {rebuild_every}.")
         self._largest = LARGEST_ENTRY[k.dtype.name]
         for name, x in (("Q", q), ("K", k), ("V", v)):
-            if np.abs(x).max() > self._largest:
+            if float(np.abs(x).max()) > self._largest:
                 raise ValueError(
                     f"{name} must not exceed {self._largest:.3g} in magnitude in {k.dtype}, "
                     f"got {np.abs(x).max():.3g}."
@@ -345,7 +345,9 @@ class DynamicAttention:
             raise TypeError(f"delta must be a real number, got {delta!r}.")
         if not abs(delta) < np.inf:
             raise ValueError(f"delta must be finite, got {delta}.")
-        # No integer is too large to be compared, but it may be too large for a float.
+        # No integer is too large to be compared, but it may be too large for a float; and numpy would
+        # cast the bound to the type of a float32.
+        delta = delta.item() if isinstance(delta, np.generic) else delta
         new = float(entries[i, j]) + float(delta) if abs(delta) <= 2 * self._largest else np.inf
         if not abs(new) <= self._largest:
             raise ValueError(
@@ -375,7 +377,7 @@ class DynamicAttention:
             raise ValueError(f"{name} must have shape ({length},), got {vector.shape}.")
         if not np.isfinite(vector).all():
             raise ValueError(f"{name} must be finite, got {vector}.")
-        if np.abs(vector).max() > self._largest:
+        if float(np.abs(vector).max()) > self._largest:
             raise ValueError(
                 f"{name} must not exceed {self._largest:.3g} in magnitude in {self._tokens.dtype}, "
                 f"got {np.abs(vector).max():.3g}."

@@ -10,9 +10,7 @@ import numpy as np
 
 from fastpath._bounds import ARITHMETIC, dynamic_output, dynamic_weight, rounding_logit
 from fastpath.inputs import Matrix
-
-#: Past the few roundings of the parameters themselves.
-_MORE = 1 + 2.0**-40
+from fastpath.rounding import UNIT_ROUNDOFF, UPWARD
 
 
 def row_error_bound(
@@ -51,22 +49,23 @@ def row_error_bound(
     constants = ARITHMETIC[query.dtype.name]
     u, tiny = constants["unit_roundoff"], constants["tiny"]
     magnitudes = np.abs(query).astype(np.float64)
-    logit_magnitude = float(magnitudes.dot(largest_keys)) * _MORE
+    # A sum of as many terms that are not negative.
+    logit_magnitude = float(magnitudes.dot(largest_keys)) * (1 + 2 * len(query) * UNIT_ROUNDOFF)
     logit_error = rounding_logit(len(query), u, logit_magnitude, tiny)
     weight_error = dynamic_weight(
         logit_error,
         u,
-        2 * (logit_magnitude + logit_error) * _MORE,
+        2 * (logit_magnitude + logit_error) * UPWARD,
         constants["exp_error"],
         factors,
         steps,
     )
     # The mass is a sum of positive numbers, rounded as often as the terms.
-    ratio = mass / denominator * (1 + 2 * roundings * u) * _MORE
-    lost = events * tiny * np.exp(steps) / denominator * _MORE
-    smallest = 2 * (events / denominator + 1) * tiny * _MORE
+    ratio = mass / denominator * (1 + 2 * roundings * u) * UPWARD
+    lost = events * tiny * np.exp(steps) / denominator * UPWARD
+    smallest = 2 * (events / denominator + 1) * tiny * UPWARD
     exact = weight_error, ratio, roundings, magnitude
     unrounded = dynamic_output(*exact, 0.0, lost, smallest, u)
     # The quotient before it is rounded is within that of an average of values.
-    quotient = (magnitude + unrounded) * _MORE
+    quotient = (magnitude + unrounded) * UPWARD
     return float(dynamic_output(*exact, quotient, lost, smallest, u))

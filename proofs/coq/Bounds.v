@@ -190,10 +190,6 @@ Definition b_pending_pairs (rebuild_every : nat) : R :=
 Definition b_update_products (n : nat) : R :=
   2 * INR n.
 
-(** P1.update: the exponentials of an update of an entry. *)
-Definition b_update_exponentials (n : nat) : R :=
-  INR n.
-
 (** P1.update: the products of a rebuild of so many pairs. *)
 Definition b_rebuild_products (n : nat) (pending : nat) (value_columns : nat) : R :=
   INR pending * INR n * (1 + INR value_columns).
@@ -234,13 +230,17 @@ Definition b_slot_entry_products (pending : nat) (dimension : nat) : R :=
 Definition b_slot_row_products (pending : nat) (dimension : nat) (value_columns : nat) : R :=
   2 * INR pending * (1 + INR dimension + INR value_columns).
 
-(** P1.slots: the exponentials of a query of an entry or a row, with so many tokens changed. *)
-Definition b_slot_exponentials (pending : nat) : R :=
-  2 * INR pending.
-
 (** P1.slots: the products of a rebuild of so many changed tokens. *)
 Definition b_slot_rebuild_products (n : nat) (pending : nat) (dimension : nat) (value_columns : nat) : R :=
   2 * INR pending * INR n * (1 + INR dimension + INR value_columns).
+
+(** P1.exponentials: the exponentials of an update of an entry. *)
+Definition b_update_exponentials (n : nat) : R :=
+  INR n.
+
+(** P1.exponentials: the exponentials of a query of an entry or a row, with so many tokens changed. *)
+Definition b_slot_exponentials (pending : nat) : R :=
+  2 * INR pending.
 
 (** P1.space: the numbers that are stored where the weights are kept. *)
 Definition b_cached_numbers (n : nat) (dimension : nat) (value_columns : nat) (rebuild_every : nat) : R :=

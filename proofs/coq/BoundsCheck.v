@@ -190,9 +190,6 @@ Proof. unfold b_pending_pairs; pin. Qed.
 Goal Rabs (b_update_products 5 - (10)) <= 1 / 10 ^ 25.
 Proof. unfold b_update_products; pin. Qed.
 
-Goal Rabs (b_update_exponentials 5 - (5)) <= 1 / 10 ^ 25.
-Proof. unfold b_update_exponentials; pin. Qed.
-
 Goal Rabs (b_rebuild_products 5 3 7 - (120)) <= 1 / 10 ^ 25.
 Proof. unfold b_rebuild_products; pin. Qed.
 
@@ -223,11 +220,14 @@ Proof. unfold b_slot_entry_products; pin. Qed.
 Goal Rabs (b_slot_row_products 3 4 7 - (72)) <= 1 / 10 ^ 25.
 Proof. unfold b_slot_row_products; pin. Qed.
 
-Goal Rabs (b_slot_exponentials 3 - (6)) <= 1 / 10 ^ 25.
-Proof. unfold b_slot_exponentials; pin. Qed.
-
 Goal Rabs (b_slot_rebuild_products 5 3 4 7 - (360)) <= 1 / 10 ^ 25.
 Proof. unfold b_slot_rebuild_products; pin. Qed.
+
+Goal Rabs (b_update_exponentials 5 - (5)) <= 1 / 10 ^ 25.
+Proof. unfold b_update_exponentials; pin. Qed.
+
+Goal Rabs (b_slot_exponentials 3 - (6)) <= 1 / 10 ^ 25.
+Proof. unfold b_slot_exponentials; pin. Qed.
 
 Goal Rabs (b_cached_numbers 5 4 7 3 - (166)) <= 1 / 10 ^ 25.
 Proof. unfold b_cached_numbers; pin. Qed.

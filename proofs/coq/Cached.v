@@ -8,12 +8,12 @@
 
     Steps: (1) the invariant [cached_exact] is kept by every edit, slice, rebuild and refresh;
     (2) with it, sums and pairs are the definition ([c_stored_exact]); (3) less than [limit]
-    pairs are pending, and by the time that they are [limit] the frozen ones are spent
-    ([c_paced]).
+    pairs are pending after an edit ([c_paced]).
 
     NOTE The program multiplies the weights of a key by exp (delta q) at most 32 times in a row
     and then computes them from the definition: here, that one edit is a SetKey in place of an
-    UpdateKey.  The pairs that the program stores are recomputed here from what defines them. *)
+    UpdateKey.  The pairs that the program stores are recomputed here from what defines them, and
+    a slice is a part of the tokens of now, not of those at the last rebuild. *)
 
 Require Import Reals Lra Lia Psatz List Bool Arith.
 Require Import Sums Tokens Pending.
@@ -107,14 +107,14 @@ Definition c_append (T : tokens) (s : cached) (t : nat) : cached :=
     (put (c_base_weights s) t (fun _ => 0)) (put (c_base_values s) t (full T t))
     (add t (c_keys s)) (c_values s) (c_frozen s) (c_front s).
 
-(** One slice of the rebuild that is under way. *)
-Definition c_slice (s : cached) : cached :=
-  let stop := Nat.min (c_front s + slice (c_room s)) (c_room s) in
+(** The rebuild that is under way, for some more rows. *)
+Definition c_advance (T : tokens) (rows : nat) (s : cached) : cached :=
+  let stop := Nat.min (c_front s + rows) (count T) in
   Cached (c_room s)
     (fun i c => c_sums s i c
       + (if Nat.leb (c_front s) i && Nat.ltb i stop then pairs_sum (c_frozen s) i c else 0))
     (c_shift s) (c_trusted s) (c_weights s) (c_base_weights s) (c_base_values s)
-    (c_keys s) (c_values s) (c_frozen s) stop.
+    (c_keys s) (c_values s) (c_frozen s) (if Nat.ltb stop (count T) then stop else c_room s).
 
 Definition c_rebuild (T : tokens) (s : cached) : cached :=
   Cached (c_room s)
@@ -122,9 +122,10 @@ Definition c_rebuild (T : tokens) (s : cached) : cached :=
     (c_shift s) (c_trusted s) (c_weights s) (c_weights s) (full T) [] []
     (if sliced then pairs T s else []) (if sliced then 0 else c_room s)%nat.
 
+(** A slice after every edit; what it leaves, before the next pairs are frozen. *)
 Definition c_settle (T : tokens) (s : cached) : cached :=
-  let s := c_slice s in
-  if Nat.leb limit (c_pending s) then c_rebuild T s else s.
+  let s := c_advance T (slice (count T)) s in
+  if Nat.leb limit (c_pending s) then c_rebuild T (c_advance T (count T) s) else s.
 
 (** An accepted edit of T, and its settlement. *)
 Definition c_change (T : tokens) (s : cached) (e : edit) : cached :=
@@ -286,15 +287,22 @@ Proof.
   - apply distinct_more, I.
 Qed.
 
-Lemma c_slice_exact T s : cached_exact T s -> cached_exact T (c_slice s).
+Lemma c_advance_exact T rows s : cached_exact T s -> cached_exact T (c_advance T rows s).
 Proof.
-  intros I. constructor; simpl; try apply I; try lia.
-  intros i c Hi Ht. rewrite <- (c_base _ _ I i c Hi Ht). unfold c_waiting. simpl.
-  pose proof (c_rows _ _ I).
-  set (stop := Nat.min (c_front s + slice (c_room s)) (c_room s)).
-  assert (c_front s <= stop)%nat by (pose proof (c_front_range _ _ I); lia).
-  destruct (Nat.leb_spec (c_front s) i), (Nat.ltb_spec i stop), (Nat.leb_spec stop i); simpl;
-    try lia; ring.
+  intros I. pose proof (c_rows _ _ I). pose proof (c_front_range _ _ I).
+  constructor; simpl; try apply I.
+  - intros i c Hi Ht. rewrite <- (c_base _ _ I i c Hi Ht). unfold c_waiting. simpl.
+    set (stop := Nat.min (c_front s + rows) (count T)).
+    destruct (Nat.leb_spec (c_front s) i), (Nat.ltb_spec i stop), (Nat.ltb_spec stop (count T));
+      simpl; destruct (Nat.leb_spec stop i), (Nat.leb_spec (c_room s) i); simpl; try lia; ring.
+  - destruct (Nat.ltb_spec (Nat.min (c_front s + rows) (count T)) (count T)); lia.
+Qed.
+
+(** All rows: nothing is frozen any more. *)
+Lemma c_advance_all T s :
+  c_front (c_advance T (count T) s) = c_room (c_advance T (count T) s).
+Proof.
+  simpl. destruct (Nat.ltb_spec (Nat.min (c_front s + count T) (count T)) (count T)); [lia | auto].
 Qed.
 
 Lemma c_rebuild_exact T s : cached_exact T s -> c_front s = c_room s ->
@@ -311,35 +319,25 @@ Qed.
 (** ** What is pending, and how far the rebuild under way has come *)
 
 Definition c_paced (s : cached) : Prop :=
-  (c_pending s < limit)%nat /\
-  (Nat.min (slice (c_room s) * c_pending s) (c_room s) <= c_front s)%nat /\
-  (sliced = false -> c_front s = c_room s).
+  (c_pending s < limit)%nat /\ (sliced = false -> c_front s = c_room s).
 
 (** The state between an edit, which adds a pair at most, and its settlement. *)
-Lemma c_settle_paced T s pending front room :
-  cached_exact T s -> (pending < limit)%nat ->
-  (Nat.min (slice room * pending) room <= front)%nat -> (sliced = false -> front = room) ->
-  c_room s = room -> c_front s = front -> (c_pending s <= S pending)%nat ->
+Lemma c_settle_paced T s : cached_exact T s -> (c_pending s <= limit)%nat ->
+  (sliced = false -> c_front s = c_room s) ->
   cached_exact T (c_settle T s) /\ c_paced (c_settle T s).
 Proof.
-  intros I Hp Hfront Hs Hr Hf Hpend. unfold c_settle.
-  assert (J : cached_exact T (c_slice s)) by (apply c_slice_exact; auto).
-  change (c_pending (c_slice s)) with (c_pending s).
-  pose proof (slice_enough room).
-  assert (K : (Nat.min (slice room * c_pending s) room <= Nat.min (front + slice room) room)%nat).
-  { assert (slice room * c_pending s <= slice room * pending + slice room)%nat by nia. lia. }
+  intros I Hp Hs. unfold c_settle.
+  assert (J : cached_exact T (c_advance T (slice (count T)) s)) by (apply c_advance_exact; auto).
+  change (c_pending (c_advance T (slice (count T)) s)) with (c_pending s).
   destruct (Nat.leb_spec limit (c_pending s)).
-  - assert (E : c_front (c_slice s) = c_room (c_slice s)).
-    { simpl. rewrite Hr, Hf.
-      assert (slice room * limit <= slice room * c_pending s)%nat by nia. lia. }
-    split; [apply c_rebuild_exact; auto |]. unfold c_paced, c_pending. simpl. rewrite Hr.
-    destruct sliced; repeat split; auto; try lia; try discriminate.
-  - split; auto. unfold c_paced. change (c_pending (c_slice s)) with (c_pending s). simpl.
-    rewrite Hr, Hf. repeat split; auto. intros E. rewrite (Hs E). lia.
+  - split; [apply c_rebuild_exact; [apply c_advance_exact; auto | apply c_advance_all] |].
+    unfold c_paced, c_pending. simpl. split; [lia |]. now destruct sliced.
+  - split; auto. split; auto. intros E. simpl. rewrite (Hs E). pose proof (c_rows _ _ I).
+    destruct (Nat.ltb_spec (Nat.min (c_room s + slice (count T)) (count T)) (count T)); lia.
 Qed.
 
 Lemma c_build_paced T room : c_paced (c_build T room).
-Proof. unfold c_paced, c_pending. simpl. repeat split; auto. nia. Qed.
+Proof. unfold c_paced, c_pending. simpl. auto. Qed.
 
 (** ** Every edit *)
 
@@ -384,11 +382,15 @@ Lemma c_edit_exact T s e : in_columns e -> accepted T e = true ->
   cached_exact T s -> c_paced s ->
   cached_exact (edited T e) (c_edit T s e) /\ c_paced (c_edit T s e).
 Proof.
-  intros Hcol Ha I (P1 & P2 & P3). unfold c_edit, c_change, edited. rewrite Ha.
+  intros Hcol Ha I (P1 & P3). unfold c_edit, c_change, edited. rewrite Ha.
+  assert (K : forall t w, (c_pending (c_use s t w) <= limit)%nat)
+    by (intros t w; pose proof (pending_key s t w); lia).
+  assert (L : forall t, (c_pending (c_use_value s t) <= limit)%nat)
+    by (intros t; pose proof (pending_value s t); lia).
   destruct e as [t j x | t j x | t j x | t row | t row | t row | q k v | t]; cbn [accepted] in Ha;
     try (apply live_range in Ha as [Hlt Hal]).
-  - split; [apply c_query_exact; auto | repeat split; auto].
-  - apply (c_settle_paced _ _ (c_pending s) (c_front s) (c_room s)); auto using pending_key.
+  - split; [apply c_query_exact; auto | split; auto].
+  - apply c_settle_paced; [| auto | exact P3].
     apply (c_use_exact T); auto.
     + intros. apply weight_now_key; auto.
     + intros i Hi Ht. rewrite (c_weights_now _ _ I) by auto.
@@ -396,24 +398,24 @@ Proof.
       destruct (sees causal i t); [| ring]. rewrite <- exp_plus. f_equal.
       change (logit (with_key T t (plus_entry (keys T t) j x)) i) with (logit T i).
       rewrite logit_plus by exact Hcol. ring.
-  - apply (c_settle_paced _ _ (c_pending s) (c_front s) (c_room s)); auto using pending_value.
+  - apply c_settle_paced; [| auto | exact P3].
     apply c_use_value_exact; auto.
-  - split; [apply c_query_exact; auto | repeat split; auto].
-  - apply (c_settle_paced _ _ (c_pending s) (c_front s) (c_room s)); auto using pending_key.
+  - split; [apply c_query_exact; auto | split; auto].
+  - apply c_settle_paced; [| auto | exact P3].
     apply (c_use_exact T); auto. intros. apply weight_now_key; auto.
-  - apply (c_settle_paced _ _ (c_pending s) (c_front s) (c_room s)); auto using pending_value.
+  - apply c_settle_paced; [| auto | exact P3].
     apply c_use_value_exact; auto.
   - set (s' := if Nat.ltb (count T) (c_room s) then s else c_build T (count T + count T / 8 + 8)).
     assert (J : cached_exact T s' /\ c_paced s' /\ (count T < c_room s')%nat).
     { unfold s'. destruct (Nat.ltb_spec (count T) (c_room s));
         [unfold c_paced; auto |].
       split; [apply c_build_exact; lia | split; [apply c_build_paced | simpl; lia]]. }
-    destruct J as (J & (Q1 & Q2 & Q3) & Hroom).
-    apply (c_settle_paced _ _ (c_pending s') (c_front s') (c_room s')); auto.
+    destruct J as (J & (Q1 & Q3) & Hroom).
+    apply c_settle_paced; [| | exact Q3].
     + apply (c_append_exact T s'); auto.
-    + unfold c_pending. simpl. pose proof (length_add (count T) (c_keys s')). lia.
+    + unfold c_pending in *. simpl. pose proof (length_add (count T) (c_keys s')). lia.
   - apply andb_prop in Ha as [Ha _]. apply live_range in Ha as [Hlt Hal].
-    apply (c_settle_paced _ _ (c_pending s) (c_front s) (c_room s)); auto using pending_key.
+    apply c_settle_paced; [| auto | exact P3].
     apply (c_use_exact T); auto; intros; unfold weight_now; simpl;
       [now rewrite put_other | now rewrite put_same].
 Qed.

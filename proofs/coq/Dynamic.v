@@ -114,7 +114,8 @@ Definition invariant (state : tokens * strategy) : Prop :=
 Lemma c_settle_frozen T s : (length (c_frozen s) <= limit)%nat -> (c_pending s <= limit)%nat ->
   (length (c_frozen (c_settle T s)) <= limit)%nat.
 Proof.
-  intros H P. unfold c_settle. destruct (Nat.leb limit (c_pending (c_slice s))); simpl; auto.
+  intros H P. unfold c_settle.
+  match goal with |- context [Nat.leb limit ?p] => destruct (Nat.leb limit p) end; simpl; auto.
   destruct sliced; simpl; [| lia]. unfold pairs. rewrite app_length, !map_length. exact P.
 Qed.
 
@@ -140,7 +141,8 @@ Qed.
 Lemma s_settle_frozen T s : (length (s_frozen s) <= limit)%nat -> (s_pending s <= limit)%nat ->
   (length (s_frozen (s_settle T s)) <= limit)%nat.
 Proof.
-  intros H P. unfold s_settle. destruct (Nat.leb limit (s_pending (s_slice T s))); simpl; auto.
+  intros H P. unfold s_settle.
+  match goal with |- context [Nat.leb limit ?p] => destruct (Nat.leb limit p) end; simpl; auto.
   destruct sliced; simpl; [| lia]. unfold pending_slots. rewrite map_length. exact P.
 Qed.
 
@@ -159,7 +161,7 @@ Qed.
 Lemma slots_after_exact T s : cached_exact T s -> c_paced s -> sliced = false ->
   slots_exact T (slots_after T (c_rebuild T s)).
 Proof.
-  intros I (_ & _ & P) E. assert (J : cached_exact T (c_rebuild T s))
+  intros I (_ & P) E. assert (J : cached_exact T (c_rebuild T s))
     by (apply c_rebuild_exact; auto).
   constructor; try (intros; apply J); simpl; auto; try apply distinct_nil; try apply I.
   intros i c Hi Ht. pose proof (c_rows _ _ I). unfold s_waiting. simpl.
@@ -178,7 +180,7 @@ Qed.
 
 Lemma c_rebuild_paced (s : cached) T : sliced = false -> c_paced (c_rebuild T s).
 Proof.
-  intros E. unfold c_paced, c_pending. simpl. rewrite E. repeat split; auto. lia.
+  intros E. unfold c_paced, c_pending. simpl. rewrite E. auto.
 Qed.
 
 Lemma step_invariant state o : valid o -> invariant state -> invariant (step state o).
@@ -201,7 +203,7 @@ Proof.
     + simpl. rewrite E. simpl. lia.
   - destruct sliced eqn:E; [auto |]. split; [| split].
     + apply s_rebuild_exact; auto. apply P; auto.
-    + unfold s_paced, s_pending. simpl. rewrite E. repeat split; auto. lia.
+    + unfold s_paced, s_pending. simpl. rewrite E. auto.
     + simpl. rewrite E. simpl. lia.
   - split; [apply c_distrust_exact; auto | auto].
   - split; [apply s_distrust_exact; auto | auto].
@@ -209,7 +211,7 @@ Proof.
   - split; [apply s_refresh_exact; auto | auto].
   - destruct sliced eqn:E; [auto |]. split; [| split].
     + apply slots_after_exact; auto.
-    + unfold s_paced, s_pending. simpl. repeat split; auto. lia.
+    + unfold s_paced, s_pending. simpl. auto.
     + simpl. lia.
 Qed.
 

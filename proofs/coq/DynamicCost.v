@@ -27,15 +27,19 @@ Variable value_columns : nat.
 
 Definition merge_products (rows pairs : nat) : nat := (rows * pairs * (value_columns + 1))%nat.
 
-(** Tokens' rows that the next slice treats. *)
+(** Tokens' rows that the next slice treats, and those that it leaves. *)
 Definition slice_rows (T : tokens) (s : cached) : nat :=
-  (Nat.min (Nat.min (c_front s + slice (c_room s)) (c_room s)) (count T)
-   - Nat.min (c_front s) (count T))%nat.
+  (Nat.min (c_front s + slice (count T)) (count T) - Nat.min (c_front s) (count T))%nat.
+Definition rows_left (T : tokens) (s : cached) : nat :=
+  (count T - c_front (c_advance T (slice (count T)) s))%nat.
 
+(** A slice; and with [limit] pairs, the rest of the rebuild under way and the next one. *)
 Definition settle_products (T : tokens) (s : cached) : nat :=
   (merge_products (slice_rows T s) (length (c_frozen s))
    + (if Nat.leb limit (c_pending s) then
-        if sliced then 0 else merge_products (count T) (c_pending s) else 0))%nat.
+        merge_products (rows_left T s) (length (c_frozen s))
+        + (if sliced then 0 else merge_products (count T) (c_pending s))
+      else 0))%nat.
 
 (** New weights. *)
 Definition change_products (T : tokens) (e : edit) : nat :=
@@ -98,8 +102,12 @@ Proof.
 Qed.
 
 (** Nothing is merged by slices where rebuilds are at once. *)
-Lemma slice_rows_done T s : c_front s = c_room s -> slice_rows T s = 0%nat.
-Proof. intros E. unfold slice_rows. rewrite E. lia. Qed.
+Lemma slices_done T s : c_front s = c_room s -> (count T <= c_room s)%nat ->
+  slice_rows T s = 0%nat /\ rows_left T s = 0%nat.
+Proof.
+  intros E R. unfold slice_rows, rows_left. simpl. rewrite E.
+  destruct (Nat.ltb_spec (Nat.min (c_room s + slice (count T)) (count T)) (count T)); lia.
+Qed.
 
 Lemma change_front T s e : (count T < c_room s)%nat \/ (forall q k v, e <> Append q k v) ->
   c_front (c_change T s e) = c_front s /\ c_room (c_change T s e) = c_room s /\
@@ -148,25 +156,29 @@ Proof.
 Qed.
 
 (** At once: what an edit takes and what it leaves to be paid. *)
-Lemma edit_amortised T s e : sliced = false -> c_front s = c_room s -> accepted T e = true ->
+Lemma edit_amortised T s e : sliced = false -> c_front s = c_room s ->
+  (count T <= c_room s)%nat -> accepted T e = true ->
   (forall q k v, e <> Append q k v) ->
   (forall t j x, e <> UpdateQuery t j x) -> (forall t r, e <> SetQuery t r) ->
   (edit_products T s e + potential (edited T e) (c_edit T s e)
     = change_products T e + merge_products (count T) (c_pending (c_change T s e)))%nat.
 Proof.
-  intros E F A N N1 N2. destruct (change_front T s e (or_intror N)) as (F1 & F2 & _).
+  intros E F R A N N1 N2. destruct (change_front T s e (or_intror N)) as (F1 & F2 & _).
   pose proof (edited_count T e N) as C. unfold edit_products, potential. rewrite A, C.
   assert (X : c_edit T s e = c_settle (edited T e) (c_change T s e)).
   { destruct e; simpl; auto; exfalso; [eapply N1 | eapply N2]; eauto. }
   rewrite X. unfold settle_products, c_settle.
-  rewrite slice_rows_done, C by congruence. rewrite E.
-  change (c_pending (c_slice (c_change T s e))) with (c_pending (c_change T s e)).
+  destruct (slices_done (edited T e) (c_change T s e)) as [-> ->]; [congruence | lia |].
+  rewrite C, E.
+  change (c_pending (c_advance (edited T e) (slice (count T)) (c_change T s e)))
+    with (c_pending (c_change T s e)).
   assert (Y : forall x, match e with UpdateQuery _ _ _ | SetQuery _ _ => 0%nat | _ => x end = x).
   { intros x. destruct e; auto; exfalso; [eapply N1 | eapply N2]; eauto. }
   rewrite Y. unfold merge_products at 1. simpl Nat.mul at 1.
   destruct (Nat.leb limit (c_pending (c_change T s e))).
   - unfold c_pending at 2. simpl. unfold merge_products. lia.
-  - change (c_pending (c_slice (c_change T s e))) with (c_pending (c_change T s e)). lia.
+  - change (c_pending (c_advance (edited T e) (slice (count T)) (c_change T s e)))
+      with (c_pending (c_change T s e)). lia.
 Qed.
 
 Lemma call_amortised T s a : sliced = false -> keeps_count (count T) a -> c_sound T s ->
@@ -174,7 +186,7 @@ Lemma call_amortised T s a : sliced = false -> keeps_count (count T) a -> c_soun
   count T' = count T /\ c_sound T' s' /\
   (call_products T s a + potential T' s' <= price (count T) a + potential T s)%nat.
 Proof.
-  intros E V (I & P & F). pose proof P as (P1 & _ & P3). specialize (P3 E).
+  intros E V (I & P & F). pose proof P as (P1 & P3). specialize (P3 E).
   pose proof (c_rows _ _ I) as R.
   assert (S : c_sound T s) by (unfold c_sound; auto).
   destruct a as [e | i j | i | j]; simpl called.
@@ -263,7 +275,8 @@ Proof.
   - inversion V as [| ? ? [Vj Vt] Vr]; subst. simpl in Vj, Vt, H. destruct H as [Hn H].
     set (e := UpdateKey t j x). assert (A : accepted T e = true) by exact Vt.
     pose proof (c_sound_edit T s e Vj S) as S'. rewrite A in S'.
-    destruct S as (I & P & F). destruct P as (P1 & P2 & P3). specialize (P3 E).
+    destruct S as (I & P & F). destruct P as (P1 & P3). specialize (P3 E).
+    pose proof (c_rows _ _ I) as R.
     assert (C : count (edited T e) = count T) by (apply edited_count; discriminate).
     assert (Vr' : Forall (fun u => (snd (fst u) < dimension)%nat /\
         live (edited T e) (fst (fst u)) = true) us).
@@ -283,12 +296,16 @@ Proof.
       change (2 * count T + settle_products (edited T e) (c_change T s e) = 2 * count T
         + (if Nat.leb limit (Datatypes.S (length (c_keys s)))
            then merge_products (count T) (Datatypes.S (length (c_keys s))) else 0))%nat.
-      unfold settle_products. rewrite slice_rows_done, C, E, Hp by exact P3.
-      unfold merge_products at 1. lia. }
+      unfold settle_products.
+      destruct (slices_done (edited T e) (c_change T s e)) as [-> ->];
+        [exact P3 | rewrite C; exact R |].
+      rewrite C, E, Hp. unfold merge_products at 1 2.
+      destruct (Nat.leb limit (Datatypes.S (length (c_keys s)))); lia. }
     assert (K : c_keys (c_edit T s e) = if Nat.leb limit (Datatypes.S (length (c_keys s)))
         then [] else t :: c_keys s).
     { simpl c_edit. unfold c_settle.
-      change (c_pending (c_slice (c_use s t _))) with (c_pending (c_change T s e)). rewrite Hp.
+      change (c_pending (c_advance _ _ (c_use s t _))) with (c_pending (c_change T s e)).
+      rewrite Hp.
       destruct (Nat.leb limit (Datatypes.S (length (c_keys s)))); simpl; auto. }
     rewrite EP, (IH (edited T e)), C, K; auto.
     + destruct (Nat.leb_spec limit (Datatypes.S (length (c_keys s)))) as [L | L]; cbn [length].
@@ -332,9 +349,9 @@ Qed.
 
 (** * The worst case *)
 
-Lemma slice_pairs room : (slice room * limit <= room + limit - 1)%nat.
+Lemma slice_pairs n : (slice n * limit <= n + limit - 1)%nat.
 Proof.
-  unfold slice. pose proof (Nat.div_mod (room + limit - 1) limit ltac:(lia)). nia.
+  unfold slice. pose proof (Nat.div_mod (n + limit - 1) limit ltac:(lia)). nia.
 Qed.
 
 (** Reachable states of the cached mode. *)
@@ -345,40 +362,117 @@ Proof.
   fold (run T Cache ops) in I. rewrite E in I. exact I.
 Qed.
 
-(** After any operations: any edit, with its slice.  The room is the number of tokens unless some
-    were appended.
+Definition no_append (o : operation) : Prop :=
+  match o with Edit (Append _ _ _) => False | _ => True end.
 
-    NOTE An append for which there is no room left begins anew, which takes as long as building. *)
-Theorem p1_worstcase_edit T ops T' s e : sliced = true -> Forall valid ops ->
-  run T Cache ops = (T', InCache s) ->
-  (count T' < c_room s)%nat \/ (forall q k v, e <> Append q k v) ->
-  (edit_products T' s e
-    <= change_products T' e + (value_columns + 1) * (c_room s + limit - 1))%nat.
+(** Slices keep up with the pairs that become pending. *)
+Definition kept_up (state : tokens * strategy) : Prop :=
+  match state with
+  | (T, InCache s) =>
+      (Nat.min (slice (count T) * c_pending s) (count T) <= c_front s)%nat
+  | _ => True
+  end.
+
+Lemma edit_kept_up T s e : (forall q k v, e <> Append q k v) -> c_sound T s ->
+  kept_up (T, InCache s) -> kept_up (edited T e, InCache (c_edit T s e)).
 Proof.
-  intros E V H N. destruct (run_sound T ops T' s V H) as (I & P & F).
-  pose proof (slice_pairs (c_room s)) as SP. destruct (change_front T' s e N) as (F1 & F2 & F3).
-  assert (K : (settle_products (edited T' e) (c_change T' s e)
-    <= (value_columns + 1) * (c_room s + limit - 1))%nat).
-  { unfold settle_products, merge_products. rewrite E, F3.
-    destruct (Nat.leb limit _); rewrite Nat.add_0_r, Nat.mul_comm; apply Nat.mul_le_mono_l;
-      unfold slice_rows; rewrite F1, F2;
-      (eapply Nat.le_trans; [apply Nat.mul_le_mono; [| exact F] | exact SP]; lia). }
+  intros N (I & (P & _) & _) K. unfold kept_up in *. rewrite edited_count by exact N.
+  pose proof (c_rows _ _ I) as R.
+  destruct (change_front T s e (or_intror N)) as (F1 & F2 & _).
+  pose proof (change_pending T s e N) as C.
+  assert (Q : (Nat.min
+      (slice (count T) * c_pending (c_settle (edited T e) (c_change T s e))) (count T)
+    <= c_front (c_settle (edited T e) (c_change T s e)))%nat).
+  { unfold c_settle. rewrite edited_count by exact N.
+    change (c_pending (c_advance (edited T e) (slice (count T)) (c_change T s e)))
+      with (c_pending (c_change T s e)).
+    destruct (Nat.leb limit (c_pending (c_change T s e))).
+    - change (c_pending (c_rebuild _ _)) with 0%nat. lia.
+    - change (c_pending (c_advance (edited T e) (slice (count T)) (c_change T s e)))
+        with (c_pending (c_change T s e)).
+      assert (slice (count T) * c_pending (c_change T s e)
+        <= slice (count T) * c_pending s + slice (count T))%nat by nia.
+      simpl c_front. rewrite F1, F2, edited_count by exact N.
+      destruct (Nat.ltb_spec (Nat.min (c_front s + slice (count T)) (count T)) (count T)); lia. }
+  destruct e; auto; exact K.
+Qed.
+
+Lemma step_kept_up state o : valid o -> no_append o -> invariant state -> kept_up state ->
+  kept_up (step state o).
+Proof.
+  destruct state as [T S]. intros V N H K.
+  destruct o as [e | | i | i | m spare |], S as [s | s |]; try exact Logic.I; try exact K;
+    try (destruct m; try exact Logic.I; unfold kept_up; simpl; lia).
+  - assert (N' : forall q k v, e <> Append q k v) by (intros q k v ->; exact N).
+    simpl. destruct (accepted T e) eqn:A.
+    + apply edit_kept_up; auto.
+    + unfold edited. rewrite A. exact K.
+  - simpl. destruct sliced; [exact K |]. change (c_pending (c_rebuild T s)) with 0%nat. lia.
+  - simpl. destruct sliced; [exact K | exact Logic.I].
+Qed.
+
+Lemma run_kept_up ops : forall state, Forall valid ops -> Forall no_append ops -> invariant state ->
+  kept_up state -> kept_up (fold_left step ops state).
+Proof.
+  induction ops as [| o ops IH]; simpl; intros state V N H K; auto.
+  inversion V; inversion N; subst. apply IH; auto using step_invariant, step_kept_up.
+Qed.
+
+Lemma cache_kept_up T ops T' s : Forall valid ops -> Forall no_append ops ->
+  run T Cache ops = (T', InCache s) ->
+  (Nat.min (slice (count T') * c_pending s) (count T') <= c_front s)%nat.
+Proof.
+  intros V N E.
+  assert (K : kept_up (run T Cache ops)).
+  { apply run_kept_up; auto using begin_invariant. unfold kept_up. simpl. lia. }
+  rewrite E in K. exact K.
+Qed.
+
+(** After any operations: any edit, with its slice.
+
+    NOTE Appends are left out: one that finds no room begins anew, which takes as long as building,
+    and those that add rows as fast as slices treat them leave some rows of a rebuild to its end. *)
+Theorem p1_worstcase_edit T ops T' s e : sliced = true -> Forall valid ops ->
+  Forall no_append ops -> run T Cache ops = (T', InCache s) -> no_append (Edit e) ->
+  (edit_products T' s e
+    <= change_products T' e + (value_columns + 1) * (count T' + limit - 1))%nat.
+Proof.
+  intros E V N H Ne. destruct (run_sound T ops T' s V H) as (I & (P & _) & F).
+  pose proof (cache_kept_up T ops T' s V N H) as K.
+  assert (N' : forall q k v, e <> Append q k v) by (intros q k v ->; exact Ne).
+  pose proof (slice_pairs (count T')) as SP. pose proof (slice_enough (count T')) as SE.
+  pose proof (c_rows _ _ I) as R.
+  destruct (change_front T' s e (or_intror N')) as (F1 & F2 & F3).
+  pose proof (change_pending T' s e N') as C.
+  assert (Q : (settle_products (edited T' e) (c_change T' s e)
+    <= (value_columns + 1) * (count T' + limit - 1))%nat).
+  { assert (M : (merge_products (slice_rows (edited T' e) (c_change T' s e)) (length (c_frozen s))
+      <= (value_columns + 1) * (count T' + limit - 1))%nat).
+    { unfold merge_products. rewrite Nat.mul_comm. apply Nat.mul_le_mono_l.
+      unfold slice_rows. rewrite edited_count, F1 by exact N'.
+      eapply Nat.le_trans; [apply Nat.mul_le_mono; [| exact F] | exact SP]. lia. }
+    unfold settle_products. rewrite E, F3.
+    destruct (Nat.leb_spec limit (c_pending (c_change T' s e))) as [L | L]; [| lia].
+    replace (rows_left (edited T' e) (c_change T' s e)) with 0%nat;
+      [unfold merge_products at 2; lia |].
+    unfold rows_left. simpl c_front. rewrite edited_count, F1, F2 by exact N'.
+    assert (slice (count T') * limit <= slice (count T') * c_pending s + slice (count T'))%nat
+      by nia.
+    destruct (Nat.ltb_spec (Nat.min (c_front s + slice (count T')) (count T')) (count T')); lia. }
   unfold edit_products. destruct (accepted T' e); [destruct e |]; lia.
 Qed.
 
 Theorem p1_worstcase_update T ops T' s t j x : sliced = true -> Forall valid ops ->
-  run T Cache ops = (T', InCache s) ->
+  Forall no_append ops -> run T Cache ops = (T', InCache s) ->
   INR (edit_products T' s (UpdateKey t j x))
-    <= b_sliced_update_products (c_room s) limit value_columns.
+    <= b_sliced_update_products (count T') limit value_columns.
 Proof.
-  intros E V H. destruct (run_sound T ops T' s V H) as (I & _). pose proof (c_rows _ _ I) as R.
-  pose proof (p1_worstcase_edit T ops T' s (UpdateKey t j x) E V H) as N.
-  specialize (N ltac:(right; discriminate)). simpl change_products in N.
-  assert (N' : (edit_products T' s (UpdateKey t j x)
-    <= 2 * c_room s + (value_columns + 1) * (c_room s + limit - 1))%nat) by lia.
-  apply le_INR in N'. unfold b_sliced_update_products.
-  rewrite plus_INR, !mult_INR, plus_INR, minus_INR, plus_INR in N' by lia.
-  simpl (INR 2) in N'. simpl (INR 1) in N'. lra.
+  intros E V N H.
+  pose proof (p1_worstcase_edit T ops T' s (UpdateKey t j x) E V N H Logic.I) as M.
+  simpl change_products in M. apply le_INR in M. unfold b_sliced_update_products.
+  change (count T' + (count T' + 0))%nat with (2 * count T')%nat in M.
+  rewrite plus_INR, !mult_INR, plus_INR, minus_INR, plus_INR in M by lia.
+  simpl (INR 2) in M. simpl (INR 1) in M. lra.
 Qed.
 
 Theorem p1_worstcase_entry T ops T' s i j : Forall valid ops -> run T Cache ops = (T', InCache s) ->
@@ -392,24 +486,25 @@ Proof.
 Qed.
 
 (** A column: as pairs become pending, rows need no frozen ones any more. *)
-Theorem p1_worstcase_column T ops T' s j : Forall valid ops -> run T Cache ops = (T', InCache s) ->
+Theorem p1_worstcase_column T ops T' s j : Forall valid ops -> Forall no_append ops ->
+  run T Cache ops = (T', InCache s) ->
   INR (call_products T' s (Read_column j)) <= b_sliced_column_products (count T') limit.
 Proof.
-  intros V H. destruct (run_sound T ops T' s V H) as (I & (P & Q & _) & F).
-  pose proof (c_rows _ _ I) as R. pose proof (slice_enough (c_room s)) as SE.
-  assert (N : (call_products T' s (Read_column j) <= 2 * (count T' * limit))%nat).
+  intros V N H. destruct (run_sound T ops T' s V H) as (I & (P & _) & F).
+  pose proof (cache_kept_up T ops T' s V N H) as K. pose proof (slice_enough (count T')) as SE.
+  assert (M : (call_products T' s (Read_column j) <= 2 * (count T' * limit))%nat).
   { unfold call_products. apply Nat.mul_le_mono_l.
     assert (D : ((count T' - c_front s) * length (c_frozen s)
       <= (count T' - c_front s) * limit)%nat) by (apply Nat.mul_le_mono_l; auto).
     destruct (Nat.le_gt_cases (count T') (c_front s)).
     - replace (count T' - c_front s)%nat with 0%nat in * by lia. nia.
-    - assert (slice (c_room s) * c_pending s <= c_front s)%nat by lia.
-      assert (count T' * c_pending s <= slice (c_room s) * limit * c_pending s)%nat
+    - assert (slice (count T') * c_pending s <= c_front s)%nat by lia.
+      assert (count T' * c_pending s <= slice (count T') * limit * c_pending s)%nat
         by (apply Nat.mul_le_mono_r; lia).
-      assert (slice (c_room s) * c_pending s * limit <= c_front s * limit)%nat
+      assert (slice (count T') * c_pending s * limit <= c_front s * limit)%nat
         by (apply Nat.mul_le_mono_r; lia). nia. }
-  apply le_INR in N. rewrite !mult_INR in N. unfold b_sliced_column_products.
-  simpl (INR 2) in N. lra.
+  apply le_INR in M. rewrite !mult_INR in M. unfold b_sliced_column_products.
+  simpl (INR 2) in M. lra.
 Qed.
 
 (** Not sliced, fewer than k pairs are pending: the paper's query times. *)
@@ -418,7 +513,7 @@ Theorem p1_query_entry T ops T' s i j : sliced = false -> Forall valid ops ->
   INR (call_products T' s (Read_entry i j)) = b_entry_products (c_pending s) /\
   INR (c_pending s) <= b_pending_pairs limit.
 Proof.
-  intros E V H Hi. destruct (run_sound T ops T' s V H) as (I & (P & _ & Q) & _).
+  intros E V H Hi. destruct (run_sound T ops T' s V H) as (I & (P & Q) & _).
   pose proof (c_rows _ _ I). specialize (Q E). split.
   - simpl. unfold row_pairs. destruct (Nat.leb_spec (c_front s) i); [lia |].
     unfold b_entry_products. rewrite !Nat.add_0_r, plus_INR. ring.
@@ -429,7 +524,7 @@ Theorem p1_query_row T ops T' s i : sliced = false -> Forall valid ops ->
   run T Cache ops = (T', InCache s) -> (i < count T')%nat ->
   INR (call_products T' s (Read_row i)) = b_row_products (c_pending s) value_columns.
 Proof.
-  intros E V H Hi. destruct (run_sound T ops T' s V H) as (I & (P & _ & Q) & _).
+  intros E V H Hi. destruct (run_sound T ops T' s V H) as (I & (P & Q) & _).
   pose proof (c_rows _ _ I). specialize (Q E). simpl. unfold row_pairs.
   destruct (Nat.leb_spec (c_front s) i); [lia |]. unfold b_row_products.
   rewrite Nat.add_0_r, mult_INR, plus_INR. simpl (INR 1). ring.
@@ -439,7 +534,7 @@ Theorem p1_query_column T ops T' s j : sliced = false -> Forall valid ops ->
   run T Cache ops = (T', InCache s) ->
   INR (call_products T' s (Read_column j)) = b_column_products (count T') (c_pending s).
 Proof.
-  intros E V H. destruct (run_sound T ops T' s V H) as (I & (P & _ & Q) & _).
+  intros E V H. destruct (run_sound T ops T' s V H) as (I & (P & Q) & _).
   pose proof (c_rows _ _ I). specialize (Q E). simpl.
   replace (count T' - c_front s)%nat with 0%nat by lia. unfold b_column_products.
   rewrite Nat.mul_0_l, !Nat.add_0_r, plus_INR, mult_INR. ring.
@@ -485,7 +580,7 @@ Theorem p1_slots_entry T ops T' s i j : sliced = false -> Forall valid ops ->
 Proof.
   intros E V H Hi. destruct (run_invariant ops (T, begin T Slot_mode 0) V
     (begin_invariant T Slot_mode 0)) as [J _].
-  fold (run T Slot_mode ops) in J. rewrite H in J. destruct J as (I & (_ & _ & Q) & _).
+  fold (run T Slot_mode ops) in J. rewrite H in J. destruct J as (I & (_ & Q) & _).
   pose proof (s_rows _ _ I). specialize (Q E). unfold slot_read_products, slot_row_pairs.
   destruct (Nat.leb_spec (s_front s) i); [lia |]. unfold slot_products, b_slot_entry_products.
   rewrite Nat.add_0_r, !mult_INR, plus_INR. simpl (INR 2). ring.
@@ -498,7 +593,7 @@ Theorem p1_slots_row T ops T' s i : sliced = false -> Forall valid ops ->
 Proof.
   intros E V H Hi. destruct (run_invariant ops (T, begin T Slot_mode 0) V
     (begin_invariant T Slot_mode 0)) as [J _].
-  fold (run T Slot_mode ops) in J. rewrite H in J. destruct J as (I & (_ & _ & Q) & _).
+  fold (run T Slot_mode ops) in J. rewrite H in J. destruct J as (I & (_ & Q) & _).
   pose proof (s_rows _ _ I). specialize (Q E). unfold slot_read_products, slot_row_pairs.
   destruct (Nat.leb_spec (s_front s) i); [lia |]. unfold slot_products, b_slot_row_products.
   rewrite Nat.add_0_r, !mult_INR, !plus_INR. simpl (INR 2). simpl (INR 1). ring.
@@ -525,10 +620,12 @@ Proof.
         then count T * slot_products (s_pending (s_use s t)) (value_columns + 1) else 0)
         + s_pending (s_settle T' (s_use s t)) * c <= S (s_pending s) * c)%nat).
     { intros T' t. specialize (L t). unfold s_settle.
-      change (s_pending (s_slice T' (s_use s t))) with (s_pending (s_use s t)). rewrite C.
+      change (s_pending (s_advance T' (slice (count T')) (s_use s t)))
+        with (s_pending (s_use s t)). rewrite C.
       destruct (Nat.leb limit (s_pending (s_use s t))).
-      - change (s_pending (s_rebuild T' (s_slice T' (s_use s t)))) with 0%nat. nia.
-      - change (s_pending (s_slice T' (s_use s t))) with (s_pending (s_use s t)). nia. }
+      - change (s_pending (s_rebuild T' _)) with 0%nat. nia.
+      - change (s_pending (s_advance T' (slice (count T')) (s_use s t)))
+          with (s_pending (s_use s t)). nia. }
     destruct e; try apply U; try (exfalso; eapply Ve; reflexivity);
       change (0 + s_pending s * c <= S (s_pending s) * c)%nat; nia. }
   nia.

@@ -120,13 +120,13 @@ Proof.
   unfold sums_of. rewrite <- fsum_scale. apply fsum_ext. intros t _. rewrite shifted_weight. ring.
 Qed.
 
-(** Rows that a slice of a rebuild treats. *)
-Definition slice (room : nat) : nat := ((room + limit - 1) / limit)%nat.
+(** Rows that a slice of a rebuild treats, of so many tokens. *)
+Definition slice (n : nat) : nat := ((n + limit - 1) / limit)%nat.
 
-Lemma slice_enough room : (room <= slice room * limit)%nat.
+Lemma slice_enough n : (n <= slice n * limit)%nat.
 Proof.
-  unfold slice. pose proof (Nat.div_mod (room + limit - 1) limit ltac:(lia)).
-  pose proof (Nat.mod_upper_bound (room + limit - 1) limit ltac:(lia)). nia.
+  unfold slice. pose proof (Nat.div_mod (n + limit - 1) limit ltac:(lia)).
+  pose proof (Nat.mod_upper_bound (n + limit - 1) limit ltac:(lia)). nia.
 Qed.
 
 End Pending.

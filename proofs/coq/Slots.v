@@ -96,13 +96,14 @@ Definition s_append (T : tokens) (s : slots) (t : nat) : slots :=
     (put (s_base_keys s) t (keys T t)) (put (s_base_values s) t (fun _ => 0))
     (add t (s_changed s)) (s_frozen s) (s_front s).
 
-Definition s_slice (T : tokens) (s : slots) : slots :=
-  let stop := Nat.min (s_front s + slice (s_room s)) (s_room s) in
+(** The rebuild that is under way, for some more rows. *)
+Definition s_advance (T : tokens) (rows : nat) (s : slots) : slots :=
+  let stop := Nat.min (s_front s + rows) (count T) in
   Slots (s_room s)
     (fun i c => s_sums s i c + (if Nat.leb (s_front s) i && Nat.ltb i stop
       then slots_sum T (s_shift s i) (s_frozen s) i c else 0))
     (s_shift s) (s_trusted s) (s_base_keys s) (s_base_values s)
-    (s_changed s) (s_frozen s) stop.
+    (s_changed s) (s_frozen s) (if Nat.ltb stop (count T) then stop else s_room s).
 
 Definition s_rebuild (T : tokens) (s : slots) : slots :=
   Slots (s_room s)
@@ -112,8 +113,8 @@ Definition s_rebuild (T : tokens) (s : slots) : slots :=
     (if sliced then pending_slots T s else []) (if sliced then 0 else s_room s)%nat.
 
 Definition s_settle (T : tokens) (s : slots) : slots :=
-  let s := s_slice T s in
-  if Nat.leb limit (s_pending s) then s_rebuild T s else s.
+  let s := s_advance T (slice (count T)) s in
+  if Nat.leb limit (s_pending s) then s_rebuild T (s_advance T (count T) s) else s.
 
 Definition s_edit (T : tokens) (s : slots) (e : edit) : slots :=
   let now := edited T e in
@@ -247,15 +248,22 @@ Proof.
   - apply distinct_add; [| lia]. apply distinct_more, I.
 Qed.
 
-Lemma s_slice_exact T s : slots_exact T s -> slots_exact T (s_slice T s).
+Lemma s_advance_exact T rows s : slots_exact T s -> slots_exact T (s_advance T rows s).
 Proof.
-  intros I. constructor; simpl; try apply I; try lia.
-  intros i c Hi Ht. rewrite <- (s_base _ _ I i c Hi Ht). unfold s_waiting. simpl.
-  pose proof (s_rows _ _ I).
-  set (stop := Nat.min (s_front s + slice (s_room s)) (s_room s)).
-  assert (s_front s <= stop)%nat by (pose proof (s_front_range _ _ I); lia).
-  destruct (Nat.leb_spec (s_front s) i), (Nat.ltb_spec i stop), (Nat.leb_spec stop i); simpl;
-    try lia; ring.
+  intros I. pose proof (s_rows _ _ I). pose proof (s_front_range _ _ I).
+  constructor; simpl; try apply I.
+  - intros i c Hi Ht. rewrite <- (s_base _ _ I i c Hi Ht). unfold s_waiting. simpl.
+    set (stop := Nat.min (s_front s + rows) (count T)).
+    destruct (Nat.leb_spec (s_front s) i), (Nat.ltb_spec i stop), (Nat.ltb_spec stop (count T));
+      simpl; destruct (Nat.leb_spec stop i), (Nat.leb_spec (s_room s) i); simpl; try lia; ring.
+  - destruct (Nat.ltb_spec (Nat.min (s_front s + rows) (count T)) (count T)); lia.
+Qed.
+
+(** All rows: nothing is frozen any more. *)
+Lemma s_advance_all T s :
+  s_front (s_advance T (count T) s) = s_room (s_advance T (count T) s).
+Proof.
+  simpl. destruct (Nat.ltb_spec (Nat.min (s_front s + count T) (count T)) (count T)); [lia | auto].
 Qed.
 
 Lemma s_rebuild_exact T s : slots_exact T s -> s_front s = s_room s ->
@@ -269,46 +277,36 @@ Proof.
 Qed.
 
 Definition s_paced (s : slots) : Prop :=
-  (s_pending s < limit)%nat /\
-  (Nat.min (slice (s_room s) * s_pending s) (s_room s) <= s_front s)%nat /\
-  (sliced = false -> s_front s = s_room s).
+  (s_pending s < limit)%nat /\ (sliced = false -> s_front s = s_room s).
 
-Lemma s_settle_paced T s pending front room :
-  slots_exact T s -> (pending < limit)%nat ->
-  (Nat.min (slice room * pending) room <= front)%nat -> (sliced = false -> front = room) ->
-  s_room s = room -> s_front s = front -> (s_pending s <= S pending)%nat ->
+Lemma s_settle_paced T s : slots_exact T s -> (s_pending s <= limit)%nat ->
+  (sliced = false -> s_front s = s_room s) ->
   slots_exact T (s_settle T s) /\ s_paced (s_settle T s).
 Proof.
-  intros I Hp Hfront Hs Hr Hf Hpend. unfold s_settle.
-  assert (J : slots_exact T (s_slice T s)) by (apply s_slice_exact; auto).
-  change (s_pending (s_slice T s)) with (s_pending s).
-  pose proof (slice_enough room).
-  assert (K : (Nat.min (slice room * s_pending s) room <= Nat.min (front + slice room) room)%nat).
-  { assert (slice room * s_pending s <= slice room * pending + slice room)%nat by nia. lia. }
+  intros I Hp Hs. unfold s_settle.
+  assert (J : slots_exact T (s_advance T (slice (count T)) s)) by (apply s_advance_exact; auto).
+  change (s_pending (s_advance T (slice (count T)) s)) with (s_pending s).
   destruct (Nat.leb_spec limit (s_pending s)).
-  - assert (E : s_front (s_slice T s) = s_room (s_slice T s)).
-    { simpl. rewrite Hr, Hf.
-      assert (slice room * limit <= slice room * s_pending s)%nat by nia. lia. }
-    split; [apply s_rebuild_exact; auto |]. unfold s_paced, s_pending. simpl. rewrite Hr.
-    destruct sliced; repeat split; auto; try lia; try discriminate.
-  - split; auto. unfold s_paced. change (s_pending (s_slice T s)) with (s_pending s). simpl.
-    rewrite Hr, Hf. repeat split; auto. intros E. rewrite (Hs E). lia.
+  - split; [apply s_rebuild_exact; [apply s_advance_exact; auto | apply s_advance_all] |].
+    unfold s_paced, s_pending. simpl. split; [lia |]. now destruct sliced.
+  - split; auto. split; auto. intros E. simpl. rewrite (Hs E). pose proof (s_rows _ _ I).
+    destruct (Nat.ltb_spec (Nat.min (s_room s + slice (count T)) (count T)) (count T)); lia.
 Qed.
 
 Lemma s_build_paced T room : s_paced (s_build T room).
-Proof. unfold s_paced, s_pending. simpl. repeat split; auto. nia. Qed.
+Proof. unfold s_paced, s_pending. simpl. auto. Qed.
 
 Lemma s_edit_exact T s e : accepted T e = true -> slots_exact T s -> s_paced s ->
   slots_exact (edited T e) (s_edit T s e) /\ s_paced (s_edit T s e).
 Proof.
-  intros Ha I (P1 & P2 & P3). unfold s_edit, edited. rewrite Ha.
+  intros Ha I (P1 & P3). unfold s_edit, edited. rewrite Ha.
   assert (L : forall t, (s_pending (s_use s t) <= S (s_pending s))%nat)
     by (intros; apply length_add).
   assert (U : forall T' t, (t < count T)%nat -> count T' = count T -> queries T' = queries T ->
       (forall r, r <> t -> keys T' r = keys T r /\ extended T' r = extended T r) ->
       slots_exact T' (s_settle T' (s_use s t)) /\ s_paced (s_settle T' (s_use s t))).
   { intros T' t Hlt Hc Hq Hr.
-    apply (s_settle_paced _ _ (s_pending s) (s_front s) (s_room s)); auto.
+    apply s_settle_paced; [| specialize (L t); lia | exact P3].
     apply (s_use_exact T); auto. }
   destruct e as [t j x | t j x | t j x | t row | t row | t row | q k v | t]; cbn [accepted] in Ha.
   1, 4: split; [apply s_query_exact; auto | unfold s_paced; auto].
@@ -318,10 +316,10 @@ Proof.
     assert (J : slots_exact T s' /\ s_paced s' /\ (count T < s_room s')%nat).
     { unfold s'. destruct (Nat.ltb_spec (count T) (s_room s)); [unfold s_paced; auto |].
       split; [apply s_build_exact; lia | split; [apply s_build_paced | simpl; lia]]. }
-    destruct J as (J & (Q1 & Q2 & Q3) & Hroom).
-    apply (s_settle_paced _ _ (s_pending s') (s_front s') (s_room s')); auto.
+    destruct J as (J & (Q1 & Q3) & Hroom).
+    apply s_settle_paced; [| | exact Q3].
     + apply (s_append_exact T s'); auto.
-    + apply length_add.
+    + unfold s_pending in *. simpl. pose proof (length_add (count T) (s_changed s')). lia.
   - apply andb_prop in Ha as [Ha _]. apply live_range in Ha as [Hlt _]. apply U; auto.
     intros r Hr. unfold extended. simpl. rewrite put_other by auto. auto.
 Qed.

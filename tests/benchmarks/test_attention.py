@@ -37,7 +37,7 @@ def test_attention_4096_by_64_float32(benchmark: Any, size: float, causal: bool)
     Q, K, V = _inputs(4096, 64, size)
     q, k, v = (torch.from_numpy(x)[None, None] for x in (Q, K, V))
     sdpa = torch.nn.functional.scaled_dot_product_attention
-    seconds = medians(
+    times = medians(
         {
             "fastpath": lambda: fastpath.attention(Q, K, V, causal=causal),
             "torch": lambda: sdpa(q, k, v, scale=1.0, is_causal=causal),
@@ -45,7 +45,7 @@ def test_attention_4096_by_64_float32(benchmark: Any, size: float, causal: bool)
         },
         ROUNDS,
     )
-    benchmark.extra_info["fastpath / torch"] = seconds["fastpath"] / seconds["torch"]
-    benchmark.extra_info["fastpath / numpy three lines"] = seconds["fastpath"] / seconds["numpy"]
+    benchmark.extra_info["fastpath / torch"] = times["fastpath"] / times["torch"]
+    benchmark.extra_info["fastpath / numpy three lines"] = times["fastpath"] / times["numpy"]
     print(f"\n{benchmark.extra_info}")
     benchmark(fastpath.attention, Q, K, V, causal=causal)

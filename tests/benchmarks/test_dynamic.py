@@ -5,7 +5,6 @@ time.  A cell is a mix of updates of key entries and reads; peers are what one w
 """
 
 import statistics
-import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -16,13 +15,12 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dgemm, dger
 
 from fastpath import DynamicAttention
+from tests.benchmarks.interleaved import clock, medians
 
 Array = NDArray[Any]
 
 ROUNDS = 15
 
-#: Time of this thread only: on a shared machine the clock on the wall measures the others.
-_clock = time.thread_time
 #: Tokens of which a hot mix updates only these many.
 HOT = 32
 
@@ -125,7 +123,7 @@ def _mix(
 def _seconds(dynamic: Any, mix: list[Any], read: str) -> float:
     """Return the seconds of one group of updates and reads."""
     update, row, entry = dynamic.update_key, dynamic.query_row, dynamic.query
-    start = _clock()
+    start = clock()
     for tokens, columns, deltas, rows, entries in mix:
         for i, j, delta in zip(tokens, columns, deltas, strict=True):
             update(i, j, delta)
@@ -135,7 +133,7 @@ def _seconds(dynamic: Any, mix: list[Any], read: str) -> float:
         else:
             for i, j in zip(rows, entries, strict=True):
                 entry(i, j)
-    return (_clock() - start) / len(mix)
+    return (clock() - start) / len(mix)
 
 
 def _cell(
@@ -159,11 +157,11 @@ def _cell(
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
-def _report(benchmark: Any, medians: dict[str, float], ours: str, **more: Any) -> None:
-    benchmark.extra_info.update({f"{name} (us)": 1e6 * t for name, t in medians.items()})
-    for name, median in medians.items():
+def _report(benchmark: Any, times: dict[str, float], ours: str, **more: Any) -> None:
+    benchmark.extra_info.update({f"{name} (us)": 1e6 * t for name, t in times.items()})
+    for name, time in times.items():
         if name != ours:
-            benchmark.extra_info[f"{name} / {ours}"] = median / medians[ours]
+            benchmark.extra_info[f"{name} / {ours}"] = time / times[ours]
     benchmark.extra_info.update(more)
     shown = ", ".join(
         f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}"
@@ -185,8 +183,8 @@ def _report(benchmark: Any, medians: dict[str, float], ours: str, **more: Any) -
 )
 def test_rows(benchmark: Any, n: int, d: int, updates: int, reads: int, hot: bool) -> None:
     peers = _peers(n, d, "row numpy dger cached dirty auto")
-    medians = _cell(peers, n, d, updates, reads, "row", hot)
-    _report(benchmark, medians, "auto")
+    times = _cell(peers, n, d, updates, reads, "row", hot)
+    _report(benchmark, times, "auto")
     benchmark(peers["auto"].query_row, 0)
 
 
@@ -197,9 +195,9 @@ def test_auto_against_the_best_fixed_strategy(
     benchmark: Any, updates: int, reads: int, read: str, hot: bool
 ) -> None:
     peers = _peers(4096, 64, "row dger cached dirty auto")
-    medians = _cell(peers, 4096, 64, updates, reads, read, hot)
-    best = min((t, name) for name, t in medians.items() if name != "auto")
-    _report(benchmark, medians, "auto", best=best[1], ratio=medians["auto"] / best[0])
+    times = _cell(peers, 4096, 64, updates, reads, read, hot)
+    best = min((t, name) for name, t in times.items() if name != "auto")
+    _report(benchmark, times, "auto", best=best[1], ratio=times["auto"] / best[0])
     benchmark(peers["auto"].query, 0, 0)
 
 
@@ -229,25 +227,15 @@ def test_columns_and_everything(benchmark: Any) -> None:
         "pair": lambda: [pair() for _ in range(64)],
         "torch": lambda: sdpa(q, k, v, scale=1.0),
     }
-    medians = _interleaved(calls)
+    times = medians(calls, ROUNDS)
     _report(
         benchmark,
-        medians,
+        times,
         "column",
-        column_ratio=medians["column recomputed"] / medians["column"],
-        torch_ratio=medians["torch"] / medians["pair"] * 64,
+        column_ratio=times["column recomputed"] / times["column"],
+        torch_ratio=times["torch"] / times["pair"] * 64,
     )
     benchmark(dynamic.query_column, 3)
-
-
-def _interleaved(calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            start = _clock()
-            call()
-            seconds[name].append(_clock() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}
 
 
 def test_an_update_and_a_rebuild(benchmark: Any) -> None:
@@ -266,20 +254,21 @@ def test_an_update_and_a_rebuild(benchmark: Any) -> None:
         for i in range(k):
             dynamic.update_key(i, i % d, 0.01)
 
-    medians = _interleaved(
+    times = medians(
         {
             "64 updates": updates,
             "rebuild": strategy.rebuild,
             "64 exp": lambda: [np.exp(exponents, out=weights) for _ in range(k)],
             "gemm": lambda: dgemm(1.0, a, b, beta=1.0, c=product, overwrite_c=1),
-        }
+        },
+        ROUNDS,
     )
     _report(
         benchmark,
-        medians,
+        times,
         "rebuild",
-        sweeps=medians["64 updates"] / medians["64 exp"],
-        gemm_share=medians["gemm"] / medians["rebuild"],
+        sweeps=times["64 updates"] / times["64 exp"],
+        gemm_share=times["gemm"] / times["rebuild"],
     )
     benchmark(dynamic.update_key, 0, 0, 0.01)
 
@@ -295,9 +284,9 @@ def test_the_slope_of_an_update(benchmark: Any, square: bool) -> None:
         for i in rng.integers(n, size=256).tolist():
             states[n].update_key(i, i % 64, 0.01)
 
-    medians = _interleaved({str(n): lambda n=n: updates(n) for n in sizes})
-    slope = np.polyfit(np.log(sizes), np.log(list(medians.values())), 1)[0]
-    _report(benchmark, medians, str(sizes[0]), slope=float(slope))
+    times = medians({str(n): lambda n=n: updates(n) for n in sizes}, ROUNDS)
+    slope = np.polyfit(np.log(sizes), np.log(list(times.values())), 1)[0]
+    _report(benchmark, times, str(sizes[0]), slope=float(slope))
     benchmark(states[sizes[0]].query_row, 0)
 
 
@@ -311,9 +300,9 @@ def test_the_worst_update(benchmark: Any, mode: Any) -> None:
     seconds: dict[str, list[float]] = {"sliced": [], "at once": []}
     for i in rng.integers(n, size=4096).tolist():
         for name, dynamic in (("sliced", sliced), ("at once", at_once)):
-            start = _clock()
+            start = clock()
             dynamic.update_key(i, i % d, 0.01)
-            seconds[name].append(_clock() - start)
+            seconds[name].append(clock() - start)
     times = np.array(seconds["sliced"][256:])
     mean = float(times.mean())
     _report(

@@ -5,8 +5,6 @@ attention of all queries would take minutes: it is timed on ``SAMPLE`` of them a
 the times stated are n / SAMPLE times as long (half of that where attention is causal).
 """
 
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 
 import fastpath
+from tests.benchmarks.interleaved import medians, seconds
 
 ROUNDS = 5
 KEYS = 2**18
@@ -54,21 +53,6 @@ def _blocked(Q: Any, K: Any, V: Any, tile: tuple[int, int]) -> Any:
     return output
 
 
-def _seconds(function: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def _interleaved(functions: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Return the median seconds of each function, called in turn after one round to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(ROUNDS + 1):
-        for name, function in functions.items():
-            seconds[name].append(_seconds(function))
-    return {name: statistics.median(times[1:]) for name, times in seconds.items()}
-
-
 def _error(output: Any, Q: Any, K: Any, V: Any) -> float:
     """Return the largest error over the sample, relative to the largest value."""
     q, k, v = (x.astype(np.float64) for x in (Q[:SAMPLE], K, V))
@@ -96,7 +80,7 @@ def test_polynomial_attention_of_262144_keys_in_float32(
     Q, K, V = _inputs(d, half_range)
     few = Q[:SAMPLE]
     tile = min(
-        TILES, key=lambda tile: min(_seconds(lambda: _blocked(few, K, V, tile)) for _ in "ab")
+        TILES, key=lambda tile: min(seconds(lambda: _blocked(few, K, V, tile)) for _ in "ab")
     )
     q, k, v = (torch.from_numpy(x)[None, None] for x in (few, K, V))
     sdpa = torch.nn.functional.scaled_dot_product_attention
@@ -104,18 +88,19 @@ def test_polynomial_attention_of_262144_keys_in_float32(
     def run() -> Any:
         return fastpath.polynomial_attention(Q, K, V, tolerance=tolerance, causal=causal)
 
-    medians = _interleaved(
+    times = medians(
         {
             "fastpath": run,
             "numpy": lambda: _blocked(few, K, V, tile),
             "torch": lambda: sdpa(q, k, v, scale=1.0),
-        }
+        },
+        ROUNDS,
     )
-    times_longer = KEYS / SAMPLE / (2 if causal else 1) / medians["fastpath"]
+    times_longer = KEYS / SAMPLE / (2 if causal else 1) / times["fastpath"]
     result = run()
     benchmark.extra_info |= {
-        "numpy, extrapolated / fastpath": medians["numpy"] * times_longer,
-        "torch, extrapolated / fastpath": medians["torch"] * times_longer,
+        "numpy, extrapolated / fastpath": times["numpy"] * times_longer,
+        "torch, extrapolated / fastpath": times["torch"] * times_longer,
         "degree": result.expansion.degree,
         "certified error / max|V|": float(result.error_bound.max() / np.abs(V).max()),
     }
@@ -174,21 +159,22 @@ def test_kernel_features_at_equal_error(benchmark: Any, d: int) -> None:
         nystroem_error = _error(_nystroem(Q[:SAMPLE], K, V, components), Q, K, V)
         if nystroem_error <= error:
             break
-    medians = _interleaved(
+    times = medians(
         {
             "fastpath": run,
             "nystroem": lambda: _nystroem(Q, K, V, components),
             "random features": lambda: _random_features(Q, K, V, 256),
-        }
+        },
+        ROUNDS,
     )
     benchmark.extra_info |= {
         "error / max|V|": error,
         f"Nystroem of {components} components, error / max|V|": nystroem_error,
-        "Nystroem / fastpath": medians["nystroem"] / medians["fastpath"],
+        "Nystroem / fastpath": times["nystroem"] / times["fastpath"],
         "256 positive random features, error / max|V|": _error(
             _random_features(Q[:SAMPLE], K, V, 256), Q, K, V
         ),
-        "random features / fastpath": medians["random features"] / medians["fastpath"],
+        "random features / fastpath": times["random features"] / times["fastpath"],
     }
     print(f"\n{benchmark.extra_info}")
     benchmark.pedantic(run, rounds=ROUNDS)

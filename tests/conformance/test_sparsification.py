@@ -2,7 +2,6 @@
 
 import itertools
 from fractions import Fraction
-from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,10 @@ from fastpath.sketches import osnap
 from reference import Verdict, decide, distance, loewner_verdict
 from reference.gram import gram, gram_rank, semidefinite
 from reference.gram import leverage_scores as exact_scores
+from tests.judging import FALSE_ALARM, most_failures
 from tests.strategies import feature_matrices
 
 DATA = Path(__file__).parents[2] / "proofs" / "data" / "extras.npz"
-
-#: The rate at which a statistical test may fail although the claim is true.
-FALSE_ALARM = Fraction(1, 10**9)
 
 
 def dense(X: Any) -> Any:
@@ -277,17 +274,6 @@ def test_walking_down_the_tree_is_as_good_as_its_guarantee_with_any_block() -> N
 # --------------------------------------------------------------------- what is only probable
 
 
-def _most_failures(trials: int, probability: Fraction) -> int:
-    """Return the count that more failures exceed with probability at most FALSE_ALARM."""
-    tail = Fraction(1)
-    for failures in range(trials + 1):
-        share = probability**failures * (1 - probability) ** (trials - failures)
-        tail -= comb(trials, failures) * share
-        if tail <= FALSE_ALARM:
-            return failures
-    raise AssertionError
-
-
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "CSR"])
 @pytest.mark.parametrize("method", ["osnap", "countsketch"])
 def test_a_sketch_of_the_claimed_width_fails_no_more_often_than_claimed(
@@ -304,7 +290,7 @@ def test_a_sketch_of_the_claimed_width_fails_no_more_often_than_claimed(
     for _ in range(trials):
         Y = osnap(fastpath.features.feature_matrix(given_x), width, rng, sparsity=places)
         failures += loewner_verdict(X, dense(Y), 0.5) is not Verdict.WITHIN
-    assert failures <= _most_failures(trials, delta)
+    assert failures <= most_failures(trials, delta)
 
 
 def test_half_the_width_and_one_place_fail_more_often_than_the_claim_allows() -> None:
@@ -315,7 +301,7 @@ def test_half_the_width_and_one_place_fail_more_often_than_the_claim_allows() ->
         loewner_verdict(X.toarray(), osnap(X, 6, rng, sparsity=1), 0.5) is not Verdict.WITHIN
         for _ in range(200)
     )
-    assert failures > _most_failures(200, Fraction(1, 4))
+    assert failures > most_failures(200, Fraction(1, 4))
 
 
 def test_a_projection_of_the_claimed_width_fails_no_more_often_than_claimed() -> None:
@@ -329,7 +315,7 @@ def test_a_projection_of_the_claimed_width_fails_no_more_often_than_claimed() ->
     for _ in range(trials):
         H = gram(fastpath.sketches.johnson_lindenstrauss(X, width, rng))
         failures += not (Fraction(1, 4) * lengths >= (H - G) ** 2).all()
-    assert failures <= _most_failures(trials, Fraction(1, 4))
+    assert failures <= most_failures(trials, Fraction(1, 4))
 
 
 def test_poisson_sampling_keeps_the_gram_matrix_in_the_mean_and_heavy_columns_as_they_are() -> None:
@@ -349,7 +335,7 @@ def test_poisson_sampling_keeps_the_gram_matrix_in_the_mean_and_heavy_columns_as
         seen.update(zip(columns.tolist(), weights.tolist(), strict=True))
     for column, weight in seen.items():
         # Hoeffding: a deviation t of the mean has probability at most 2 exp(-2 trials t²).
-        allowed = np.sqrt(np.log(2 * 60 / float(FALSE_ALARM)) / (2 * trials))
+        allowed = np.sqrt(np.log(2 * 60 / FALSE_ALARM) / (2 * trials))
         assert abs(counts[column] / trials - 1 / weight) <= allowed
 
 

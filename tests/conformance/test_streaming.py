@@ -28,12 +28,16 @@ def _idle(n: int, heavy: int, seed: int, dtype: type[Any]) -> tuple[Any, Any, An
     return Q[rng.permutation(n)], K, V
 
 
+#: What streams are asked for, relative to the largest value.
+TOLERANCE = 1e-3
+
+
 def _state(recovery: str, sparsity: int, seed: int = 0, bound: float = 1.0) -> StreamingAttention:
     return StreamingAttention(
         3,
         3,
         logit_bound=bound,
-        tolerance=1e-3,
+        tolerance=TOLERANCE,
         sparsity=sparsity,
         recovery=recovery,
         rng=np.random.default_rng(seed),
@@ -58,7 +62,7 @@ def test_every_row_is_within_its_certificate(bound: float, dtype: type[Any]) -> 
     Q, K = Q * dtype(np.sqrt(bound)), K * dtype(np.sqrt(bound))
     output, error_bound = _run(_state("heap", 2, bound=bound), Q, K, V)
     assert attention_verdict(Q, K, V, output, error_bound)[0] is Verdict.WITHIN
-    assert error_bound.max() <= 1e-3 * np.abs(V).max()
+    assert error_bound.max() <= TOLERANCE * np.abs(V).max()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

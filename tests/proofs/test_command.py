@@ -77,6 +77,12 @@ def test_all_data_that_ship_pass_from_another_directory(tmp_path: Path) -> None:
     for head in document["heads"]:
         assert [run["dtype"] for run in head["runs"]] == ["float32", "float64"]
         assert not {paper["id"]: paper["holds"] for paper in head["papers"]}["P3"]
+    assert len(document["polynomial"]) == 14
+    for head in document["polynomial"]:
+        assert [instance["verdict"] for instance in head["instances"]] == ["REFUSED", "WITHIN"]
+    (history,) = document["replacements"]
+    assert (history["n"], history["replacements"], len(history["runs"])) == (256, 64, 6)
+    assert {run["rows_checked"] for run in history["runs"]} == {63 * 4 + 256}
     assert len(document["matrices"]) == 3
     for matrix in document["matrices"]:
         assert matrix["rows_checked"] == matrix["n"]
@@ -161,8 +167,8 @@ def test_nothing_is_cut_where_output_is_piped(
     name = "layer/" + "x" * 150
     _, out, _ = _check(capsys, _write(tmp_path / "long.npz", _head([[1]], [[1]], [[1]], name)))
     lines = [line for line in out.splitlines() if name in line]
-    assert len(lines) == 4  # float32, float64, numbers, papers
-    assert [line.split()[-1] for line in lines[:2]] == ["WITHIN", "WITHIN"]
+    assert len(lines) == 5  # float32, float64, numbers, papers, polynomial
+    assert [lines[k].split()[-1] for k in (0, 1, 4)] == ["WITHIN"] * 3
     assert "\u2026" not in out
 
 

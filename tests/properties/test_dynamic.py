@@ -356,3 +356,15 @@ def test_what_leaves_again_before_a_slice_comes_by_leaves_no_trace(mode: Any) ->
         for row in (result.output[i], np.array([entries[0], column[i]]), entries):
             assert tokens.row_verdict(i, row, bound) is Verdict.WITHIN
         assert tokens.row_verdict(i, dynamic.query_row(i), bound) is Verdict.WITHIN
+
+
+def test_numbers_of_a_narrower_type_change_wider_tokens() -> None:
+    """Warnings are errors here: numpy casts the other side of a comparison with a float32."""
+    tokens = DynamicAttention(np.ones((2, 2)), np.ones((2, 2)), np.ones((2, 2)))
+    tokens.set_key(0, np.full(2, 0.25, np.float32))
+    tokens.set_value(0, np.full(2, 0.5, np.float32))
+    tokens.update_key(0, 1, np.float32(0.25))
+    tokens.update_query(1, 0, np.int64(1))
+    wider = DynamicAttention([[1.0, 1.0], [2.0, 1.0]], [[0.25, 0.5], [1, 1]], [[0.5, 0.5], [1, 1]])
+    allowed = tokens.error_bound(1) + wider.error_bound(1)
+    assert (np.abs(tokens.query_row(1) - wider.query_row(1)) <= allowed).all()

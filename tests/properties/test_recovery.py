@@ -195,14 +195,14 @@ def test_a_hash_row_misses_no_more_often_than_claimed(accuracy: float) -> None:
     ("one", "other"), [(0, 1), (1, 2), (255, 256), (0, 2**32 - 1), (2**16, 2**24)]
 )
 def test_pairs_collide_and_their_signs_agree_as_often_as_claimed(one: int, other: int) -> None:
-    """P2.recovery's family: a share of 1/B and of 1/2, over 15 rows of 400 draws, from both sides."""
+    """P2.recovery's family: a share of 1/B and of 1/2, over 15 rows of 2000 draws, from both sides."""
     collisions = agreements = 0
-    for seed in range(400):
+    for seed in range(2000):
         level = sketch(seed, sparsity=1)._levels[0]
         places, signs = level._hash(_digits(np.array([one, other])))
         collisions += int((places[0] == places[1]).sum())
         agreements += int((signs[0] == signs[1]).sum())
-    trials = 400 * HASHES
+    trials = 2000 * HASHES
     for count, share in (
         (collisions, 1 / BUCKETS_PER_ENTRY),
         (agreements, 1 / 2),
@@ -252,6 +252,7 @@ def test_rounding_in_the_sums_is_covered_by_the_excess() -> None:
     """A large value that is taken away again leaves its rounding behind."""
     rng = np.random.default_rng(0)
     y = rng.standard_normal((200, 1))
+    y[7] = 100 / 3
     s = sketch(0, sparsity=4)
     s.add(np.arange(200), y)
     s.add(np.full(200, 7), np.full((200, 1), 2.0**40))
@@ -260,7 +261,7 @@ def test_rounding_in_the_sums_is_covered_by_the_excess() -> None:
     clean.add(np.arange(200), y)
     # The same hash functions without the large value: what the estimates differ by is rounding.
     moved = Enclosure.exact(dense(s, 0, 200)) - Enclosure.exact(dense(clean, 0, 200))
-    assert moved.verdict(0, 0) is not Verdict.WITHIN
+    assert Verdict.combine(moved.verdict(0, 0)) is Verdict.OUTSIDE
     rounding = s.bound(np.zeros(1), 200).excess[0]
     assert Verdict.combine(moved.verdict(0, rounding)) is Verdict.WITHIN
 

@@ -72,14 +72,15 @@ def test_any_stream_within_its_logit_bound_is_answered_within_the_tolerance(
     Q, K, V = drawn
     # A tolerance of subnormal values is less than the least bound that is ever given.
     assume(not 0 < np.abs(V).max() < np.finfo(V.dtype).tiny * 2**10)
-    state = stream(Q.shape[1], V.shape[1], tolerance=1e-2)
+    tolerance = 1e-2
+    state = stream(Q.shape[1], V.shape[1], tolerance=tolerance)
     for start in range(0, len(K), size):
         state.absorb(K[start : start + size], V[start : start + size])
     result = state.attend(Q)
     assert agree(result, attention(Q, K, V))
     assert result.output.dtype == Q.dtype
     if (V.min(axis=0) < V.max(axis=0)).any():
-        assert result.error_bound.max() <= 1e-2 * np.abs(V).max().astype(np.float64)
+        assert result.error_bound.max() <= tolerance * np.abs(V).max().astype(np.float64)
     columns, bound = state.decode()
     assert columns.shape == result.output.shape
     assert bound.ratio == 1
@@ -165,6 +166,7 @@ def test_shards_of_queries_keep_what_one_pass_keeps(recovery: str, tmp_path: Pat
     assert np.array_equal(one.columns.indices, merged.columns.indices)
     assert np.array_equal(one.columns.shape, merged.columns.shape)
     assert one.bound.ratio == merged.bound.ratio
+    assert (merged.bound.excess >= one.bound.excess).all()
     with pytest.raises(ValueError, match="first_row must be one that was not attended before"):
         total.merge(shard)
     with pytest.raises(ValueError, match="first_row must be one that was not attended before"):
@@ -366,6 +368,16 @@ def test_equal_values_are_answered_exactly() -> None:
     state = stream()
     state.absorb(rows(50), np.full((50, 2), 0.1))
     assert (state.attend(rows(3)).output == 0.1).all()
+
+
+@pytest.mark.parametrize("tolerance", [1e-8, 1e-3, 0.3])
+@pytest.mark.parametrize("bound", [0.1, 0.5, 1.0, 1.7, 2.0, 3.3])
+def test_what_reaches_the_logit_bound_with_values_of_both_signs_is_not_refused(
+    bound: float, tolerance: float
+) -> None:
+    state = stream(1, 1, logit_bound=bound, tolerance=tolerance)
+    state.absorb([[1.0], [-1.0]], [[1.0], [-1.0]])
+    assert state.attend([[bound], [-bound]]).error_bound.max() <= tolerance
 
 
 def test_the_degree_is_the_least_that_certifies() -> None:

@@ -179,6 +179,7 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "P1.query": lambda i: replace(i, log=(Evict(0),)),
         "P1.tokens": lambda i: replace(i, log=(Evict(0),)),
         "P1.slots": lambda i: replace(i, log=()),
+        "P1.exponentials": lambda i: replace(i, log=()),
         "P1.space": lambda i: replace(i, log=(Evict(0),)),
         "P1.worstcase": lambda i: replace(i, log=(Evict(0),)),
         "P1.hardness": lambda i: replace(i, P=i.V),

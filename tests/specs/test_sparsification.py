@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from itertools import product
-from math import ceil, comb, factorial
+from math import ceil, factorial
 
 import numpy as np
 import pytest
@@ -15,11 +15,9 @@ from reference.gram import gram, gram_rank, leverage_scores
 from specs import CLAIMS
 from specs.p3_algorithms import Projection, Selection
 from specs.p3_sparsification import Factored, gram_products
+from tests.judging import most_failures
 
 BOUNDS = {b.name: b for c in CLAIMS.values() for b in c.bounds}
-
-#: The rate at which a statistical test may fail although the claim is true.
-FALSE_ALARM = Fraction(1, 10**9)
 
 
 def value(name, **parameters):
@@ -30,17 +28,6 @@ def value(name, **parameters):
 def width(name, **parameters):
     """Round a width up to whole columns."""
     return ceil(value(name, **parameters).bounds()[1].item())
-
-
-def most_failures(trials, probability):
-    """Return the count that more failures exceed with probability at most FALSE_ALARM."""
-    tail = Fraction(1)
-    for failures in range(trials + 1):
-        share = probability**failures * (1 - probability) ** (trials - failures)
-        tail -= comb(trials, failures) * share
-        if tail <= FALSE_ALARM:
-            return failures
-    raise AssertionError
 
 
 def test_the_largest_number_of_failures_is_the_binomials_quantile():

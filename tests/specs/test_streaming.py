@@ -71,9 +71,10 @@ def minimax(degree, radius):
             c = [solved[m] / mpmath.mpf(radius) ** m for m in range(degree + 1)]
             slope = [(m + 1) * c[m + 1] - c[m] if m < degree else -c[m] for m in range(degree + 1)]
             roots = mpmath.polyroots(slope[::-1], maxsteps=500, extraprec=400) if degree else []
-            inside = [r.real for r in roots if abs(r.imag) < 1e-40 and abs(r.real) < radius]
-            x = [mpmath.mpf(-radius), *sorted(inside), mpmath.mpf(radius)]
-            assert len(x) == degree + 2
+            # An alternation of degree + 2 levels turns degree times inside: at every root.
+            inside = sorted(r.real for r in roots)
+            x = [mpmath.mpf(-radius), *inside, mpmath.mpf(radius)]
+            assert x == sorted(x)
         return [to_fraction(t) for t in c]
 
 
