@@ -1,4 +1,4 @@
-"""specs: what is claimed.  One module a paper, plus softmax.py, kernel.py and rounding.py.
+"""specs: what is claimed.  One module a paper, plus softmax.py, kernel.py, rounding.py and real_heads.py.
 
 ``CLAIMS`` maps the id of every executable claim to it; ``specs.claim.ledger()`` is the closed list
 of what the four papers say, sentence by sentence, with what the project holds of each.
@@ -20,6 +20,7 @@ from specs import (
     p3_certificate,
     p3_sketch,
     p3_sparsification,
+    real_heads,
     rounding,
     softmax,
 )
@@ -43,5 +44,6 @@ CLAIMS: dict[str, Claim[Any]] = {
         *p3_certificate.CLAIMS,
         *p3_sketch.CLAIMS,
         *p3_algorithms.CLAIMS,
+        *real_heads.CLAIMS,
     )
 }
