@@ -5,6 +5,7 @@ Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``
 
 from fastpath.attention import attention
 from fastpath.certified import Certified
+from fastpath.certify import CertifiedRows, certify
 from fastpath.dynamic import DynamicAttention
 from fastpath.gram import Gram, gram
 from fastpath.loewner import Closeness, certified_closeness, certify_loewner, entrywise_error
@@ -16,6 +17,7 @@ from fastpath.streaming import StreamingAttention
 __all__ = [
     "Certified",
     "CertifiedExpansion",
+    "CertifiedRows",
     "Closeness",
     "DynamicAttention",
     "Expansion",
@@ -26,6 +28,7 @@ __all__ = [
     "StreamingAttention",
     "attention",
     "certified_closeness",
+    "certify",
     "certify_loewner",
     "entrywise_error",
     "gram",
