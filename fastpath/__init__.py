@@ -11,12 +11,14 @@ from fastpath.gram import Gram, gram
 from fastpath.loewner import Closeness, certified_closeness, certify_loewner, entrywise_error
 from fastpath.moment_state import MomentState
 from fastpath.polynomial import CertifiedExpansion, Expansion, ExpansionError, polynomial_attention
+from fastpath.real_heads import CertifiedHead, certified_attention
 from fastpath.sparsification import Sparsified, sparsify
 from fastpath.streaming import StreamingAttention
 
 __all__ = [
     "Certified",
     "CertifiedExpansion",
+    "CertifiedHead",
     "CertifiedRows",
     "Closeness",
     "DynamicAttention",
@@ -27,6 +29,7 @@ __all__ = [
     "Sparsified",
     "StreamingAttention",
     "attention",
+    "certified_attention",
     "certified_closeness",
     "certify",
     "certify_loewner",
