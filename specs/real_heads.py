@@ -109,6 +109,7 @@ R_CERTIFY = Claim[Drawing](
             # One row, and its error for all.
             trivial=lambda i, bits: _failure(Drawing(i.errors, 1, 0, i.uncovered), bits),
             extremal=lambda: Drawing((3, 2, 1, 0), 4, 1, _JUST_BELOW_HALF),
+            theorem="r_certify",
         ),
     ),
     witness=lambda: Drawing((5, 4, 1, 0), 5, 0, Fraction(2, 5)),
@@ -289,6 +290,8 @@ R_JENSEN = Claim[Clusters](
             # Every key at the largest residual logit.
             trivial=_sum_at_largest,
             extremal=lambda: _two_keys(2.0**-8),
+            theorem="r_jensen",
+            attained="r_jensen_attained",
         ),
     ),
     witness=_clusters_witness,
@@ -493,6 +496,7 @@ R_DROP = Claim[Dropped](
             # Whatever was dropped, it was not more than everything.
             trivial=lambda i, bits: lift(1, bits),
             extremal=_far_key,
+            theorem="r_drop",
         ),
         Bound(
             name="dropped_output",
@@ -504,6 +508,7 @@ R_DROP = Claim[Dropped](
             parameters=_drop_parameters,
             trivial=_uniform_error,
             extremal=_far_key,
+            theorem="r_drop_output",
         ),
     ),
     witness=lambda: Dropped(
