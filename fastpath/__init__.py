@@ -5,11 +5,13 @@ Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``
 
 from fastpath.attention import attention
 from fastpath.certified import Certified
+from fastpath.certify import CertifiedRows, certify
 from fastpath.dynamic import DynamicAttention
 from fastpath.gram import Gram, gram
 from fastpath.loewner import Closeness, certified_closeness, certify_loewner, entrywise_error
 from fastpath.moment_state import MomentState
 from fastpath.polynomial import CertifiedExpansion, Expansion, ExpansionError, polynomial_attention
+from fastpath.real_heads import CertifiedHead, certified_attention
 from fastpath.regression import AttentionRegression
 from fastpath.sparsification import Sparsified, sparsify
 from fastpath.streaming import StreamingAttention
@@ -18,6 +20,8 @@ __all__ = [
     "AttentionRegression",
     "Certified",
     "CertifiedExpansion",
+    "CertifiedHead",
+    "CertifiedRows",
     "Closeness",
     "DynamicAttention",
     "Expansion",
@@ -27,7 +31,9 @@ __all__ = [
     "Sparsified",
     "StreamingAttention",
     "attention",
+    "certified_attention",
     "certified_closeness",
+    "certify",
     "certify_loewner",
     "entrywise_error",
     "gram",

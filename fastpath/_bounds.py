@@ -35,6 +35,14 @@ def _library_down(value: Any) -> Any:
     return np.maximum(value * _LIBRARY_LESS - _SMALLEST, 0.0)
 
 
+def _total_up(terms: Any) -> Any:
+    """Return at least the sum of nonnegative terms."""
+    total = 0.0
+    for term in terms:
+        total = _up(total + term)
+    return total
+
+
 #: The constants of each floating-point type (FP.softmax, FP.exp).
 ARITHMETIC: dict[str, dict[str, float]] = {
     "float32": {
@@ -2156,3 +2164,87 @@ def computed_deviation(
             )
             * _library_up(np.exp(weight_error))
         )
+
+
+def certify_failure(rows: Any, skipped: Any, uncovered: Any) -> Any:
+    """Bound the probability that more than the uncovered fraction err by more than certified: R.certify.
+
+    ``Sum(uncovered**i*(1 - uncovered)**(-i + rows)*binomial(rows, i), (i, 0, skipped))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _total_up(
+            _up(
+                _up(
+                    _library_up(np.power(uncovered, i))
+                    * _library_up(np.power(_up(1 - uncovered), -i + rows))
+                )
+                * _up(float(math.comb(rows, i)))
+            )
+            for i in range(0, skipped + 1)
+        )
+
+
+def balance_logit(defect: Any, query_length: Any, key_length: Any) -> Any:
+    """Bound the change of a logit: R.balance.
+
+    ``defect*key_length*query_length``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(defect * key_length) * query_length)
+
+
+def jensen_sum(exact_sum: Any) -> Any:
+    """Bound the expanded sum of weights: R.jensen.
+
+    ``exact_sum``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return exact_sum
+
+
+def expansion_remainder(curvature: Any, residual: Any) -> Any:
+    """Bound e^r - 1 - r for a residual logit r, |r| <= R, where curvature is phi(R): R.expansion.
+
+    ``curvature*residual**2``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(curvature * _up(residual * residual))
+
+
+def expansion_first(remainder: Any) -> Any:
+    """Bound the error of the output of order 1: R.expansion.
+
+    ``remainder``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return remainder
+
+
+def expansion_zeroth(remainder: Any, deviation: Any) -> Any:
+    """Bound the error of the output of order 0: R.expansion.
+
+    ``sqrt(2)*sqrt(deviation)*sqrt(remainder) + remainder``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            remainder
+            + _up(_up(_up(np.sqrt(2)) * _up(np.sqrt(deviation))) * _up(np.sqrt(remainder)))
+        )
+
+
+def dropped_mass(dropped_weight: Any, total_weight: Any) -> Any:
+    """Bound the mass of the dropped keys: R.drop.
+
+    ``dropped_weight/total_weight``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(dropped_weight / total_weight)
+
+
+def dropped_output(dropped_weight: Any, total_weight: Any, spread: Any) -> Any:
+    """Bound the change of the output without the dropped keys: R.drop.
+
+    ``dropped_weight*spread/total_weight``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(_up(dropped_weight * spread) / total_weight)

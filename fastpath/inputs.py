@@ -1,5 +1,6 @@
 """What the fast path accepts: one place where array arguments are checked and never changed."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -63,3 +64,19 @@ def integer(name: str, value: Any, least: int) -> int:
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}.")
     return int(value)
+
+
+def open_unit(name: str, value: Any) -> float:
+    """Return a number in (0, 1), or refuse what is none."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    if not 0 < float(value) < 1:
+        raise ValueError(f"{name} must be in (0, 1), got {value!r}.")
+    return float(value)
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """Return a source of random numbers, or refuse what is none."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}.")
+    return rng

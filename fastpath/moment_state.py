@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath.certified import Certified
-from fastpath.inputs import Matrix, integer, matrix
+from fastpath.inputs import Matrix, integer, matrix, open_unit
 from fastpath.minimax import minimax, widened
 from fastpath.moments import (
     LARGEST_KEY,
@@ -23,7 +23,7 @@ from fastpath.moments import (
     query_roundings,
 )
 from fastpath.monomials import monomial_count, monomials
-from fastpath.polynomial import LARGEST_BYTES, checked_tolerance
+from fastpath.polynomial import LARGEST_BYTES
 from fastpath.state_files import Arrays, read_arrays, write_arrays
 
 #: What a file holds, and the version of its format.
@@ -204,7 +204,7 @@ class MomentState:
         self._check_columns("Q", q.shape[1], self._d)
         if not self.count:
             raise ValueError("Q must come after keys and values: this state has absorbed none.")
-        limit = None if tolerance is None else checked_tolerance(tolerance)
+        limit = None if tolerance is None else open_unit("tolerance", tolerance)
         dtype = np.result_type(q, self._dtype)
         plans = [_Plan(q, moments, dtype) for moments in (self._moments, self._about_the_middle())]
         plan = min(plans, key=lambda plan: (plan.error, plan.queries.largest))

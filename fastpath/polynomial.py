@@ -2,14 +2,13 @@ r"""Polynomial attention: softmax attention in time linear in n where logits are
 
 from dataclasses import dataclass
 from decimal import Decimal
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastpath.certified import Certified
-from fastpath.inputs import attention_inputs
+from fastpath.inputs import attention_inputs, open_unit
 from fastpath.minimax import Polynomial, largest_useful_degree, likely_degree, minimax, widened
 from fastpath.moments import (
     CONVERTED,
@@ -128,7 +127,7 @@ def polynomial_attention(
     Claims: P2.poly, P2.kappa, FP.moments, FP.polynomial, FP.exp.
     """
     q, k, v = attention_inputs(Q, K, V, causal=causal)
-    tolerance = checked_tolerance(tolerance)
+    tolerance = open_unit("tolerance", tolerance)
     block = Block.of(k, v)
     if (block.ranges.value_low < block.ranges.value_high).any():
         queries = Queries.of(q, block.ranges)
@@ -142,15 +141,6 @@ def polynomial_attention(
         result = Moments.of(block, polynomial.degree).attend(queries, polynomial, q.dtype)
     expansion = _expansion(queries, block.ranges, polynomial.degree)
     return CertifiedExpansion(result.output, result.error_bound, result.claims, expansion)
-
-
-def checked_tolerance(tolerance: float) -> float:
-    """Return the tolerance, or refuse what is no number in (0, 1)."""
-    if isinstance(tolerance, (bool, np.bool_)) or not isinstance(tolerance, Real):
-        raise TypeError(f"tolerance must be a number, got {tolerance!r}.")
-    if not 0 < tolerance < 1:
-        raise ValueError(f"tolerance must be in (0, 1), got {tolerance!r}.")
-    return float(tolerance)
 
 
 def _cheapest(

@@ -12,11 +12,10 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from fastpath.certified import Certified
-from fastpath.inputs import integer, matrix
+from fastpath.inputs import integer, matrix, open_unit
 from fastpath.minimax import largest_useful_degree, minimax, widened
 from fastpath.moment_state import MomentState
 from fastpath.moments import CLAIMS, LARGEST_REACH, query_roundings, rounding_bound
-from fastpath.polynomial import checked_tolerance
 from fastpath.recovery import LARGEST_ROWS, CountSketch, RecoveryBound, TopEntries
 from fastpath.state_files import Arrays, read_arrays, write_arrays
 
@@ -342,7 +341,7 @@ def sufficient_degree(d: int, *, logit_bound: float, tolerance: float) -> int:
         raise TypeError(f"logit_bound must be a number, got {logit_bound!r}.")
     if not 0 < logit_bound <= LARGEST_REACH:
         raise ValueError(f"logit_bound must be in (0, {LARGEST_REACH:g}], got {logit_bound!r}.")
-    allowed = checked_tolerance(tolerance) * (1 - ROOM)
+    allowed = open_unit("tolerance", tolerance) * (1 - ROOM)
     reach = float(logit_bound) * _UP
     radius = widened(reach)
     for degree in range(largest_useful_degree(radius) + 1):

@@ -34,7 +34,7 @@ def evaluate(expr: sympy.Expr, values: Values, bits: int = 128) -> Enclosure:
     ----------
     expr : sympy.Expr
         Built from rational numbers, symbols, +, ×, integer and half-integer powers, exp, log, tanh,
-        Abs, Max, Min, factorial, binomial.
+        Abs, Max, Min, factorial, binomial, finite sums over one index.
     values : mapping from Symbol or name to Enclosure, Fraction, int or array_like
         The value of each symbol; in an exponent or a factorial, an int or a Fraction.  Arrays
         broadcast.
@@ -84,6 +84,10 @@ def _enclosed(node: sympy.Basic, values: Values, bits: int) -> Enclosure:
         return reduce(Enclosure.maximum, operands())
     if isinstance(node, sympy.Min):
         return reduce(Enclosure.minimum, operands())
+    if isinstance(node, sympy.Sum):
+        index, first, last = node.limits[0]
+        terms = range(int(_rational(first, values)), int(_rational(last, values)) + 1)
+        return reduce(add, (_enclosed(node.function, {**values, index: i}, bits) for i in terms))
     if node.func in FUNCTIONS:
         (argument,) = operands()
         return FUNCTIONS[node.func](argument)

@@ -1,4 +1,4 @@
-"""specs: what is claimed.  One module a paper, plus softmax.py, kernel.py and rounding.py.
+"""specs: what is claimed.  One module a paper, plus softmax.py, kernel.py, rounding.py and real_heads.py.
 
 ``CLAIMS`` maps the id of every executable claim to it; ``specs.claim.ledger()`` is the closed list
 of what the four papers say, sentence by sentence, with what the project holds of each.
@@ -24,6 +24,7 @@ from specs import (
     p4_newton,
     p4_regression,
     p4_rounding,
+    real_heads,
     rounding,
     softmax,
 )
@@ -51,5 +52,6 @@ CLAIMS: dict[str, Claim[Any]] = {
         *p4_curvature.CLAIMS,
         *p4_newton.CLAIMS,
         *p4_rounding.CLAIMS,
+        *real_heads.CLAIMS,
     )
 }

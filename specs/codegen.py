@@ -90,6 +90,10 @@ class UpwardPrinter:
             return f"np.abs({e.args[0].name})"
         if e.func is sympy.Max and e.args[0] == 0 and e.args[1].is_Symbol:
             return f"np.maximum(0.0, {e.args[1].name})"
+        if e.func is sympy.Sum and way == "up":
+            index, first, last = e.limits[0]
+            term = self._print(e.function, way)
+            return f"_total_up({term} for {index} in range({first}, {last} + 1))"
         if e.func is sympy.Min and len(e.args) == 2:
             return f"np.minimum({', '.join(self._print(a, way) for a in e.args)})"
         raise NotImplementedError(f"no directed rounding for {type(e).__name__}: {e}")
@@ -150,6 +154,14 @@ def _library_up(value: Any) -> Any:
 def _library_down(value: Any) -> Any:
     """Round down past the 4 ulp that a library function may err."""
     return np.maximum(value * _LIBRARY_LESS - _SMALLEST, 0.0)
+
+
+def _total_up(terms: Any) -> Any:
+    """Return at least the sum of nonnegative terms."""
+    total = 0.0
+    for term in terms:
+        total = _up(total + term)
+    return total
 
 '''
 
@@ -261,7 +273,9 @@ class CoqPrinter(Printer):  # type: ignore[misc]
         if e.is_Symbol and e.is_integer and e.is_nonnegative:
             return str(e.name)
         if e.is_Add:
-            return "(" + " + ".join(self._natural(a) for a in e.args) + ")%nat"
+            plus = [a for a in e.args if not a.could_extract_minus_sign()]
+            minus = "".join(f" - {self._natural(-a)}" for a in e.args if a not in plus)
+            return "(" + " + ".join(self._natural(a) for a in plus) + minus + ")%nat"
         if e.is_Mul:
             return "(" + " * ".join(self._natural(a) for a in e.args) + ")%nat"
         raise NotImplementedError(f"no Coq nat for {e}")
@@ -279,6 +293,13 @@ class CoqPrinter(Printer):  # type: ignore[misc]
 
     def _print_binomial(self, e: sympy.Expr) -> str:
         return f"C {self._natural(e.args[0])} {self._natural(e.args[1])}"
+
+    def _print_Sum(self, e: sympy.Sum) -> str:
+        index, first, last = e.limits[0]
+        if first != 0:
+            raise NotImplementedError(f"no Coq sum from {first}")
+        term = str(self._print(e.function))
+        return f"sum_f_R0 (fun {index.name} : nat => {term}) {self._natural(last)}"
 
     def _print_Function(self, e: sympy.Expr) -> str:
         if e.func not in self._functions:
@@ -333,7 +354,8 @@ def coq_checks() -> str:
         "  repeat first [rewrite Rmax_right by lra | rewrite Rmax_left by lra\n"
         "    | rewrite Rmin_left by interval | rewrite Rmin_right by interval].\n"
         "Ltac pin :=\n"
-        "  unfold tanh, sinh, cosh, C; closed_inr; closed_max; simpl Nat.add; interval with (i_prec 200).\n"
+        "  unfold tanh, sinh, cosh, C; cbn [sum_f_R0 Nat.add Nat.sub]; closed_inr; closed_max;\n"
+        "  interval with (i_prec 200).\n"
     ]
     for _, bound in bounds():
         for point in bound.points:

@@ -509,3 +509,35 @@ Definition b_regression_hessian_error (queries : nat) (outputs : nat) (terms : n
 (** FP.regression: a standard deviation under exact weights, from the norm of a computed covariance. *)
 Definition b_computed_deviation (covariance_norm : R) (row_norm : R) (terms : nat) (unit_roundoff : R) (weight_error : R) : R :=
   sqrt (covariance_norm + (2 * unit_roundoff * INR terms * row_norm ^ 2%nat) / (1 - unit_roundoff * INR terms)) * exp weight_error.
+
+(** R.certify: the probability that more than the uncovered fraction err by more than certified. *)
+Definition b_certify_failure (rows : nat) (skipped : nat) (uncovered : R) : R :=
+  sum_f_R0 (fun i : nat => uncovered ^ i * (1 - uncovered) ^ (rows - i)%nat * C rows i) skipped.
+
+(** R.balance: the change of a logit. *)
+Definition b_balance_logit (defect : R) (query_length : R) (key_length : R) : R :=
+  defect * key_length * query_length.
+
+(** R.jensen: the expanded sum of weights. *)
+Definition b_jensen_sum (exact_sum : R) : R :=
+  exact_sum.
+
+(** R.expansion: e^r - 1 - r for a residual logit r, |r| <= R, where curvature is phi(R). *)
+Definition b_expansion_remainder (curvature : R) (residual : R) : R :=
+  curvature * residual ^ 2%nat.
+
+(** R.expansion: the error of the output of order 1. *)
+Definition b_expansion_first (remainder : R) : R :=
+  remainder.
+
+(** R.expansion: the error of the output of order 0. *)
+Definition b_expansion_zeroth (remainder : R) (deviation : R) : R :=
+  remainder + sqrt 2 * sqrt deviation * sqrt remainder.
+
+(** R.drop: the mass of the dropped keys. *)
+Definition b_dropped_mass (dropped_weight : R) (total_weight : R) : R :=
+  dropped_weight / total_weight.
+
+(** R.drop: the change of the output without the dropped keys. *)
+Definition b_dropped_output (dropped_weight : R) (total_weight : R) (spread : R) : R :=
+  (dropped_weight * spread) / total_weight.

@@ -11,7 +11,8 @@ Ltac closed_max :=
   repeat first [rewrite Rmax_right by lra | rewrite Rmax_left by lra
     | rewrite Rmin_left by interval | rewrite Rmin_right by interval].
 Ltac pin :=
-  unfold tanh, sinh, cosh, C; closed_inr; closed_max; simpl Nat.add; interval with (i_prec 200).
+  unfold tanh, sinh, cosh, C; cbn [sum_f_R0 Nat.add Nat.sub]; closed_inr; closed_max;
+  interval with (i_prec 200).
 
 Goal Rabs (b_softmax_range_upper 5 (3 / 2) - (833925230201153895898697423097 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_softmax_range_upper; pin. Qed.
@@ -441,6 +442,33 @@ Proof. unfold b_regression_hessian_error; pin. Qed.
 
 Goal Rabs (b_computed_deviation (5) (3) 100 (1 / 9007199254740992) (1 / 1099511627776) - (2236067977501868074002273251191 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_computed_deviation; pin. Qed.
+
+Goal Rabs (b_certify_failure 7 2 (1 / 10) - (1948617 / 2000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_certify_failure; pin. Qed.
+
+Goal Rabs (b_certify_failure 3 0 (1 / 100) - (970299 / 1000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_certify_failure; pin. Qed.
+
+Goal Rabs (b_balance_logit (1 / 1000) (3) (5) - (3 / 200)) <= 1 / 10 ^ 25.
+Proof. unfold b_balance_logit; pin. Qed.
+
+Goal Rabs (b_jensen_sum (7 / 3) - (2333333333333333333333333333333 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_jensen_sum; pin. Qed.
+
+Goal Rabs (b_expansion_remainder (1 / 2) (-1 / 3) - (13888888888888888888888888889 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_expansion_remainder; pin. Qed.
+
+Goal Rabs (b_expansion_first (1 / 7) - (142857142857142857142857142857 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_expansion_first; pin. Qed.
+
+Goal Rabs (b_expansion_zeroth (1 / 7) (3 / 2) - (6230553230977500007352731243 / 7812500000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_expansion_zeroth; pin. Qed.
+
+Goal Rabs (b_dropped_mass (1 / 7) (3) - (47619047619047619047619047619 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_dropped_mass; pin. Qed.
+
+Goal Rabs (b_dropped_output (1 / 7) (3) (2) - (47619047619047619047619047619 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_dropped_output; pin. Qed.
 
 Goal exp_kernel (0) 16 = 65536%Z.
 Proof. vm_compute. reflexivity. Qed.

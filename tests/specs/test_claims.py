@@ -211,6 +211,11 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "P3.composed": lambda i: replace(i, second_epsilon=i.second_epsilon / 100),
         "P3.randomised": lambda i: replace(i, overestimate=i.overestimate / 2),
         "P3.deterministic": lambda i: replace(i, oversampling=Fraction(1)),
+        "R.certify": lambda i: replace(i, skipped=i.rows),
+        "R.balance": lambda i: replace(i, key=i.key[:1]),
+        "R.jensen": lambda i: replace(i, labels=i.labels[:-1]),
+        "R.expansion": lambda i: replace(i, step=0 * i.step),
+        "R.drop": lambda i: replace(i, dropped=(True,) * len(i.dropped)),
         "P3.jl": lambda i: replace(i, epsilon=Fraction(1)),
     }
     if not claim.assumes:
