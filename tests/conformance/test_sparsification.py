@@ -298,6 +298,19 @@ def test_the_barrier_method_meets_its_guarantee_exactly(name: str) -> None:
     assert loewner_verdict(part, part[:, columns], guarantee, weights=weights) is Verdict.WITHIN
 
 
+def test_the_barrier_method_errs_as_far_above_as_below() -> None:
+    """Scaled otherwise the same columns would have a larger epsilon."""
+    X = BARRIERS["gaussian 3"]
+    columns, weights = barrier_columns(X, range_factor(fastpath.gram(X))[1], 4 * len(X))
+    G, H = gram(X), gram(X[:, columns] * np.sqrt(weights))
+    epsilon = fastpath.certified_closeness(
+        fastpath.gram(X), fastpath.gram(X[:, columns] * np.sqrt(weights))
+    ).epsilon
+    less = Fraction(99, 100) * exactly(epsilon)
+    assert not semidefinite((1 + less) * G - H)
+    assert not semidefinite(H - (1 - less) * G)
+
+
 def test_walking_down_the_tree_is_as_good_as_its_guarantee_with_any_block() -> None:
     X = np.random.default_rng(5).standard_normal((6, 200))
     whitening = range_factor(fastpath.gram(X))[1]
