@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 from numpy.typing import NDArray
 
 from fastpath import DynamicAttention
+from fastpath.dynamic.certificate import row_error_bound
 from reference import Verdict, attention, attention_verdict
 
 Array = NDArray[Any]
@@ -312,6 +313,19 @@ def test_logits_of_1e5_neither_overflow_nor_lose_the_row(dtype: Any) -> None:
                 read = dynamic.query_row(row)
                 assert np.isfinite(read).all()
                 assert tokens.row_verdict(row, read, dynamic.error_bound(row)) is Verdict.WITHIN
+
+
+def test_the_bound_grows_with_all_that_it_counts() -> None:
+    counted: dict[str, Any] = {"magnitude": 1.0, "mass": 2e-30, "roundings": 10, "events": 10}
+    counted |= {"factors": 4, "steps": 4.0}
+    query, keys = np.ones(3, np.float32), [1.0, 2.0, 3.0]
+    # So small a denominator that what underflows is seen.
+    bound = row_error_bound(query, keys, denominator=1e-30, **counted)
+    for name, count in counted.items():
+        more = counted | {name: 2 * count}
+        assert row_error_bound(query, keys, denominator=1e-30, **more) > bound, name
+    assert row_error_bound(query, [2 * key for key in keys], denominator=1e-30, **counted) > bound
+    assert row_error_bound(query, keys, denominator=5e-31, **counted) > bound
 
 
 def test_inputs_are_copied() -> None:
