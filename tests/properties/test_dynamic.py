@@ -316,16 +316,20 @@ def test_logits_of_1e5_neither_overflow_nor_lose_the_row(dtype: Any) -> None:
 
 
 def test_the_bound_grows_with_all_that_it_counts() -> None:
-    counted: dict[str, Any] = {"magnitude": 1.0, "mass": 2e-30, "roundings": 10, "events": 10}
-    counted |= {"factors": 4, "steps": 4.0}
     query, keys = np.ones(3, np.float32), [1.0, 2.0, 3.0]
-    # So small a denominator that what underflows is seen.
-    bound = row_error_bound(query, keys, denominator=1e-30, **counted)
+    counted = {"magnitude": 1.0, "mass": 2.0, "roundings": 10, "factors": 4, "steps": 4.0}
+
+    def bound(**changed: Any) -> float:
+        arguments = {"largest_keys": keys, "denominator": 1.0, "events": 10} | counted | changed
+        return row_error_bound(query, **arguments)
+
     for name, count in counted.items():
-        more = counted | {name: 2 * count}
-        assert row_error_bound(query, keys, denominator=1e-30, **more) > bound, name
-    assert row_error_bound(query, [2 * key for key in keys], denominator=1e-30, **counted) > bound
-    assert row_error_bound(query, keys, denominator=5e-31, **counted) > bound
+        assert bound(**{name: 2 * count}) > bound(), name
+    assert bound(largest_keys=[2 * key for key in keys]) > bound()
+    assert bound(denominator=0.5) > bound()
+    # What underflows is seen beside sums that are nearly as small.
+    small = {"mass": 2e-30, "denominator": 1e-30}
+    assert bound(**small, events=20) > bound(**small)
 
 
 def test_inputs_are_copied() -> None:
