@@ -10,19 +10,18 @@ BIN := $(VENV)/bin
 check: $(VENV)/.report
 	$(BIN)/attest check
 
-# A file of tests to a core, so that what a file compiles once is compiled once.
 test: $(VENV)/.tests coq
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/attest audit --proofs
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m "" -n auto --dist loadfile
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m ""
 
 # Peers (torch, scikit-learn) are large and only measured against; one BLAS thread.
 bench: $(VENV)/.tests
 	$(BIN)/pip install --quiet -e ".[peers]"
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 \
-	  $(BIN)/pytest tests/benchmarks --benchmark-only -m "" -s
+	  $(BIN)/pytest tests/benchmarks --benchmark-only -m "" -s -n 0
 
 # Rewrite what is generated from the claims: bounds in Python and Coq, and the formulas.
 generated: $(VENV)/.tests

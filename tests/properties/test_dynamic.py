@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 from numpy.typing import NDArray
 
 from fastpath import DynamicAttention
+from fastpath.dynamic.certificate import row_error_bound
 from reference import Verdict, attention, attention_verdict
 
 Array = NDArray[Any]
@@ -312,6 +313,23 @@ def test_logits_of_1e5_neither_overflow_nor_lose_the_row(dtype: Any) -> None:
                 read = dynamic.query_row(row)
                 assert np.isfinite(read).all()
                 assert tokens.row_verdict(row, read, dynamic.error_bound(row)) is Verdict.WITHIN
+
+
+def test_the_bound_grows_with_all_that_it_counts() -> None:
+    query, keys = np.ones(3, np.float32), [1.0, 2.0, 3.0]
+    counted = {"magnitude": 1.0, "mass": 2.0, "roundings": 10, "factors": 4, "steps": 4.0}
+
+    def bound(**changed: Any) -> float:
+        arguments = {"largest_keys": keys, "denominator": 1.0, "events": 10} | counted | changed
+        return row_error_bound(query, **arguments)
+
+    for name, count in counted.items():
+        assert bound(**{name: 2 * count}) > bound(), name
+    assert bound(largest_keys=[2 * key for key in keys]) > bound()
+    assert bound(denominator=0.5) > bound()
+    # What underflows is seen beside sums that are nearly as small.
+    small = {"mass": 2e-30, "denominator": 1e-30}
+    assert bound(**small, events=20) > bound(**small)
 
 
 def test_inputs_are_copied() -> None:

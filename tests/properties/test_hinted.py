@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fastpath._bounds import reduction_error
 from fastpath.hinted import HintedMv, safe_steps
+from fastpath.rounding import UNIT_ROUNDOFF
 
 Boolean = NDArray[np.bool_]
 
@@ -93,6 +95,15 @@ def test_the_safe_range_is_safe_at_both_ends(n: int, ones: int) -> None:
     for step in (low * 4, 1 / ones):
         hinted.hint(P, step=step)
         assert (hinted.column(0) == _product(M, P, V)[:, 0]).all()
+
+
+@pytest.mark.parametrize(("n", "ones"), [(1, 1), (16, 3), (256, 256)])
+def test_the_safe_range_ends_where_the_condition_of_the_claim_does(n: int, ones: int) -> None:
+    read_error = 2.0**-40
+    low, high = safe_steps(n, ones, read_error)
+    for step, holds in ((low, True), (high, True), (low * 0.99, False), (high * 1.01, False)):
+        error = reduction_error(n, step, ones, read_error, UNIT_ROUNDOFF)
+        assert (error < math.expm1(step) / 2) == holds
 
 
 def test_bad_arguments_are_refused_by_name() -> None:
