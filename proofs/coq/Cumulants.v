@@ -459,6 +459,185 @@ Proof.
     apply fourth_deviation; auto.
 Qed.
 
+(** * Vectors
+
+    A vector z turns vectors h_j into numbers <z, h_j>, and their cumulant into the same of the numbers. *)
+
+Definition norm (d : nat) (v : nat -> R) : R := sqrt (fsum d (fun c => v c ^ 2)).
+
+(** |h_j - a| <= r for j < m *)
+Definition in_ball (m d : nat) (h : nat -> nat -> R) (r : R) : Prop :=
+  exists a, forall j, (j < m)%nat -> norm d (fun c => h j c - a c) <= r.
+
+Lemma square_sum_nonneg d v : 0 <= fsum d (fun c => v c ^ 2).
+Proof. apply fsum_nonneg. intros. apply pow2_ge_0. Qed.
+
+Lemma norm_nonneg d v : 0 <= norm d v.
+Proof. apply sqrt_pos. Qed.
+
+Lemma norm_square d v : norm d v ^ 2 = fsum d (fun c => v c ^ 2).
+Proof. apply pow2_sqrt, square_sum_nonneg. Qed.
+
+Lemma norm_ext d v w : (forall c, (c < d)%nat -> v c = w c) -> norm d v = norm d w.
+Proof. intros H. unfold norm. f_equal. apply fsum_ext. intros c Hc. now rewrite H. Qed.
+
+Lemma dot_norm d v w : Rabs (dot d v w) <= norm d v * norm d w.
+Proof. eapply Rle_trans; [apply fsum_abs | apply cauchy_schwarz]. Qed.
+
+(** A length is the largest product with a vector of length 1. *)
+Lemma norm_dual d v K : 0 <= K -> (forall z, dot d z v <= K * norm d z) -> norm d v <= K.
+Proof.
+  intros HK H. specialize (H v). pose proof (norm_nonneg d v) as N.
+  replace (dot d v v) with (norm d v ^ 2) in H
+    by (rewrite norm_square; apply fsum_ext; intros; ring).
+  destruct (Req_dec (norm d v) 0); nra.
+Qed.
+
+Lemma norm_triangle d v w : norm d (fun c => v c + w c) <= norm d v + norm d w.
+Proof.
+  pose proof (norm_nonneg d v). pose proof (norm_nonneg d w).
+  apply norm_dual; [lra |]. intros z.
+  replace (dot d z (fun c => v c + w c)) with (dot d z v + dot d z w)
+    by (unfold dot; rewrite <- fsum_plus; apply fsum_ext; intros; ring).
+  pose proof (Rabs_bounds _ _ (dot_norm d z v)). pose proof (Rabs_bounds _ _ (dot_norm d z w)). lra.
+Qed.
+
+Lemma ball_product m d h r z : in_ball m d h r ->
+  within_radius m (fun j => dot d z (h j)) (norm d z * r).
+Proof.
+  intros [a H]. exists (dot d z a). intros j Hj.
+  replace (dot d z (h j) - dot d z a) with (dot d z (fun c => h j c - a c))
+    by (unfold dot; rewrite <- fsum_minus; apply fsum_ext; intros; ring).
+  eapply Rle_trans; [apply dot_norm |]. apply Rmult_le_compat_l; [apply norm_nonneg | auto].
+Qed.
+
+Lemma ball_nonneg m d h r : (0 < m)%nat -> in_ball m d h r -> 0 <= r.
+Proof. intros Hm [a H]. eapply Rle_trans; [apply norm_nonneg | apply (H 0%nat Hm)]. Qed.
+
+Lemma mean_product m p d z h :
+  dot d z (fun c => mean m p (fun j => h j c)) = mean m p (fun j => dot d z (h j)).
+Proof.
+  unfold mean, dot.
+  rewrite (fsum_ext d _ (fun c => fsum m (fun j => z c * (p j * h j c))))
+    by (intros; now rewrite fsum_scale).
+  rewrite fsum_swap. apply fsum_ext. intros j _. rewrite <- fsum_scale. apply fsum_ext. intros. ring.
+Qed.
+
+Lemma covariance_product m p d f z h : weights m p ->
+  dot d z (fun c => covariance m p f (fun j => h j c))
+    = covariance m p f (fun j => dot d z (h j)).
+Proof.
+  intros W. rewrite (covariance_right m p f _ 0 W).
+  transitivity (dot d z (fun c => mean m p (fun j => (f j - mean m p f) * h j c))).
+  - apply fsum_ext. intros c _. f_equal. rewrite (covariance_right m p f _ 0 W).
+    apply mean_ext. intros. ring.
+  - rewrite (mean_product m p d z (fun j c => (f j - mean m p f) * h j c)).
+    apply mean_ext. intros j _. unfold dot. rewrite Rminus_0_r, <- fsum_scale.
+    apply fsum_ext. intros. ring.
+Qed.
+
+(** Whatever bounds a covariance with every <z, h> by K |z| bounds its length. *)
+Lemma covariance_norm m p d f h K : weights m p -> 0 <= K ->
+  (forall z, Rabs (covariance m p f (fun j => dot d z (h j))) <= K * norm d z) ->
+  norm d (fun c => covariance m p f (fun j => h j c)) <= K.
+Proof.
+  intros W HK H. apply norm_dual; auto. intros z. rewrite covariance_product by auto.
+  eapply Rle_trans; [apply Rle_abs | auto].
+Qed.
+
+Lemma third_norm m p d s h K : weights m p -> 0 <= K ->
+  (forall z, Rabs (third_cumulant m p s (fun j => dot d z (h j))) <= K * norm d z) ->
+  norm d (fun c => third_cumulant m p s (fun j => h j c)) <= K.
+Proof.
+  intros W HK H. rewrite (norm_ext d _ _ (fun c _ => third_is_covariance m p s _ W)).
+  apply covariance_norm; auto. intros z. rewrite <- third_is_covariance; auto.
+Qed.
+
+Lemma fourth_norm m p d s h K : weights m p -> 0 <= K ->
+  (forall z, Rabs (fourth_cumulant m p s (fun j => dot d z (h j))) <= K * norm d z) ->
+  norm d (fun c => fourth_cumulant m p s (fun j => h j c)) <= K.
+Proof.
+  intros W HK H. rewrite (norm_ext d _ _ (fun c _ => fourth_is_covariance m p s _ W)).
+  apply covariance_norm; auto. intros z. rewrite <- fourth_is_covariance; auto.
+Qed.
+
+Theorem p4_second_cumulant_of_vectors m p d s h rho r : weights m p -> within_radius m s rho ->
+  in_ball m d h r ->
+  norm d (fun c => covariance m p s (fun j => h j c)) <= b_second_cumulant rho r.
+Proof.
+  intros W S H. pose proof (radius_nonneg m p s rho W S).
+  pose proof (ball_nonneg m d h r (weights_nonempty m p W) H).
+  apply covariance_norm; auto; [unfold b_second_cumulant; apply Rmult_le_pos; auto |]. intros z.
+  replace (_ * norm d z) with (b_second_cumulant rho (norm d z * r))
+    by (unfold b_second_cumulant; ring).
+  apply p4_second_cumulant; auto. apply ball_product; auto.
+Qed.
+
+Lemma third_form rho r : b_third_cumulant rho r = 4 * sqrt 3 / 9 * (rho ^ 2 * r).
+Proof. unfold b_third_cumulant. field. Qed.
+
+Theorem p4_third_cumulant_of_vectors m p d s h rho r : weights m p -> within_radius m s rho ->
+  in_ball m d h r ->
+  norm d (fun c => third_cumulant m p s (fun j => h j c)) <= b_third_cumulant rho r.
+Proof.
+  intros W S H. pose proof (ball_nonneg m d h r (weights_nonempty m p W) H).
+  apply third_norm; auto.
+  - rewrite third_form. pose proof (sqrt_pos 3). pose proof (pow2_ge_0 rho).
+    apply Rmult_le_pos; [lra | apply Rmult_le_pos; auto].
+  - intros z. replace (_ * norm d z) with (b_third_cumulant rho (norm d z * r))
+      by (rewrite !third_form; ring).
+    apply p4_third_cumulant; auto. apply ball_product; auto.
+Qed.
+
+Theorem p4_fourth_cumulant_of_vectors m p d s h rho r : weights m p -> within_radius m s rho ->
+  in_ball m d h r ->
+  norm d (fun c => fourth_cumulant m p s (fun j => h j c)) <= b_fourth_cumulant rho r.
+Proof.
+  intros W S H. pose proof (radius_nonneg m p s rho W S).
+  pose proof (ball_nonneg m d h r (weights_nonempty m p W) H).
+  apply fourth_norm; auto.
+  - unfold b_fourth_cumulant. apply Rmult_le_pos; [lra | apply pow_le; auto].
+  - intros z. replace (_ * norm d z) with (b_fourth_cumulant rho (norm d z * r))
+      by (unfold b_fourth_cumulant; ring).
+    apply p4_fourth_cumulant; auto. apply ball_product; auto.
+Qed.
+
+(** * From standard deviations *)
+
+Lemma third_deviations m p s h A r : weights m p -> covariance m p s s <= A ^ 2 ->
+  within_radius m h r -> Rabs (third_cumulant m p s h) <= A ^ 2 * (2 * r).
+Proof.
+  intros W S H. pose proof (radius_nonneg m p h r W H).
+  eapply Rle_trans; [apply mean_abs; auto |].
+  apply Rle_trans with (2 * r * covariance m p s s); [| nra].
+  unfold covariance. rewrite <- mean_scale. apply mean_le; auto. intros j Hj.
+  pose proof (centred_radius m p h r j W H Hj). pose proof (pow2_ge_0 (s j - mean m p s)).
+  rewrite Rabs_mult, (Rabs_right (_ ^ 2)) by lra. nra.
+Qed.
+
+Lemma fourth_deviations m p s h rho r A B : weights m p -> within_radius m s rho ->
+  within_radius m h r -> 0 <= A -> 0 <= B -> covariance m p s s <= A ^ 2 ->
+  covariance m p h h <= B ^ 2 ->
+  Rabs (fourth_cumulant m p s h) <= A ^ 2 * (4 * rho * r + 3 * (A * B)).
+Proof.
+  intros W S H HA HB VS VH. pose proof (variance_nonneg m p s W) as V.
+  pose proof (radius_nonneg m p s rho W S). pose proof (radius_nonneg m p h r W H).
+  pose proof (covariance_deviations m p s h A B W HA HB VS VH) as C.
+  assert (0 <= 4 * rho * r) by (apply Rmult_le_pos; lra).
+  apply Rle_trans with (covariance m p s s * (4 * rho * r) + 3 * covariance m p s s * (A * B)).
+  2: { assert (0 <= A * B) by (apply Rmult_le_pos; auto). nra. }
+  eapply Rle_trans; [apply Rabs_triang |]. rewrite Rabs_Ropp. apply Rplus_le_compat.
+  - eapply Rle_trans; [apply mean_abs; auto |]. unfold covariance. rewrite <- (Rmult_comm (_ * r)),
+      <- mean_scale. apply mean_le; auto. intros j Hj.
+    pose proof (centred_radius m p s rho j W S Hj). pose proof (centred_radius m p h r j W H Hj).
+    replace ((s j - mean m p s) ^ 3) with ((s j - mean m p s) * (s j - mean m p s) ^ 2) by ring.
+    pose proof (pow2_ge_0 (s j - mean m p s)).
+    rewrite !Rabs_mult, (Rabs_right (_ ^ 2)) by lra.
+    assert (Rabs (s j - mean m p s) * Rabs (h j - mean m p h) <= 2 * rho * (2 * r))
+      by (apply Rmult_le_compat; auto using Rabs_pos). nra.
+  - rewrite Rabs_mult, (Rabs_right (3 * _)) by lra. apply Rmult_le_compat_l; lra.
+Qed.
+
 (** * Two keys attain all three *)
 
 (** The weights of two keys whose mean of (1, -1) is y. *)
