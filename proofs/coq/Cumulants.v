@@ -1,13 +1,13 @@
-(** Cumulants under weights (claim P4.cumulant), and the forms of them that P4.psd and P4.local use.
+(** Cumulants under weights (claim P4.cumulant), and from standard deviations (for P4.local).
 
     Weights p_j >= 0 of sum 1 stand for a row of softmax.  With x = s - E s the three cumulants are
-    covariances of h with x, x^2 and x^3 - 3 Var(s) x.  Steps: (1) |Cov(f, h)| <= r E|f - E f| for h
-    within r of a number, and E|f - E f| is at most a standard deviation; (2) for f = x^2 and s in
-    [-1, 1], E|f - E f| = 2 q (1 - q) D, where q is the weight of the keys at which f exceeds its mean and
-    D the difference of its means on them and off them; D is at most a quadratic polynomial in the
-    means of s on and off, and the cubic polynomial in q that is left is at most 4 sqrt 3 / 9;
-    (3) f = x^3 - 3 v x has f^2 = 4 v^3 + (z - v)^2 (z - 4 v) with z = x^2, v = E z, whose mean is at
-    most 4.  Vectors are reduced to their products with one vector. *)
+    covariances of h with x, x^2 and x^3 - 3 Var(s) x.  Steps: (1) for h within r of a number
+    |Cov(f, h)| <= r E|f - E f|, and Cov(f, h) is at most a product of standard deviations;
+    (2) for f = x^2 and s in [-1, 1], E|f - E f| = 2 q (1 - q) D, where q is the weight of the keys at
+    which f exceeds its mean and D the difference of its means on them and off them.  D is at most a
+    polynomial in q and the means of s on them and off them, and what that leaves at most 4 sqrt 3 / 9;
+    (3) for f = x^3 - 3 v x, f^2 = 4 v^3 + (z - v)^2 (z - 4 v) with z = x^2, v = E z, and its mean is at
+    most 4.  Vectors are reduced to their products with one vector.  Two keys attain each bound. *)
 
 Require Import Reals Lra Lia Psatz.
 Require Import Sums TotalVariation Rounding Bounds.
@@ -83,21 +83,13 @@ Proof.
   pose proof (Rabs_bounds _ _ (H j Hj)). apply Rabs_le. lra.
 Qed.
 
-(** Cauchy and Schwarz, first against 1 and then in general. *)
-Lemma mean_square m p f : weights m p -> mean m p f ^ 2 <= mean m p (fun j => f j ^ 2).
-Proof.
-  intros W. assert (H : 0 <= mean m p (fun j => (f j - mean m p f) ^ 2))
-    by (apply mean_nonneg; auto; intros; apply pow2_ge_0).
-  rewrite (mean_ext m p (fun j => (f j - mean m p f) ^ 2)
-    (fun j => f j ^ 2 - 2 * mean m p f * f j + mean m p f ^ 2)) in H by (intros; ring).
-  rewrite mean_plus, mean_minus, mean_scale, mean_const in H by auto. lra.
-Qed.
-
+(** Cauchy and Schwarz. *)
 Lemma mean_cauchy m p f g A B : weights m p -> 0 <= A -> 0 <= B ->
   mean m p (fun j => f j ^ 2) <= A ^ 2 -> mean m p (fun j => g j ^ 2) <= B ^ 2 ->
   Rabs (mean m p (fun j => f j * g j)) <= A * B.
 Proof.
-  intros [P _] HA HB HF HG. apply Rle_trans with (fsum m (fun j => Rabs (sqrt (p j) * f j * (sqrt (p j) * g j)))).
+  intros [P _] HA HB HF HG.
+  apply Rle_trans with (fsum m (fun j => Rabs (sqrt (p j) * f j * (sqrt (p j) * g j)))).
   - eapply Rle_trans; [apply fsum_abs |]. right. apply fsum_ext. intros j Hj. f_equal.
     transitivity (sqrt (p j) * sqrt (p j) * f j * g j); [rewrite sqrt_sqrt by auto |]; ring.
   - eapply Rle_trans; [apply (cauchy_schwarz m (fun j => sqrt (p j) * f j)) |].
@@ -397,7 +389,8 @@ Proof.
   { split; [apply Rabs_pos |]. unfold k. replace mu with (mu - 0) by ring.
     apply mean_near; auto. intros j Hj. rewrite Rminus_0_r. auto. }
   assert (V1 : v <= 1 - k ^ 2).
-  { unfold k. rewrite pow2_abs. apply Rle_trans with (mean m p (fun j => 1 - mu ^ 2 - 2 * mu * (s j - mu))).
+  { unfold k. rewrite pow2_abs.
+    apply Rle_trans with (mean m p (fun j => 1 - mu ^ 2 - 2 * mu * (s j - mu))).
     - rewrite V. apply mean_le; auto. intros j Hj. unfold z. specialize (S1 j Hj). nra.
     - rewrite mean_minus, mean_scale, mean_const by auto. unfold mu. rewrite mean_centred by auto. lra. }
   assert (Z : forall j, (j < m)%nat -> 0 <= z j <= (1 + k) ^ 2).
@@ -461,7 +454,7 @@ Qed.
 
 (** * Vectors
 
-    A vector z turns vectors h_j into numbers <z, h_j>, and their cumulant into the same of the numbers. *)
+    The product of z with a cumulant of vectors h_j is the cumulant of the numbers <z, h_j>. *)
 
 Definition norm (d : nat) (v : nat -> R) : R := sqrt (fsum d (fun c => v c ^ 2)).
 

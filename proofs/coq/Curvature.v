@@ -57,6 +57,23 @@ Proof.
     rewrite !frobenius_square; apply fsum_swap.
 Qed.
 
+Lemma dot_square d v w : dot d v w ^ 2 <= norm d v ^ 2 * norm d w ^ 2.
+Proof.
+  rewrite <- Rpow_mult_distr, <- (pow2_abs (dot d v w)). apply pow_incr.
+  split; [apply Rabs_pos | apply dot_norm].
+Qed.
+
+(** So a bound of the Frobenius norm will do where one of the spectral norm is asked for. *)
+Theorem p4_frobenius_spectral n d A S : frobenius n d A <= S -> spectral_bound n d A S.
+Proof.
+  intros H. pose proof (frobenius_nonneg n d A). split; [lra |]. intros w.
+  apply Rle_trans with (frobenius n d A * norm d w);
+    [| apply Rmult_le_compat_r; [apply norm_nonneg | auto]].
+  apply square_le; [apply Rmult_le_pos; auto; apply norm_nonneg |].
+  rewrite Rpow_mult_distr, frobenius_square, norm_square, <- fsum_scale_r. apply fsum_le.
+  intros i _. rewrite <- norm_square. apply dot_square.
+Qed.
+
 (** |U^T a_i| <= |a_i| |U| *)
 Lemma times_row d k A W i : norm k (times d A W i) <= norm d (A i) * frobenius d k W.
 Proof.
@@ -89,12 +106,6 @@ Definition no_direction (a b : nat) : R := 0.
 
 Lemma norm_zero n : norm n (fun _ => 0) = 0.
 Proof. unfold norm. rewrite fsum_zero by (intros; ring). apply sqrt_0. Qed.
-
-Lemma frobenius_zero n d : frobenius n d no_direction = 0.
-Proof.
-  unfold frobenius. rewrite (norm_ext n _ (fun _ => 0)); [apply norm_zero |].
-  intros. apply norm_zero.
-Qed.
 
 (** * Step 1: how fast a row moves *)
 
@@ -296,7 +307,8 @@ Proof.
   - unfold dot. rewrite <- !fsum_scale, <- !fsum_plus. apply fsum_le. intros i Hi.
     destruct (Hr i Hi) as [R0 R1]. destruct (Hu i Hi) as [U0 U1]. specialize (Hw i Hi).
     assert (E : u i ^ 3 <= top * u i ^ 2)
-      by (replace (u i ^ 3) with (u i * u i ^ 2) by ring; apply Rmult_le_compat_r; auto; apply pow2_ge_0).
+      by (replace (u i ^ 3) with (u i * u i ^ 2) by ring; apply Rmult_le_compat_r; auto;
+        apply pow2_ge_0).
     assert (F : u i ^ 2 <= top * u i) by nra.
     assert (3 * c * t * u i ^ 3 <= 3 * c * t * (top * u i ^ 2))
       by (apply Rmult_le_compat_l; auto; repeat apply Rmult_le_pos; lra).
@@ -484,8 +496,8 @@ Theorem p4_hessian_lipschitz_x g X Y U S alpha rho r most : (0 < keys g)%nat ->
 Proof.
   intros Hm HS HA K H Hr.
   eapply Rle_trans; [apply (third_derivative_bound g X Y U no_direction _ _ _ _ _
-    (S * length_x g U) 0 most (alpha * length_x g U) Hm (constants_of_radii g X Y U no_direction rho r 0 Hm K H
-    (no_value_ball g)) Hr) |].
+    (S * length_x g U) 0 most (alpha * length_x g U) Hm
+    (constants_of_radii g X Y U no_direction rho r 0 Hm K H (no_value_ball g)) Hr) |].
   - apply Rmult_le_pos; [apply HA | apply frobenius_nonneg].
   - intros i Hi. apply pull_bound; auto.
   - apply (pulls g U S HS).
@@ -506,8 +518,8 @@ Theorem p4_hessian_lipschitz g X Y U V S alpha rho r r3 M most : (0 < keys g)%na
 Proof.
   intros Hm HS HA K H F HM Hr.
   eapply Rle_trans; [apply (third_derivative_bound g X Y U V _ _ _ _ _
-    (S * length_x g U) (M * length_y g V) most (alpha * length_x g U) Hm (constants_of_radii g X Y U V rho r _ Hm K H
-    (value_ball g V r3 Hm F)) Hr) |].
+    (S * length_x g U) (M * length_y g V) most (alpha * length_x g U) Hm
+    (constants_of_radii g X Y U V rho r _ Hm K H (value_ball g V r3 Hm F)) Hr) |].
   - apply Rmult_le_pos; [apply HA | apply frobenius_nonneg].
   - intros i Hi. apply pull_bound; auto.
   - apply (pulls g U S HS).

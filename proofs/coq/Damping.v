@@ -113,7 +113,8 @@ Proof.
   apply Rle_trans with (residual_curvature g X Y U
     - 2 * c' * dot (queries g) (pull g U) (residual_length g X Y)).
   - pose proof (residual_curvature_above g X Y U e Hm HE).
-    assert (e * fsum (queries g) (fun i => covariance (keys g) (weight g X i) (logit g U i) (logit g U i))
+    assert (e * fsum (queries g)
+        (fun i => covariance (keys g) (weight g X i) (logit g U i) (logit g U i))
       <= e * (A * rho) ^ 2) by (apply Rmult_le_compat_l; [apply HE | apply variances; auto]).
     assert (c' * dot (queries g) (pull g U) (residual_length g X Y) <= c' * (A * R))
       by (apply Rmult_le_compat_l; auto; apply dot_le; auto). lra.

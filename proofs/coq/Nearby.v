@@ -3,8 +3,9 @@
     Steps: (1) <W, P A3> changes along a line at the speed sum_i <W_i, Cov(s, a3)>, which is at most
     |W| |A1| rho rho_3 |U|, and a residual <z, r_i> at the speed <z, velocity>; by the mean value
     theorem so do they over the whole way; (2) logits that move by at most eta from a number change
-    weights, and so variances, by factors of at most exp (2 eta); (3) with standard deviations in place of
-    radii the cumulants of a row are smaller, and with them the third derivative (Curvature.v). *)
+    weights, and so variances, by factors of at most exp (2 eta); (3) with standard deviations in
+    place of radii the cumulants of a row are smaller, and with them the third derivative
+    (Curvature.v). *)
 
 Require Import Reals Lra Lia Psatz FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
@@ -177,7 +178,8 @@ Proof.
   pose proof (Rabs_bounds _ _ (dot_norm (queries g) z
     (fun i => dot (feature_dimension g) (mean_feature g X i) v))) as B.
   specialize (HM v).
-  assert (norm (queries g) z * norm (queries g) (fun i => dot (feature_dimension g) (mean_feature g X i) v)
+  assert (norm (queries g) z
+      * norm (queries g) (fun i => dot (feature_dimension g) (mean_feature g X i) v)
     <= norm (queries g) z * (M * norm (feature_dimension g) v)) by (apply Rmult_le_compat_l; auto).
   assert (S * rho * r3 * length_x g U * (norm (feature_dimension g) v * norm (queries g) z)
     <= S * rho * r3 * distance * (norm (feature_dimension g) v * norm (queries g) z))
@@ -189,7 +191,8 @@ Lemma mean_norm m p d h r : weights m p -> 0 <= r ->
   (forall j, (j < m)%nat -> norm d (h j) <= r) ->
   norm d (fun c => mean m p (fun j => h j c)) <= r.
 Proof.
-  intros W Hr H. apply norm_dual; auto. intros z. rewrite mean_product, <- (mean_const m p (r * norm d z) W).
+  intros W Hr H. apply norm_dual; auto. intros z.
+  rewrite mean_product, <- (mean_const m p (r * norm d z) W).
   apply mean_le; auto. intros j Hj. rewrite (Rmult_comm r). apply dot_le; [right; reflexivity | auto].
 Qed.
 
@@ -336,12 +339,6 @@ Proof.
   eapply Rle_trans; [apply (variance_nearby g X U i alpha rho distance); auto |]. fold e.
   replace ((B * e * norm d z) ^ 2) with (e ^ 2 * (B * norm d z) ^ 2) by ring.
   apply Rmult_le_compat_l; [apply pow2_ge_0 | auto].
-Qed.
-
-Lemma dot_square d v w : dot d v w ^ 2 <= norm d v ^ 2 * norm d w ^ 2.
-Proof.
-  rewrite <- Rpow_mult_distr, <- (pow2_abs (dot d v w)). apply pow_incr.
-  split; [apply Rabs_pos | apply dot_norm].
 Qed.
 
 (** The trace bounds every direction. *)

@@ -259,6 +259,41 @@ Qed.
 
 End Row.
 
+(** The cumulants of softmax weights are the derivatives of their averages. *)
+Theorem p4_cumulant_derivatives m s u h t : (0 < m)%nat ->
+  let f := fun t => mean m (row m s u t) h in
+  Derive_n f 1 t = covariance m (row m s u t) u h /\
+  Derive_n f 2 t = third_cumulant m (row m s u t) u h /\
+  Derive_n f 3 t = fourth_cumulant m (row m s u t) u h.
+Proof.
+  intros Hm f. assert (W : forall t, weights m (row m s u t)) by (intros; apply softmax_weights; auto).
+  assert (H : forall t, (fun j => h j + t * 0) = h)
+    by (intros; apply functional_extensionality; intros; ring).
+  assert (Z : forall t, mean m (row m s u t) (fun _ => 0) = 0) by (intros; apply mean_const; auto).
+  assert (C : forall t, covariance m (row m s u t) u (fun _ => 0) = 0).
+  { intros. transitivity (mean m (row m s u t0) (fun _ => 0)); [| apply Z].
+    apply mean_ext. intros. rewrite Z. ring. }
+  assert (K : forall t, third_cumulant m (row m s u t) u (fun _ => 0) = 0).
+  { intros. transitivity (mean m (row m s u t0) (fun _ => 0)); [| apply Z].
+    apply mean_ext. intros. rewrite Z. ring. }
+  assert (D1 : forall t, Derive f t = covariance m (row m s u t) u h).
+  { intros r. apply is_derive_unique. apply (is_derive_ext (fun t => mean m (row m s u t)
+      (fun j => h j + t * 0))); [intros; now rewrite H |].
+    evar_last; [apply (is_derive_row m s u h (fun _ => 0) Hm) |]. simpl. rewrite H, Z. ring. }
+  assert (D2 : forall t, Derive_n f 2 t = third_cumulant m (row m s u t) u h).
+  { intros r. change (Derive (Derive f) r = third_cumulant m (row m s u r) u h).
+    rewrite (Derive_ext _ _ r D1). apply is_derive_unique.
+    apply (is_derive_ext (fun t => covariance m (row m s u t) u (fun j => h j + t * 0)
+      + mean m (row m s u t) (fun _ => 0))); [intros; rewrite H, Z; apply Rplus_0_r |].
+    evar_last; [apply (is_derive_row_1 m s u h (fun _ => 0) Hm) |]. simpl. rewrite H, C. ring. }
+  split; [apply D1 | split; [apply D2 |]].
+  change (Derive (Derive_n f 2) t = fourth_cumulant m (row m s u t) u h).
+  rewrite (Derive_ext _ _ t D2). apply is_derive_unique.
+  apply (is_derive_ext (fun t => third_cumulant m (row m s u t) u (fun j => h j + t * 0)
+    + 2 * covariance m (row m s u t) u (fun _ => 0))); [intros; rewrite H, C, Rmult_0_r; apply Rplus_0_r |].
+  evar_last; [apply (is_derive_row_2 m s u h (fun _ => 0) Hm) |]. simpl. rewrite H, K. ring.
+Qed.
+
 (** * Step 3: the loss *)
 
 Lemma logits_moved g X U t i :
