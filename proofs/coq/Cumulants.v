@@ -3,14 +3,15 @@
     Weights p_j >= 0 of sum 1 stand for a row of softmax.  With x = s - E s the three cumulants are
     covariances of h with x, x^2 and x^3 - 3 Var(s) x.  Steps: (1) for h within r of a number
     |Cov(f, h)| <= r E|f - E f|, and Cov(f, h) is at most a product of standard deviations;
-    (2) for f = x^2 and s in [-1, 1], E|f - E f| = 2 q (1 - q) D, where q is the weight of the keys at
-    which f exceeds its mean and D the difference of its means on them and off them.  D is at most a
-    polynomial in q and the means of s on them and off them, and what that leaves at most 4 sqrt 3 / 9;
-    (3) for f = x^3 - 3 v x, f^2 = 4 v^3 + (z - v)^2 (z - 4 v) with z = x^2, v = E z, and its mean is at
-    most 4.  Vectors are reduced to their products with one vector.  Two keys attain each bound. *)
+    (2) for f = x^2 and s in [-1, 1], E|f - E f| = 2 q (1 - q) D, where q is the weight of the keys
+    at which f exceeds its mean and D the difference of its means on them and off them.  D is at
+    most a polynomial in q and the means of s on them and off them, and the product with that is at
+    most 4 sqrt 3 / 9; (3) for f = x^3 - 3 v x, f^2 = 4 v^3 + (z - v)^2 (z - 4 v) with z = x^2 and
+    v = E z, and its mean is at most 4.  Vectors are reduced to their products with one vector.
+    Two keys attain each bound. *)
 
 Require Import Reals Lra Lia Psatz.
-Require Import Sums TotalVariation Rounding Bounds.
+Require Import Sums TotalVariation Rounding RoundingMoments Bounds.
 Open Scope R_scope.
 
 Definition weights (m : nat) (p : nat -> R) : Prop :=
@@ -132,7 +133,8 @@ Lemma variance_least m p f c : weights m p ->
   covariance m p f f <= mean m p (fun j => (f j - c) ^ 2).
 Proof.
   intros W. rewrite (covariance_left m p f f c W).
-  rewrite (mean_ext m p _ (fun j => (f j - c) ^ 2 - (mean m p f - c) * (f j - c))) by (intros; ring).
+  rewrite (mean_ext m p _ (fun j => (f j - c) ^ 2 - (mean m p f - c) * (f j - c)))
+    by (intros; ring).
   rewrite mean_minus, mean_scale, mean_minus, mean_const by auto.
   pose proof (pow2_ge_0 (mean m p f - c)). lra.
 Qed.
@@ -286,20 +288,21 @@ Proof.
   rewrite D.
   (* s^2 <= 1 on the high ones; a square is at least the square of the mean on the others. *)
   assert (AQ : - q <= A <= q).
-  { unfold A, q. split; [rewrite <- (Rmult_1_l (fsum m (on high p))), <- Ropp_mult_distr_l_reverse,
-      <- fsum_scale |]; apply fsum_le; intros j Hj; unfold on; specialize (P j Hj);
-      specialize (S1 j Hj); destruct (high j); nra. }
+  { unfold A, q. split; [rewrite <- (Rmult_1_l (fsum m (on high p))),
+      <- Ropp_mult_distr_l_reverse, <- fsum_scale |]; apply fsum_le; intros j Hj; unfold on;
+      specialize (P j Hj); specialize (S1 j Hj); destruct (high j); nra. }
   assert (BQ : - q' <= B <= q').
-  { unfold B, q'. split; [rewrite <- (Rmult_1_l (fsum m (off high p))), <- Ropp_mult_distr_l_reverse,
-      <- fsum_scale |]; apply fsum_le; intros j Hj; unfold off; specialize (P j Hj);
-      specialize (S1 j Hj); destruct (high j); nra. }
+  { unfold B, q'. split; [rewrite <- (Rmult_1_l (fsum m (off high p))),
+      <- Ropp_mult_distr_l_reverse, <- fsum_scale |]; apply fsum_le; intros j Hj; unfold off;
+      specialize (P j Hj); specialize (S1 j Hj); destruct (high j); nra. }
   assert (HU : U <= (1 + mu ^ 2) * q - 2 * mu * A).
   { unfold U, A, q. rewrite <- !fsum_scale, <- fsum_minus. apply fsum_le. intros j Hj.
     specialize (P j Hj). specialize (S1 j Hj). unfold on, z. fold mu. destruct (high j); [| lra].
     assert (0 <= p j * (1 - s j ^ 2)) by (apply Rmult_le_pos; nra). nra. }
   assert (HL : forall c, 2 * c * (B - mu * q') - c ^ 2 * q' <= L).
   { intros c. unfold L, B, q'. rewrite <- !fsum_scale, <- fsum_minus, <- !fsum_scale, <- fsum_minus.
-    apply fsum_le. intros j Hj. specialize (P j Hj). unfold off, z. fold mu. destruct (high j); [lra |].
+    apply fsum_le. intros j Hj. specialize (P j Hj). unfold off, z. fold mu.
+    destruct (high j); [lra |].
     assert (0 <= p j * (s j - mu - c) ^ 2) by (apply Rmult_le_pos; auto; apply pow2_ge_0). nra. }
   replace q' with (1 - q) in * by lra.
   assert (0 < 4 * sqrt 3 / 9) by (pose proof (sqrt_lt_R0 3 ltac:(lra)); lra).
@@ -392,7 +395,8 @@ Proof.
   { unfold k. rewrite pow2_abs.
     apply Rle_trans with (mean m p (fun j => 1 - mu ^ 2 - 2 * mu * (s j - mu))).
     - rewrite V. apply mean_le; auto. intros j Hj. unfold z. specialize (S1 j Hj). nra.
-    - rewrite mean_minus, mean_scale, mean_const by auto. unfold mu. rewrite mean_centred by auto. lra. }
+    - rewrite mean_minus, mean_scale, mean_const by auto. unfold mu.
+      rewrite mean_centred by auto. lra. }
   assert (Z : forall j, (j < m)%nat -> 0 <= z j <= (1 + k) ^ 2).
   { intros j Hj. unfold z. split; [apply pow2_ge_0 |]. rewrite <- pow2_abs. apply pow_incr.
     split; [apply Rabs_pos |]. eapply Rle_trans; [apply (Rabs_triang (s j) (- mu)) |].
@@ -456,8 +460,6 @@ Qed.
 
     The product of z with a cumulant of vectors h_j is the cumulant of the numbers <z, h_j>. *)
 
-Definition norm (d : nat) (v : nat -> R) : R := sqrt (fsum d (fun c => v c ^ 2)).
-
 (** |h_j - a| <= r for j < m *)
 Definition in_ball (m d : nat) (h : nat -> nat -> R) (r : R) : Prop :=
   exists a, forall j, (j < m)%nat -> norm d (fun c => h j c - a c) <= r.
@@ -513,7 +515,8 @@ Proof.
   unfold mean, dot.
   rewrite (fsum_ext d _ (fun c => fsum m (fun j => z c * (p j * h j c))))
     by (intros; now rewrite fsum_scale).
-  rewrite fsum_swap. apply fsum_ext. intros j _. rewrite <- fsum_scale. apply fsum_ext. intros. ring.
+  rewrite fsum_swap. apply fsum_ext. intros j _. rewrite <- fsum_scale.
+  apply fsum_ext. intros. ring.
 Qed.
 
 Lemma covariance_product m p d f z h : weights m p ->
@@ -637,7 +640,7 @@ Qed.
 Definition tilted (y : R) : nat -> R := two_keys ((1 + y) / 2) ((1 - y) / 2).
 Definition opposite (rho : R) : nat -> R := two_keys rho (- rho).
 
-Lemma tilted_weights y : -1 <= y <= 1 -> weights 2 (tilted y).
+Lemma tilted_is_weights y : -1 <= y <= 1 -> weights 2 (tilted y).
 Proof.
   intros Hy. split.
   - intros j _. unfold tilted, two_keys. destruct (first j); lra.
@@ -657,7 +660,7 @@ Theorem p4_second_cumulant_attained rho r : 0 <= rho -> 0 <= r ->
   weights 2 (tilted 0) /\ within_radius 2 (opposite rho) rho /\ within_radius 2 (opposite r) r /\
   covariance 2 (tilted 0) (opposite rho) (opposite r) = b_second_cumulant rho r.
 Proof.
-  intros Hs Hh. repeat split; auto using opposite_radius; try apply tilted_weights; try lra.
+  intros Hs Hh. repeat split; auto using opposite_radius; try apply tilted_is_weights; try lra.
   unfold covariance. rewrite !opposite_mean. unfold mean, dot, tilted, opposite, two_keys,
     b_second_cumulant. simpl. field.
 Qed.
@@ -671,7 +674,7 @@ Proof.
   assert (C : c * c = 1 / 3) by (unfold c; pose proof (sqrt_sqrt 3 ltac:(lra)); nra).
   assert (0 < c) by (unfold c; pose proof (sqrt_lt_R0 3 ltac:(lra)); lra).
   split; [| split; [| split]]; auto using opposite_radius.
-  - apply tilted_weights. nra.
+  - apply tilted_is_weights. nra.
   - unfold third_cumulant. rewrite !opposite_mean. unfold mean, dot, tilted, opposite, two_keys.
     simpl. replace (b_third_cumulant rho r) with (4 * c / 3 * rho ^ 2 * r)
       by (unfold b_third_cumulant, c; field).
@@ -682,7 +685,7 @@ Theorem p4_fourth_cumulant_attained rho r : 0 <= rho -> 0 <= r ->
   weights 2 (tilted 0) /\ within_radius 2 (opposite rho) rho /\ within_radius 2 (opposite r) r /\
   Rabs (fourth_cumulant 2 (tilted 0) (opposite rho) (opposite r)) = b_fourth_cumulant rho r.
 Proof.
-  intros Hs Hh. split; [apply tilted_weights; lra |].
+  intros Hs Hh. split; [apply tilted_is_weights; lra |].
   split; [| split]; auto using opposite_radius.
   unfold fourth_cumulant, covariance. rewrite !opposite_mean.
   replace (b_fourth_cumulant rho r) with (- (- (2 * r * rho ^ 3)))

@@ -8,22 +8,28 @@
 
 Require Import Reals Lra Lia Psatz.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums TotalVariation Cumulants Regression Curvature Bounds.
+Require Import Sums TotalVariation RoundingMoments Cumulants Regression Curvature Bounds.
 Open Scope R_scope.
 
 (** c_ij *)
-Definition slope (g : regression) (X Y : nat -> nat -> R) (i j : nat) : R :=
-  dot (outputs g) (residual g X Y i) (value g Y j).
+Definition residual_slope (g : regression) (X Y : nat -> nat -> R) (i j : nat) : R :=
+  dot (outputs g) (residual g X Y i) (key_value g Y j).
 
 (** No c_ij is further below its row's mean than e. *)
 Definition shortfall_bound (g : regression) (X Y : nat -> nat -> R) (e : R) : Prop :=
-  0 <= e /\ forall i j, (i < queries g)%nat -> (j < keys g)%nat ->
-    mean (keys g) (weight g X i) (slope g X Y i) - slope g X Y i j <= e.
+  0 <= e /\ forall i j, (i < query_count g)%nat -> (j < key_count g)%nat ->
+    mean (key_count g) (query_weights g X i) (residual_slope g X Y i) - residual_slope g X Y i j
+      <= e.
+
+(** The variance of the speeds of row i's logits. *)
+Definition logit_variance (g : regression) (X U : nat -> nat -> R) (i : nat) : R :=
+  covariance (key_count g) (query_weights g X i) (query_logit g U i) (query_logit g U i).
 
 (** What the residual adds to the second derivative along U. *)
 Definition residual_curvature (g : regression) (X Y U : nat -> nat -> R) : R :=
-  fsum (queries g) (fun i =>
-    third_cumulant (keys g) (weight g X i) (logit g U i) (slope g X Y i)).
+  fsum (query_count g) (fun i =>
+    third_cumulant (key_count g) (query_weights g X i) (query_logit g U i)
+      (residual_slope g X Y i)).
 
 (** * Steps 1 and 2: one row *)
 
@@ -68,32 +74,31 @@ Proof.
   rewrite mean_minus, mean_scale. ring.
 Qed.
 
-Lemma slope_cumulant g X Y U i : (0 < keys g)%nat ->
+Lemma slope_cumulant g X Y U i : (0 < key_count g)%nat ->
   dot (outputs g) (residual g X Y i) (fun c =>
-    third_cumulant (keys g) (weight g X i) (logit g U i) (fun j => value g Y j c))
-  = third_cumulant (keys g) (weight g X i) (logit g U i) (slope g X Y i).
+    third_cumulant (key_count g) (query_weights g X i) (query_logit g U i)
+      (fun j => key_value g Y j c))
+  = third_cumulant (key_count g) (query_weights g X i) (query_logit g U i) (residual_slope g X Y i).
 Proof.
   intros Hm. pose proof (weight_weights g X i Hm) as W. rewrite third_is_covariance by auto.
-  unfold slope. rewrite <- covariance_product by auto. apply fsum_ext. intros c _.
+  unfold residual_slope. rewrite <- covariance_product by auto. apply fsum_ext. intros c _.
   now rewrite third_is_covariance.
 Qed.
 
 (** * Sums over rows *)
 
-Lemma residual_curvature_above g X Y U e : (0 < keys g)%nat -> shortfall_bound g X Y e ->
-  - (e * fsum (queries g) (fun i => covariance (keys g) (weight g X i) (logit g U i) (logit g U i)))
-    <= residual_curvature g X Y U.
+Lemma residual_curvature_above g X Y U e : (0 < key_count g)%nat -> shortfall_bound g X Y e ->
+  - (e * fsum (query_count g) (logit_variance g X U)) <= residual_curvature g X Y U.
 Proof.
   intros Hm [He H]. rewrite Ropp_mult_distr_l, <- fsum_scale. apply fsum_le. intros i Hi.
   rewrite <- Ropp_mult_distr_l. apply third_above; auto. apply weight_weights. auto.
 Qed.
 
-Lemma variances g X U rho A : (0 < keys g)%nat ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho -> norm (queries g) (pull g U) <= A ->
-  fsum (queries g) (fun i => covariance (keys g) (weight g X i) (logit g U i) (logit g U i))
-    <= (A * rho) ^ 2.
+Lemma variances g X U rho A : (0 < key_count g)%nat ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho -> norm (query_count g) (pull g U) <= A ->
+  fsum (query_count g) (logit_variance g X U) <= (A * rho) ^ 2.
 Proof.
-  intros Hm K HA. apply Rle_trans with (rho ^ 2 * fsum (queries g) (fun i => pull g U i ^ 2)).
+  intros Hm K HA. apply Rle_trans with (rho ^ 2 * fsum (query_count g) (fun i => pull g U i ^ 2)).
   - rewrite <- fsum_scale. apply fsum_le. intros i _.
     eapply Rle_trans; [apply (variance_radius _ _ _ _ (weight_weights g X i Hm)
       (logit_radius g U i rho K)) |]. right. ring.
@@ -101,27 +106,28 @@ Proof.
     apply Rmult_le_compat_l; [apply pow2_ge_0 | apply squares_le; auto].
 Qed.
 
-(** The second derivative is at least what its parts of either sign are. *)
-Lemma second_derivative_above g X Y U V c c' t t' q e rho A R : (0 < keys g)%nat ->
+(** The squares of velocities only add. *)
+Lemma second_derivative_above g X Y U V c c' t t' q e rho A R : (0 < key_count g)%nat ->
   row_constants g X Y U V c c' t t' q -> shortfall_bound g X Y e ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho ->
-  norm (queries g) (pull g U) <= A -> frobenius (queries g) (outputs g) (residual g X Y) <= R ->
-  - (e * (A * rho) ^ 2 + 2 * c' * (A * R)) <= Derive_n (along g X Y U V) 2 0.
+  in_ball (key_count g) (key_dimension g) (A2 g) rho ->
+  norm (query_count g) (pull g U) <= A ->
+  frobenius (query_count g) (outputs g) (residual g X Y) <= R ->
+  - (e * (A * rho) ^ 2 + 2 * c' * (A * R)) <= Derive_n (loss_along g X Y U V) 2 0.
 Proof.
   intros Hm C HE K HA HR. pose proof (proj1 C) as (_ & Hc' & _).
   rewrite second_derivative_rows by auto.
   apply Rle_trans with (residual_curvature g X Y U
-    - 2 * c' * dot (queries g) (pull g U) (residual_length g X Y)).
+    - 2 * c' * dot (query_count g) (pull g U) (residual_length g X Y)).
   - pose proof (residual_curvature_above g X Y U e Hm HE).
-    assert (e * fsum (queries g)
-        (fun i => covariance (keys g) (weight g X i) (logit g U i) (logit g U i))
-      <= e * (A * rho) ^ 2) by (apply Rmult_le_compat_l; [apply HE | apply variances; auto]).
-    assert (c' * dot (queries g) (pull g U) (residual_length g X Y) <= c' * (A * R))
+    assert (e * fsum (query_count g) (logit_variance g X U) <= e * (A * rho) ^ 2)
+      by (apply Rmult_le_compat_l; [apply HE | apply variances; auto]).
+    assert (c' * dot (query_count g) (pull g U) (residual_length g X Y) <= c' * (A * R))
       by (apply Rmult_le_compat_l; auto; apply dot_le; auto). lra.
   - unfold residual_curvature, dot at 1. rewrite <- fsum_scale, <- fsum_minus. apply fsum_le.
     intros i Hi. rewrite <- slope_cumulant by auto.
     pose proof (pow2_ge_0 (norm (outputs g) (velocity g X Y U V i))).
-    set (k := fun c => covariance (keys g) (weight g X i) (logit g U i) (fun j => value g V j c)).
+    set (k := fun c => covariance (key_count g) (query_weights g X i) (query_logit g U i)
+      (fun j => key_value g V j c)).
     assert (B : Rabs (dot (outputs g) (residual g X Y i) k)
       <= residual_length g X Y i * (c' * pull g U i)).
     { eapply Rle_trans; [apply dot_norm |]. apply Rmult_le_compat_l; [apply norm_nonneg |].
@@ -129,7 +135,8 @@ Proof.
     apply Rabs_bounds in B.
     replace (dot (outputs g) (residual g X Y i) (acceleration g X Y U V i)) with
       (dot (outputs g) (residual g X Y i) (fun c =>
-        third_cumulant (keys g) (weight g X i) (logit g U i) (fun j => value g Y j c))
+        third_cumulant (key_count g) (query_weights g X i) (query_logit g U i)
+          (fun j => key_value g Y j c))
         + 2 * dot (outputs g) (residual g X Y i) k); [lra |].
     unfold dot. rewrite <- fsum_scale, <- fsum_plus. apply fsum_ext. intros.
     unfold acceleration, k. ring.
@@ -137,23 +144,24 @@ Qed.
 
 (** * P4.psd *)
 
-Lemma value_ball_exists g Y : exists r, in_ball (keys g) (outputs g) (value g Y) r.
+Lemma value_ball_exists g Y : exists r, in_ball (key_count g) (outputs g) (key_value g Y) r.
 Proof.
-  exists (fsum (keys g) (fun j => norm (outputs g) (value g Y j))), (fun _ => 0). intros j Hj.
-  rewrite (norm_ext _ _ (value g Y j)) by (intros; ring).
-  apply (fsum_term (keys g) (fun j => norm (outputs g) (value g Y j))); auto.
+  exists (fsum (key_count g) (fun j => norm (outputs g) (key_value g Y j))), (fun _ => 0).
+  intros j Hj.
+  rewrite (norm_ext _ _ (key_value g Y j)) by (intros; ring).
+  apply (fsum_term (key_count g) (fun j => norm (outputs g) (key_value g Y j))); auto.
   intros. apply norm_nonneg.
 Qed.
 
-Theorem p4_damping_x g X Y U S rho e : (0 < keys g)%nat ->
-  spectral_bound (queries g) (query_dimension g) (A1 g) S ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho -> shortfall_bound g X Y e ->
-  - Derive_n (along g X Y U no_direction) 2 0 <= b_damping_x S rho e * length_x g U ^ 2.
+Theorem p4_damping_x g X Y U sigma rho e : (0 < key_count g)%nat ->
+  spectral_bound (query_count g) (query_dimension g) (A1 g) sigma ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho -> shortfall_bound g X Y e ->
+  - Derive_n (loss_along g X Y U no_direction) 2 0 <= b_damping_x sigma rho e * x_length g U ^ 2.
 Proof.
   intros Hm HS K HE. destruct (value_ball_exists g Y) as [r H].
   pose proof (second_derivative_above g X Y U no_direction _ _ _ _ _ e rho _ _ Hm
     (constants_of_radii g X Y U no_direction rho r 0 Hm K H (no_value_ball g)) HE K
-    (pulls g U S HS) (Rle_refl _)) as L.
+    (pulls g U sigma HS) (Rle_refl _)) as L.
   unfold b_damping_x. nra.
 Qed.
 
@@ -175,57 +183,59 @@ Proof.
     rewrite B in Q. lra.
 Qed.
 
-Theorem p4_damping g X Y U V S rho r3 total e : (0 < keys g)%nat ->
-  spectral_bound (queries g) (query_dimension g) (A1 g) S ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho ->
-  in_ball (keys g) (feature_dimension g) (A3 g) r3 ->
-  frobenius (queries g) (outputs g) (residual g X Y) <= total -> shortfall_bound g X Y e ->
-  - Derive_n (along g X Y U V) 2 0 <= b_damping S rho r3 total e * length g U V ^ 2.
+Theorem p4_damping g X Y U V sigma rho r3 whole e : (0 < key_count g)%nat ->
+  spectral_bound (query_count g) (query_dimension g) (A1 g) sigma ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho ->
+  in_ball (key_count g) (feature_dimension g) (A3 g) r3 ->
+  frobenius (query_count g) (outputs g) (residual g X Y) <= whole -> shortfall_bound g X Y e ->
+  - Derive_n (loss_along g X Y U V) 2 0 <= b_damping sigma rho r3 whole e * step_length g U V ^ 2.
 Proof.
   intros Hm HS K F HR HE. destruct (value_ball_exists g Y) as [r H].
-  pose proof (second_derivative_above g X Y U V _ _ _ _ _ e rho _ total Hm
+  pose proof (second_derivative_above g X Y U V _ _ _ _ _ e rho _ whole Hm
     (constants_of_radii g X Y U V rho r _ Hm K H (value_ball g V r3 Hm F)) HE K
-    (pulls g U S HS) HR) as L.
+    (pulls g U sigma HS) HR) as L.
   rewrite length_square.
-  replace (b_damping S rho r3 total e) with ((e * rho ^ 2 * S ^ 2
-    + sqrt ((e * rho ^ 2 * S ^ 2) ^ 2 + 4 * (S * rho * r3 * total) ^ 2)) / 2).
+  replace (b_damping sigma rho r3 whole e) with ((e * rho ^ 2 * sigma ^ 2
+    + sqrt ((e * rho ^ 2 * sigma ^ 2) ^ 2 + 4 * (sigma * rho * r3 * whole) ^ 2)) / 2).
   - eapply Rle_trans; [| apply form_below].
     + apply Ropp_le_cancel. rewrite Ropp_involutive. eapply Rle_trans; [| apply L]. right. ring.
     + apply Rmult_le_pos; [apply Rmult_le_pos |]; try apply pow2_ge_0. apply HE.
-  - unfold b_damping. replace ((e * rho ^ 2 * S ^ 2) ^ 2 + 4 * (S * rho * r3 * total) ^ 2) with
-      (rho ^ 4 * e ^ 2 * S ^ 4 + 4 * r3 ^ 2 * rho ^ 2 * total ^ 2 * S ^ 2) by ring. field.
+  - unfold b_damping. replace ((e * rho ^ 2 * sigma ^ 2) ^ 2 + 4 * (sigma * rho * r3 * whole) ^ 2) with
+      (rho ^ 4 * e ^ 2 * sigma ^ 4 + 4 * r3 ^ 2 * rho ^ 2 * whole ^ 2 * sigma ^ 2) by ring. field.
 Qed.
 
-Theorem p4_regulariser_weight g X Y U e : (0 < keys g)%nat -> shortfall_bound g X Y e ->
+Theorem p4_regulariser_weight g X Y U e : (0 < key_count g)%nat -> shortfall_bound g X Y e ->
   - residual_curvature g X Y U <= b_regulariser_weight e
-    * fsum (queries g) (fun i => fsum (keys g) (fun j => logit g U i j ^ 2)).
+    * fsum (query_count g) (fun i => fsum (key_count g) (fun j => query_logit g U i j ^ 2)).
 Proof.
   intros Hm HE. apply Ropp_le_cancel. rewrite Ropp_involutive.
   eapply Rle_trans; [| apply (residual_curvature_above g X Y U e Hm HE)].
   apply Ropp_le_contravar. unfold b_regulariser_weight.
-  replace (e / 2 * _) with (e * (fsum (queries g) (fun i => fsum (keys g)
-    (fun j => logit g U i j ^ 2)) / 2)) by field.
+  replace (e / 2 * _) with (e * (fsum (query_count g) (fun i => fsum (key_count g)
+    (fun j => query_logit g U i j ^ 2)) / 2)) by field.
   apply Rmult_le_compat_l; [apply HE |]. rewrite <- fsum_div. apply fsum_le. intros i _.
   apply variance_half, weight_weights. auto.
 Qed.
 
 (** w^2 |(A1 x A2) x|^2 / 2 has the second derivative w^2 sum (A1 U A2^T)_ij^2 along U. *)
-Theorem p4_regulariser_convex g X Y U e : (0 < keys g)%nat -> shortfall_bound g X Y e ->
-  0 <= Derive_n (along g X Y U no_direction) 2 0 + b_regulariser_weight e
-    * fsum (queries g) (fun i => fsum (keys g) (fun j => logit g U i j ^ 2)).
+Theorem p4_regulariser_convex g X Y U e : (0 < key_count g)%nat -> shortfall_bound g X Y e ->
+  0 <= Derive_n (loss_along g X Y U no_direction) 2 0 + b_regulariser_weight e
+    * fsum (query_count g) (fun i => fsum (key_count g) (fun j => query_logit g U i j ^ 2)).
 Proof.
   intros Hm HE. pose proof (p4_regulariser_weight g X Y U e Hm HE).
-  enough (residual_curvature g X Y U <= Derive_n (along g X Y U no_direction) 2 0) by lra.
-  rewrite second_derivative_rows by auto. apply fsum_le. intros i _. rewrite <- slope_cumulant by auto.
+  enough (residual_curvature g X Y U <= Derive_n (loss_along g X Y U no_direction) 2 0) by lra.
+  rewrite second_derivative_rows by auto. apply fsum_le. intros i _.
+  rewrite <- slope_cumulant by auto.
   pose proof (pow2_ge_0 (norm (outputs g) (velocity g X Y U no_direction i))).
   replace (dot (outputs g) (residual g X Y i) (acceleration g X Y U no_direction i)) with
     (dot (outputs g) (residual g X Y i) (fun c =>
-      third_cumulant (keys g) (weight g X i) (logit g U i) (fun j => value g Y j c))); [lra |].
+      third_cumulant (key_count g) (query_weights g X i) (query_logit g U i)
+        (fun j => key_value g Y j c))); [lra |].
   apply fsum_ext. intros c _. f_equal. unfold acceleration. unfold covariance.
-  rewrite (mean_ext _ _ (fun j => _ * (value g no_direction j c - _)) (fun _ => 0)).
+  rewrite (mean_ext _ _ (fun j => _ * (key_value g no_direction j c - _)) (fun _ => 0)).
   - rewrite mean_const by (apply weight_weights; auto). ring.
-  - intros j _. assert (Z : forall j, value g no_direction j c = 0)
+  - intros j _. assert (Z : forall j, key_value g no_direction j c = 0)
       by (intros; apply fsum_zero; intros; unfold no_direction; ring).
-    rewrite (mean_ext _ _ (fun j => value g no_direction j c) (fun _ => 0)) by auto.
+    rewrite (mean_ext _ _ (fun j => key_value g no_direction j c) (fun _ => 0)) by auto.
     rewrite mean_const, Z by (apply weight_weights; auto). ring.
 Qed.

@@ -9,58 +9,59 @@
 
 Require Import Reals Lra Lia Psatz FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Softmax TotalVariation Weights Cumulants Regression Curvature Bounds.
+Require Import Sums Softmax TotalVariation Weights RoundingMoments KappaGrid.
+Require Import Cumulants Regression Curvature Bounds.
 Open Scope R_scope.
 
 (** * P4.nearby: values *)
 
-Theorem p4_value_radius_nearby g Y V r r3 distance : (0 < keys g)%nat ->
-  in_ball (keys g) (outputs g) (value g Y) r ->
-  in_ball (keys g) (feature_dimension g) (A3 g) r3 -> length_y g V <= distance ->
-  in_ball (keys g) (outputs g) (value g (moved Y V 1)) (b_value_radius_nearby r r3 distance).
+Theorem p4_value_radius_nearby g Y V r r3 distance : (0 < key_count g)%nat ->
+  in_ball (key_count g) (outputs g) (key_value g Y) r ->
+  in_ball (key_count g) (feature_dimension g) (A3 g) r3 -> y_length g V <= distance ->
+  in_ball (key_count g) (outputs g) (key_value g (moved Y V 1))
+    (b_value_radius_nearby r r3 distance).
 Proof.
   intros Hm [a Ha] F D. destruct (value_ball g V r3 Hm F) as [b Hb].
   pose proof (ball_nonneg _ _ _ _ Hm F).
   exists (fun c => a c + b c). intros j Hj.
-  rewrite (norm_ext _ _ (fun c => (value g Y j c - a c) + (value g V j c - b c)))
+  rewrite (norm_ext _ _ (fun c => (key_value g Y j c - a c) + (key_value g V j c - b c)))
     by (intros; rewrite value_moved; ring).
   eapply Rle_trans; [apply norm_triangle |]. unfold b_value_radius_nearby.
   specialize (Ha j Hj). specialize (Hb j Hj).
-  assert (r3 * length_y g V <= r3 * distance) by (apply Rmult_le_compat_l; auto). lra.
+  assert (r3 * y_length g V <= r3 * distance) by (apply Rmult_le_compat_l; auto). lra.
 Qed.
 
 (** * Step 1: speeds *)
 
-Lemma mean_value (f f' : R -> R) K : (forall t, 0 <= t <= 1 -> is_derive f t (f' t)) ->
+Lemma speed_bound (f f' : R -> R) K : (forall t, is_derive f t (f' t)) ->
   (forall t, 0 <= t <= 1 -> f' t <= K) -> f 1 <= f 0 + K.
 Proof.
-  intros D H. destruct (MVT_gen f 0 1 f') as (t & Ht & E).
-  - intros t Ht. apply D. rewrite Rmin_left, Rmax_right in Ht by lra. lra.
-  - intros t Ht. rewrite Rmin_left, Rmax_right in Ht by lra.
-    apply derivable_continuous_pt. exists (f' t). apply is_derive_Reals. auto.
-  - rewrite Rmin_left, Rmax_right in Ht by lra. specialize (H t Ht). lra.
+  intros D H. destruct (mean_value f f' 0 1 D) as (t & Ht & E); [lra |].
+  specialize (H t ltac:(lra)). lra.
 Qed.
 
-Lemma is_derive_mean_feature g X U i e t : (0 < keys g)%nat ->
+Lemma is_derive_mean_feature g X U i e t : (0 < key_count g)%nat ->
   is_derive (fun t => mean_feature g (moved X U t) i e) t
-    (covariance (keys g) (weight g (moved X U t) i) (logit g U i) (fun j => A3 g j e)).
+    (covariance (key_count g) (query_weights g (moved X U t) i) (query_logit g U i)
+      (fun j => A3 g j e)).
 Proof.
   intros Hm. rewrite weight_moved.
-  apply (is_derive_ext (fun t => mean (keys g) (row (keys g) (logit g X i) (logit g U i) t)
-    (fun j => A3 g j e + t * 0))).
+  apply (is_derive_ext (fun t => mean (key_count g)
+    (row (key_count g) (query_logit g X i) (query_logit g U i) t) (fun j => A3 g j e + t * 0))).
   - intros r. unfold mean_feature. rewrite weight_moved. apply mean_ext. intros. ring.
-  - evar_last; [apply (is_derive_row (keys g) (logit g X i) (logit g U i) (fun j => A3 g j e)
-      (fun _ => 0) Hm) |].
+  - evar_last; [apply (is_derive_row (key_count g) (query_logit g X i) (query_logit g U i)
+      (fun j => A3 g j e) (fun _ => 0) Hm) |].
     simpl. rewrite mean_const by (apply softmax_weights; auto). rewrite Rplus_0_r.
     apply covariance_ext; auto. intros. ring.
 Qed.
 
 (** The speed of a row of P A3. *)
-Lemma feature_speed g X U i rho r3 : (0 < keys g)%nat ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho ->
-  in_ball (keys g) (feature_dimension g) (A3 g) r3 ->
+Lemma feature_speed g X U i rho r3 : (0 < key_count g)%nat ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho ->
+  in_ball (key_count g) (feature_dimension g) (A3 g) r3 ->
   norm (feature_dimension g) (fun e =>
-    covariance (keys g) (weight g X i) (logit g U i) (fun j => A3 g j e)) <= rho * r3 * pull g U i.
+    covariance (key_count g) (query_weights g X i) (query_logit g U i) (fun j => A3 g j e))
+      <= rho * r3 * pull g U i.
 Proof.
   intros Hm K F. eapply Rle_trans; [apply (p4_second_cumulant_of_vectors _ _ _ _ _ _ _
     (weight_weights g X i Hm) (logit_radius g U i rho K) F) |].
@@ -69,120 +70,128 @@ Qed.
 
 (** <W, P A3> *)
 Definition feature_product (g : regression) (W : nat -> nat -> R) (X : nat -> nat -> R) : R :=
-  fsum (queries g) (fun i => dot (feature_dimension g) (W i) (mean_feature g X i)).
+  fsum (query_count g) (fun i => dot (feature_dimension g) (W i) (mean_feature g X i)).
 
-Lemma feature_product_nearby g W X U S rho r3 : (0 < keys g)%nat ->
-  spectral_bound (queries g) (query_dimension g) (A1 g) S ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho ->
-  in_ball (keys g) (feature_dimension g) (A3 g) r3 ->
+Lemma feature_product_nearby g W X U sigma rho r3 : (0 < key_count g)%nat ->
+  spectral_bound (query_count g) (query_dimension g) (A1 g) sigma ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho ->
+  in_ball (key_count g) (feature_dimension g) (A3 g) r3 ->
   feature_product g W (moved X U 1) <= feature_product g W X
-    + S * rho * r3 * length_x g U * frobenius (queries g) (feature_dimension g) W.
+    + sigma * rho * r3 * x_length g U * frobenius (query_count g) (feature_dimension g) W.
 Proof.
   intros Hm HS K F. rewrite <- (moved_0 X U) at 2.
-  apply (mean_value (fun t => feature_product g W (moved X U t)) (fun t =>
-    fsum (queries g) (fun i => dot (feature_dimension g) (W i) (fun e =>
-      covariance (keys g) (weight g (moved X U t) i) (logit g U i) (fun j => A3 g j e))))).
-  - intros t _. apply (is_derive_fsum (queries g)
-      (fun i t => dot (feature_dimension g) (W i) (mean_feature g (moved X U t) i))).
-    intros i _. apply (is_derive_fsum (feature_dimension g)
-      (fun e t => W i e * mean_feature g (moved X U t) i e)).
-    intros e _. apply (is_derive_scal (fun t => mean_feature g (moved X U t) i e)).
+  apply (speed_bound (fun t => feature_product g W (moved X U t)) (fun t =>
+    fsum (query_count g) (fun i => dot (feature_dimension g) (W i) (fun e =>
+      covariance (key_count g) (query_weights g (moved X U t) i) (query_logit g U i)
+        (fun j => A3 g j e))))).
+  - intros t. apply (is_derive_fsum (query_count g)
+      (fun i t => dot (feature_dimension g) (W i) (mean_feature g (moved X U t) i))
+      (fun i t => dot (feature_dimension g) (W i) (fun e => covariance (key_count g)
+        (query_weights g (moved X U t) i) (query_logit g U i) (fun j => A3 g j e)))).
+    intros i. apply (is_derive_fsum (feature_dimension g)
+      (fun e t => W i e * mean_feature g (moved X U t) i e) (fun e t => W i e * covariance
+        (key_count g) (query_weights g (moved X U t) i) (query_logit g U i) (fun j => A3 g j e))).
+    intros e. apply (is_derive_scal (fun t => mean_feature g (moved X U t) i e)).
     apply is_derive_mean_feature. auto.
   - intros t _. pose proof (ball_nonneg _ _ _ _ Hm K). pose proof (ball_nonneg _ _ _ _ Hm F).
-    apply Rle_trans with (rho * r3 * dot (queries g)
+    apply Rle_trans with (rho * r3 * dot (query_count g)
       (fun i => norm (feature_dimension g) (W i)) (pull g U)).
     + unfold dot at 2. rewrite <- fsum_scale. apply fsum_le. intros i _.
       eapply Rle_trans; [apply Rle_abs |]. eapply Rle_trans; [apply dot_norm |].
       pose proof (feature_speed g (moved X U t) U i rho r3 Hm K F).
       pose proof (norm_nonneg (feature_dimension g) (W i)). nra.
-    + replace (S * rho * r3 * length_x g U * _) with (rho * r3
-        * (frobenius (queries g) (feature_dimension g) W * (S * length_x g U))) by ring.
+    + replace (sigma * rho * r3 * x_length g U * _) with (rho * r3
+        * (frobenius (query_count g) (feature_dimension g) W * (sigma * x_length g U))) by ring.
       apply Rmult_le_compat_l; [apply Rmult_le_pos; auto |].
       apply dot_le; [right; reflexivity | apply pulls; auto].
 Qed.
 
-Lemma mean_nearby_form M S rho r3 distance :
-  b_mean_nearby M S rho r3 distance = M + S * rho * r3 * distance.
+Lemma mean_nearby_form M sigma rho r3 distance :
+  b_mean_nearby M sigma rho r3 distance = M + sigma * rho * r3 * distance.
 Proof. unfold b_mean_nearby. ring. Qed.
 
 Lemma feature_product_le g W X : feature_product g W X
-  <= frobenius (queries g) (feature_dimension g) W
-    * frobenius (queries g) (feature_dimension g) (mean_feature g X).
+  <= frobenius (query_count g) (feature_dimension g) W
+    * frobenius (query_count g) (feature_dimension g) (mean_feature g X).
 Proof.
-  apply Rle_trans with (dot (queries g) (fun i => norm (feature_dimension g) (W i))
+  apply Rle_trans with (dot (query_count g) (fun i => norm (feature_dimension g) (W i))
     (fun i => norm (feature_dimension g) (mean_feature g X i))).
   - apply fsum_le. intros i _. eapply Rle_trans; [apply Rle_abs | apply dot_norm].
   - apply dot_le; right; reflexivity.
 Qed.
 
 (** In the Frobenius norm. *)
-Theorem p4_mean_nearby g X U S rho r3 M distance : (0 < keys g)%nat ->
-  spectral_bound (queries g) (query_dimension g) (A1 g) S ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho ->
-  in_ball (keys g) (feature_dimension g) (A3 g) r3 ->
-  frobenius (queries g) (feature_dimension g) (mean_feature g X) <= M ->
-  length_x g U <= distance ->
-  frobenius (queries g) (feature_dimension g) (mean_feature g (moved X U 1))
-    <= b_mean_nearby M S rho r3 distance.
+Theorem p4_mean_nearby g X U sigma rho r3 M distance : (0 < key_count g)%nat ->
+  spectral_bound (query_count g) (query_dimension g) (A1 g) sigma ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho ->
+  in_ball (key_count g) (feature_dimension g) (A3 g) r3 ->
+  frobenius (query_count g) (feature_dimension g) (mean_feature g X) <= M ->
+  x_length g U <= distance ->
+  frobenius (query_count g) (feature_dimension g) (mean_feature g (moved X U 1))
+    <= b_mean_nearby M sigma rho r3 distance.
 Proof.
   intros Hm HS K F HM D. rewrite mean_nearby_form.
   pose proof (ball_nonneg _ _ _ _ Hm K). pose proof (ball_nonneg _ _ _ _ Hm F).
-  assert (0 <= S * rho * r3) by (repeat apply Rmult_le_pos; auto; apply HS).
+  assert (0 <= sigma * rho * r3) by (repeat apply Rmult_le_pos; auto; apply HS).
   set (W := mean_feature g (moved X U 1)).
-  set (N := frobenius (queries g) (feature_dimension g) W).
-  pose proof (feature_product_nearby g W X U S rho r3 Hm HS K F) as L.
+  set (N := frobenius (query_count g) (feature_dimension g) W).
+  pose proof (feature_product_nearby g W X U sigma rho r3 Hm HS K F) as L.
   pose proof (feature_product_le g W X) as B. fold N in L, B.
   assert (E : feature_product g W (moved X U 1) = N ^ 2).
   { unfold N, frobenius. rewrite norm_square. apply fsum_ext. intros i _. apply dot_length. }
   assert (N0 : 0 <= N) by apply frobenius_nonneg.
-  assert (S * rho * r3 * length_x g U <= S * rho * r3 * distance) by (apply Rmult_le_compat_l; auto).
+  assert (sigma * rho * r3 * x_length g U <= sigma * rho * r3 * distance) by (apply Rmult_le_compat_l;
+    auto).
   destruct (Req_dec N 0) as [Z | Z].
-  - rewrite Z. pose proof (frobenius_nonneg (queries g) (feature_dimension g) (mean_feature g X)).
-    pose proof (frobenius_nonneg (query_dimension g) (key_dimension g) U). unfold length_x in *.
-    assert (0 <= S * rho * r3 * frobenius (query_dimension g) (key_dimension g) U)
+  - rewrite Z. pose proof (frobenius_nonneg (query_count g) (feature_dimension g) (mean_feature g X)).
+    pose proof (frobenius_nonneg (query_dimension g) (key_dimension g) U). unfold x_length in *.
+    assert (0 <= sigma * rho * r3 * frobenius (query_dimension g) (key_dimension g) U)
       by (apply Rmult_le_pos; auto). lra.
   - apply Rmult_le_reg_l with N; [lra |]. rewrite E in L. nra.
 Qed.
 
 (** In the spectral norm. *)
-Theorem p4_mean_nearby_spectral g X U S rho r3 M distance : (0 < keys g)%nat ->
-  spectral_bound (queries g) (query_dimension g) (A1 g) S ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho ->
-  in_ball (keys g) (feature_dimension g) (A3 g) r3 ->
-  spectral_bound (queries g) (feature_dimension g) (mean_feature g X) M ->
-  length_x g U <= distance ->
-  spectral_bound (queries g) (feature_dimension g) (mean_feature g (moved X U 1))
-    (b_mean_nearby M S rho r3 distance).
+Theorem p4_mean_nearby_spectral g X U sigma rho r3 M distance : (0 < key_count g)%nat ->
+  spectral_bound (query_count g) (query_dimension g) (A1 g) sigma ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho ->
+  in_ball (key_count g) (feature_dimension g) (A3 g) r3 ->
+  spectral_bound (query_count g) (feature_dimension g) (mean_feature g X) M ->
+  x_length g U <= distance ->
+  spectral_bound (query_count g) (feature_dimension g) (mean_feature g (moved X U 1))
+    (b_mean_nearby M sigma rho r3 distance).
 Proof.
   intros Hm HS K F [M0 HM] D. rewrite mean_nearby_form.
   pose proof (ball_nonneg _ _ _ _ Hm K). pose proof (ball_nonneg _ _ _ _ Hm F).
-  assert (P : 0 <= S * rho * r3) by (repeat apply Rmult_le_pos; auto; apply HS).
-  assert (Q : S * rho * r3 * length_x g U <= S * rho * r3 * distance)
+  assert (P : 0 <= sigma * rho * r3) by (repeat apply Rmult_le_pos; auto; apply HS).
+  assert (Q : sigma * rho * r3 * x_length g U <= sigma * rho * r3 * distance)
     by (apply Rmult_le_compat_l; auto).
-  assert (Q0 : 0 <= S * rho * r3 * length_x g U)
+  assert (Q0 : 0 <= sigma * rho * r3 * x_length g U)
     by (apply Rmult_le_pos; auto; apply frobenius_nonneg).
   split; [lra |]. intros v. pose proof (norm_nonneg (feature_dimension g) v) as V0.
   apply norm_dual; [apply Rmult_le_pos; lra |]. intros z.
   set (W := fun i e => z i * v e).
-  assert (E : forall X, dot (queries g) z (fun i => dot (feature_dimension g) (mean_feature g X i) v)
+  assert (E : forall X, dot (query_count g) z
+    (fun i => dot (feature_dimension g) (mean_feature g X i) v)
     = feature_product g W X).
   { intros X0. apply fsum_ext. intros i _. unfold dot, W. rewrite <- fsum_scale.
     apply fsum_ext. intros. ring. }
-  assert (N : frobenius (queries g) (feature_dimension g) W
-    = norm (feature_dimension g) v * norm (queries g) z).
+  assert (N : frobenius (query_count g) (feature_dimension g) W
+    = norm (feature_dimension g) v * norm (query_count g) z).
   { unfold frobenius. rewrite <- norm_scale by auto.
     unfold norm at 1 3. f_equal. apply fsum_ext. intros i _.
-    rewrite Rpow_mult_distr, !norm_square, <- fsum_scale_r. apply fsum_ext. intros. unfold W. ring. }
-  rewrite E. eapply Rle_trans; [apply (feature_product_nearby g W X U S rho r3 Hm HS K F) |].
-  rewrite <- E, N. pose proof (norm_nonneg (queries g) z) as Z0.
-  pose proof (Rabs_bounds _ _ (dot_norm (queries g) z
+    rewrite Rpow_mult_distr, !norm_square, <- fsum_scale_r. apply fsum_ext. intros. unfold W. ring.
+    }
+  rewrite E. eapply Rle_trans; [apply (feature_product_nearby g W X U sigma rho r3 Hm HS K F) |].
+  rewrite <- E, N. pose proof (norm_nonneg (query_count g) z) as Z0.
+  pose proof (Rabs_bounds _ _ (dot_norm (query_count g) z
     (fun i => dot (feature_dimension g) (mean_feature g X i) v))) as B.
   specialize (HM v).
-  assert (norm (queries g) z
-      * norm (queries g) (fun i => dot (feature_dimension g) (mean_feature g X i) v)
-    <= norm (queries g) z * (M * norm (feature_dimension g) v)) by (apply Rmult_le_compat_l; auto).
-  assert (S * rho * r3 * length_x g U * (norm (feature_dimension g) v * norm (queries g) z)
-    <= S * rho * r3 * distance * (norm (feature_dimension g) v * norm (queries g) z))
+  assert (norm (query_count g) z
+      * norm (query_count g) (fun i => dot (feature_dimension g) (mean_feature g X i) v)
+    <= norm (query_count g) z * (M * norm (feature_dimension g) v)) by (apply Rmult_le_compat_l;
+      auto).
+  assert (sigma * rho * r3 * x_length g U * (norm (feature_dimension g) v * norm (query_count g) z)
+    <= sigma * rho * r3 * distance * (norm (feature_dimension g) v * norm (query_count g) z))
     by (apply Rmult_le_compat_r; auto; apply Rmult_le_pos; auto).
   lra.
 Qed.
@@ -193,24 +202,26 @@ Lemma mean_norm m p d h r : weights m p -> 0 <= r ->
 Proof.
   intros W Hr H. apply norm_dual; auto. intros z.
   rewrite mean_product, <- (mean_const m p (r * norm d z) W).
-  apply mean_le; auto. intros j Hj. rewrite (Rmult_comm r). apply dot_le; [right; reflexivity | auto].
+  apply mean_le; auto. intros j Hj. rewrite (Rmult_comm r). apply dot_le; [right;
+    reflexivity | auto].
 Qed.
 
-Lemma residual_speed g X Y U V i alpha rho r phi : (0 < keys g)%nat -> (i < queries g)%nat ->
-  row_bound (queries g) (query_dimension g) (A1 g) alpha ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho ->
-  in_ball (keys g) (outputs g) (value g Y) r ->
-  row_bound (keys g) (feature_dimension g) (A3 g) phi ->
+Lemma residual_speed g X Y U V i alpha rho r phi : (0 < key_count g)%nat ->
+  (i < query_count g)%nat ->
+  row_bound (query_count g) (query_dimension g) (A1 g) alpha ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho ->
+  in_ball (key_count g) (outputs g) (key_value g Y) r ->
+  row_bound (key_count g) (feature_dimension g) (A3 g) phi ->
   norm (outputs g) (velocity g X Y U V i)
-    <= alpha * rho * r * length_x g U + phi * length_y g V.
+    <= alpha * rho * r * x_length g U + phi * y_length g V.
 Proof.
   intros Hm Hi HA K H [Hphi F]. pose proof (ball_nonneg _ _ _ _ Hm K).
   pose proof (ball_nonneg _ _ _ _ Hm H). pose proof (weight_weights g X i Hm) as W.
   eapply Rle_trans; [apply norm_triangle |]. apply Rplus_le_compat.
   - eapply Rle_trans; [apply (p4_second_cumulant_of_vectors _ _ _ _ _ _ _ W
       (logit_radius g U i rho K) H) |].
-    unfold b_second_cumulant. replace (alpha * rho * r * length_x g U) with
-      (alpha * length_x g U * (rho * r)) by ring.
+    unfold b_second_cumulant. replace (alpha * rho * r * x_length g U) with
+      (alpha * x_length g U * (rho * r)) by ring.
     rewrite Rmult_assoc. apply Rmult_le_compat_r; [apply Rmult_le_pos; auto |].
     apply pull_bound; auto.
   - apply mean_norm; auto; [apply Rmult_le_pos; auto; apply frobenius_nonneg |]. intros j Hj.
@@ -219,13 +230,13 @@ Proof.
 Qed.
 
 (** The values' radius must hold on the way. *)
-Theorem p4_residual_nearby g X Y U V alpha rho r phi most distance : (0 < keys g)%nat ->
-  row_bound (queries g) (query_dimension g) (A1 g) alpha ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho ->
-  (forall t, 0 <= t <= 1 -> in_ball (keys g) (outputs g) (value g (moved Y V t)) r) ->
-  row_bound (keys g) (feature_dimension g) (A3 g) phi ->
-  row_bound (queries g) (outputs g) (residual g X Y) most -> length g U V <= distance ->
-  row_bound (queries g) (outputs g) (residual g (moved X U 1) (moved Y V 1))
+Theorem p4_residual_nearby g X Y U V alpha rho r phi most distance : (0 < key_count g)%nat ->
+  row_bound (query_count g) (query_dimension g) (A1 g) alpha ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho ->
+  (forall t, 0 <= t <= 1 -> in_ball (key_count g) (outputs g) (key_value g (moved Y V t)) r) ->
+  row_bound (key_count g) (feature_dimension g) (A3 g) phi ->
+  row_bound (query_count g) (outputs g) (residual g X Y) most -> step_length g U V <= distance ->
+  row_bound (query_count g) (outputs g) (residual g (moved X U 1) (moved Y V 1))
     (b_residual_nearby most alpha rho r phi distance).
 Proof.
   intros Hm HA K H F [Hmost Hr] D.
@@ -233,22 +244,23 @@ Proof.
   replace (b_residual_nearby most alpha rho r phi distance) with (most + distance * root)
     by (unfold b_residual_nearby, root; do 3 f_equal; ring).
   assert (R0 : 0 <= root) by apply sqrt_pos.
-  assert (L0 : 0 <= length g U V) by apply sqrt_pos.
-  assert (DR : length g U V * root <= distance * root) by (apply Rmult_le_compat_r; auto).
-  assert (0 <= length g U V * root) by (apply Rmult_le_pos; auto).
+  assert (L0 : 0 <= step_length g U V) by apply sqrt_pos.
+  assert (DR : step_length g U V * root <= distance * root) by (apply Rmult_le_compat_r; auto).
+  assert (0 <= step_length g U V * root) by (apply Rmult_le_pos; auto).
   (* The speed is a product of two vectors of two numbers. *)
-  assert (C : alpha * rho * r * length_x g U + phi * length_y g V <= length g U V * root).
+  assert (C : alpha * rho * r * x_length g U + phi * y_length g V <= step_length g U V * root).
   { apply square_le; [auto |]. rewrite Rpow_mult_distr, length_square. unfold root.
     rewrite pow2_sqrt by (apply Rplus_le_le_0_compat; apply pow2_ge_0).
-    pose proof (pow2_ge_0 (alpha * rho * r * length_y g V - phi * length_x g U)). lra. }
+    pose proof (pow2_ge_0 (alpha * rho * r * y_length g V - phi * x_length g U)). lra. }
   split; [lra |]. intros i Hi. apply norm_dual; [lra |]. intros z.
   pose proof (norm_nonneg (outputs g) z) as Z0.
   apply Rle_trans with (dot (outputs g) z (residual g (moved X U 0) (moved Y V 0) i)
-    + norm (outputs g) z * (length g U V * root)).
-  - apply (mean_value (fun t => dot (outputs g) z (residual g (moved X U t) (moved Y V t) i))
+    + norm (outputs g) z * (step_length g U V * root)).
+  - apply (speed_bound (fun t => dot (outputs g) z (residual g (moved X U t) (moved Y V t) i))
       (fun t => dot (outputs g) z (velocity g (moved X U t) (moved Y V t) U V i))).
-    + intros t _. apply (is_derive_fsum (outputs g)
-        (fun c t => z c * residual g (moved X U t) (moved Y V t) i c)). intros c _.
+    + intros t. apply (is_derive_fsum (outputs g)
+        (fun c t => z c * residual g (moved X U t) (moved Y V t) i c)
+        (fun c t => z c * velocity g (moved X U t) (moved Y V t) U V i c)). intros c.
       apply (is_derive_scal (fun t => residual g (moved X U t) (moved Y V t) i c)).
       apply is_derive_residual. auto.
     + intros t Ht. apply dot_le; [right; reflexivity |]. eapply Rle_trans; [| apply C].
@@ -256,7 +268,8 @@ Proof.
   - rewrite !moved_0.
     assert (dot (outputs g) z (residual g X Y i) <= norm (outputs g) z * most)
       by (apply dot_le; [right; reflexivity | apply Hr; auto]).
-    assert (norm (outputs g) z * (length g U V * root) <= norm (outputs g) z * (distance * root))
+    assert (norm (outputs g) z * (step_length g U V * root)
+      <= norm (outputs g) z * (distance * root))
       by (apply Rmult_le_compat_l; auto). lra.
 Qed.
 
@@ -277,12 +290,13 @@ Proof.
   apply functional_extensionality. intros k. rewrite <- exp_plus. f_equal. ring.
 Qed.
 
-Lemma weight_ratio g X U i eta j : within_radius (keys g) (logit g U i) eta -> (j < keys g)%nat ->
-  weight g (moved X U 1) i j <= exp eta ^ 2 * weight g X i j.
+Lemma weight_ratio g X U i eta j : within_radius (key_count g) (query_logit g U i) eta ->
+  (j < key_count g)%nat ->
+  query_weights g (moved X U 1) i j <= exp eta ^ 2 * query_weights g X i j.
 Proof.
   intros [a H] Hj. rewrite weight_moved. unfold row. rewrite (softmax_shift _ _ a).
   replace (exp eta ^ 2) with (b_softmax_ratio eta) by (rewrite ratio_form; ring).
-  apply s_ratio; auto. intros k Hk. replace (_ - _) with (logit g U i k - a) by ring. auto.
+  apply s_ratio; auto. intros k Hk. replace (_ - _) with (query_logit g U i k - a) by ring. auto.
 Qed.
 
 Lemma variance_ratio m p p' L f : weights m p -> weights m p' ->
@@ -294,11 +308,12 @@ Proof.
   specialize (H j Hj). pose proof (pow2_ge_0 (f j - mean m p f)). fold (mean m p f). nra.
 Qed.
 
-Lemma variance_nearby g X U i alpha rho distance f : (0 < keys g)%nat -> (i < queries g)%nat ->
-  row_bound (queries g) (query_dimension g) (A1 g) alpha ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho -> length_x g U <= distance ->
-  covariance (keys g) (weight g (moved X U 1) i) f f
-    <= exp (distance * rho * alpha) ^ 2 * covariance (keys g) (weight g X i) f f.
+Lemma variance_nearby g X U i alpha rho distance f : (0 < key_count g)%nat ->
+  (i < query_count g)%nat ->
+  row_bound (query_count g) (query_dimension g) (A1 g) alpha ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho -> x_length g U <= distance ->
+  covariance (key_count g) (query_weights g (moved X U 1) i) f f
+    <= exp (distance * rho * alpha) ^ 2 * covariance (key_count g) (query_weights g X i) f f.
 Proof.
   intros Hm Hi HA K D. pose proof (ball_nonneg _ _ _ _ Hm K) as Hrho.
   apply variance_ratio; try (apply weight_weights; auto). intros j Hj. apply weight_ratio; auto.
@@ -309,16 +324,17 @@ Proof.
   apply Rmult_le_compat_l; [apply HA | auto].
 Qed.
 
-Theorem p4_deviation_nearby g X U i d x B alpha rho distance : (0 < keys g)%nat ->
-  (i < queries g)%nat -> row_bound (queries g) (query_dimension g) (A1 g) alpha ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho -> length_x g U <= distance ->
-  deviation (keys g) (weight g X i) d x <= B ->
-  deviation (keys g) (weight g (moved X U 1) i) d x <= b_deviation_nearby B alpha rho distance.
+Theorem p4_deviation_nearby g X U i d x B alpha rho distance : (0 < key_count g)%nat ->
+  (i < query_count g)%nat -> row_bound (query_count g) (query_dimension g) (A1 g) alpha ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho -> x_length g U <= distance ->
+  deviation (key_count g) (query_weights g X i) d x <= B ->
+  deviation (key_count g) (query_weights g (moved X U 1) i) d x
+    <= b_deviation_nearby B alpha rho distance.
 Proof.
   intros Hm Hi HA K D H. set (e := exp (distance * rho * alpha)).
   assert (E : 0 < e) by apply exp_pos.
   unfold b_deviation_nearby. fold e. rewrite Rmult_comm.
-  apply Rle_trans with (e * deviation (keys g) (weight g X i) d x);
+  apply Rle_trans with (e * deviation (key_count g) (query_weights g X i) d x);
     [| apply Rmult_le_compat_l; lra].
   unfold deviation. rewrite <- (sqrt_pow2 e) by lra. rewrite <- sqrt_mult.
   - apply sqrt_le_1_alt. rewrite <- fsum_scale. apply fsum_le. intros b _.
@@ -327,11 +343,11 @@ Proof.
   - apply fsum_nonneg. intros b _. apply variance_nonneg, weight_weights. auto.
 Qed.
 
-Theorem p4_spread_nearby g X U i d x B alpha rho distance : (0 < keys g)%nat ->
-  (i < queries g)%nat -> row_bound (queries g) (query_dimension g) (A1 g) alpha ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho -> length_x g U <= distance ->
-  spread (keys g) (weight g X i) d x B ->
-  spread (keys g) (weight g (moved X U 1) i) d x (b_deviation_nearby B alpha rho distance).
+Theorem p4_spread_nearby g X U i d x B alpha rho distance : (0 < key_count g)%nat ->
+  (i < query_count g)%nat -> row_bound (query_count g) (query_dimension g) (A1 g) alpha ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho -> x_length g U <= distance ->
+  spread (key_count g) (query_weights g X i) d x B ->
+  spread (key_count g) (query_weights g (moved X U 1) i) d x (b_deviation_nearby B alpha rho distance).
 Proof.
   intros Hm Hi HA K D [HB H]. unfold b_deviation_nearby.
   set (e := exp (distance * rho * alpha)). assert (E : 0 < e) by apply exp_pos.
@@ -363,20 +379,21 @@ Qed.
 
 (** * Step 3: the third derivative from standard deviations *)
 
-Lemma logit_spread g X U i B : spread (keys g) (weight g X i) (key_dimension g) (A2 g) B ->
-  covariance (keys g) (weight g X i) (logit g U i) (logit g U i) <= (B * pull g U i) ^ 2.
+Lemma logit_spread g X U i B : spread (key_count g) (query_weights g X i) (key_dimension g) (A2 g) B ->
+  covariance (key_count g) (query_weights g X i) (query_logit g U i) (query_logit g U i)
+    <= (B * pull g U i) ^ 2.
 Proof.
   intros [_ H]. eapply Rle_trans; [| apply (H (times (query_dimension g) (A1 g) U i))].
   right. apply covariance_ext; intros; apply logit_dot.
 Qed.
 
-Lemma value_spread g X V i B : spread (keys g) (weight g X i) (feature_dimension g) (A3 g) B ->
-  spread (keys g) (weight g X i) (outputs g) (value g V) (B * length_y g V).
+Lemma value_spread g X V i B : spread (key_count g) (query_weights g X i) (feature_dimension g) (A3 g) B ->
+  spread (key_count g) (query_weights g X i) (outputs g) (key_value g V) (B * y_length g V).
 Proof.
   intros [HB H]. split; [apply Rmult_le_pos; auto; apply frobenius_nonneg |]. intros z.
   set (y := fun e => dot (outputs g) z (V e)).
-  assert (E : forall j, dot (outputs g) z (value g V j) = dot (feature_dimension g) y (A3 g j)).
-  { intros j. unfold dot, value, y.
+  assert (E : forall j, dot (outputs g) z (key_value g V j) = dot (feature_dimension g) y (A3 g j)).
+  { intros j. unfold dot, key_value, y.
     rewrite (fsum_ext (outputs g) _ (fun c => fsum (feature_dimension g)
       (fun e => z c * (A3 g j e * V e c)))) by (intros; now rewrite fsum_scale).
     rewrite fsum_swap. apply fsum_ext. intros e _. unfold dot. rewrite <- fsum_scale_r.
@@ -384,20 +401,20 @@ Proof.
   rewrite (covariance_ext _ _ _ _ _ _ (fun j _ => E j) (fun j _ => E j)).
   eapply Rle_trans; [apply H |]. apply pow_incr.
   split; [apply Rmult_le_pos; auto; apply norm_nonneg |].
-  rewrite Rmult_assoc. apply Rmult_le_compat_l; auto. rewrite Rmult_comm. unfold length_y.
+  rewrite Rmult_assoc. apply Rmult_le_compat_l; auto. rewrite Rmult_comm. unfold y_length.
   rewrite frobenius_columns.
   apply (times_row (outputs g) (feature_dimension g) (fun _ => z) (fun c e => V e c) 0).
 Qed.
 
-Lemma constants_of_deviations g X Y U V rho r r' sd_key sd_value sd_speed : (0 < keys g)%nat ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho ->
-  in_ball (keys g) (outputs g) (value g Y) r ->
-  in_ball (keys g) (outputs g) (value g V) r' ->
+Lemma constants_of_deviations g X Y U V rho r r' sd_key sd_value sd_speed : (0 < key_count g)%nat ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho ->
+  in_ball (key_count g) (outputs g) (key_value g Y) r ->
+  in_ball (key_count g) (outputs g) (key_value g V) r' ->
   0 <= sd_key -> 0 <= sd_value -> 0 <= sd_speed ->
-  (forall i, (i < queries g)%nat ->
-    spread (keys g) (weight g X i) (key_dimension g) (A2 g) sd_key /\
-    spread (keys g) (weight g X i) (outputs g) (value g Y) sd_value /\
-    spread (keys g) (weight g X i) (outputs g) (value g V) sd_speed) ->
+  (forall i, (i < query_count g)%nat ->
+    spread (key_count g) (query_weights g X i) (key_dimension g) (A2 g) sd_key /\
+    spread (key_count g) (query_weights g X i) (outputs g) (key_value g Y) sd_value /\
+    spread (key_count g) (query_weights g X i) (outputs g) (key_value g V) sd_speed) ->
   row_constants g X Y U V (sd_key * sd_value) (sd_key * sd_speed) (sd_key ^ 2 * (2 * r))
     (sd_key ^ 2 * (2 * r')) (sd_key ^ 2 * (4 * rho * r + 3 * (sd_key * sd_value))).
 Proof.
@@ -409,9 +426,9 @@ Proof.
     assert (0 <= sd_key * b) by (apply Rmult_le_pos; auto). apply Rmult_le_pos; lra. }
   split; [repeat split; auto; repeat apply Rmult_le_pos; lra |]. intros i Hi p s u.
   destruct (HS i Hi) as (Sk & [_ Sv] & [_ Ss]).
-  pose proof (weight_weights g X i Hm) as W. pose proof (logit_radius g U i rho K) as S.
+  pose proof (weight_weights g X i Hm) as W. pose proof (logit_radius g U i rho K) as sigma.
   pose proof (logit_spread g X U i sd_key Sk) as VS. pose proof (pull_nonneg g U i) as U0.
-  fold u in S, VS, U0.
+  fold u in sigma, VS, U0.
   assert (Pu : 0 <= sd_key * u) by (apply Rmult_le_pos; auto).
   pose proof (pow2_ge_0 u). pose proof (pow_le u 3 U0).
   repeat split.
@@ -435,39 +452,39 @@ Proof.
     + apply Rmult_le_pos; auto using norm_nonneg.
 Qed.
 
-Theorem p4_local_lipschitz g X Y U V S alpha rho r r3 M most sd_key sd_value sd_feature :
-  (0 < keys g)%nat ->
-  spectral_bound (queries g) (query_dimension g) (A1 g) S ->
-  row_bound (queries g) (query_dimension g) (A1 g) alpha ->
-  in_ball (keys g) (key_dimension g) (A2 g) rho ->
-  in_ball (keys g) (outputs g) (value g Y) r ->
-  in_ball (keys g) (feature_dimension g) (A3 g) r3 ->
-  spectral_bound (queries g) (feature_dimension g) (mean_feature g X) M ->
-  row_bound (queries g) (outputs g) (residual g X Y) most ->
+Theorem p4_local_lipschitz g X Y U V sigma alpha rho r r3 M most sd_key sd_value sd_feature :
+  (0 < key_count g)%nat ->
+  spectral_bound (query_count g) (query_dimension g) (A1 g) sigma ->
+  row_bound (query_count g) (query_dimension g) (A1 g) alpha ->
+  in_ball (key_count g) (key_dimension g) (A2 g) rho ->
+  in_ball (key_count g) (outputs g) (key_value g Y) r ->
+  in_ball (key_count g) (feature_dimension g) (A3 g) r3 ->
+  spectral_bound (query_count g) (feature_dimension g) (mean_feature g X) M ->
+  row_bound (query_count g) (outputs g) (residual g X Y) most ->
   0 <= sd_key -> 0 <= sd_value -> 0 <= sd_feature ->
-  (forall i, (i < queries g)%nat ->
-    spread (keys g) (weight g X i) (key_dimension g) (A2 g) sd_key /\
-    spread (keys g) (weight g X i) (outputs g) (value g Y) sd_value /\
-    spread (keys g) (weight g X i) (feature_dimension g) (A3 g) sd_feature) ->
-  Rabs (Derive_n (along g X Y U V) 3 0)
-    <= b_local_lipschitz S alpha rho r r3 M most sd_key sd_value sd_feature * length g U V ^ 3.
+  (forall i, (i < query_count g)%nat ->
+    spread (key_count g) (query_weights g X i) (key_dimension g) (A2 g) sd_key /\
+    spread (key_count g) (query_weights g X i) (outputs g) (key_value g Y) sd_value /\
+    spread (key_count g) (query_weights g X i) (feature_dimension g) (A3 g) sd_feature) ->
+  Rabs (Derive_n (loss_along g X Y U V) 3 0)
+    <= b_local_lipschitz sigma alpha rho r r3 M most sd_key sd_value sd_feature * step_length g U V ^ 3.
 Proof.
   intros Hm HS HA K H F HM Hr Pk Pv Pf HSpread.
-  assert (C := constants_of_deviations g X Y U V rho r _ sd_key sd_value (sd_feature * length_y g V)
+  assert (C := constants_of_deviations g X Y U V rho r _ sd_key sd_value (sd_feature * y_length g V)
     Hm K H (value_ball g V r3 Hm F) Pk Pv (Rmult_le_pos _ _ Pf (frobenius_nonneg _ _ V))
     (fun i Hi => conj (proj1 (HSpread i Hi)) (conj (proj1 (proj2 (HSpread i Hi)))
       (value_spread g X V i sd_feature (proj2 (proj2 (HSpread i Hi))))))).
-  eapply Rle_trans; [apply (third_derivative_bound g X Y U V _ _ _ _ _ (S * length_x g U)
-    (M * length_y g V) most (alpha * length_x g U) Hm C Hr) |].
+  eapply Rle_trans; [apply (third_derivative_bound g X Y U V _ _ _ _ _ (sigma * x_length g U)
+    (M * y_length g V) most (alpha * x_length g U) Hm C Hr) |].
   - apply Rmult_le_pos; [apply HA | apply frobenius_nonneg].
   - intros i Hi. apply pull_bound; auto.
-  - apply (pulls g U S HS).
+  - apply (pulls g U sigma HS).
   - apply (drifts g X V M HM).
-  - replace (b_local_lipschitz S alpha rho r r3 M most sd_key sd_value sd_feature) with
-      (sqrt ((S ^ 2 * alpha * sd_key ^ 2 * (6 * sd_key * sd_value * r
+  - replace (b_local_lipschitz sigma alpha rho r r3 M most sd_key sd_value sd_feature) with
+      (sqrt ((sigma ^ 2 * alpha * sd_key ^ 2 * (6 * sd_key * sd_value * r
           + most * (4 * rho * r + 3 * sd_key * sd_value))) ^ 2
-        + (6 * S * sd_key ^ 2 * (S * sd_value * sd_feature + alpha * r * M + S * most * r3)) ^ 2 / 3
-        + (6 * S * sd_key * sd_feature * M) ^ 2 / 3)).
+        + (6 * sigma * sd_key ^ 2 * (sigma * sd_value * sd_feature + alpha * r * M + sigma * most * r3)) ^ 2 / 3
+        + (6 * sigma * sd_key * sd_feature * M) ^ 2 / 3)).
     + eapply Rle_trans; [| apply cubic_form]. right. field.
     + unfold b_local_lipschitz. f_equal. field.
 Qed.

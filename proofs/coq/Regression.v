@@ -1,76 +1,82 @@
-(** Attention regression and its derivatives along a line (P4.lipschitz, P4.psd, P4.nearby, P4.local).
+(** Attention regression and its derivatives along a line (P4.cumulant; for Curvature.v and later).
 
     f(X, Y) = |P A3 Y - B|^2 / 2, the rows of P are softmax of those of A1 X A2^T.  Along
-    (X + t U, Y + t V) row i has logits s + t u with u_j = a1_i^T U a2_j, and values h + t g.
+    (X + t U, Y + t V) row i has logits s + t u with u_j = a1_i^T U a2_j, and values h + t v.
     Steps: (1) an average of f_j(t) under softmax (s + t u) has the derivative Cov(u, f) + E f';
     (2) cumulants are polynomials in the averages E u^k and E u^k h, so (1) gives theirs;
     (3) the product rule, summed over rows and columns.  How large all that gets: Curvature.v. *)
 
 Require Import Reals Lra Lia Psatz FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Softmax TotalVariation Cumulants Bounds.
+Require Import Sums Softmax TotalVariation KappaGrid Cumulants Bounds.
 Open Scope R_scope.
 
-(** A1 is queries x query_dimension, A2 keys x key_dimension, A3 keys x feature_dimension,
-    B queries x outputs. *)
+(** A1 is query_count x query_dimension, A2 key_count x key_dimension, A3 key_count x
+    feature_dimension; the targets, B, are query_count x outputs. *)
 Record regression : Type := {
-  queries : nat; keys : nat;
+  query_count : nat; key_count : nat;
   query_dimension : nat; key_dimension : nat; feature_dimension : nat; outputs : nat;
-  A1 : nat -> nat -> R; A2 : nat -> nat -> R; A3 : nat -> nat -> R; B : nat -> nat -> R }.
+  A1 : nat -> nat -> R; A2 : nat -> nat -> R; A3 : nat -> nat -> R; targets : nat -> nat -> R }.
 
 (** (A1 X A2^T)_ij *)
-Definition logit (g : regression) (X : nat -> nat -> R) (i j : nat) : R :=
+Definition query_logit (g : regression) (X : nat -> nat -> R) (i j : nat) : R :=
   fsum (query_dimension g) (fun a => fsum (key_dimension g) (fun b => A1 g i a * X a b * A2 g j b)).
 
 (** (A3 Y)_jc *)
-Definition value (g : regression) (Y : nat -> nat -> R) (j c : nat) : R :=
+Definition key_value (g : regression) (Y : nat -> nat -> R) (j c : nat) : R :=
   fsum (feature_dimension g) (fun e => A3 g j e * Y e c).
 
-Definition weight (g : regression) (X : nat -> nat -> R) (i : nat) : nat -> R :=
-  softmax (keys g) (logit g X i).
+Definition query_weights (g : regression) (X : nat -> nat -> R) (i : nat) : nat -> R :=
+  softmax (key_count g) (query_logit g X i).
 
 (** (P A3 Y - B)_ic *)
 Definition residual (g : regression) (X Y : nat -> nat -> R) (i c : nat) : R :=
-  mean (keys g) (weight g X i) (fun j => value g Y j c) - B g i c.
+  mean (key_count g) (query_weights g X i) (fun j => key_value g Y j c) - targets g i c.
 
-Definition loss (g : regression) (X Y : nat -> nat -> R) : R :=
-  fsum (queries g) (fun i => fsum (outputs g) (fun c => residual g X Y i c ^ 2)) / 2.
+Definition regression_loss (g : regression) (X Y : nat -> nat -> R) : R :=
+  fsum (query_count g) (fun i => fsum (outputs g) (fun c => residual g X Y i c ^ 2)) / 2.
 
 (** X + t U *)
 Definition moved (X U : nat -> nat -> R) (t : R) (a b : nat) : R := X a b + t * U a b.
 
 (** f along a line, as a function of t *)
-Definition along (g : regression) (X Y U V : nat -> nat -> R) (t : R) : R :=
-  loss g (moved X U t) (moved Y V t).
+Definition loss_along (g : regression) (X Y U V : nat -> nat -> R) (t : R) : R :=
+  regression_loss g (moved X U t) (moved Y V t).
 
 (** The first three derivatives of a residual along a line. *)
 Definition velocity (g : regression) (X Y U V : nat -> nat -> R) (i c : nat) : R :=
-  covariance (keys g) (weight g X i) (logit g U i) (fun j => value g Y j c)
-    + mean (keys g) (weight g X i) (fun j => value g V j c).
+  covariance (key_count g) (query_weights g X i) (query_logit g U i) (fun j => key_value g Y j c)
+    + mean (key_count g) (query_weights g X i) (fun j => key_value g V j c).
 
 Definition acceleration (g : regression) (X Y U V : nat -> nat -> R) (i c : nat) : R :=
-  third_cumulant (keys g) (weight g X i) (logit g U i) (fun j => value g Y j c)
-    + 2 * covariance (keys g) (weight g X i) (logit g U i) (fun j => value g V j c).
+  third_cumulant (key_count g) (query_weights g X i) (query_logit g U i)
+    (fun j => key_value g Y j c)
+    + 2 * covariance (key_count g) (query_weights g X i) (query_logit g U i)
+      (fun j => key_value g V j c).
 
 Definition jerk (g : regression) (X Y U V : nat -> nat -> R) (i c : nat) : R :=
-  fourth_cumulant (keys g) (weight g X i) (logit g U i) (fun j => value g Y j c)
-    + 3 * third_cumulant (keys g) (weight g X i) (logit g U i) (fun j => value g V j c).
+  fourth_cumulant (key_count g) (query_weights g X i) (query_logit g U i)
+    (fun j => key_value g Y j c)
+    + 3 * third_cumulant (key_count g) (query_weights g X i) (query_logit g U i)
+      (fun j => key_value g V j c).
 
-(** The sum over the entries of a queries x outputs matrix. *)
+(** The sum over the entries of a query_count x outputs matrix. *)
 Definition entries (g : regression) (M : nat -> nat -> R) : R :=
-  fsum (queries g) (fun i => fsum (outputs g) (M i)).
+  fsum (query_count g) (fun i => fsum (outputs g) (M i)).
 
 (** * Logits and values are linear *)
 
-Lemma logit_moved g X U t i j : logit g (moved X U t) i j = logit g X i j + t * logit g U i j.
+Lemma logit_moved g X U t i j : query_logit g (moved X U t) i j
+  = query_logit g X i j + t * query_logit g U i j.
 Proof.
-  unfold logit, moved. rewrite <- fsum_scale, <- fsum_plus. apply fsum_ext. intros a _.
+  unfold query_logit, moved. rewrite <- fsum_scale, <- fsum_plus. apply fsum_ext. intros a _.
   rewrite <- fsum_scale, <- fsum_plus. apply fsum_ext. intros. ring.
 Qed.
 
-Lemma value_moved g Y V t j c : value g (moved Y V t) j c = value g Y j c + t * value g V j c.
+Lemma value_moved g Y V t j c : key_value g (moved Y V t) j c
+  = key_value g Y j c + t * key_value g V j c.
 Proof.
-  unfold value, moved. rewrite <- fsum_scale, <- fsum_plus. apply fsum_ext. intros. ring.
+  unfold key_value, moved. rewrite <- fsum_scale, <- fsum_plus. apply fsum_ext. intros. ring.
 Qed.
 
 Lemma softmax_weights m v : (0 < m)%nat -> weights m (softmax m v).
@@ -81,19 +87,11 @@ Qed.
 
 (** * Step 1: averages *)
 
-Lemma is_derive_fsum n (f : nat -> R -> R) f' t :
-  (forall i, (i < n)%nat -> is_derive (f i) t (f' i)) ->
-  is_derive (fun t => fsum n (fun i => f i t)) t (fsum n f').
-Proof.
-  induction n; intros H; simpl; [apply (is_derive_const 0) |].
-  apply (is_derive_plus (fun t => fsum n (fun i => f i t)) (f n)); [apply IHn |]; auto.
-Qed.
-
 (** The weights of a row at time t. *)
 Definition row (m : nat) (s u : nat -> R) (t : R) : nat -> R := softmax m (fun j => s j + t * u j).
 
 Lemma is_derive_mean m s u (f : nat -> R -> R) f' t : (0 < m)%nat ->
-  (forall j, (j < m)%nat -> is_derive (f j) t (f' j)) ->
+  (forall j, is_derive (f j) t (f' j)) ->
   is_derive (fun t => mean m (row m s u t) (fun j => f j t)) t
     (mean m (row m s u t) (fun j => u j * f j t) + mean m (row m s u t) f'
       - mean m (row m s u t) u * mean m (row m s u t) (fun j => f j t)).
@@ -102,19 +100,21 @@ Proof.
   assert (E : forall t f, mean m (row m s u t) f = fsum m (fun j => e t j * f j) / fsum m (e t)).
   { intros t0 f0. unfold mean, dot, row, softmax, normalize. fold (e t0).
     rewrite <- fsum_div. apply fsum_ext. intros. unfold e, Rdiv. ring. }
-  assert (Pos : forall t, 0 < fsum m (e t)) by (intros; apply fsum_pos; auto; intros; apply exp_pos).
+  assert (Pos : forall t, 0 < fsum m (e t)) by (intros; apply fsum_pos; auto; intros;
+    apply exp_pos).
   assert (De : forall j, is_derive (fun t => e t j) t (e t j * u j))
     by (intros j; unfold e; auto_derive; auto; ring).
   apply (is_derive_ext (fun t => fsum m (fun j => e t j * f j t) / fsum m (e t))).
   { intros t0. symmetry. apply E. }
   assert (N : is_derive (fun t => fsum m (fun j => e t j * f j t)) t
     (fsum m (fun j => e t j * (u j * f j t)) + fsum m (fun j => e t j * f' j))).
-  { rewrite <- fsum_plus. apply (is_derive_fsum m (fun j t => e t j * f j t)). intros j Hj.
-    evar_last; [apply (is_derive_mult (fun t => e t j) (f j) t _ _ (De j) (H j Hj)) |].
+  { rewrite <- fsum_plus. apply (is_derive_fsum m (fun j t => e t j * f j t)
+      (fun j _ => e t j * (u j * f j t) + e t j * f' j)). intros j.
+    evar_last; [apply (is_derive_mult (fun t => e t j) (f j) t _ _ (De j) (H j)) |].
     - intros a b. apply Rmult_comm.
     - unfold plus, mult. simpl. ring. }
   assert (D : is_derive (fun t => fsum m (e t)) t (fsum m (fun j => e t j * u j)))
-    by (apply (is_derive_fsum m (fun j t => e t j)); auto).
+    by (apply (is_derive_fsum m (fun j t => e t j) (fun j _ => e t j * u j)); auto).
   evar_last; [apply (is_derive_div _ _ _ _ _ N D); specialize (Pos t); lra |].
   rewrite !E. specialize (Pos t). field. lra.
 Qed.
@@ -127,7 +127,8 @@ Lemma covariance_raw m p u h : weights m p ->
 Proof.
   intros W. rewrite (covariance_left m p u h 0 W).
   rewrite (mean_ext m p _ (fun j => u j ^ 1 * h j - mean m p h * u j ^ 1)) by (intros; ring).
-  rewrite mean_minus, mean_scale. rewrite (mean_ext m p h (fun j => u j ^ 0 * h j)) by (intros; ring).
+  rewrite mean_minus, mean_scale. rewrite (mean_ext m p h (fun j => u j ^ 0 * h j)) by (intros;
+    ring).
   ring.
 Qed.
 
@@ -266,7 +267,8 @@ Theorem p4_cumulant_derivatives m s u h t : (0 < m)%nat ->
   Derive_n f 2 t = third_cumulant m (row m s u t) u h /\
   Derive_n f 3 t = fourth_cumulant m (row m s u t) u h.
 Proof.
-  intros Hm f. assert (W : forall t, weights m (row m s u t)) by (intros; apply softmax_weights; auto).
+  intros Hm f. assert (W : forall t, weights m (row m s u t)) by (intros; apply softmax_weights;
+    auto).
   assert (H : forall t, (fun j => h j + t * 0) = h)
     by (intros; apply functional_extensionality; intros; ring).
   assert (Z : forall t, mean m (row m s u t) (fun _ => 0) = 0) by (intros; apply mean_const; auto).
@@ -290,18 +292,19 @@ Proof.
   change (Derive (Derive_n f 2) t = fourth_cumulant m (row m s u t) u h).
   rewrite (Derive_ext _ _ t D2). apply is_derive_unique.
   apply (is_derive_ext (fun t => third_cumulant m (row m s u t) u (fun j => h j + t * 0)
-    + 2 * covariance m (row m s u t) u (fun _ => 0))); [intros; rewrite H, C, Rmult_0_r; apply Rplus_0_r |].
+    + 2 * covariance m (row m s u t) u (fun _ => 0))); [intros; rewrite H, C, Rmult_0_r;
+      apply Rplus_0_r |].
   evar_last; [apply (is_derive_row_2 m s u h (fun _ => 0) Hm) |]. simpl. rewrite H, K. ring.
 Qed.
 
 (** * Step 3: the loss *)
 
 Lemma logits_moved g X U t i :
-  logit g (moved X U t) i = fun j => logit g X i j + t * logit g U i j.
+  query_logit g (moved X U t) i = fun j => query_logit g X i j + t * query_logit g U i j.
 Proof. apply functional_extensionality. intros. apply logit_moved. Qed.
 
 Lemma values_moved g Y V t c :
-  (fun j => value g (moved Y V t) j c) = fun j => value g Y j c + t * value g V j c.
+  (fun j => key_value g (moved Y V t) j c) = fun j => key_value g Y j c + t * key_value g V j c.
 Proof. apply functional_extensionality. intros. apply value_moved. Qed.
 
 Lemma moved_0 X U : moved X U 0 = X.
@@ -310,43 +313,46 @@ Proof.
   unfold moved. ring.
 Qed.
 
-Lemma weight_moved g X U t i : weight g (moved X U t) i = row (keys g) (logit g X i) (logit g U i) t.
-Proof. unfold weight. now rewrite logits_moved. Qed.
+Lemma weight_moved g X U t i : query_weights g (moved X U t) i
+  = row (key_count g) (query_logit g X i) (query_logit g U i) t.
+Proof. unfold query_weights. now rewrite logits_moved. Qed.
 
-Lemma weight_weights g X i : (0 < keys g)%nat -> weights (keys g) (weight g X i).
+Lemma weight_weights g X i : (0 < key_count g)%nat -> weights (key_count g) (query_weights g X i).
 Proof. apply softmax_weights. Qed.
 
-Lemma is_derive_residual g X Y U V i c t : (0 < keys g)%nat ->
+Lemma is_derive_residual g X Y U V i c t : (0 < key_count g)%nat ->
   is_derive (fun t => residual g (moved X U t) (moved Y V t) i c) t
     (velocity g (moved X U t) (moved Y V t) U V i c).
 Proof.
   intros Hm. unfold velocity. rewrite weight_moved, values_moved.
-  apply (is_derive_ext (fun t => mean (keys g) (row (keys g) (logit g X i) (logit g U i) t)
-    (fun j => value g Y j c + t * value g V j c) - B g i c)).
+  apply (is_derive_ext (fun t => mean (key_count g)
+    (row (key_count g) (query_logit g X i) (query_logit g U i) t)
+    (fun j => key_value g Y j c + t * key_value g V j c) - targets g i c)).
   - intros r. unfold residual. now rewrite weight_moved, values_moved.
-  - evar_last; [apply (is_derive_minus _ (fun _ => B g i c)); [| apply (is_derive_const (B g i c))] |].
-    + apply (is_derive_row (keys g) (logit g X i) (logit g U i) (fun j => value g Y j c)
-        (fun j => value g V j c) Hm).
+  - evar_last; [apply (is_derive_minus _ (fun _ => targets g i c));
+    [| apply (is_derive_const (targets g i c))] |].
+    + apply (is_derive_row (key_count g) (query_logit g X i) (query_logit g U i)
+        (fun j => key_value g Y j c) (fun j => key_value g V j c) Hm).
     + unfold minus, plus, opp, zero. simpl. ring.
 Qed.
 
-Lemma is_derive_velocity g X Y U V i c t : (0 < keys g)%nat ->
+Lemma is_derive_velocity g X Y U V i c t : (0 < key_count g)%nat ->
   is_derive (fun t => velocity g (moved X U t) (moved Y V t) U V i c) t
     (acceleration g (moved X U t) (moved Y V t) U V i c).
 Proof.
   intros Hm. unfold acceleration. rewrite weight_moved, values_moved.
-  eapply is_derive_ext; [| apply (is_derive_row_1 (keys g) (logit g X i) (logit g U i)
-    (fun j => value g Y j c) (fun j => value g V j c) Hm)].
+  eapply is_derive_ext; [| apply (is_derive_row_1 (key_count g) (query_logit g X i) (query_logit g U i)
+    (fun j => key_value g Y j c) (fun j => key_value g V j c) Hm)].
   intros r. unfold velocity. now rewrite weight_moved, values_moved.
 Qed.
 
-Lemma is_derive_acceleration g X Y U V i c t : (0 < keys g)%nat ->
+Lemma is_derive_acceleration g X Y U V i c t : (0 < key_count g)%nat ->
   is_derive (fun t => acceleration g (moved X U t) (moved Y V t) U V i c) t
     (jerk g (moved X U t) (moved Y V t) U V i c).
 Proof.
   intros Hm. unfold jerk. rewrite weight_moved, values_moved.
-  eapply is_derive_ext; [| apply (is_derive_row_2 (keys g) (logit g X i) (logit g U i)
-    (fun j => value g Y j c) (fun j => value g V j c) Hm)].
+  eapply is_derive_ext; [| apply (is_derive_row_2 (key_count g) (query_logit g X i) (query_logit g U i)
+    (fun j => key_value g Y j c) (fun j => key_value g V j c) Hm)].
   intros r. unfold acceleration. now rewrite weight_moved, values_moved.
 Qed.
 
@@ -354,8 +360,9 @@ Lemma is_derive_entries g (f : R -> nat -> nat -> R) f' t :
   (forall i c, is_derive (fun t => f t i c) t (f' i c)) ->
   is_derive (fun t => entries g (f t)) t (entries g f').
 Proof.
-  intros H. apply (is_derive_fsum (queries g) (fun i t => fsum (outputs g) (f t i))). intros i _.
-  apply (is_derive_fsum (outputs g) (fun c t => f t i c)). auto.
+  intros H. apply (is_derive_fsum (query_count g) (fun i t => fsum (outputs g) (f t i))
+    (fun i _ => fsum (outputs g) (f' i))). intros i.
+  apply (is_derive_fsum (outputs g) (fun c t => f t i c) (fun c _ => f' i c)). auto.
 Qed.
 
 (** The product rule, with derivatives given. *)
@@ -366,7 +373,7 @@ Proof. intros F H. apply (is_derive_mult f h t f' h' F H). intros a b. apply Rmu
 Section Line.
 
 Variables (g : regression) (X Y U V : nat -> nat -> R).
-Hypothesis Hm : (0 < keys g)%nat.
+Hypothesis Hm : (0 < key_count g)%nat.
 
 Let r (t : R) : nat -> nat -> R := residual g (moved X U t) (moved Y V t).
 Let v (t : R) : nat -> nat -> R := velocity g (moved X U t) (moved Y V t) U V.
@@ -380,10 +387,12 @@ Proof. apply is_derive_velocity. auto. Qed.
 Let Da i c t : is_derive (fun t => a t i c) t (j t i c).
 Proof. apply is_derive_acceleration. auto. Qed.
 
-Lemma is_derive_along t : is_derive (along g X Y U V) t (entries g (fun i c => r t i c * v t i c)).
+Lemma is_derive_along t : is_derive (loss_along g X Y U V) t (entries g
+  (fun i c => r t i c * v t i c)).
 Proof.
   apply (is_derive_ext (fun t => entries g (fun i c => / 2 * (r t i c * r t i c)))).
-  - intros t0. unfold along, loss, entries. fold (r t0). unfold Rdiv. rewrite Rmult_comm, <- fsum_scale.
+  - intros t0. unfold loss_along, regression_loss, entries. fold (r t0). unfold Rdiv.
+  rewrite Rmult_comm, <- fsum_scale.
     apply fsum_ext. intros i _. rewrite <- fsum_scale. apply fsum_ext. intros. ring.
   - apply (is_derive_entries g (fun t i c => / 2 * (r t i c * r t i c))). intros i c.
     evar_last; [apply (is_derive_scal (fun t => r t i c * r t i c)), is_derive_product; apply Dr |].
@@ -408,25 +417,27 @@ Proof.
       [apply Dv | apply Dv | apply Dr | apply Da] |]. unfold plus. simpl. ring.
 Qed.
 
-Let first_derivative : Derive (along g X Y U V) = fun t => entries g (fun i c => r t i c * v t i c).
+Let first_derivative : Derive (loss_along g X Y U V) = fun t => entries g
+  (fun i c => r t i c * v t i c).
 Proof. apply functional_extensionality. intros t. apply is_derive_unique, is_derive_along. Qed.
 
-Let second_derivative_at t : Derive_n (along g X Y U V) 2 t
+Let second_derivative_at t : Derive_n (loss_along g X Y U V) 2 t
   = entries g (fun i c => v t i c ^ 2 + r t i c * a t i c).
 Proof.
-  change (Derive (Derive (along g X Y U V)) t = entries g (fun i c => v t i c ^ 2 + r t i c * a t i c)).
+  change (Derive (Derive (loss_along g X Y U V)) t = entries g
+    (fun i c => v t i c ^ 2 + r t i c * a t i c)).
   rewrite first_derivative. apply is_derive_unique, is_derive_along_1.
 Qed.
 
-Lemma second_derivative : Derive_n (along g X Y U V) 2 0 = entries g (fun i c =>
+Lemma loss_second_derivative : Derive_n (loss_along g X Y U V) 2 0 = entries g (fun i c =>
   velocity g X Y U V i c ^ 2 + residual g X Y i c * acceleration g X Y U V i c).
 Proof. rewrite second_derivative_at. unfold r, v, a. now rewrite !moved_0. Qed.
 
-Lemma third_derivative : Derive_n (along g X Y U V) 3 0 = entries g (fun i c =>
+Lemma loss_third_derivative : Derive_n (loss_along g X Y U V) 3 0 = entries g (fun i c =>
   3 * (velocity g X Y U V i c * acceleration g X Y U V i c)
     + residual g X Y i c * jerk g X Y U V i c).
 Proof.
-  change (Derive (Derive_n (along g X Y U V) 2) 0 = entries g (fun i c =>
+  change (Derive (Derive_n (loss_along g X Y U V) 2) 0 = entries g (fun i c =>
     3 * (velocity g X Y U V i c * acceleration g X Y U V i c)
       + residual g X Y i c * jerk g X Y U V i c)).
   rewrite (Derive_ext _ _ 0 second_derivative_at).
