@@ -408,6 +408,7 @@ P4_COST = Claim[Line](
             parameters=_shapes,
             trivial=lambda i, bits: lift(_kronecker_products(i, squared=False), bits),
             extremal=lambda: _line_of(3, 4, 2),
+            theorem="p4_gradient_products",
         ),
         Bound(
             name="hessian_products",
@@ -419,6 +420,7 @@ P4_COST = Claim[Line](
             parameters=_shapes,
             trivial=lambda i, bits: lift(_kronecker_products(i, squared=True), bits),
             extremal=lambda: _line_of(3, 4, 2),
+            theorem="p4_hessian_products",
         ),
     ),
     witness=lambda: _line_of(4, 32, 4),
