@@ -73,18 +73,18 @@ Definition slopes_program (P : nat -> nat -> R) :
   reading (matrix_product n m d3 P (A3 g)) (fun F =>
   reading (matrix_product n d3 d F Y) (fun O =>
   reading (matrix_product m d3 d (A3 g) Y) (fun H =>
-  let R i k := O i k - targets g i k in
-  reading (matrix_product n d m R (transposed H)) (fun RH =>
-  reading (tabulated n (fun i => summed d (fun k => product (R i k) (O i k)))) (fun RO =>
+  let residuals i k := O i k - targets g i k in
+  reading (matrix_product n d m residuals (transposed H)) (fun RH =>
+  reading (tabulated n (fun i => summed d (fun k => product (residuals i k) (O i k)))) (fun RO =>
   reading (tabulated n (fun i => tabulated m (fun j => product (P i j) (RH i j - RO i)))) (fun G =>
-  free (F, R, G))))))).
+  free (F, residuals, G))))))).
 
 Definition gradient_program : counted ((nat -> nat -> R) * (nat -> nat -> R)) :=
   reading weights_program (fun P =>
-  reading (slopes_program P) (fun FRG => let '(F, R, G) := FRG in
+  reading (slopes_program P) (fun FRG => let '(F, residuals, G) := FRG in
   reading (matrix_product n m d2 G (A2 g)) (fun GA =>
   reading (matrix_product d1 n d2 (transposed (A1 g)) GA) (fun x =>
-  reading (matrix_product d3 n d (transposed F) R) (fun y =>
+  reading (matrix_product d3 n d (transposed F) residuals) (fun y =>
   free (x, y)))))).
 
 (** What row i adds to H_XX and H_XY, from the mean of its keys and its rows of A1, P, F, R, g. *)
@@ -112,10 +112,10 @@ Definition row_program (mean a p f r G : nat -> R) :
 Definition hessian_program : counted
     ((nat -> nat -> nat -> nat -> R) * (nat -> nat -> nat -> nat -> R) * (nat -> nat -> R)) :=
   reading weights_program (fun P =>
-  reading (slopes_program P) (fun FRG => let '(F, R, G) := FRG in
+  reading (slopes_program P) (fun FRG => let '(F, residuals, G) := FRG in
   reading (matrix_product n m d2 P (A2 g)) (fun mean =>
   reading (tabulated n (fun i =>
-    row_program (mean i) (A1 g i) (P i) (F i) (R i) (G i))) (fun rows =>
+    row_program (mean i) (A1 g i) (P i) (F i) (residuals i) (G i))) (fun rows =>
   reading (matrix_product d3 n d3 (transposed F) F) (fun FF =>
   free (fun a b a' b' => fsum n (fun i => fst (rows i) a b a' b'),
         fun a b c k => fsum n (fun i => snd (rows i) a b c k), FF)))))).
