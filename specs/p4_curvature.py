@@ -340,6 +340,7 @@ def _derivative_bound(
     expression: sympy.Expr,
     quantity: Callable[[Bounded, int], Enclosure],
     extremal: Callable[[], Bounded],
+    attained: str = "",
 ) -> Bound[Bounded]:
     return Bound(
         name=name,
@@ -352,6 +353,7 @@ def _derivative_bound(
         trivial=lambda i, bits: quantity(_longer_queries(i), bits),
         extremal=extremal,
         theorem=f"p4_{name}",
+        attained=attained,
     )
 
 
@@ -362,6 +364,7 @@ GRADIENT_X = _derivative_bound(
     _gradient_x,
     lambda i, bits: abs(_derivative(_in_x(i), bits, 2)),
     lambda: _two_keys(1, 0, 1, 0, 1, 0),
+    attained="p4_gradient_lipschitz_x_attained",
 )
 GRADIENT = _derivative_bound(
     "gradient_lipschitz",
@@ -378,6 +381,7 @@ GRADIENT = _derivative_bound(
     sympy.sqrt(_gradient_x**2 + 2 * _gradient_xy**2 + mean_norm**4),
     lambda i, bits: abs(_derivative(i, bits, 2)),
     lambda: _two_keys(1, 2, 1, 2, 1, 2),
+    attained="p4_gradient_lipschitz_attained",
 )
 
 P4_LIPSCHITZ = Claim[Bounded](

@@ -5,11 +5,12 @@
     at speeds in a ball of radius rho_3 |V|; (2) a row's cumulants are as large as Cumulants.v says,
     from radii here, from standard deviations in Nearby.v; (3) the sums over rows, by Cauchy and
     Schwarz, are forms in x = |U| and y = |V|; (4) a form sum c_k x^(p-k) y^k is at most
-    (sum c_k^2 / binomial (p, k))^(1/2) (x^2 + y^2)^(p/2), for the same reason. *)
+    (sum c_k^2 / binomial (p, k))^(1/2) (x^2 + y^2)^(p/2), for the same reason.  Two keys attain
+    the bounds of the second derivative where no residual is left. *)
 
 Require Import Reals Lra Lia Psatz.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums TotalVariation Rounding RoundingMoments Cumulants Regression Bounds.
+Require Import Sums Softmax TotalVariation Rounding RoundingMoments Cumulants Regression Bounds.
 Open Scope R_scope.
 
 (** * Matrices *)
@@ -214,17 +215,17 @@ Proof.
   pose proof (ball_nonneg _ _ _ _ Hm H'). pose proof (sqrt_pos 3).
   pose proof (pow2_ge_0 rho). pose proof (pow_le rho 3 ltac:(auto)).
   split; [repeat split; repeat apply Rmult_le_pos; lra |]. intros i Hi p s u.
-  pose proof (weight_weights g X i Hm) as W. pose proof (logit_radius g U i rho K) as sigma.
+  pose proof (weight_weights g X i Hm) as W. pose proof (logit_radius g U i rho K) as L.
   repeat split.
-  - eapply Rle_trans; [apply (p4_second_cumulant_of_vectors _ _ _ _ _ _ _ W sigma H) |].
+  - eapply Rle_trans; [apply (p4_second_cumulant_of_vectors _ _ _ _ _ _ _ W L H) |].
     right. unfold b_second_cumulant, u. ring.
-  - eapply Rle_trans; [apply (p4_second_cumulant_of_vectors _ _ _ _ _ _ _ W sigma H') |].
+  - eapply Rle_trans; [apply (p4_second_cumulant_of_vectors _ _ _ _ _ _ _ W L H') |].
     right. unfold b_second_cumulant, u. ring.
-  - eapply Rle_trans; [apply (p4_third_cumulant_of_vectors _ _ _ _ _ _ _ W sigma H) |].
+  - eapply Rle_trans; [apply (p4_third_cumulant_of_vectors _ _ _ _ _ _ _ W L H) |].
     right. rewrite third_form. unfold u. ring.
-  - eapply Rle_trans; [apply (p4_third_cumulant_of_vectors _ _ _ _ _ _ _ W sigma H') |].
+  - eapply Rle_trans; [apply (p4_third_cumulant_of_vectors _ _ _ _ _ _ _ W L H') |].
     right. rewrite third_form. unfold u. ring.
-  - eapply Rle_trans; [apply (p4_fourth_cumulant_of_vectors _ _ _ _ _ _ _ W sigma H) |].
+  - eapply Rle_trans; [apply (p4_fourth_cumulant_of_vectors _ _ _ _ _ _ _ W L H) |].
     right. unfold b_fourth_cumulant, u. ring.
 Qed.
 
@@ -540,4 +541,127 @@ Proof.
           + 4 * sqrt 3 / 9 * sigma * most * r3)) ^ 2 / 3 + (6 * sigma * rho * r3 * M) ^ 2 / 3)).
     + eapply Rle_trans; [| apply cubic_form]. right. field.
     + unfold b_hessian_lipschitz. f_equal. field.
+Qed.
+
+(** * Two keys attain the first two
+
+    Keys rho and - rho have equal weights, their values are middle + r3 and middle - r3, and the
+    target is their mean, so that no residual is left. *)
+
+Definition constant (x : R) (a b : nat) : R := x.
+
+Definition two_key_regression (sigma rho middle r3 Y : R) : regression := {|
+  query_count := 1; key_count := 2;
+  query_dimension := 1; key_dimension := 1; feature_dimension := 1; outputs := 1;
+  A1 := constant sigma; A2 := fun j _ => opposite rho j; A3 := fun j _ => middle + opposite r3 j;
+  targets := constant (middle * Y) |}.
+
+Lemma norm_one v : norm 1 v = Rabs (v 0%nat).
+Proof. unfold norm. simpl. rewrite Rplus_0_l, Rmult_1_r. apply sqrt_Rsqr_abs. Qed.
+
+Section TwoKeys.
+
+Variables (sigma rho middle r3 Y : R).
+Hypotheses (Hsigma : 0 <= sigma) (Hrho : 0 <= rho) (Hr3 : 0 <= r3) (HY : 0 <= Y).
+Let g : regression := two_key_regression sigma rho middle r3 Y.
+
+Lemma two_keys_mean f : mean 2 (query_weights g (constant 0) 0) f = (f 0%nat + f 1%nat) / 2.
+Proof.
+  assert (E : forall j, query_logit g (constant 0) 0 j = 0)
+    by (intros; unfold query_logit, constant; simpl; ring).
+  unfold mean, dot, query_weights, softmax, normalize. simpl. fold g. rewrite !E, exp_0. field.
+Qed.
+
+Lemma two_keys_fit :
+  spectral_bound 1 1 (A1 g) sigma /\ in_ball 2 1 (A2 g) rho /\ in_ball 2 1 (A3 g) r3 /\
+  in_ball 2 1 (key_value g (constant Y)) (r3 * Y) /\
+  row_bound 1 1 (residual g (constant 0) (constant Y)) 0 /\
+  frobenius 1 1 (residual g (constant 0) (constant Y)) <= 0.
+Proof.
+  assert (B : forall a x f, 0 <= x -> (forall j, f j = a + opposite x j) ->
+    in_ball 2 1 (fun j _ => f j) x).
+  { intros a x f Hx E. exists (fun _ => a). intros j _. rewrite norm_one, E.
+    replace (a + opposite x j - a) with (opposite x j) by ring.
+    unfold opposite, two_keys. destruct (first j); [| rewrite Rabs_Ropp]; rewrite Rabs_right; lra. }
+  assert (Z : residual g (constant 0) (constant Y) 0%nat 0%nat = 0).
+  { unfold residual. change (key_count g) with 2%nat. rewrite two_keys_mean.
+    unfold g, key_value. simpl. unfold constant, opposite, two_keys. simpl. field. }
+  repeat split.
+  - auto.
+  - intros w. rewrite !norm_one. unfold dot. simpl. unfold constant.
+    rewrite Rplus_0_l, Rabs_mult, (Rabs_right sigma) by lra. lra.
+  - apply (B 0 rho (opposite rho)); auto. intros. ring.
+  - apply (B middle r3 (fun j => middle + opposite r3 j)); auto.
+  - destruct (B (middle * Y) (r3 * Y) (fun j => (middle + opposite r3 j) * Y)) as [a H].
+    + apply Rmult_le_pos; auto.
+    + intros j. unfold opposite, two_keys. destruct (first j); ring.
+    + exists a. intros j Hj. rewrite <- (norm_ext 1 (fun c => (middle + opposite r3 j) * Y - a c)); auto.
+      intros. unfold key_value, constant. simpl. ring.
+  - lra.
+  - intros i Hi. assert (i = 0%nat) as -> by lia. rewrite norm_one, Z, Rabs_R0. lra.
+  - unfold frobenius. rewrite norm_one, norm_one, Z, Rabs_R0, Rabs_R0. lra.
+Qed.
+
+Lemma two_keys_derivative U V :
+  Derive_n (loss_along g (constant 0) (constant Y) (constant U) (constant V)) 2 0
+    = (sigma * rho * (r3 * Y) * U + middle * V) ^ 2.
+Proof.
+  rewrite loss_second_derivative by (simpl; lia). unfold entries. simpl. fold g.
+  replace (residual g _ _ 0%nat 0%nat) with 0.
+  - rewrite Rmult_0_l. replace (velocity g _ _ _ _ _ _) with
+      (sigma * rho * (r3 * Y) * U + middle * V); [ring |].
+    unfold velocity, covariance. change (key_count g) with 2%nat. rewrite !two_keys_mean.
+    unfold g, key_value, query_logit. simpl. unfold constant, opposite, two_keys. simpl. field.
+  - unfold residual. change (key_count g) with 2%nat. rewrite two_keys_mean.
+    unfold g, key_value. simpl. unfold constant, opposite, two_keys. simpl. field.
+Qed.
+
+End TwoKeys.
+
+Theorem p4_gradient_lipschitz_x_attained sigma rho r :
+  0 <= sigma -> 0 <= rho -> 0 <= r ->
+  let g := two_key_regression sigma rho 0 r 1 in
+  spectral_bound 1 1 (A1 g) sigma /\ in_ball 2 1 (A2 g) rho /\
+  in_ball 2 1 (key_value g (constant 1)) r /\
+  row_bound 1 1 (residual g (constant 0) (constant 1)) 0 /\
+  Derive_n (loss_along g (constant 0) (constant 1) (constant 1) no_direction) 2 0
+    = b_gradient_lipschitz_x sigma rho r 0 * x_length g (constant 1) ^ 2.
+Proof.
+  intros Hs Hrho Hr g.
+  destruct (two_keys_fit sigma rho 0 r 1 Hs Hrho Hr ltac:(lra)) as (S & K & _ & H & R & _).
+  rewrite Rmult_1_r in H. do 4 (split; auto).
+  change no_direction with (constant 0). unfold g. rewrite two_keys_derivative.
+  unfold x_length, frobenius, b_gradient_lipschitz_x. simpl query_dimension. simpl key_dimension.
+  rewrite !norm_one, Rabs_Rabsolu. unfold constant. rewrite Rabs_R1. field.
+Qed.
+
+(** The direction in which the two parts of the velocity add up. *)
+Theorem p4_gradient_lipschitz_attained sigma rho middle r3 Y :
+  0 <= sigma -> 0 <= rho -> 0 <= middle -> 0 <= r3 -> 0 <= Y ->
+  let g := two_key_regression sigma rho middle r3 Y in
+  let U := constant (sigma * rho * (r3 * Y)) in let V := constant middle in
+  spectral_bound 1 1 (A1 g) sigma /\ in_ball 2 1 (A2 g) rho /\ in_ball 2 1 (A3 g) r3 /\
+  in_ball 2 1 (key_value g (constant Y)) (r3 * Y) /\
+  spectral_bound 1 1 (mean_feature g (constant 0)) middle /\
+  row_bound 1 1 (residual g (constant 0) (constant Y)) 0 /\
+  frobenius 1 1 (residual g (constant 0) (constant Y)) <= 0 /\
+  Derive_n (loss_along g (constant 0) (constant Y) U V) 2 0
+    = b_gradient_lipschitz sigma rho (r3 * Y) r3 middle 0 0 * step_length g U V ^ 2.
+Proof.
+  intros Hs Hrho Hm Hr3 HY g U V.
+  destruct (two_keys_fit sigma rho middle r3 Y Hs Hrho Hr3 HY) as (S & K & F & H & R & T).
+  do 4 (split; auto). split; [| do 2 (split; auto)].
+  - apply p4_frobenius_spectral. unfold frobenius. rewrite !norm_one, Rabs_Rabsolu.
+    unfold mean_feature. change (key_count g) with 2%nat. unfold g. rewrite two_keys_mean.
+    unfold two_key_regression, opposite, two_keys. simpl.
+    replace ((middle + r3 + (middle + - r3)) / 2) with middle by field. rewrite Rabs_right; lra.
+  - unfold U, V, g. rewrite two_keys_derivative. rewrite length_square.
+    unfold x_length, y_length, frobenius.
+    simpl query_dimension. simpl key_dimension. simpl feature_dimension. simpl outputs.
+    rewrite !norm_one, !Rabs_Rabsolu, !pow2_abs. unfold constant.
+    replace (b_gradient_lipschitz sigma rho (r3 * Y) r3 middle 0 0) with
+      ((sigma * rho * (r3 * Y)) ^ 2 + middle ^ 2); [ring |].
+    unfold b_gradient_lipschitz. rewrite <- (sqrt_pow2 ((sigma * rho * (r3 * Y)) ^ 2 + middle ^ 2))
+      by (apply Rplus_le_le_0_compat; apply pow2_ge_0).
+    f_equal. field.
 Qed.

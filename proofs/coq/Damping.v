@@ -200,7 +200,8 @@ Proof.
   - eapply Rle_trans; [| apply form_below].
     + apply Ropp_le_cancel. rewrite Ropp_involutive. eapply Rle_trans; [| apply L]. right. ring.
     + apply Rmult_le_pos; [apply Rmult_le_pos |]; try apply pow2_ge_0. apply HE.
-  - unfold b_damping. replace ((e * rho ^ 2 * sigma ^ 2) ^ 2 + 4 * (sigma * rho * r3 * whole) ^ 2) with
+  - unfold b_damping.
+    replace ((e * rho ^ 2 * sigma ^ 2) ^ 2 + 4 * (sigma * rho * r3 * whole) ^ 2) with
       (rho ^ 4 * e ^ 2 * sigma ^ 4 + 4 * r3 ^ 2 * rho ^ 2 * whole ^ 2 * sigma ^ 2) by ring. field.
 Qed.
 

@@ -140,10 +140,11 @@ Proof.
   assert (E : feature_product g W (moved X U 1) = N ^ 2).
   { unfold N, frobenius. rewrite norm_square. apply fsum_ext. intros i _. apply dot_length. }
   assert (N0 : 0 <= N) by apply frobenius_nonneg.
-  assert (sigma * rho * r3 * x_length g U <= sigma * rho * r3 * distance) by (apply Rmult_le_compat_l;
-    auto).
+  assert (sigma * rho * r3 * x_length g U <= sigma * rho * r3 * distance)
+    by (apply Rmult_le_compat_l; auto).
   destruct (Req_dec N 0) as [Z | Z].
-  - rewrite Z. pose proof (frobenius_nonneg (query_count g) (feature_dimension g) (mean_feature g X)).
+  - rewrite Z.
+    pose proof (frobenius_nonneg (query_count g) (feature_dimension g) (mean_feature g X)).
     pose proof (frobenius_nonneg (query_dimension g) (key_dimension g) U). unfold x_length in *.
     assert (0 <= sigma * rho * r3 * frobenius (query_dimension g) (key_dimension g) U)
       by (apply Rmult_le_pos; auto). lra.
@@ -347,7 +348,8 @@ Theorem p4_spread_nearby g X U i d x B alpha rho distance : (0 < key_count g)%na
   (i < query_count g)%nat -> row_bound (query_count g) (query_dimension g) (A1 g) alpha ->
   in_ball (key_count g) (key_dimension g) (A2 g) rho -> x_length g U <= distance ->
   spread (key_count g) (query_weights g X i) d x B ->
-  spread (key_count g) (query_weights g (moved X U 1) i) d x (b_deviation_nearby B alpha rho distance).
+  spread (key_count g) (query_weights g (moved X U 1) i) d x
+    (b_deviation_nearby B alpha rho distance).
 Proof.
   intros Hm Hi HA K D [HB H]. unfold b_deviation_nearby.
   set (e := exp (distance * rho * alpha)). assert (E : 0 < e) by apply exp_pos.
@@ -379,7 +381,8 @@ Qed.
 
 (** * Step 3: the third derivative from standard deviations *)
 
-Lemma logit_spread g X U i B : spread (key_count g) (query_weights g X i) (key_dimension g) (A2 g) B ->
+Lemma logit_spread g X U i B :
+  spread (key_count g) (query_weights g X i) (key_dimension g) (A2 g) B ->
   covariance (key_count g) (query_weights g X i) (query_logit g U i) (query_logit g U i)
     <= (B * pull g U i) ^ 2.
 Proof.
@@ -387,7 +390,8 @@ Proof.
   right. apply covariance_ext; intros; apply logit_dot.
 Qed.
 
-Lemma value_spread g X V i B : spread (key_count g) (query_weights g X i) (feature_dimension g) (A3 g) B ->
+Lemma value_spread g X V i B :
+  spread (key_count g) (query_weights g X i) (feature_dimension g) (A3 g) B ->
   spread (key_count g) (query_weights g X i) (outputs g) (key_value g V) (B * y_length g V).
 Proof.
   intros [HB H]. split; [apply Rmult_le_pos; auto; apply frobenius_nonneg |]. intros z.
@@ -426,9 +430,9 @@ Proof.
     assert (0 <= sd_key * b) by (apply Rmult_le_pos; auto). apply Rmult_le_pos; lra. }
   split; [repeat split; auto; repeat apply Rmult_le_pos; lra |]. intros i Hi p s u.
   destruct (HS i Hi) as (Sk & [_ Sv] & [_ Ss]).
-  pose proof (weight_weights g X i Hm) as W. pose proof (logit_radius g U i rho K) as sigma.
+  pose proof (weight_weights g X i Hm) as W. pose proof (logit_radius g U i rho K) as L.
   pose proof (logit_spread g X U i sd_key Sk) as VS. pose proof (pull_nonneg g U i) as U0.
-  fold u in sigma, VS, U0.
+  fold u in L, VS, U0.
   assert (Pu : 0 <= sd_key * u) by (apply Rmult_le_pos; auto).
   pose proof (pow2_ge_0 u). pose proof (pow_le u 3 U0).
   repeat split.
@@ -467,7 +471,8 @@ Theorem p4_local_lipschitz g X Y U V sigma alpha rho r r3 M most sd_key sd_value
     spread (key_count g) (query_weights g X i) (outputs g) (key_value g Y) sd_value /\
     spread (key_count g) (query_weights g X i) (feature_dimension g) (A3 g) sd_feature) ->
   Rabs (Derive_n (loss_along g X Y U V) 3 0)
-    <= b_local_lipschitz sigma alpha rho r r3 M most sd_key sd_value sd_feature * step_length g U V ^ 3.
+    <= b_local_lipschitz sigma alpha rho r r3 M most sd_key sd_value sd_feature
+      * step_length g U V ^ 3.
 Proof.
   intros Hm HS HA K H F HM Hr Pk Pv Pf HSpread.
   assert (C := constants_of_deviations g X Y U V rho r _ sd_key sd_value (sd_feature * y_length g V)
@@ -483,7 +488,8 @@ Proof.
   - replace (b_local_lipschitz sigma alpha rho r r3 M most sd_key sd_value sd_feature) with
       (sqrt ((sigma ^ 2 * alpha * sd_key ^ 2 * (6 * sd_key * sd_value * r
           + most * (4 * rho * r + 3 * sd_key * sd_value))) ^ 2
-        + (6 * sigma * sd_key ^ 2 * (sigma * sd_value * sd_feature + alpha * r * M + sigma * most * r3)) ^ 2 / 3
+        + (6 * sigma * sd_key ^ 2
+          * (sigma * sd_value * sd_feature + alpha * r * M + sigma * most * r3)) ^ 2 / 3
         + (6 * sigma * sd_key * sd_feature * M) ^ 2 / 3)).
     + eapply Rle_trans; [| apply cubic_form]. right. field.
     + unfold b_local_lipschitz. f_equal. field.
