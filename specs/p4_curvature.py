@@ -111,6 +111,8 @@ def _cumulant_bound(
             Fraction(1),
             Fraction(1),
         ),
+        theorem=f"p4_{name}",
+        attained=f"p4_{name}_attained",
     )
 
 
@@ -338,6 +340,7 @@ def _derivative_bound(
     expression: sympy.Expr,
     quantity: Callable[[Bounded, int], Enclosure],
     extremal: Callable[[], Bounded],
+    attained: str = "",
 ) -> Bound[Bounded]:
     return Bound(
         name=name,
@@ -349,6 +352,8 @@ def _derivative_bound(
         parameters=parameters_of,
         trivial=lambda i, bits: quantity(_longer_queries(i), bits),
         extremal=extremal,
+        theorem=f"p4_{name}",
+        attained=attained,
     )
 
 
@@ -359,6 +364,7 @@ GRADIENT_X = _derivative_bound(
     _gradient_x,
     lambda i, bits: abs(_derivative(_in_x(i), bits, 2)),
     lambda: _two_keys(1, 0, 1, 0, 1, 0),
+    attained="p4_gradient_lipschitz_x_attained",
 )
 GRADIENT = _derivative_bound(
     "gradient_lipschitz",
@@ -375,6 +381,7 @@ GRADIENT = _derivative_bound(
     sympy.sqrt(_gradient_x**2 + 2 * _gradient_xy**2 + mean_norm**4),
     lambda i, bits: abs(_derivative(i, bits, 2)),
     lambda: _two_keys(1, 2, 1, 2, 1, 2),
+    attained="p4_gradient_lipschitz_attained",
 )
 
 P4_LIPSCHITZ = Claim[Bounded](
@@ -481,6 +488,7 @@ P4_PSD = Claim[Bounded](
             # What needs no sign: the largest curvature.
             trivial=lambda i, bits: GRADIENT_X.value(i, bits),
             extremal=lambda: _heavy_pair(1.0, 1.0),
+            theorem="p4_damping_x",
         ),
         Bound(
             name="damping",
@@ -492,6 +500,7 @@ P4_PSD = Claim[Bounded](
             parameters=parameters_of,
             trivial=lambda i, bits: GRADIENT.value(i, bits),
             extremal=lambda: _heavy_pair(2.0**-20, 2.0**20),
+            theorem="p4_damping",
         ),
         Bound(
             name="regulariser_weight",
@@ -504,6 +513,7 @@ P4_PSD = Claim[Bounded](
             # What needs no variance: the largest entry.
             trivial=_shortfall,
             extremal=lambda: _heavy_pair(1.0, 1.0),
+            theorem="p4_regulariser_weight",
         ),
     ),
     witness=_witness,
@@ -582,6 +592,7 @@ P4_NEARBY = Claim[Bounded](
             parameters=parameters_of,
             trivial=_largest_value,
             extremal=lambda: _two_keys(1, 0, 1, 0, 0, 1),
+            theorem="p4_value_radius_nearby",
         ),
         Bound(
             name="mean_nearby",
@@ -593,6 +604,7 @@ P4_NEARBY = Claim[Bounded](
             parameters=parameters_of,
             trivial=lambda i, bits: _mean_at_end(i, bits, normalised=False),
             extremal=lambda: _two_keys(1, 0, 1, 0, 2.0**-5, 0),
+            theorem="p4_mean_nearby",
         ),
         Bound(
             name="residual_nearby",
@@ -613,6 +625,7 @@ P4_NEARBY = Claim[Bounded](
             parameters=parameters_nearby,
             trivial=lambda i, bits: _residual_at_end(i, bits, normalised=False),
             extremal=lambda: _two_keys(1, 1024, 1, 1024, 2.0**-10, 1),
+            theorem="p4_residual_nearby",
         ),
     ),
     witness=_witness,
@@ -710,6 +723,7 @@ P4_LOCAL = Claim[Bounded](
             # The length of the longest key, in place of its distance from the mean.
             trivial=lambda i, bits: _root(_largest_square(i.line.exact().A2), bits),
             extremal=lambda: _light_key(1.0, 0.0, 1.0),
+            theorem="p4_deviation_nearby",
         ),
         Bound(
             name="local_lipschitz",
@@ -721,6 +735,7 @@ P4_LOCAL = Claim[Bounded](
             parameters=_local_parameters,
             trivial=lambda i, bits: abs(_derivative(_longer_queries(i), bits, 3)),
             extremal=lambda: _light_key(2.0**-12, -(2.0**14), 1.0),
+            theorem="p4_local_lipschitz",
         ),
     ),
     witness=_witness,

@@ -177,6 +177,8 @@ P4_NEWTON = Claim[Cubic](
             parameters=_parameters,
             trivial=lambda i, bits: _length(i.start, bits),
             extremal=lambda: _line_cubic(1, -1, Fraction(1, 4)),
+            theorem="p4_newton_error",
+            attained="p4_newton_attained",
         ),
     ),
     witness=_witness,
@@ -214,6 +216,8 @@ P4_BASIN = Claim[Cubic](
             # To expect it of every start.
             trivial=lambda i, bits: 1 / _length(i.start, bits),
             extremal=lambda: _line_cubic(1, -1, Fraction(2, 3)),
+            theorem="p4_basin",
+            attained="p4_basin_attained",
         ),
     ),
     witness=_witness,
@@ -262,6 +266,8 @@ P4_KANTOROVICH = Claim[Cubic](
             # A Hessian that vanishes.
             trivial=lambda i, bits: lift(1, bits),
             extremal=lambda: _at_start(_line_cubic(1, 1, Fraction(1, 4))),
+            theorem="p4_kantorovich_number",
+            attained="p4_kantorovich_number_attained",
         ),
         Bound(
             name="critical_radius",
@@ -279,6 +285,8 @@ P4_KANTOROVICH = Claim[Cubic](
             # A step as long as the gradient.
             trivial=lambda i, bits: _length(i.gradient(), bits),
             extremal=lambda: _at_start(_line_cubic(1, 1, Fraction(1, 4))),
+            theorem="p4_critical_radius",
+            attained="p4_critical_radius_attained",
         ),
     ),
     witness=lambda: replace(_witness(), least_eigenvalue=Fraction(7, 2)),
@@ -400,6 +408,7 @@ P4_COST = Claim[Line](
             parameters=_shapes,
             trivial=lambda i, bits: lift(_kronecker_products(i, squared=False), bits),
             extremal=lambda: _line_of(3, 4, 2),
+            theorem="p4_gradient_products",
         ),
         Bound(
             name="hessian_products",
@@ -411,6 +420,7 @@ P4_COST = Claim[Line](
             parameters=_shapes,
             trivial=lambda i, bits: lift(_kronecker_products(i, squared=True), bits),
             extremal=lambda: _line_of(3, 4, 2),
+            theorem="p4_hessian_products",
         ),
     ),
     witness=lambda: _line_of(4, 32, 4),

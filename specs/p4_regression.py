@@ -157,6 +157,7 @@ P4_TENSOR = Claim[Line](
             # X read column by column.
             trivial=lambda i, bits: _tensor_difference(i, bits, i.X.T.ravel()),
             extremal=lambda: _integers(np.random.default_rng(1)),
+            theorem="p4_tensor",
         ),
     ),
     witness=lambda: replace(small_line(), X=np.array([[1, 2], [0, 1]])),
@@ -227,6 +228,7 @@ P4_MODEL = Claim[Head](
             parameters=lambda i, bits: {},
             trivial=lambda i, bits: _model_difference(i, bits, i.X.T),
             extremal=_wide_head,
+            theorem="p4_model",
         ),
         Bound(
             name="model_rank",
@@ -239,6 +241,8 @@ P4_MODEL = Claim[Head](
             # Any matrix, as in regression.
             trivial=lambda i, bits: lift(len(i.X), bits),
             extremal=_wide_head,
+            theorem="p4_model_rank",
+            attained="p4_model_rank_attained",
         ),
     ),
     witness=_wide_head,
@@ -305,7 +309,7 @@ P4_LOSS = Claim[Line](
         "A2, is ||D^-1 exp(A1 X A2^T) A3 Y - B||^2, twice our f.  A row of the residual is an average of "
         "the h_j - b_i, so no longer than the longest of them, whatever X is."
     ),
-    not_stated="The first instances have weights 2^s in place of e^s, so that they are rational.",
+    not_stated="Instances of the equality have weights 2^s in place of e^s, so that they are rational.",
     assumes=(_ENTRIES_ARE_INTEGERS,),
     bounds=(
         Bound(
@@ -323,6 +327,7 @@ P4_LOSS = Claim[Line](
                 _abstract_loss(i), _twice_the_loss(i, _powers_of_two(i)), bits
             ),
             extremal=small_line,
+            theorem="p4_loss",
         ),
         Bound(
             name="largest_residual",
@@ -335,6 +340,8 @@ P4_LOSS = Claim[Line](
             trivial=_unnormalised_residual,
             # One key.
             extremal=lambda: Line(*(np.array([[k]]) for k in (1, 1, 3, 1, 1, 1, 1, 1))),
+            theorem="p4_largest_residual",
+            attained="p4_largest_residual_attained",
         ),
     ),
     witness=small_line,
@@ -344,8 +351,8 @@ P4_LOSS = Claim[Line](
 # ----------------------------------------------------------------------- P4.gradient, P4.hessian
 
 _RATIONAL = (
-    "Instances have weights 2^s in place of e^s, so that they are rational. Of e^s, SymPy proves it for "
-    "symbols in all places and small shapes (proofs/symbolic)."
+    "Instances have weights 2^s in place of e^s, so that they are rational. The proof is of e^s; SymPy "
+    "derives the same for symbols and small shapes (proofs/symbolic)."
 )
 
 
@@ -394,6 +401,7 @@ P4_GRADIENT = Claim[Line](
             parameters=lambda i, bits: {},
             trivial=lambda i, bits: _difference(_slope(i, _uniform(i)), _derivative(i, 1), bits),
             extremal=small_line,
+            theorem="p4_gradient",
         ),
     ),
     witness=small_line,
@@ -426,6 +434,7 @@ P4_HESSIAN = Claim[Line](
                 _curvature(i, _uniform(i)), _derivative(i, 2), bits
             ),
             extremal=small_line,
+            theorem="p4_hessian",
         ),
     ),
     witness=small_line,

@@ -57,12 +57,6 @@ Proof.
   - now rewrite IH, <- fsum_plus.
 Qed.
 
-Lemma fsum_swap m n f :
-  fsum m (fun i => fsum n (f i)) = fsum n (fun j => fsum m (fun i => f i j)).
-Proof.
-  rewrite <- lsum_seq, lsum_fsum. apply fsum_ext. intros. apply lsum_seq.
-Qed.
-
 (** * Exponents and monomials *)
 
 (** The exponents of d variables with total degree m. *)

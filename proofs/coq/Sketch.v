@@ -14,13 +14,6 @@ Open Scope R_scope.
 
 (** * Sums over a bucket *)
 
-Lemma fsum_swap n m f :
-  fsum n (fun i => fsum m (fun j => f i j)) = fsum m (fun j => fsum n (fun i => f i j)).
-Proof.
-  induction n; [symmetry; apply fsum_zero; reflexivity |].
-  rewrite fsum_S, IHn, <- fsum_plus. reflexivity.
-Qed.
-
 (** s is a possible result of adding the terms p 0, ..., p (d - 1), in any order, of which at most
     [terms] are added: those left out are zero. *)
 Definition bucket_sum (u : R) (d terms : nat) (p : nat -> R) (s : R) : Prop :=

@@ -72,6 +72,13 @@ Lemma fsum_product n m f g :
   fsum n f * fsum m g = fsum n (fun i => fsum m (fun j => f i * g j)).
 Proof. rewrite <- fsum_scale_r. apply fsum_ext. intros. now rewrite fsum_scale. Qed.
 
+Lemma fsum_swap n m f :
+  fsum n (fun i => fsum m (fun j => f i j)) = fsum m (fun j => fsum n (fun i => f i j)).
+Proof.
+  induction n; simpl; [symmetry; apply fsum_zero; reflexivity |].
+  rewrite IHn, <- fsum_plus. reflexivity.
+Qed.
+
 Lemma fsum_S n f : fsum (S n) f = fsum n f + f n.
 Proof. reflexivity. Qed.
 

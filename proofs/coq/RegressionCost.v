@@ -1,0 +1,236 @@
+(** What the gradient and the Hessian of attention regression take (claim P4.cost).
+
+    Counted are scalar products and quotients, one by one: a computation is a result and their
+    number, and is built by the functions of the first section alone.  Sums and exponentials are
+    free, and so is to read a result again.  The programs take the steps of reference/regression.py.
+
+    Steps: (1) what the programs compute is the gradient and the Hessian of AttentionRegression.v;
+    (2) a table of results that take c products each takes c times its size. *)
+
+Require Import Reals Lra Lia FunctionalExtensionality.
+Require Import Sums Softmax TotalVariation Cumulants Regression Curvature AttentionRegression.
+Require Import Bounds.
+Open Scope R_scope.
+
+(** * Computations that count *)
+
+Definition counted (A : Type) : Type := (A * nat)%type.
+
+Definition free {A : Type} (x : A) : counted A := (x, 0%nat).
+Definition product (x y : R) : counted R := (x * y, 1%nat).
+Definition quotient_of (x y : R) : counted R := (x / y, 1%nat).
+
+(** A computation that reads the result of another. *)
+Definition reading {A B : Type} (x : counted A) (f : A -> counted B) : counted B :=
+  (fst (f (fst x)), (snd x + snd (f (fst x)))%nat).
+
+Fixpoint count_of (n : nat) (f : nat -> nat) : nat :=
+  match n with O => 0%nat | S n => (count_of n f + f n)%nat end.
+
+Definition summed (n : nat) (f : nat -> counted R) : counted R :=
+  (fsum n (fun i => fst (f i)), count_of n (fun i => snd (f i))).
+
+Definition tabulated {A : Type} (n : nat) (f : nat -> counted A) : counted (nat -> A) :=
+  (fun i => fst (f i), count_of n (fun i => snd (f i))).
+
+(** A B, with so many rows and columns. *)
+Definition matrix_product (rows inside columns : nat) (A B : nat -> nat -> R) :
+    counted (nat -> nat -> R) :=
+  tabulated rows (fun i => tabulated columns (fun j =>
+    summed inside (fun l => product (A i l) (B l j)))).
+
+Definition transposed (A : nat -> nat -> R) (i j : nat) : R := A j i.
+
+Lemma count_of_const n c : INR (count_of n (fun _ => c)) = INR n * INR c.
+Proof.
+  induction n; [simpl; ring |]. change (count_of (S n) (fun _ => c))
+    with (count_of n (fun _ => c) + c)%nat. rewrite plus_INR, IHn, S_INR. ring.
+Qed.
+
+(** * The programs *)
+
+Section Programs.
+
+Variables (g : regression) (X Y : nat -> nat -> R).
+
+Let n := query_count g.
+Let m := key_count g.
+Let d1 := query_dimension g.
+Let d2 := key_dimension g.
+Let d3 := feature_dimension g.
+Let d := outputs g.
+
+(** P *)
+Definition weights_program : counted (nat -> nat -> R) :=
+  reading (matrix_product n d1 d2 (A1 g) X) (fun AX =>
+  reading (matrix_product n d2 m AX (transposed (A2 g))) (fun S =>
+  tabulated n (fun i => tabulated m (fun j =>
+    quotient_of (exp (S i j)) (fsum m (fun l => exp (S i l))))))).
+
+(** F, R and g, from P *)
+Definition slopes_program (P : nat -> nat -> R) :
+    counted ((nat -> nat -> R) * (nat -> nat -> R) * (nat -> nat -> R)) :=
+  reading (matrix_product n m d3 P (A3 g)) (fun F =>
+  reading (matrix_product n d3 d F Y) (fun O =>
+  reading (matrix_product m d3 d (A3 g) Y) (fun H =>
+  let residuals i k := O i k - targets g i k in
+  reading (matrix_product n d m residuals (transposed H)) (fun RH =>
+  reading (tabulated n (fun i => summed d (fun k => product (residuals i k) (O i k)))) (fun RO =>
+  reading (tabulated n (fun i => tabulated m (fun j => product (P i j) (RH i j - RO i)))) (fun G =>
+  free (F, residuals, G))))))).
+
+Definition gradient_program : counted ((nat -> nat -> R) * (nat -> nat -> R)) :=
+  reading weights_program (fun P =>
+  reading (slopes_program P) (fun FRG => let '(F, residuals, G) := FRG in
+  reading (matrix_product n m d2 G (A2 g)) (fun GA =>
+  reading (matrix_product d1 n d2 (transposed (A1 g)) GA) (fun x =>
+  reading (matrix_product d3 n d (transposed F) residuals) (fun y =>
+  free (x, y)))))).
+
+(** What row i adds to H_XX and H_XY, from the mean of its keys and its rows of A1, P, F, R, g. *)
+Definition row_program (mean a p f r G : nat -> R) :
+    counted ((nat -> nat -> nat -> nat -> R) * (nat -> nat -> nat -> nat -> R)) :=
+  let key j b := A2 g j b - mean b in
+  reading (tabulated d2 (fun b => tabulated m (fun j => product (key j b) (p j)))) (fun weighted =>
+  reading (matrix_product d2 m d3 weighted (fun j c => A3 g j c - f c)) (fun K =>
+  reading (matrix_product d2 d3 d K Y) (fun Q =>
+  reading (matrix_product d2 d d2 Q (transposed Q)) (fun QQ =>
+  reading (tabulated d2 (fun b => tabulated m (fun j => product (key j b) (G j)))) (fun sloped =>
+  reading (matrix_product d2 m d2 sloped key) (fun M =>
+  reading (tabulated d1 (fun s => tabulated d1 (fun t => product (a s) (a t)))) (fun aa =>
+  reading (tabulated d1 (fun s => tabulated d2 (fun b => tabulated d1 (fun t =>
+    tabulated d2 (fun c => product (aa s t) (QQ b c + M b c)))))) (fun xx =>
+  reading (tabulated d2 (fun b => tabulated d3 (fun c => tabulated d (fun k =>
+    product (Q b k) (f c))))) (fun Qf =>
+  reading (tabulated d2 (fun b => tabulated d3 (fun c => tabulated d (fun k =>
+    product (K b c) (r k))))) (fun Kr =>
+  reading (tabulated d1 (fun s => tabulated d2 (fun b => tabulated d3 (fun c =>
+    tabulated d (fun k => product (a s) (Qf b c k + Kr b c k)))))) (fun xy =>
+  free (xx, xy)))))))))))).
+
+(** H_XX, H_XY and F^T F *)
+Definition hessian_program : counted
+    ((nat -> nat -> nat -> nat -> R) * (nat -> nat -> nat -> nat -> R) * (nat -> nat -> R)) :=
+  reading weights_program (fun P =>
+  reading (slopes_program P) (fun FRG => let '(F, residuals, G) := FRG in
+  reading (matrix_product n m d2 P (A2 g)) (fun mean =>
+  reading (tabulated n (fun i =>
+    row_program (mean i) (A1 g i) (P i) (F i) (residuals i) (G i))) (fun rows =>
+  reading (matrix_product d3 n d3 (transposed F) F) (fun FF =>
+  free (fun a b a' b' => fsum n (fun i => fst (rows i) a b a' b'),
+        fun a b c k => fsum n (fun i => snd (rows i) a b c k), FF)))))).
+
+End Programs.
+
+(** * What they compute *)
+
+Lemma reading_fst A B (x : counted A) (f : A -> counted B) : fst (reading x f) = fst (f (fst x)).
+Proof. reflexivity. Qed.
+
+Lemma weights_value g X : fst (weights_program g X) = query_weights g X.
+Proof.
+  assert (L : forall i j, fsum (key_dimension g) (fun l =>
+    times (query_dimension g) (A1 g) X i l * A2 g j l) = query_logit g X i j)
+    by (intros; symmetry; apply logit_dot).
+  apply functional_extensionality. intros i. apply functional_extensionality. intros j.
+  unfold query_weights, softmax, normalize. rewrite <- L.
+  rewrite (fsum_ext _ (fun j => exp (query_logit g X i j))
+    (fun j => exp (fsum (key_dimension g) (fun l =>
+      times (query_dimension g) (A1 g) X i l * A2 g j l)))) by (intros; now rewrite L).
+  reflexivity.
+Qed.
+
+Lemma slopes_value g X Y : fst (slopes_program g Y (query_weights g X))
+  = (mean_feature g X, residual g X Y, logit_gradient g X Y).
+Proof.
+  set (O := times (feature_dimension g) (mean_feature g X) Y).
+  set (R := fun i k => O i k - targets g i k).
+  assert (ER : R = residual g X Y).
+  { apply functional_extensionality. intros i. apply functional_extensionality. intros k.
+    unfold R, O. now rewrite mean_of_values. }
+  transitivity (mean_feature g X, R, fun i j => query_weights g X i j
+    * (fsum (outputs g) (fun k => R i k * key_value g Y j k)
+       - fsum (outputs g) (fun k => R i k * O i k)));
+    [reflexivity |].
+  rewrite ER. f_equal.
+  apply functional_extensionality. intros i. apply functional_extensionality. intros j.
+  unfold logit_gradient, dot. rewrite <- fsum_minus. f_equal. apply fsum_ext. intros k _.
+  unfold O. rewrite mean_of_values. ring.
+Qed.
+
+Lemma gradient_value g X Y :
+  fst (gradient_program g X Y) = (gradient_X g X Y, gradient_Y g X Y).
+Proof.
+  unfold gradient_program. rewrite reading_fst, weights_value, reading_fst, slopes_value.
+  reflexivity.
+Qed.
+
+Lemma row_value g X Y i :
+  let mu b := mean (key_count g) (query_weights g X i) (fun j => A2 g j b) in
+  let row := row_program g Y mu (A1 g i) (query_weights g X i) (mean_feature g X i)
+    (residual g X Y i) (logit_gradient g X Y i) in
+  (forall a b a' b', fst (fst row) a b a' b'
+    = A1 g i a * A1 g i a' * row_hessian g X Y i b b') /\
+  (forall a b c k, snd (fst row) a b c k
+    = A1 g i a * (key_value_covariance g X Y i b k * mean_feature g X i c
+        + key_feature_covariance g X i b c * residual g X Y i k)).
+Proof.
+  intros mu.
+  set (K := fun b c => fsum (key_count g) (fun j =>
+    (A2 g j b - mu b) * query_weights g X i j * (A3 g j c - mean_feature g X i c))).
+  assert (EK : K = key_feature_covariance g X i).
+  { apply functional_extensionality. intros s. apply functional_extensionality. intros t.
+    apply fsum_ext. intros. unfold mu, mean_feature. ring. }
+  set (Q := times (feature_dimension g) K Y).
+  assert (EQ : Q = key_value_covariance g X Y i) by (unfold Q; now rewrite EK).
+  intros row. split; intros.
+  - transitivity (A1 g i a * A1 g i a' * (fsum (outputs g) (fun k => Q b k * Q b' k)
+      + fsum (key_count g) (fun j =>
+          (A2 g j b - mu b) * logit_gradient g X Y i j * (A2 g j b' - mu b'))));
+      [reflexivity |].
+    rewrite EQ. unfold row_hessian. f_equal. f_equal. apply fsum_ext. intros.
+    unfold centred_key, mu. ring.
+  - transitivity (A1 g i a * (Q b k * mean_feature g X i c + K b c * residual g X Y i k));
+      [reflexivity |].
+    now rewrite EQ, EK.
+Qed.
+
+Lemma hessian_value g X Y :
+  let H := fst (hessian_program g X Y) in
+  (forall a b a' b', fst (fst H) a b a' b' = hessian_XX g X Y a b a' b') /\
+  (forall a b c k, snd (fst H) a b c k = hessian_XY g X Y a b c k) /\
+  (forall c k c' k', snd H c c' * (if Nat.eqb k k' then 1 else 0) = hessian_YY g X c k c' k').
+Proof.
+  unfold hessian_program. rewrite reading_fst, weights_value, reading_fst, slopes_value.
+  split; [| split; [| reflexivity]]; intros; apply fsum_ext; intros i _.
+  - exact (proj1 (row_value g X Y i) a b a' b').
+  - exact (proj2 (row_value g X Y i) a b c k).
+Qed.
+
+(** * How many products *)
+
+Ltac count_products :=
+  cbv beta iota zeta delta [gradient_program hessian_program weights_program slopes_program
+    row_program reading fst snd matrix_product summed tabulated product quotient_of free];
+  repeat rewrite ?plus_INR, ?count_of_const; simpl (INR 0); simpl (INR 1); ring.
+
+Theorem p4_gradient_products g X Y :
+  fst (gradient_program g X Y) = (gradient_X g X Y, gradient_Y g X Y) /\
+  INR (snd (gradient_program g X Y))
+    = b_gradient_products (query_count g) (key_count g) (query_dimension g) (key_dimension g)
+        (feature_dimension g) (outputs g).
+Proof. split; [apply gradient_value | unfold b_gradient_products; count_products]. Qed.
+
+Theorem p4_hessian_products g X Y :
+  let H := fst (hessian_program g X Y) in
+  (forall a b a' b', fst (fst H) a b a' b' = hessian_XX g X Y a b a' b') /\
+  (forall a b c k, snd (fst H) a b c k = hessian_XY g X Y a b c k) /\
+  (forall c k c' k', snd H c c' * (if Nat.eqb k k' then 1 else 0) = hessian_YY g X c k c' k') /\
+  INR (snd (hessian_program g X Y))
+    = b_hessian_products (query_count g) (key_count g) (query_dimension g) (key_dimension g)
+        (feature_dimension g) (outputs g).
+Proof.
+  destruct (hessian_value g X Y) as (XX & XY & YY). intros H.
+  split; [exact XX | split; [exact XY | split; [exact YY |]]].
+  unfold b_hessian_products. count_products.
+Qed.
