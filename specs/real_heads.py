@@ -84,8 +84,8 @@ R_CERTIFY = Claim[Drawing](
     ),
     not_stated=(
         "That the generator's rows are uniform, independent, and drawn after the output was fixed; what the "
-        "remaining fraction f of the rows may err by; that of several certificates in turn one is wrong with at "
-        "most the sum of their probabilities (the union bound)."
+        "remaining fraction f of the rows may err by; that of several certificates in turn one is wrong with "
+        "at most the sum of their probabilities (the union bound)."
     ),
     assumes=(
         Hypothesis("0 <= skipped < rows", lambda i: 0 <= i.skipped < i.rows),
@@ -167,8 +167,8 @@ R_BALANCE = Claim[Balanced](
         "at most |M Nᵀ - I|_F |q| |k|."
     ),
     not_stated=(
-        "That the M chosen makes residual logits small: an algorithm's choice, which is measured; the rounding "
-        "of q M and k N."
+        "That the M chosen makes residual logits small: an algorithm's choice, which is measured; the "
+        "rounding of q M and k N."
     ),
     assumes=(
         Hypothesis(
