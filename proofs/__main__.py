@@ -1,4 +1,4 @@
-"""The ``attest`` command: check real data, audit claims, show a claim, test an implementation.
+"""The ``attest`` command: check real data, audit claims, show a claim, test an implementation, make data.
 
 Exit status: 0 if everything held, 1 if something did not, 2 if the input could not be used; then one
 sentence on stderr says why, and nothing else is written.
@@ -140,6 +140,27 @@ def _conform(arguments: argparse.Namespace) -> int:
     return 1 if any(outcome.failure for outcome in outcomes) else 0
 
 
+def _long_heads(arguments: argparse.Namespace) -> int:
+    """Write one head of an encoder over a long text to a file."""
+    from proofs.long_heads import (
+        check_output,
+        long_head,
+        read_encoder,
+        read_windows,
+        write_head,
+    )
+    from proofs.report import track
+
+    check_output(arguments.output)
+    encoder = read_encoder(arguments.model)
+    windows = read_windows(encoder, arguments.text, arguments.windows)
+    matrices = long_head(encoder, track(windows), arguments.layer, arguments.head)
+    write_head(arguments.output, matrices)
+    n, d = matrices["K"].shape
+    print(f"{arguments.output}: one head of {n} real tokens, d = {d}.")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="attest",
@@ -187,6 +208,28 @@ def _parser() -> argparse.ArgumentParser:
     conform = commands.add_parser("conform", help="run the conformance suite against a module")
     _implementation(conform, "attention")
     conform.set_defaults(run=_conform)
+
+    long_heads = commands.add_parser(
+        "long-heads",
+        help="run an encoder over a long text and keep one head's Q, K and V",
+        description="Writes real queries, keys and values by the ten thousand for `attest check`: those of "
+        "one head of a BERT encoder over consecutive windows of a text, one below the other. That is a "
+        "memory of real keys, not one forward pass.",
+    )
+    long_heads.add_argument(
+        "model",
+        metavar="MODEL",
+        type=Path,
+        help="directory with config.json, vocab.txt and model.safetensors",
+    )
+    long_heads.add_argument("text", metavar="TEXT", type=Path, help="UTF-8 text")
+    long_heads.add_argument("output", metavar="OUTPUT", type=Path, help=".npz file to be written")
+    long_heads.add_argument("--layer", type=int, required=True, help="counted from 0")
+    long_heads.add_argument("--head", type=int, required=True, help="counted from 0")
+    long_heads.add_argument(
+        "--windows", type=int, default=128, help="how many to cut the text into (default: 128)"
+    )
+    long_heads.set_defaults(run=_long_heads)
     return parser
 
 
