@@ -174,7 +174,7 @@ def _spoilt(rows: int, **more: Any) -> Function:
 
     def change(honest: Any) -> dict[str, Any]:
         output = honest.output.copy()
-        output[:rows] += 1
+        output[:rows, 1] += 1
         return {"output": output, "uncovered": 0.01, **more}
 
     return _changed(change)
