@@ -195,8 +195,12 @@ def long_head(
     ):
         if not 0 <= value < allowed:
             raise InputError(f"{name} must be in [0, {allowed - 1}] for this MODEL, got {value}.")
-    rows = [_projections(encoder, _hidden(encoder, w.tokens, layer), layer) for w in windows]
-    Q, K, V = (np.concatenate([window[role][head] for window in rows]) for role in range(3))
+    # Copies, as a view would keep the other heads too.
+    rows = [
+        [x[head].copy() for x in _projections(encoder, _hidden(encoder, w.tokens, layer), layer)]
+        for w in windows
+    ]
+    Q, K, V = (np.concatenate(role) for role in zip(*rows, strict=True))
     return {"Q": Q / math.sqrt(Q.shape[1]), "K": K, "V": V}
 
 
