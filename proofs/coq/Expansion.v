@@ -3,9 +3,10 @@
     Steps: (1) a logit moves by the form q (M N^T - I) k, at most |M N^T - I|_F |q| |k| by Cauchy and
     Schwarz twice; (2) h(x) = e^x - 1 - x is at least x^2 / 2 for x >= 0, and h(s y) <= s^2 h(y) for
     |s| <= 1 and y >= 0, so that phi(x) = h(x) / x^2 increases and h(r) <= phi(rho) r^2 for |r| <= rho;
-    (3) the output less the expanded one is a sum of e^r (v - o) under the expanded weights, over a
-    denominator that is only larger than theirs (R.jensen); the terms of first order cancel where o has
-    order 1, and Cauchy and Schwarz bound them where it has order 0, as phi >= 1/2. *)
+    (3) around the weighted means of their clusters keys have residual logits of mean zero; (4) the
+    output less the expanded one is a sum of e^r (v - o) under the expanded weights, over a denominator
+    that is only larger than theirs (R.jensen); the terms of first order cancel where o has order 1, and
+    Cauchy and Schwarz bound them where it has order 0, as phi >= 1/2. *)
 
 Require Import Reals Lra Lia Psatz.
 From Coquelicot Require Import Coquelicot.
@@ -177,6 +178,53 @@ Proof.
   apply div_le; [apply pow_lt; lra | exact R].
 Qed.
 
+(** * Residual logits *)
+
+(** What f adds up to over the keys of cluster b. *)
+Definition cluster_sum (n : nat) (label : nat -> nat) (b : nat) (f : nat -> R) : R :=
+  fsum n (fun j => if Nat.eqb (label j) b then f j else 0).
+
+(** The mean of a cluster's keys K under the weights w. *)
+Definition cluster_mean (n : nat) (w : nat -> R) (label : nat -> nat) (K : nat -> nat -> R)
+  (b l : nat) : R :=
+  cluster_sum n label b (fun j => w j * K j l) / cluster_sum n label b w.
+
+Definition offset (n : nat) (w : nat -> R) (label : nat -> nat) (K : nat -> nat -> R)
+  (j l : nat) : R := K j l - cluster_mean n w label K (label j) l.
+
+(** The residual logits of a step have mean zero in every cluster, and are at most |step| |k - mean|. *)
+Theorem r_residuals n d clusters w label K step :
+  positive n w -> (forall j, (j < n)%nat -> (label j < clusters)%nat) ->
+  let r := fun j => dot d step (offset n w label K j) in
+  centred n clusters w r label /\
+  forall j, Rabs (r j) <= euclidean d step * euclidean d (offset n w label K j).
+Proof.
+  intros P L r. split; [split; auto | intros; apply dot_euclidean].
+  intros b _. set (W := cluster_sum n label b w).
+  assert (E : forall l, cluster_sum n label b (fun j => w j * offset n w label K j l) = 0).
+  { intros l. destruct (Req_dec W 0) as [Z | Z].
+    - (* No key is in the cluster, as it would have a weight. *)
+      apply fsum_zero. intros j Hj. destruct (Nat.eqb_spec (label j) b) as [B |]; [| reflexivity].
+      exfalso. pose proof (fsum_term n (fun j => if Nat.eqb (label j) b then w j else 0) j) as T.
+      cbv beta in T. fold (cluster_sum n label b w) in T. fold W in T.
+      rewrite B, Nat.eqb_refl in T. specialize (P j Hj) as Pj.
+      enough (w j <= W) by lra. apply T; auto. intros i Hi.
+      destruct (Nat.eqb (label i) b); [left; auto | lra].
+    - unfold cluster_sum.
+      rewrite (fsum_ext n _ (fun j => (if Nat.eqb (label j) b then w j * K j l else 0)
+        - cluster_mean n w label K b l * (if Nat.eqb (label j) b then w j else 0))).
+      + rewrite fsum_minus, fsum_scale. fold (cluster_sum n label b w).
+        fold (cluster_sum n label b (fun j => w j * K j l)). unfold cluster_mean. field. exact Z.
+      + intros j _. unfold offset. destruct (Nat.eqb_spec (label j) b) as [-> |]; ring. }
+  rewrite (fsum_ext n _ (fun j => fsum d (fun l => step l *
+    (if Nat.eqb (label j) b then w j * offset n w label K j l else 0)))).
+  - rewrite fsum_swap. apply fsum_zero. intros l _. rewrite fsum_scale.
+    fold (cluster_sum n label b (fun j => w j * offset n w label K j l)). rewrite E. ring.
+  - intros j _. unfold r, dot. destruct (Nat.eqb (label j) b).
+    + rewrite <- fsum_scale. apply fsum_ext. intros. ring.
+    + symmetry. apply fsum_zero. intros. ring.
+Qed.
+
 (** * R.expansion *)
 
 (** A mean under the weights w, which need not add up to one. *)
@@ -223,7 +271,7 @@ Proof.
 Qed.
 
 (** w: the weights at the query's centre; c: the logits of the step at the means of the clusters; r: the
-    residual logits; rho: bounds |step| |k - mean| on them, or anything larger (see [dot_euclidean]). *)
+    residual logits; rho: bounds |step| |k - mean| on them, or anything larger (see [r_residuals]). *)
 Theorem r_expansion_first n clusters w c r rho label v : (0 < n)%nat -> positive n w ->
   centred n clusters w r label -> (forall j, (j < n)%nat -> 0 < rho j /\ Rabs (r j) <= rho j) ->
   let a := expanded w c label in
