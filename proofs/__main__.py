@@ -1,4 +1,4 @@
-"""The ``attest`` command: check real data, audit claims, show a claim, test an implementation.
+"""The ``attest`` command: check real data, audit claims, show a claim, test an implementation, make data.
 
 Exit status: 0 if everything held, 1 if something did not, 2 if the input could not be used; then one
 sentence on stderr says why, and nothing else is written.
@@ -64,7 +64,9 @@ def _check(arguments: argparse.Namespace) -> int:
         examine_dynamic,
         examine_features,
         examine_polynomial,
+        examine_real_heads,
         polynomial,
+        real_heads,
         sparsification,
     )
     from proofs.report import Check, as_json, print_check, track
@@ -79,6 +81,7 @@ def _check(arguments: argparse.Namespace) -> int:
         ("attention", inputs.heads, examine.examine, attention.section),
         ("DynamicAttention", replacements, examine_dynamic.examine, dynamic.section),
         ("polynomial_attention", inputs.heads, examine_polynomial.examine, polynomial.section),
+        ("certified_attention", inputs.heads, examine_real_heads.examine, real_heads.section),
         ("sparsify", inputs.matrices, examine_features.examine, sparsification.section),
     ]
     work = [todo for todo in work if todo[1]]
@@ -135,9 +138,30 @@ def _conform(arguments: argparse.Namespace) -> int:
     from proofs.conformance import run
     from proofs.examine import implementation
 
-    outcomes = run(implementation(arguments.impl, "attention"))
+    outcomes = run(implementation(arguments.impl, "attention", "certified_attention"))
     print_conformance(arguments.impl, outcomes)
     return 1 if any(outcome.failure for outcome in outcomes) else 0
+
+
+def _long_heads(arguments: argparse.Namespace) -> int:
+    """Write one head of an encoder over a long text to a file."""
+    from proofs.long_heads import (
+        check_output,
+        long_head,
+        read_encoder,
+        read_windows,
+        write_head,
+    )
+    from proofs.report import track
+
+    check_output(arguments.output)
+    encoder = read_encoder(arguments.model)
+    windows = read_windows(encoder, arguments.text, arguments.windows)
+    matrices = long_head(encoder, track(windows), arguments.layer, arguments.head)
+    write_head(arguments.output, matrices)
+    n, d = matrices["K"].shape
+    print(f"{arguments.output}: one head of {n} real tokens, d = {d}.")
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -153,7 +177,8 @@ def _parser() -> argparse.ArgumentParser:
         help="put an implementation's certified bounds beside its exact errors, on real data",
         description="For every head: the certified bound beside the enclosed error, in float32 and "
         "float64, and which hypotheses of the four papers hold, in numbers; what P2's polynomial method "
-        "takes and, where that is feasible, its certified bound beside the enclosed error. For the head "
+        "takes and, where that is feasible, its certified bound beside the enclosed error; what certified "
+        "attention certifies of how many rows, by which method and how fast. For the head "
         "that ships with replacements of its tokens: the same after each of them, in every mode of P1. "
         "For every feature "
         "matrix X: whether P3's hypothesis holds, and at which scale it would; the method, columns and "
@@ -170,7 +195,9 @@ def _parser() -> argparse.ArgumentParser:
         "n <= 256",
     )
     check.add_argument("--json", action="store_true", help="print one JSON document instead")
-    _implementation(check, "attention, polynomial_attention, DynamicAttention or sparsify")
+    _implementation(
+        check, "attention, polynomial_attention, certified_attention, DynamicAttention or sparsify"
+    )
     check.set_defaults(run=_check)
 
     audit = commands.add_parser(
@@ -185,8 +212,30 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(run=_show)
 
     conform = commands.add_parser("conform", help="run the conformance suite against a module")
-    _implementation(conform, "attention")
+    _implementation(conform, "attention or certified_attention")
     conform.set_defaults(run=_conform)
+
+    long_heads = commands.add_parser(
+        "long-heads",
+        help="run an encoder over a long text and keep one head's Q, K and V",
+        description="Writes real queries, keys and values by the ten thousand for `attest check`: those of "
+        "one head of a BERT encoder over consecutive windows of a text, one below the other. That is a "
+        "memory of real keys, not one forward pass.",
+    )
+    long_heads.add_argument(
+        "model",
+        metavar="MODEL",
+        type=Path,
+        help="directory with config.json, vocab.txt and model.safetensors",
+    )
+    long_heads.add_argument("text", metavar="TEXT", type=Path, help="UTF-8 text")
+    long_heads.add_argument("output", metavar="OUTPUT", type=Path, help=".npz file to be written")
+    long_heads.add_argument("--layer", type=int, required=True, help="counted from 0")
+    long_heads.add_argument("--head", type=int, required=True, help="counted from 0")
+    long_heads.add_argument(
+        "--windows", type=int, default=128, help="how many to cut the text into (default: 128)"
+    )
+    long_heads.set_defaults(run=_long_heads)
     return parser
 
 

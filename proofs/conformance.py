@@ -1,9 +1,11 @@
 """The conformance suite: any implementation of the public API, judged by the reference.
 
-An implementation is a module.  Each case names the mistake that it is there to catch; the output is lifted
-exactly, the reference encloses the truth, and ``|output - truth| <= error_bound`` is decided entry
-by entry.  The project's own tests run these cases on ``fastpath``; authors run them on their module
-with ``attest conform --impl MODULE``.
+An implementation is a module with ``attention``, or with ``certified_attention``: one that states no bound
+of its own comes as an adapter that certifies its output.  Each case names the mistake that it is there to
+catch; the output is lifted exactly, the reference encloses the truth, and ``|output - truth| <=
+error_bound`` is decided entry by entry, or for all rows but the fraction that a certificate leaves out.
+The project's own tests run these cases on ``fastpath``; authors run them on their module with
+``attest conform --impl MODULE``.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.heads import shipped_heads
+from proofs.examine_real_heads import examine
+from proofs.heads import Head, shipped_heads
 from reference import Verdict, attention_verdict
 
 Array = NDArray[Any]
@@ -113,6 +116,25 @@ def judge(implementation: ModuleType, case: Case) -> Outcome:
     return Outcome(case, error, float(bound.max()))
 
 
+def judge_certified(implementation: ModuleType, case: Case) -> Outcome:
+    """Run one case through ``certified_attention``, whose bound may leave out a fraction of the rows.
+
+    Raises
+    ------
+    NonConformanceError
+        If there is no usable answer, or more rows exceed the bound than its certificate allows.
+    """
+    head = Head(case.name, case.Q, case.K, case.V)
+    found = examine(head, implementation.certified_attention, budget=len(case.Q) * len(case.K))
+    if found.certificate is None or found.error is None or not found.passed:
+        raise NonConformanceError(
+            f"{case.name}: {found.failure} This case catches {case.catches}. To repeat it: "
+            f"case = proofs.conformance.case({case.name!r}); "
+            "implementation.certified_attention(case.Q, case.K, case.V, ...)"
+        )
+    return Outcome(case, Fraction(found.error[1]), found.certificate.bound)
+
+
 def judge_refusal(implementation: ModuleType, case: Refusal) -> Outcome:
     """Check that bad arguments raise the stated exception, with a message naming the argument."""
     try:
@@ -134,20 +156,21 @@ def judge_refusal(implementation: ModuleType, case: Refusal) -> Outcome:
 def run(
     implementation: ModuleType, on_case: Callable[[Case | Refusal], None] = lambda _: None
 ) -> list[Outcome]:
-    """Run every case; failures are recorded in the outcomes, not raised."""
+    """Run every case on the functions that there are; failures are recorded in the outcomes, not raised."""
+    work: list[tuple[Callable[[ModuleType, Any], Outcome], Case | Refusal]] = []
+    if callable(getattr(implementation, "attention", None)):
+        work += [(judge, case) for case in cases()]
+        work += [(judge_refusal, case) for case in refusals()]
+    if callable(getattr(implementation, "certified_attention", None)):
+        work += [(judge_certified, case) for case in cases() if not case.causal]
     outcomes = []
-    everything: list[Case | Refusal] = [*cases(), *refusals()]
-    for case in everything:
+    for judged, case in work:
         on_case(case)
         try:
-            judged = (
-                judge(implementation, case)
-                if isinstance(case, Case)
-                else judge_refusal(implementation, case)
-            )
+            outcomes.append(judged(implementation, case))
         except Exception as failure:  # whatever the implementation raises is a finding
-            judged = Outcome(case, Fraction(0), 0.0, f"{type(failure).__name__}: {failure}")
-        outcomes.append(judged)
+            message = f"{type(failure).__name__}: {failure}"
+            outcomes.append(Outcome(case, Fraction(0), 0.0, message))
     return outcomes
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "examine",
     "implementation",
     "judged",
+    "unusable",
 ]
 
 Attention = Callable[[Matrix, Matrix, Matrix], Any]
@@ -215,7 +216,7 @@ def judged(
     """
     output, bound, claims = answer
     shape = (len(head.Q), head.V.shape[1])
-    problem = _unusable(output, bound, shape)
+    problem = unusable(output, bound, shape)
     if problem:
         return Run(dtype.name, None, claims=claims, failure=problem)
     bound = np.broadcast_to(bound[:, None] if bound.ndim == 1 else bound, shape)
@@ -232,7 +233,7 @@ def judged(
     )
 
 
-def _unusable(output: Matrix, bound: Matrix, shape: tuple[int, int]) -> str:
+def unusable(output: Matrix, bound: Matrix, shape: tuple[int, int]) -> str:
     """Say why an answer cannot be judged, if it cannot."""
     for name, array, shapes in (
         ("output", output, (shape,)),

@@ -27,6 +27,7 @@ __all__ = [
     "InputError",
     "Inputs",
     "Replacements",
+    "opened",
     "read_file",
     "shipped_heads",
     "shipped_matrices",
@@ -184,8 +185,7 @@ def read_file(path: Path) -> Inputs:
     InputError
         If the file cannot be read, holds neither a head nor a matrix, or holds one that cannot be used.
     """
-    reader = _reader(path)
-    with reader(path) as (names, read):
+    with opened(path) as (names, read):
         heads, matrices = _heads_among(names, path), _matrices_among(names, path)
         if not heads and not matrices:
             shown = ", ".join(map(repr, names[:6])) + (", ..." if len(names) > 6 else "")
@@ -210,7 +210,14 @@ _Arrays = tuple[list[str], Callable[[str], Matrix]]
 # what is caught below is Exception, around single calls of those libraries only.
 
 
-def _reader(path: Path) -> Callable[[Path], AbstractContextManager[_Arrays]]:
+def opened(path: Path) -> AbstractContextManager[_Arrays]:
+    """Open a .npz or .safetensors file: the names of its arrays, and how to read one.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read; when an array is read, if that cannot be.
+    """
     allowed = "give a .npz or .safetensors file"
     try:
         if path.is_dir():
@@ -223,7 +230,7 @@ def _reader(path: Path) -> Callable[[Path], AbstractContextManager[_Arrays]]:
     readers = {".npz": _npz, ".safetensors": _safetensors}
     if path.suffix.lower() not in readers:
         raise InputError(f"FILE {path} has another format: {allowed}.")
-    return readers[path.suffix.lower()]
+    return readers[path.suffix.lower()](path)
 
 
 @contextmanager

@@ -84,7 +84,8 @@ R_CERTIFY = Claim[Drawing](
     ),
     not_stated=(
         "That the generator's rows are uniform, independent, and drawn after the output was fixed; what the "
-        "remaining fraction f of the rows may err by."
+        "remaining fraction f of the rows may err by; that of several certificates in turn one is wrong with "
+        "at most the sum of their probabilities (the union bound)."
     ),
     assumes=(
         Hypothesis("0 <= skipped < rows", lambda i: 0 <= i.skipped < i.rows),
@@ -165,7 +166,10 @@ R_BALANCE = Claim[Balanced](
         "q M (k N)ᵀ = q kᵀ where M Nᵀ = I; where M Nᵀ is the identity but for rounding, the logit moves by "
         "at most |M Nᵀ - I|_F |q| |k|."
     ),
-    not_stated="That the M chosen makes residual logits small: an algorithm's choice, which is measured.",
+    not_stated=(
+        "That the M chosen makes residual logits small: an algorithm's choice, which is measured; the "
+        "rounding of q M and k N."
+    ),
     assumes=(
         Hypothesis(
             "M and N are square, of the dimension of q and k",
@@ -194,6 +198,8 @@ R_BALANCE = Claim[Balanced](
             extremal=lambda: Balanced(
                 np.array([3.0, 0]), np.array([0, 5.0]), np.eye(2), np.array([[1, 0], [2.0**-20, 1]])
             ),
+            theorem="r_balance",
+            attained="r_balance_attained",
         ),
     ),
     witness=lambda: Balanced(
@@ -259,8 +265,9 @@ def _one_sided(half_distance: float) -> Clusters:
     )
 
 
-_PAIRED = Hypothesis[Any](
-    "every key has a value and a cluster", lambda i: len(i.keys) == len(i.values) == len(i.labels)
+_PAIRED = Hypothesis[Clusters](
+    "there is a key, and every key has a value and a cluster",
+    lambda i: 0 < len(i.keys) == len(i.values) == len(i.labels),
 )
 
 
@@ -354,10 +361,7 @@ R_EXPANSION = Claim[Clusters](
         "order 1 errs by at most T and that of order 0 by at most T + sqrt(2 σ T)."
     ),
     not_stated="That T is small: on a diffuse head Cauchy and Schwarz alone lose a factor near 5.",
-    assumes=(
-        _PAIRED,
-        Hypothesis("the step is not zero", lambda i: bool(i.step.any())),
-    ),
+    assumes=(_PAIRED,),
     bounds=(
         Bound(
             name="expansion_remainder",
@@ -375,6 +379,8 @@ R_EXPANSION = Claim[Clusters](
             extremal=lambda: Clusters(
                 np.zeros(1), np.ones(1), np.array([[-1.0], [1.0]]), np.zeros(2), (0, 0)
             ),
+            theorem="r_expansion_remainder",
+            attained="r_expansion_remainder_attained",
         ),
         Bound(
             name="expansion_first",
@@ -385,7 +391,8 @@ R_EXPANSION = Claim[Clusters](
             quantity=lambda i, bits: _expansion_error(i, 1, bits),
             parameters=lambda i, bits: {"remainder": _remainder(i, 1, bits)},
             trivial=_uniform_error,
-            extremal=lambda: _one_sided(2.0**-8),
+            extremal=lambda: _one_sided(2.0**-14),
+            theorem="r_expansion_first",
         ),
         Bound(
             name="expansion_zeroth",
@@ -399,7 +406,8 @@ R_EXPANSION = Claim[Clusters](
                 "deviation": _deviation(i, bits),
             },
             trivial=_uniform_error,
-            extremal=lambda: _two_keys(2.0**-8),
+            extremal=lambda: _two_keys(2.0**-14),
+            theorem="r_expansion_zeroth",
         ),
     ),
     witness=_clusters_witness,
@@ -481,8 +489,11 @@ R_DROP = Claim[Dropped](
     ),
     not_stated="",
     assumes=(
+        Hypothesis(
+            "every key has a value, and is dropped or kept",
+            lambda i: len(i.keys) == len(i.values) == len(i.dropped),
+        ),
         Hypothesis("some key is kept", lambda i: not all(i.dropped)),
-        Hypothesis("some key is dropped", lambda i: any(i.dropped)),
     ),
     bounds=(
         Bound(

@@ -16,8 +16,8 @@ MAY_IMPORT = {
     "proofs": {"numpy", "sympy", "rich", "safetensors", "reference", "specs"},
 }
 
-#: What one module besides may import, which nothing else of its room imports: an extra.
-EXTRAS = {"fastpath/distributed.py": {"dask"}}
+#: What one module besides may import, which nothing else of its room imports.
+EXTRAS = {"fastpath/distributed.py": {"dask"}, "proofs/long_heads.py": {"scipy"}}
 
 
 def _imports(source: Path) -> set[str]:

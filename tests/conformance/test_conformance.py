@@ -1,7 +1,9 @@
 """fastpath conforms, and the suite catches implementations that do not."""
 
+import dataclasses
 import types
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,15 @@ import pytest
 import fastpath
 from fastpath import Certified
 from proofs import conformance
-from proofs.conformance import Case, NonConformanceError, Refusal, judge, judge_refusal, run
+from proofs.conformance import (
+    Case,
+    NonConformanceError,
+    Refusal,
+    judge,
+    judge_certified,
+    judge_refusal,
+    run,
+)
 
 CASES = list(conformance.cases())
 REFUSALS = list(conformance.refusals())
@@ -182,3 +192,56 @@ def test_an_accepted_bad_argument_is_a_failure() -> None:
 
     with pytest.raises(NonConformanceError, match="must raise ValueError, was accepted"):
         judge_refusal(_module(accepting), REFUSALS[0])
+
+
+# ------------------------------------------------------- implementations that state no bound
+
+
+def _adapter(change: Callable[[Any], Any]) -> types.ModuleType:
+    """Return an adapter that certifies what ``change`` makes of attention's output."""
+
+    def certified_attention(Q: Any, K: Any, V: Any, *, rng: Any, **asked: Any) -> Any:
+        output = change(fastpath.attention(Q, K, V).output)
+        return fastpath.certify(Q, K, V, output, rng=rng)
+
+    module = types.ModuleType("adapter")
+    module.certified_attention = certified_attention  # type: ignore[attr-defined]
+    return module
+
+
+def _bfloat16(x: Any) -> Any:
+    """Round to the nearest numbers of 8 significant bits."""
+    with np.errstate(over="ignore"):
+        bits = x.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32)
+
+
+def test_an_adapter_of_low_precision_conforms_wherever_its_type_reaches() -> None:
+    outcomes = run(_adapter(_bfloat16))
+    assert [o.case.name for o in outcomes] == [c.name for c in CASES if not c.causal]
+    for outcome in outcomes:
+        values = outcome.case.V.astype(float)
+        if np.abs(values).max() < np.finfo(np.float32).max:
+            assert not outcome.failure
+            assert outcome.error <= Fraction(outcome.bound) or len(outcome.case.Q) >= 100
+        else:
+            assert "output must be finite" in outcome.failure
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if not c.causal], ids=lambda c: c.name)
+def test_a_bound_of_a_third_is_caught_in_every_case_that_rounds(case: Case) -> None:
+    if not np.abs(case.V.astype(float)).max() < np.finfo(np.float32).max:
+        pytest.skip("bfloat16 does not hold these values (R.certify)")
+    honest = _adapter(_bfloat16)
+    rounded = judge_certified(honest, case).error
+    exact = fastpath.attention(case.Q, case.K, case.V).error_bound.max()
+
+    def certified_attention(*arrays: Any, **asked: Any) -> Any:
+        found = honest.certified_attention(*arrays, **asked)
+        return dataclasses.replace(found, error_bound=found.error_bound / 3, uncovered=0.0)
+
+    lying = types.ModuleType("lying")
+    lying.certified_attention = certified_attention  # type: ignore[attr-defined]
+    if rounded > Fraction(float(exact)):
+        with pytest.raises(NonConformanceError, match=r"not within their bounds.*To repeat"):
+            judge_certified(lying, case)

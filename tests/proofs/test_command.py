@@ -80,6 +80,9 @@ def test_all_data_that_ship_pass_from_another_directory(tmp_path: Path) -> None:
     assert len(document["polynomial"]) == 14
     for head in document["polynomial"]:
         assert [instance["verdict"] for instance in head["instances"]] == ["REFUSED", "WITHIN"]
+    assert len(document["real_heads"]) == 14
+    for head in document["real_heads"]:
+        assert (head["certificate"]["method"], head["verdict"]) == ("exact", "WITHIN")
     (history,) = document["replacements"]
     assert (history["n"], history["replacements"], len(history["runs"])) == (256, 64, 6)
     assert {run["rows_checked"] for run in history["runs"]} == {63 * 4 + 256}
@@ -149,6 +152,7 @@ def test_npz_and_safetensors_give_the_same_result(
         path = _write(tmp_path / f"real.{suffix}", REAL)
         documents.append(json.loads(_check(capsys, path, "--json")[1]))
         assert documents[-1].pop("source") == str(path)
+        assert all(head.pop("speed") > 0 for head in documents[-1]["real_heads"])
     assert documents[0] == documents[1]
 
 
@@ -167,8 +171,8 @@ def test_nothing_is_cut_where_output_is_piped(
     name = "layer/" + "x" * 150
     _, out, _ = _check(capsys, _write(tmp_path / "long.npz", _head([[1]], [[1]], [[1]], name)))
     lines = [line for line in out.splitlines() if name in line]
-    assert len(lines) == 5  # float32, float64, numbers, papers, polynomial
-    assert [lines[k].split()[-1] for k in (0, 1, 4)] == ["WITHIN"] * 3
+    assert len(lines) == 6  # float32, float64, numbers, papers, polynomial, certified
+    assert [lines[k].split()[-1] for k in (0, 1, 4, 5)] == ["WITHIN"] * 4
     assert "\u2026" not in out
 
 

@@ -68,6 +68,13 @@ def test_clusters_of_any_shape_are_within_every_bound(seed, n, d, clusters):
         assert decide_bound(bound, i) is not Verdict.OUTSIDE
 
 
+def test_a_query_at_its_centre_is_within_every_bound():
+    i = replace(CLAIMS["R.expansion"].witness(), step=np.zeros(2))
+    assert not CLAIMS["R.expansion"].broken_hypotheses(i)
+    for bound in (JENSEN, REMAINDER, FIRST, ZEROTH):
+        assert decide_bound(bound, i) is not Verdict.OUTSIDE
+
+
 def test_keys_that_are_their_own_means_make_every_expansion_exact():
     i = clustered(3, 5, 2, 2)
     # Binary fractions, so that the sum of centre and step is exact.

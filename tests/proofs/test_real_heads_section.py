@@ -1,0 +1,301 @@
+"""`attest check` convicts a certificate of too many rows that lies, and certifies anybody's output."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fastpath
+from proofs import __main__ as command
+from proofs.examine_real_heads import Examination, examine
+from proofs.heads import Head, shipped_heads
+from proofs.real_heads import section
+from reference import Verdict, attention
+
+ROOT = Path(__file__).parents[2]
+Array = NDArray[Any]
+Function = Callable[..., Any]
+
+(REAL,) = (head for head in shipped_heads() if head.name == "minilm_L2H2_n256")
+
+#: Of so few keys that every row is enclosed; one row is a hundredth of them.
+FEW = Head("few", REAL.Q[:100], REAL.K[:9], REAL.V[:9, :3])
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A .npz with that head."""
+    path = tmp_path / "heads.npz"
+    arrays: Any = {f"{FEW.name}/{r}": x for r, x in zip("QKV", FEW.matrices, strict=True)}
+    np.savez(path, **arrays)
+    return path
+
+
+def _check(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:
+    status = command.main(["check", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def _install(monkeypatch: pytest.MonkeyPatch, function: Function) -> None:
+    module = ModuleType("other")
+    module.certified_attention = function  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "other", module)
+
+
+def _changed(change: Callable[[Any], dict[str, Any]]) -> Function:
+    """Return an implementation that takes fastpath's answer and changes some fields of it."""
+
+    def of(*arrays: Array, **asked: Any) -> Any:
+        honest = fastpath.certified_attention(*arrays, **asked)
+        return replace(honest, **change(honest))
+
+    return of
+
+
+def _bfloat16(x: Array) -> Array:
+    """Round float32 to the nearest numbers of 8 significant bits, ties to even."""
+    bits = x.astype(np.float32).view(np.uint32)
+    rounded: Array = ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).view(np.float32)
+    return rounded
+
+
+def _certified(rounded: Callable[[Array], Array]) -> Function:
+    """Return the adapter of an implementation that computes what ``rounded`` leaves of attention."""
+
+    def of(Q: Array, K: Array, V: Array, *, rng: np.random.Generator, **asked: Any) -> Any:
+        output = rounded(fastpath.attention(Q, K, V).output)
+        return fastpath.certify(Q, K, V, output, rng=rng)
+
+    return of
+
+
+# ---------------------------------------------------------------------------- an honest answer
+
+
+def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(monkeypatch, _certified(_bfloat16))
+    for implementation, method in (("fastpath", "exact"), ("other", "-")):
+        status, out, err = _check(capsys, file, "--impl", implementation)
+        assert (status, err) == (0, "")
+        assert "in all but 1% of the rows, on 1 head: every error is inside its certificate" in (
+            " ".join(out.split())
+        )
+        document = json.loads(_check(capsys, file, "--impl", implementation, "--json")[1])
+        (head,) = document["real_heads"]
+        table = out[out.index("Certified attention:") :].splitlines()
+        (row,) = [line.replace(" of ", "/").split() for line in table if line.startswith("few ")]
+        name, shown, keys, bound, relative, uncovered, chance, error, outside, checked = row[:10]
+        assert (name, shown, keys, checked) == ("few", method, "9", "100/100")
+        certificate = head["certificate"]
+        assert _rounds_up_to(certificate["bound"], bound)
+        assert _rounds_up_to(head["bound_over_largest_value"], relative)
+        assert head["bound_over_largest_value"] == certificate["bound"] / np.abs(FEW.V).max()
+        assert float(uncovered) == certificate["uncovered"]
+        assert float(chance) == certificate["failure_probability"] == 0
+        assert _rounds_up_to(head["error"][1], error)
+        assert int(outside) == len(head["rows_outside"]) <= 1
+        assert row[-1] == head["verdict"] == "WITHIN"
+        assert float(row[-2]) > 0 < head["speed"]
+
+
+def _rounds_up_to(value: float, shown: str) -> bool:
+    """Whether ``shown`` is the least three-digit number that is at least ``value``."""
+    number = Decimal(shown)
+    unit = Decimal(1).scaleb(number.adjusted() - 2)
+    return number - unit < Decimal(value) <= number
+
+
+def test_why_a_method_was_chosen_is_said_once() -> None:
+    found = [examine(head, fastpath.certified_attention) for head in (FEW, replace(FEW, name="b"))]
+    (reason,) = (
+        remark for remark in section(found, "a test").remarks if remark.startswith("exact")
+    )
+    assert reason == "exact for 2 heads: clusters do not pay with 100 queries and 9 keys."
+
+
+def test_the_error_is_that_of_the_reference() -> None:
+    answer = fastpath.attention(*FEW.matrices)
+    lower, upper = attention(*FEW.matrices).distance(answer.output).largest()
+    found = examine(FEW, fastpath.certified_attention)
+    assert found.error is not None
+    assert found.error[0] <= lower <= upper <= found.error[1]
+    assert found.certificate is not None
+    assert found.certificate.bound == answer.error_bound.max()
+
+
+@pytest.mark.parametrize("rounded", [lambda x: x.astype(np.float16), _bfloat16])
+def test_an_output_of_half_precision_is_certified_at_its_rounding(
+    rounded: Callable[[Array], Array],
+) -> None:
+    found = examine(FEW, _certified(rounded))
+    assert found.passed, found.failure
+    exact = fastpath.attention(*FEW.matrices)
+    worst = np.abs(rounded(exact.output).astype(float) - exact.output).max()
+    assert found.certificate is not None
+    assert found.certificate.bound <= worst + 2 * exact.error_bound.max()
+    assert found.certificate.bound > exact.error_bound.max()
+    assert found.certificate.uncovered == 0.01
+    assert len(found.outside) <= 1
+
+
+def test_the_adapter_of_the_readme_runs_where_torch_is(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="an optional peer, of the extra peers (R.certify)")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"```py\n(# sdpa.py.*?)```", readme, re.DOTALL)
+    module: dict[str, Any] = {}
+    exec(compile(source, "sdpa.py", "exec"), module)
+    _install(monkeypatch, module["certified_attention"])
+    status, out, _ = _check(capsys, file, "--impl", "other", "--json")
+    (head,) = json.loads(out)["real_heads"]
+    assert (status, head["verdict"]) == (0, "WITHIN")
+    # bfloat16 has 8 significant bits, so a unit of the last place is 2^-7 of a number or less.
+    assert 2.0**-14 < head["bound_over_largest_value"] < 2.0**-4
+
+
+# ------------------------------------------------------------------------------ an answer that lies
+
+
+def _spoilt(rows: int, **more: Any) -> Function:
+    """Return an implementation that is off in some rows and covers all but a hundredth."""
+
+    def change(honest: Any) -> dict[str, Any]:
+        output = honest.output.copy()
+        output[:rows, 1] += 1
+        return {"output": output, "uncovered": 0.01, **more}
+
+    return _changed(change)
+
+
+@pytest.mark.parametrize(("rows", "passes"), [(0, True), (1, True), (2, False)])
+def test_the_uncovered_fraction_of_the_rows_may_be_off_and_no_more(rows: int, passes: bool) -> None:
+    found = examine(FEW, _spoilt(rows))
+    assert (found.passed, found.outside) == (passes, tuple(range(rows)))
+    assert not examine(FEW, _spoilt(1, uncovered=0.0)).passed
+
+
+def _drops_last_key(Q: Array, K: Array, V: Array, **asked: Any) -> Any:
+    return fastpath.certified_attention(Q, K[:-1], V[:-1], **asked)
+
+
+LIARS = {
+    "zero bound": _changed(lambda honest: {"error_bound": honest.error_bound * 0}),
+    "a thousandth of the bound": _changed(
+        lambda honest: {"error_bound": honest.error_bound / 1000, "uncovered": 0.01}
+    ),
+    "two rows of a hundred": _spoilt(2),
+    "dropped key": _drops_last_key,
+}
+
+
+@pytest.mark.parametrize("name", LIARS)
+def test_too_many_rows_above_their_bounds_give_exit_1(
+    name: str, file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(monkeypatch, LIARS[name])
+    status, out, _ = _check(capsys, file, "--impl", "other", "--json")
+    document = json.loads(out)
+    (head,) = document["real_heads"]
+    assert (status, document["passed"], head["verdict"]) == (1, False, "OUTSIDE")
+    assert "not every error is inside its certificate, see few" in document["summary"]
+    told = " ".join(_check(capsys, file, "--impl", "other")[1].split())
+    outside = head["rows_outside"]
+    assert f"few: OUTSIDE. {len(outside)} of 100 rows checked are not within their bounds" in told
+    assert told.count(f"Reproduce with {head['call']}.") == 1
+    arrays = {f"few/{r}": x for r, x in zip("QKV", FEW.matrices, strict=True)}
+    scope = {"arrays": arrays, "certified_attention": LIARS[name], "np": np}
+    exact = fastpath.attention(*FEW.matrices).output[outside[0]]
+    assert not np.array_equal(eval(head["call"], scope), exact) or name.endswith("bound")
+
+
+def _raises(*_: Any, **asked: Any) -> Any:
+    raise RuntimeError("out of luck")
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        (_raises, "certified_attention raised RuntimeError: out of luck"),
+        (lambda Q, K, V, **_: V, "certified_attention raised AttributeError"),
+        (lambda *_, **__: SimpleNamespace(), "certified_attention raised AttributeError"),
+        (_changed(lambda x: {"output": x.output[:3]}), "output must have shape (100, 3)"),
+        (_changed(lambda x: {"output": x.output * np.nan}), "output holds 300 NaN"),
+        (_changed(lambda x: {"output": x.output.astype(int)}), "output must hold float32"),
+        (_changed(lambda x: {"error_bound": np.inf}), "error_bound holds 1 NaN or infinite"),
+        (_changed(lambda x: {"uncovered": 0.5}), "uncovered must be in [0, 0.01], got 0.5"),
+        (_changed(lambda x: {"uncovered": np.nan}), "uncovered must be in [0, 0.01], got nan"),
+        (
+            _changed(lambda x: {"failure_probability": 0.1}),
+            "failure_probability must be in [0, 1e-09], got 0.1",
+        ),
+    ],
+)
+def test_an_answer_that_cannot_be_judged_gives_exit_1(
+    function: Function,
+    says: str,
+    file: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _install(monkeypatch, function)
+    status, out, err = _check(capsys, file, "--impl", "other")
+    assert (status, err) == (1, "")
+    assert f"few: NO ANSWER. {says}" in " ".join(out.split())
+    assert json.loads(_check(capsys, file, "--impl", "other", "--json")[1])["passed"] is False
+
+
+def test_an_implementation_that_writes_to_its_arguments_cannot_move_the_truth() -> None:
+    def overwrites(Q: Array, K: Array, V: Array, **asked: Any) -> Any:
+        answer = fastpath.certified_attention(Q, K, V, **asked)
+        V[:] = 0
+        return replace(answer, output=np.zeros_like(answer.output))
+
+    assert examine(FEW, overwrites).verdict is Verdict.OUTSIDE
+
+
+# ------------------------------------------------------------------------------- what is checked
+
+
+def test_of_a_large_head_some_rows_are_checked() -> None:
+    def spoilt(row: int) -> Examination:
+        def change(honest: Any) -> dict[str, Any]:
+            output = honest.output.copy()
+            output[row] += 1
+            return {"output": output}
+
+        return examine(FEW, _changed(change), budget=4 * 9 + 8)
+
+    rows = examine(FEW, fastpath.certified_attention, budget=4 * 9).rows
+    assert len(rows) == len(set(rows)) == 4
+    assert all(spoilt(row).outside == (row,) for row in rows)
+    assert spoilt(next(iter(set(range(100)) - set(rows)))).passed
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        Head("one", *(np.ones((1, 1)),) * 3),
+        Head("zeros", FEW.Q, FEW.K, np.zeros_like(FEW.V)),
+        Head("equal values", FEW.Q, FEW.K, np.full_like(FEW.V, 0.1)),
+        Head("double", *(np.asfortranarray(x.astype(np.float64)) for x in FEW.matrices)),
+    ],
+    ids=lambda head: head.name,
+)
+def test_the_edges_are_judged_and_printed(head: Head) -> None:
+    found = examine(head, fastpath.certified_attention)
+    assert found.passed, found.failure
+    (row,) = section([found], "a test").tables[0].rows
+    assert row[-1] == "WITHIN"
