@@ -42,8 +42,9 @@ def joined(X: Array, Y: Array) -> Array:
 class Point:
     """A pair (X, Y) with the quantities that loss and derivatives share.
 
-    ``weights`` P = softmax(A1 X A2ᵀ), ``features`` F = P A3, ``mean_keys`` P A2, ``values`` H = A3 Y and
-    ``residual`` R = F Y - B.  The loss is infinite where a step has left what floats can hold.
+    ``weights`` P = softmax(A1 X A2ᵀ), ``features`` F = P A3, ``mean_keys`` P A2, ``values`` H = A3 Y,
+    ``output`` O = F Y and ``residual`` R = O - B.  O is kept: R + B would carry the roundings of B, however
+    large.  The loss is infinite where a step has left what floats can hold.
     """
 
     data: Data
@@ -53,14 +54,20 @@ class Point:
     mean_keys: Array
     features: Array
     values: Array
+    output: Array
     residual: Array
     loss: float
 
     @cached_property
+    def mean_products(self) -> Array:
+        """The means <p_i, C_i> of C = R Hᵀ: they are <r_i, o_i>, without a pass over all pairs."""
+        products: Array = np.einsum("ij,ij->i", self.residual, self.output)
+        return products
+
+    @cached_property
     def logit_gradient(self) -> Array:
         """The derivative of the loss by the logits: G_ij = P_ij (C_ij - <p_i, C_i>), C = R Hᵀ."""
-        # <p_i, C_i> = <r_i, F_i Y>: no pass over all pairs.
-        mean = np.einsum("ij,ij->i", self.residual, self.residual + self.data.B)[:, None]
+        mean = self.mean_products[:, None]
         transposed = np.ascontiguousarray(self.values.T)
         G = np.empty_like(self.weights)
         for rows in self.data.tiles:
@@ -99,11 +106,10 @@ class Point:
         moved = data.A1 @ U
         moved_mean = np.einsum("ij,ij->i", moved, self.mean_keys)[:, None]
         moved_values = data.A3 @ V
-        output = self.residual + data.B
-        mean = np.einsum("ij,ij->i", self.residual, output)[:, None]
+        mean = self.mean_products[:, None]
         feature_change = np.empty_like(self.features)
         pulled = np.empty_like(self.mean_keys)
-        output_change = np.empty_like(output)
+        output_change = np.empty_like(self.output)
         both_values = np.ascontiguousarray(np.hstack([self.values, moved_values]).T)
         half = len(self.values.T)
         for rows in data.tiles:
@@ -122,7 +128,7 @@ class Point:
             change += np.hstack([output_change[rows], residual]) @ both_values
             change -= (
                 np.einsum("ij,ij->i", residual, output_change[rows])
-                + np.einsum("ij,ij->i", output_change[rows], output[rows])
+                + np.einsum("ij,ij->i", output_change[rows], self.output[rows])
             )[:, None]
             change *= weights
             pulled[rows] = change @ data.A2
@@ -150,11 +156,12 @@ def point(data: Data, X: Array, Y: Array | None = None) -> Point:
                 basis = orthonormal(features)
                 Y = basis[1] @ (basis[0].T @ data.B)
         values = data.A3 @ Y
-        residual = features @ Y - data.B
+        output = features @ Y
+        residual = output - data.B
         loss = 0.5 * float(np.vdot(residual, residual))
     if not np.isfinite(loss):
         loss = np.inf
-    here = Point(data, X, Y, weights, mean_keys, features, values, residual, loss)
+    here = Point(data, X, Y, weights, mean_keys, features, values, output, residual, loss)
     if basis is not None:
         here.feature_basis = basis
     return here
