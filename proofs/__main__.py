@@ -64,7 +64,9 @@ def _check(arguments: argparse.Namespace) -> int:
         examine_dynamic,
         examine_features,
         examine_polynomial,
+        examine_regression,
         polynomial,
+        regression,
         sparsification,
     )
     from proofs.report import Check, as_json, print_check, track
@@ -79,6 +81,7 @@ def _check(arguments: argparse.Namespace) -> int:
         ("attention", inputs.heads, examine.examine, attention.section),
         ("DynamicAttention", replacements, examine_dynamic.examine, dynamic.section),
         ("polynomial_attention", inputs.heads, examine_polynomial.examine, polynomial.section),
+        ("AttentionRegression", inputs.heads, examine_regression.examine, regression.section),
         ("sparsify", inputs.matrices, examine_features.examine, sparsification.section),
     ]
     work = [todo for todo in work if todo[1]]
@@ -153,7 +156,8 @@ def _parser() -> argparse.ArgumentParser:
         help="put an implementation's certified bounds beside its exact errors, on real data",
         description="For every head: the certified bound beside the enclosed error, in float32 and "
         "float64, and which hypotheses of the four papers hold, in numbers; what P2's polynomial method "
-        "takes and, where that is feasible, its certified bound beside the enclosed error. For the head "
+        "takes and, where that is feasible, its certified bound beside the enclosed error; and, cut to a few "
+        "tokens and columns, what P4's regression proves of the point where it ends. For the head "
         "that ships with replacements of its tokens: the same after each of them, in every mode of P1. "
         "For every feature "
         "matrix X: whether P3's hypothesis holds, and at which scale it would; the method, columns and "
@@ -170,7 +174,9 @@ def _parser() -> argparse.ArgumentParser:
         "n <= 256",
     )
     check.add_argument("--json", action="store_true", help="print one JSON document instead")
-    _implementation(check, "attention, polynomial_attention, DynamicAttention or sparsify")
+    _implementation(
+        check, "attention, polynomial_attention, DynamicAttention, AttentionRegression or sparsify"
+    )
     check.set_defaults(run=_check)
 
     audit = commands.add_parser(

@@ -190,7 +190,8 @@ class _Sizes:
         shifted = _above(2 * (self.logit + logit_error))
         # exp is float64's, at the rounded logit, times 1 + the rest: two roundings and the rest squared.
         reach = _above((shifted + 4) * (unit_roundoff / U))
-        logit_error = _above(logit_error + (shifted * U) ** 2)
+        rest = shifted * U
+        logit_error = _above(logit_error + rest * rest)
         return float(rounding_weight(logit_error, U, reach, FLOAT64["exp_error"], 1))
 
     def row_error(self, value: float, target: float) -> float:
@@ -431,8 +432,8 @@ def _roundings(terms: int) -> int:
 
 def _spectral_norm(A: Array) -> float:
     """Bound the largest singular value from above."""
-    gram = A.T @ A
-    rounding = (len(A) + 2) * 2.0**-52 * _norm(A) ** 2
+    gram, norm = A.T @ A, _norm(A)
+    rounding = (len(A) + 2) * 2.0**-52 * norm * norm
     return _above(np.sqrt(max(-least_eigenvalue(-gram), 0.0) + rounding))
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastpath import AttentionRegression
+from fastpath.regression import certificate
 from tests.strategies import matrices
 
 METHODS = ("varpro", "newton", "newton-cg", "sketched")
@@ -78,10 +79,10 @@ def test_the_loss_never_rises_from_far_away(method: str, seed: int) -> None:
 @given(_problems())
 def test_a_certificate_is_a_radius_or_a_reason(drawn: Any) -> None:
     problem, X, Y, _, _ = drawn
-    certificate = AttentionRegression(*problem).certify(X, Y)
-    assert (certificate.radius is None) == (certificate.reason is not None)
-    assert certificate.radius is None or (
-        certificate.radius >= 0 and certificate.h <= 0.5 and certificate.least_eigenvalue > 0
+    found = AttentionRegression(*problem).certify(X, Y)
+    assert (found.radius is None) == (found.reason is not None)
+    assert found.radius is None or (
+        found.radius >= 0 and found.h < 0.5 and found.least_eigenvalue > 0
     )
 
 
@@ -171,9 +172,9 @@ def test_rank_deficient_matrices_are_solved_without_a_certificate(method: str, w
     result, losses = _losses(regression, X, Y, method)
     assert losses[-1] <= losses[0]
     assert np.isfinite(result.x).all()
-    certificate = result.certificate
-    assert certificate.radius is None
-    assert "could not be proved positive definite" in certificate.reason
+    found = result.certificate
+    assert found.radius is None
+    assert "could not be proved positive definite" in found.reason
 
 
 def test_logits_that_overflow_a_naive_exp_are_shifted() -> None:
@@ -183,6 +184,29 @@ def test_logits_that_overflow_a_naive_exp_are_shifted() -> None:
     assert np.isfinite(result.x).all()
     assert losses[-1] <= losses[0]
     assert "Logits are only known to stay below" in regression.certify(X * 1e4, Y).reason
+
+
+@pytest.mark.parametrize("exponent", [-300, 120, 400])
+def test_norms_that_could_overflow_are_refused_a_certificate(exponent: int) -> None:
+    (A1, A2, A3, B), X, Y = _planted(9)
+    # X makes the logits what they were.
+    scaled = AttentionRegression(np.ldexp(A1, exponent), A2, A3, B)
+    found = scaled.certify(np.ldexp(X, -exponent), Y)
+    assert "A norm of the data is" in found.reason
+    for number in (found.radius, found.h, found.least_eigenvalue):
+        assert number is None
+
+
+@pytest.mark.parametrize("limit", ["LARGEST_WEIGHT_ERROR", "LARGEST_ROUNDING"])
+def test_rounding_beyond_what_is_claimed_is_refused_a_certificate(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No memory holds a problem that comes near these limits, so they are lowered."""
+    problem, X, Y = _planted(9)
+    monkeypatch.setattr(certificate, limit, 2.0**-50)
+    found = AttentionRegression(*problem).certify(X, Y)
+    assert (found.radius, found.gradient_norm) == (None, None)
+    assert "Rounding may change a weight by a factor of 1 + " in found.reason
 
 
 def test_the_callback_sees_copies_and_can_stop() -> None:
