@@ -229,9 +229,9 @@ class AttentionRegression:
         tolerance = _positive("tolerance", tolerance)
         most = integer("max_iterations", max_iterations, 0)
         rng = _generator(rng)
-        here = self._point(X0, Y0)
-        if method in ("auto", "varpro"):
-            here = point(self._data, here.X)
+        if Y0 is not None:
+            Y0 = self._matrix("Y", Y0, self._data.Y_shape)
+        here = self._point(X0, None if method in ("auto", "varpro") else Y0)
         if not np.isfinite(here.gradient_norm):
             raise ValueError("X0 must keep the gradient finite, but it overflows float64.")
         report = _Reporter(callback)
@@ -246,7 +246,8 @@ class AttentionRegression:
                 search.patience = SKETCH_PATIENCE
                 here = descend(here, Sketched(self._data, sketch, rows, rng), search)
             else:
-                here = descend(here, Projected(self._data, self._kept()), search)
+                rough = Products(self._data, np.float32)
+                here = descend(here, Projected(self._data, self._kept(), rough), search)
         return self._result(here, search)
 
     def solve_from_many(

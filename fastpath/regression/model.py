@@ -64,24 +64,28 @@ class Point:
         products: Array = np.einsum("ij,ij->i", self.residual, self.output)
         return products
 
-    @cached_property
+    @property
     def logit_gradient(self) -> Array:
         """The derivative of the loss by the logits: G_ij = P_ij (C_ij - <p_i, C_i>), C = R Hᵀ."""
+        return self._slopes[0]
+
+    @property
+    def pulled_keys(self) -> Array:
+        """G A2, from which the gradient by X is A1ᵀ G A2."""
+        return self._slopes[1]
+
+    @cached_property
+    def _slopes(self) -> tuple[Array, Array]:
         mean = self.mean_products[:, None]
         transposed = np.ascontiguousarray(self.values.T)
-        G = np.empty_like(self.weights)
+        G, pulled = np.empty_like(self.weights), np.empty_like(self.mean_keys)
         for rows in self.data.tiles:
             tile = G[rows]
             np.matmul(self.residual[rows], transposed, out=tile)
             tile -= mean[rows]
             tile *= self.weights[rows]
-        return G
-
-    @cached_property
-    def pulled_keys(self) -> Array:
-        """G A2, from which the gradient by X is A1ᵀ G A2."""
-        pulled: Array = self.logit_gradient @ self.data.A2
-        return pulled
+            np.matmul(tile, self.data.A2, out=pulled[rows])
+        return G, pulled
 
     @cached_property
     def gradient(self) -> tuple[Array, Array]:
@@ -144,8 +148,7 @@ def point(data: Data, X: Array, Y: Array | None = None) -> Point:
     Cost: n_q n_k exponentials and n_q n_k (2 q + r) multiply-adds.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        weights = _weights(data, X)
-        means = weights @ data.keys_values
+        weights, means = _weights(data, X)
         columns = data.A2.shape[1]
         mean_keys, features = np.ascontiguousarray(means[:, :columns]), means[:, columns:]
         features = np.ascontiguousarray(features)
@@ -167,17 +170,19 @@ def point(data: Data, X: Array, Y: Array | None = None) -> Point:
     return here
 
 
-def _weights(data: Data, X: Array) -> Array:
-    """Return the softmax of A1 X A2ᵀ row by row."""
+def _weights(data: Data, X: Array) -> tuple[Array, Array]:
+    """Return the softmax of A1 X A2ᵀ row by row, and the means of keys and values under it."""
     projected = data.A1 @ X
     weights = np.empty((len(data.A1), len(data.A2)))
+    means = np.empty((len(data.A1), data.keys_values.shape[1]))
     for rows in data.tiles:
         tile = weights[rows]
         np.matmul(projected[rows], data.keys_transposed, out=tile)
         tile -= tile.max(axis=1, keepdims=True)
         np.exp(tile, out=tile)
         tile *= 1 / (tile @ data.ones)
-    return weights
+        np.matmul(tile, data.keys_values, out=means[rows])
+    return weights, means
 
 
 def orthonormal(F: Array) -> tuple[Array, Array]:

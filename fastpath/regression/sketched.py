@@ -30,7 +30,7 @@ class Sketched:
         """Return the derivative by both."""
         return joined(*here.gradient)
 
-    def hessian(self, here: Point, *, gauss_newton: bool) -> Array:
+    def hessian(self, here: Point, *, gauss_newton: bool, rough: bool) -> Array:
         """Return a fresh sketch of the Hessian, regularised; never exact second derivatives."""
         sketch = tensor_srht if self._kind == "srht" else tensor_sketch
         rows = sketch(jacobian(here), self._rows, self._rng)

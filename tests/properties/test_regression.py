@@ -114,6 +114,26 @@ def test_the_methods_find_the_same_certified_point() -> None:
             assert np.linalg.norm(first.x - second.x) <= radii
 
 
+def test_numbers_that_float32_does_not_hold_are_solved_as_well() -> None:
+    (A1, A2, A3, B), X, _ = _planted(3)
+    size = 2.0**80
+    plain = AttentionRegression(A1, A2, A3, B).solve(X * 1.2, tolerance=1e-12)
+    large = AttentionRegression(A1, A2, A3 * size, B * size).solve(X * 1.2, tolerance=1e12)
+    radii = plain.certificate.radius + large.certificate.radius
+    assert np.linalg.norm(large.x - plain.x) <= radii < np.linalg.norm(plain.x)
+
+
+@pytest.mark.parametrize("key_mean", [0.0, 2.0**12])
+def test_a_hessian_of_float32_takes_no_more_steps(key_mean: float) -> None:
+    """Keys far from zero would leave no digits to a covariance, if they were not centred."""
+    (A1, A2, A3, B), X, Y = _planted(3)
+    regression = AttentionRegression(A1, A2 + key_mean, A3 + key_mean, B + key_mean * Y.sum(axis=0))
+    rough = regression.solve(X * 1.1)
+    exact = regression.solve(X * 1.1, method="newton")
+    assert rough.success
+    assert rough.nit <= exact.nit + 1
+
+
 def test_gauss_newton_is_exact_where_the_residual_is_zero() -> None:
     (A1, A2, A3, B), X, Y = _planted(3)
     regression = AttentionRegression(A1, A2, A3, B * 0)
