@@ -246,8 +246,7 @@ class AttentionRegression:
                 search.patience = SKETCH_PATIENCE
                 here = descend(here, Sketched(self._data, sketch, rows, rng), search)
             else:
-                rough = Products(self._data, np.float32)
-                here = descend(here, Projected(self._data, self._kept(), rough), search)
+                here = descend(here, Projected(self._data, self._kept), search)
         return self._result(here, search)
 
     def solve_from_many(

@@ -91,8 +91,9 @@ class Projected:
     The Schur complement of the Hessian on X is the exact second derivative of this function.
     """
 
-    def __init__(self, data: Data, products: Products, rough_products: Products) -> None:
-        self._data, self._products, self._rough_products = data, products, rough_products
+    def __init__(self, data: Data, products: Callable[[], Products]) -> None:
+        self._data, self._products = data, products
+        self._rough_products = Products(data, np.float32)
 
     def gradient(self, here: Point) -> Array:
         """Return the derivative by X; the one by Y is zero."""
@@ -100,7 +101,7 @@ class Projected:
 
     def hessian(self, here: Point, *, gauss_newton: bool, rough: bool) -> Array:
         """Return the Schur complement; its products in float32 if rough."""
-        products = self._rough_products if rough else self._products
+        products = self._rough_products if rough else self._products()
         return schur(here, products, gauss_newton=gauss_newton)
 
     def moved(self, here: Point, step: Array) -> Point:
