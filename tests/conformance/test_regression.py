@@ -138,6 +138,32 @@ def test_certified_numbers_are_near_the_exact_ones(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
+def test_whatever_rounding_may_have_done_is_taken_off_the_certified_numbers(seed: int) -> None:
+    problem = _planted(seed, 0.0)
+    here, sizes = _point(problem), _sizes(problem)
+    H = hessian(here, Products(here.data), gauss_newton=False)
+    gradient, roundings = certificate.wide_gradient(here)
+    error = sizes.gradient_error(roundings, certificate.WIDE_ROUNDOFF)
+    found = AttentionRegression(*problem[:4]).certify(problem.X, problem.Y)
+    assert found.radius is not None, found.reason
+    assert found.gradient_norm is not None
+    assert found.least_eigenvalue is not None
+    assert found.gradient_norm >= float(np.sqrt((gradient**2).sum())) + error
+    assert found.least_eigenvalue <= certificate.least_eigenvalue(H) - sizes.hessian_error()
+    basis = certificate._Basis(H, here)
+    norm = basis.gradient_norm(gradient) + basis.stretch * error
+    curvature = certificate.least_eigenvalue(basis.hessian)
+    curvature -= basis.stretch**2 * sizes.hessian_error() + basis.lost
+    lipschitz = sizes.lipschitz(2 * norm / curvature, basis)
+    assert found.h >= lipschitz * norm / curvature**2
+    exactly_h = Fraction(found.h)
+    # The radius r solves (1 - h r mu / (2 g)) r = g / mu.
+    newton_step = Fraction(found.gradient_norm) / Fraction(found.least_eigenvalue)
+    radius = Fraction(found.radius)
+    assert (1 - exactly_h * radius / (2 * newton_step)) * radius >= newton_step
+
+
+@pytest.mark.parametrize("seed", range(4))
 def test_no_third_derivative_in_the_ball_exceeds_the_lipschitz_constant(seed: int) -> None:
     """Along lines of unit length in the coordinates (X, Z), Y = S Z, by the definition."""
     problem, distance = _planted(seed, 0.1), 2.0**-5
