@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastpath import AttentionRegression
+from fastpath._bounds import local_lipschitz
 from fastpath.regression import certificate
 from fastpath.regression.curvature import Products, blocks, hessian
 from fastpath.regression.model import Data, Point, point
 from reference import Enclosure, Verdict, decide
-from reference.gram import semidefinite
+from reference.gram import gram, semidefinite
 from reference.regression import Regression, along_line
+from specs.p4_regression import fractions
 from tests.strategies import matrices
 
 
@@ -187,6 +189,56 @@ def test_no_third_derivative_in_the_ball_exceeds_the_lipschitz_constant(seed: in
     assert allowed <= 2.0**16 * largest
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_lipschitz_constant_is_not_below_its_formula_of_what_numpy_computes(seed: int) -> None:
+    problem = _planted(seed, 0.1)
+    here, sizes = _point(problem), _sizes(problem)
+    basis = certificate._Basis(hessian(here, Products(here.data), gauss_newton=False), here)
+    features = problem.A3 @ basis.S
+
+    def deviation(A: Any) -> float:
+        centred = A - (here.weights @ A)[:, None]
+        covariance = np.einsum("ij,ija,ijb->iab", here.weights, centred, centred)
+        return float(np.sqrt(np.linalg.eigvalsh(covariance).max()))
+
+    def radius(A: Any) -> float:
+        return float(np.linalg.norm(A - A.mean(axis=0), axis=1).max())
+
+    norm, longest = np.linalg.norm, lambda A: float(np.linalg.norm(A, axis=1).max())
+    computed = local_lipschitz(
+        norm(problem.A1, 2),
+        longest(problem.A1),
+        radius(problem.A2),
+        radius(here.values),
+        radius(features),
+        norm(here.features @ basis.S, 2),
+        longest(here.residual),
+        *(deviation(A) for A in (problem.A2, here.values, features)),
+    )
+    # What is certified is above it, by no more than rounding and |C|^4 <= |C^4|_F allow.
+    assert computed * (1 - 2.0**-40) <= sizes.lipschitz(0.0, basis) <= 4 * computed
+    assert sizes.lipschitz(0.0, basis) < sizes.lipschitz(2.0**-20, basis)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_basis_balances_the_hessian_and_says_what_it_stretches_and_rounds(seed: int) -> None:
+    problem = _planted(seed, 0.1)
+    here = _point(problem)
+    H = hessian(here, Products(here.data), gauss_newton=False)
+    basis = certificate._Basis(H, here)
+    k, s = problem.X.size, problem.Y.shape[1]
+    T = np.eye(len(H))
+    T[k:, k:] = np.kron(basis.S, np.eye(s))
+    assert basis.stretch >= 1
+    identity = np.eye(len(T), dtype=int)
+    assert semidefinite(Fraction(basis.stretch) ** 2 * identity - gram(T))
+    exact_T, exact_H, found = (fractions(M) for M in (T, H, basis.hessian))
+    error = exact_T.T.dot(exact_H).dot(exact_T) - found
+    assert (error * error).sum() <= Fraction(basis.lost) ** 2
+    balanced = float(H[:k, :k].trace()) / k * np.eye(len(H) - k)
+    assert np.linalg.norm(basis.hessian[k:, k:] - balanced) <= basis.lost
+
+
 def _unit(rng: np.random.Generator, *shapes: tuple[int, ...]) -> list[Any]:
     parts = [rng.standard_normal(shape) for shape in shapes]
     length = np.sqrt(sum((part**2).sum() for part in parts))
@@ -305,6 +357,20 @@ def test_certified_balls_of_two_points_overlap(seed: int) -> None:
         * np.linalg.eigvalsh(regression.hessian(fine.X, fine.Y))[-1]
         / coarse.least_eigenvalue
     )
+
+
+def test_h_of_one_half_is_where_certificates_end() -> None:
+    problem = _planted(0, 0.0)
+    regression = AttentionRegression(*problem[:4])
+    direction = np.random.default_rng(0).standard_normal(problem.X.shape)
+    distance, h = 2.0**-30, 0.0
+    while h < 1:
+        found = regression.certify(problem.X + distance * direction, problem.Y)
+        assert found.h is not None
+        assert (found.radius is not None) == (found.h < 0.5)
+        assert found.reason is None or "The point is too far from critical: h = " in found.reason
+        # No larger step than from 1/2 to 1.
+        distance, h = distance * 1.4, found.h
 
 
 def test_a_saddle_has_no_certificate() -> None:
