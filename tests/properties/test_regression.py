@@ -101,6 +101,26 @@ def test_every_exact_method_converges_from_near_the_planted_point(method: str, s
     np.testing.assert_array_equal(result.x, np.concatenate([result.X.ravel(), result.Y.ravel()]))
 
 
+@pytest.mark.parametrize("method", ["varpro", "newton"])
+@pytest.mark.parametrize("seed", range(5))
+def test_convergence_from_a_tenth_away_is_quadratic(method: str, seed: int) -> None:
+    """Six steps, and one of them squares the error: Gauss-Newton would shrink it by the noise each time."""
+    problem, X, Y = _planted(seed, n_q=200, n_k=200)
+    rng = np.random.default_rng(seed)
+    X0, Y0 = (
+        M + 0.1 * np.linalg.norm(M) / np.linalg.norm(E) * E
+        for M, E in ((X, rng.standard_normal(X.shape)), (Y, rng.standard_normal(Y.shape)))
+    )
+    norms: list[float] = []
+    result = AttentionRegression(*problem).solve(
+        X0, Y0, method=method, callback=lambda progress: norms.append(progress.gradient_norm)
+    )
+    assert result.success
+    assert result.nit <= 6
+    shrunk = [later / earlier for earlier, later in itertools.pairwise(norms)]
+    assert min(shrunk) <= 2.0**-9
+
+
 def test_the_methods_find_the_same_certified_point() -> None:
     problem, X, Y = _planted(0, n_q=200, n_k=200)
     regression = AttentionRegression(*problem)
@@ -143,12 +163,16 @@ def test_gauss_newton_is_exact_where_the_residual_is_zero() -> None:
     )
 
 
-def test_tolerance_below_float64_stops_at_the_floor_and_says_so() -> None:
-    problem, X, Y = _planted(1)
-    result = AttentionRegression(*problem).solve(X, Y, tolerance=1e-30)
+@pytest.mark.parametrize("method", ["varpro", "newton", "newton-cg"])
+@pytest.mark.parametrize("seed", range(6))
+def test_tolerance_below_float64_stops_at_the_floor_and_says_so(method: str, seed: int) -> None:
+    problem, X, Y = _planted(seed)
+    result, losses = _losses(AttentionRegression(*problem), X, Y, method, tolerance=1e-30)
     assert (result.success, result.status) == (False, 2)
     assert "No step lowers the loss measurably in float64" in result.message
     assert result.certificate.radius is not None
+    # Not even by a rounding, where nothing else is left of a decrease.
+    assert all(later <= earlier for earlier, later in itertools.pairwise(losses))
 
 
 def test_the_paper_s_sketched_step_reports_that_it_does_not_contract() -> None:
