@@ -14,7 +14,8 @@ from fastpath import AttentionRegression
 from fastpath._bounds import local_lipschitz
 from fastpath.regression import certificate
 from fastpath.regression.curvature import Products, blocks, hessian
-from fastpath.regression.model import Data, Point, point
+from fastpath.regression.model import Data, Point, joined, point
+from fastpath.regression.sketched import jacobian
 from reference import Enclosure, Verdict, decide
 from reference.gram import gram, semidefinite
 from reference.regression import Regression, along_line
@@ -88,6 +89,21 @@ def test_a_product_with_the_hessian_is_the_enclosed_product(problem: Regression,
 
         verdict, _ = decide(exact, computed, bound)
         assert verdict is Verdict.WITHIN, (name, bound)
+
+
+@given(_problems())
+def test_the_jacobian_that_is_sketched_gives_gradient_and_gauss_newton(problem: Regression) -> None:
+    sizes, here = _sizes(problem), _point(problem)
+    if sizes.refusal() is not None:
+        return
+    J = jacobian(here)
+    # Both sides err, by no more than is claimed of either.
+    allowed = 2 * _exactly(sizes.gradient_error(sizes.hessian_roundings, certificate.U))
+    pulled = np.einsum("ikz,ik->z", J, here.residual)
+    assert np.linalg.norm(pulled - joined(*here.gradient)) <= allowed
+    flat = J.reshape(-1, J.shape[2])
+    gauss_newton = hessian(here, Products(here.data), gauss_newton=True)
+    assert np.linalg.norm(flat.T @ flat - gauss_newton) <= 2 * _exactly(sizes.hessian_error())
 
 
 @given(_problems())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fastpath import AttentionRegression
 from fastpath.regression import certificate
+from fastpath.regression.sketched import tensor_sketch, tensor_srht
 from tests.strategies import matrices
 
 METHODS = ("varpro", "newton", "newton-cg", "sketched")
@@ -74,6 +75,15 @@ def test_the_loss_never_rises_from_far_away(method: str, seed: int) -> None:
     _, losses = _losses(regression, X0, Y0, method, max_iterations=40, rng=rng)
     assert all(later <= earlier for earlier, later in itertools.pairwise(losses))
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_newton_cg_leaves_where_the_curvature_is_negative(seed: int) -> None:
+    problem, X, Y = _planted(seed)
+    X0, Y0 = X + 2 * np.random.default_rng(seed).standard_normal(X.shape), -3 * Y
+    regression = AttentionRegression(*problem)
+    assert np.linalg.eigvalsh(regression.hessian(X0, Y0))[0] < 0
+    assert regression.solve(X0, Y0, method="newton-cg").success
 
 
 @given(_problems())
@@ -356,3 +366,30 @@ def test_values_that_overflow_are_refused_and_not_returned() -> None:
         AttentionRegression([[1e200]], [[1e200], [0]], [[1e100], [0]], [[0]]).gradient(
             [[0.0]], [[1.0]]
         )
+
+
+# ------------------------------------------------------------------------------------- sketches
+
+_SKETCHES = (tensor_srht, tensor_sketch)
+
+
+@pytest.mark.parametrize("sketch", _SKETCHES)
+@pytest.mark.parametrize("place", [(0, 0), (2, 1), (6, 2)])
+def test_a_sketch_keeps_the_length_of_a_single_row(sketch: Any, place: tuple[int, int]) -> None:
+    """Whatever is drawn: entries of the transform are 1 or -1, and a bucket adds one row."""
+    J = np.zeros((7, 3, 1))
+    J[place] = 1.0
+    for rows in (1, 4, 16):
+        sketched = sketch(J, rows, np.random.default_rng(rows))
+        assert sketched.shape == (rows, 1)
+        assert float((sketched**2).sum()) == 1.0
+
+
+@pytest.mark.parametrize("sketch", _SKETCHES)
+def test_the_signs_of_a_sketch_are_drawn_for_queries_and_outputs(sketch: Any) -> None:
+    """Of every two rows the product has both signs, over draws of a sketch with one row."""
+    J = np.eye(4).reshape(2, 2, 4)
+    seen = [sketch(J, 1, np.random.default_rng(seed))[0] for seed in range(64)]
+    for first, second in itertools.combinations(range(4), 2):
+        assert {float(row[first] * row[second]) for row in seen} == {1.0, -1.0}
+    assert {float(row[0]) for row in seen} == {1.0, -1.0}
