@@ -85,7 +85,9 @@ def test_all_data_that_ship_pass_from_another_directory(tmp_path: Path) -> None:
     assert len(proved) == 12
     for head in proved:
         assert head["solution"]["h"] < 0.5
-        assert head["distance_from_planted"] < 1e-9
+        assert (
+            head["distance_from_planted"] <= head["solution"]["radius"] + head["planted"]["radius"]
+        )
     (history,) = document["replacements"]
     assert (history["n"], history["replacements"], len(history["runs"])) == (256, 64, 6)
     assert {run["rows_checked"] for run in history["runs"]} == {63 * 4 + 256}
