@@ -1937,6 +1937,20 @@ def hessian_products(
         )
 
 
+def affine_radius(gradient_norm: Any, least_eigenvalue: Any, relative_change: Any) -> Any:
+    """Bound the distance of a critical point from the start, in any basis: P4.affine.
+
+    ``2*gradient_norm/(least_eigenvalue*(sqrt(1 - 2*relative_change) + 1))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(2 * gradient_norm)
+            / _down(
+                least_eigenvalue * _down(1 + _down(np.sqrt(_down(1 - _up(2 * relative_change)))))
+            )
+        )
+
+
 def regression_row_error(
     terms: Any, unit_roundoff: Any, weight_error: Any, value_norm: Any, target_norm: Any
 ) -> Any:

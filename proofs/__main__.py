@@ -65,8 +65,10 @@ def _check(arguments: argparse.Namespace) -> int:
         examine_features,
         examine_polynomial,
         examine_real_heads,
+        examine_regression,
         polynomial,
         real_heads,
+        regression,
         sparsification,
     )
     from proofs.report import Check, as_json, print_check, track
@@ -82,6 +84,7 @@ def _check(arguments: argparse.Namespace) -> int:
         ("DynamicAttention", replacements, examine_dynamic.examine, dynamic.section),
         ("polynomial_attention", inputs.heads, examine_polynomial.examine, polynomial.section),
         ("certified_attention", inputs.heads, examine_real_heads.examine, real_heads.section),
+        ("AttentionRegression", inputs.heads, examine_regression.examine, regression.section),
         ("sparsify", inputs.matrices, examine_features.examine, sparsification.section),
     ]
     work = [todo for todo in work if todo[1]]
@@ -178,7 +181,8 @@ def _parser() -> argparse.ArgumentParser:
         description="For every head: the certified bound beside the enclosed error, in float32 and "
         "float64, and which hypotheses of the four papers hold, in numbers; what P2's polynomial method "
         "takes and, where that is feasible, its certified bound beside the enclosed error; what certified "
-        "attention certifies of how many rows, by which method and how fast. For the head "
+        "attention certifies of how many rows, by which method and how fast; and, cut to a few tokens and "
+        "columns, what P4's regression proves of the point where it ends. For the head "
         "that ships with replacements of its tokens: the same after each of them, in every mode of P1. "
         "For every feature "
         "matrix X: whether P3's hypothesis holds, and at which scale it would; the method, columns and "
@@ -196,7 +200,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--json", action="store_true", help="print one JSON document instead")
     _implementation(
-        check, "attention, polynomial_attention, certified_attention, DynamicAttention or sparsify"
+        check,
+        "attention, polynomial_attention, certified_attention, DynamicAttention, AttentionRegression or "
+        "sparsify",
     )
     check.set_defaults(run=_check)
 

@@ -21,6 +21,7 @@ from specs import (
     p3_sketch,
     p3_sparsification,
     p4_curvature,
+    p4_local,
     p4_newton,
     p4_regression,
     p4_rounding,
@@ -51,6 +52,7 @@ CLAIMS: dict[str, Claim[Any]] = {
         *p4_regression.CLAIMS,
         *p4_curvature.CLAIMS,
         *p4_newton.CLAIMS,
+        *p4_local.CLAIMS,
         *p4_rounding.CLAIMS,
         *real_heads.CLAIMS,
     )

@@ -63,9 +63,13 @@ class Computed:
         return quotient
 
     def roundings(self) -> int:
-        """Return a number that no path exceeds: sums of weights stand in it six times."""
+        """Return a number that no path exceeds.
+
+        A mean passes through 3 sums over keys, two of them as its divisor, a weight through 2.  Longest is
+        Q Qᵀ: twice two means, a weight and a sum, with products by Y.
+        """
         p = self.problem
-        return 6 * len(p.A2) + len(p.A1) + 4 * int(p.A2.shape[1] + p.Y.size) + 16
+        return 18 * len(p.A2) + len(p.A1) + 2 * int(p.A2.shape[1] + p.Y.size) + 32
 
 
 def _computed(line: Line, error: float = 0.0, signs: Matrix | None = None) -> Computed:

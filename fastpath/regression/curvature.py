@@ -12,17 +12,30 @@ Gauss-Newton leaves out the two terms with G and R, which vanish with the residu
 :math:`n_q n_k` rows and :math:`pq` columns is ever formed.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fastpath.regression.model import Array, Data, Point
 
+Floats = NDArray[Any]
+
 
 class Products:
-    """Products of columns that every Hessian of one problem needs."""
+    """Products of columns that every Hessian of one problem needs.
 
-    def __init__(self, data: Data) -> None:
-        self.A1, A2, A3 = data.A1, data.A2, data.A3
+    In float32 keys and values count from their means, which changes no covariance and keeps its digits.
+    """
+
+    def __init__(self, data: Data, dtype: type[Any] = np.float64) -> None:
+        self.dtype = dtype
+        self.key_mean, self.value_mean = np.zeros(data.X_shape[1]), np.zeros(data.Y_shape[0])
+        if dtype is np.float32:
+            self.key_mean, self.value_mean = data.A2.mean(axis=0), data.A3.mean(axis=0)
+        self.A1 = data.A1.astype(dtype)
+        A2 = (data.A2 - self.key_mean).astype(dtype)
+        A3 = (data.A3 - self.value_mean).astype(dtype)
         #: Columns k_b v_c of all keys and values, and k_b k_b' for b <= b'.
         self.keys_values = _row_products(A2, A3)
         self.key_pairs = np.triu_indices(A2.shape[1])
@@ -66,38 +79,44 @@ def schur(here: Point, products: Products, *, gauss_newton: bool) -> Array:
     """
     basis, T = here.feature_basis
     HXX, HXY = _blocks(here, products, basis, T, gauss_newton)
-    reduced: Array = HXX - HXY @ HXY.T
+    reduced: Array = (HXX - HXY @ HXY.T).astype(np.float64, copy=False)
     return reduced
 
 
 def _blocks(
     here: Point, products: Products, features: Array, T: Array | None, gauss_newton: bool
-) -> tuple[Array, Array]:
+) -> tuple[Floats, Floats]:
     """Return H_XX, and H_XY for Y given in the coordinates Y = T Z (T None: the identity)."""
     (p, q), (r, s) = here.data.X_shape, here.data.Y_shape
     n, c = features.shape
-    mean_keys, Y = here.mean_keys, here.Y
-    K = (here.weights @ products.keys_values).reshape(n, q, r)
-    K -= mean_keys[:, :, None] * here.features[:, None, :]
+
+    def cast(A: Array) -> Floats:
+        return A.astype(products.dtype, copy=False)
+
+    mean_keys, Y = cast(here.mean_keys - products.key_mean), cast(here.Y)
+    K = (cast(here.weights) @ products.keys_values).reshape(n, q, r)
+    K -= mean_keys[:, :, None] * cast(here.features - products.value_mean)[:, None, :]
     Q = (K.reshape(-1, r) @ Y).reshape(n, q, s)
     first, second = products.key_pairs
     M = (Q @ Q.transpose(0, 2, 1))[:, first, second]
-    HXY = (_row_products(products.A1, features).T @ Q.reshape(n, -1)).reshape(p, c, q, s)
+    HXY = (_row_products(products.A1, cast(features)).T @ Q.reshape(n, -1)).reshape(p, c, q, s)
     HXY = HXY.transpose(0, 2, 1, 3)
     if not gauss_newton:
-        M += here.logit_gradient @ products.keys_keys
-        pulled = here.pulled_keys
+        M += cast(here.logit_gradient) @ products.keys_keys
+        # G's rows sum to zero, so that it pulls centred keys alike.
+        pulled = cast(here.pulled_keys)
         M -= pulled[:, first] * mean_keys[:, second]
         M -= mean_keys[:, first] * pulled[:, second]
         if T is not None:
-            K = K.reshape(-1, r) @ T
-        through_residual = _row_products(products.A1, here.residual).T @ K.reshape(n, -1)
+            K = K.reshape(-1, r) @ cast(T)
+        residual = _row_products(products.A1, cast(here.residual))
+        through_residual = residual.T @ K.reshape(n, -1)
         HXY = HXY + through_residual.reshape(p, s, q, c).transpose(0, 2, 3, 1)
     HXX = (products.queries_queries @ M)[products.query_place[:, :, None, None], products.key_place]
     return HXX.transpose(0, 2, 1, 3).reshape(p * q, -1), HXY.reshape(p * q, -1)
 
 
-def _row_products(first: Array, second: Array) -> Array:
+def _row_products(first: Floats, second: Floats) -> Floats:
     """Return the columns first_a second_b, a slow and b fast."""
     return (first[:, :, None] * second[:, None, :]).reshape(len(first), -1)
 

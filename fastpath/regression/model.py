@@ -42,8 +42,9 @@ def joined(X: Array, Y: Array) -> Array:
 class Point:
     """A pair (X, Y) with the quantities that loss and derivatives share.
 
-    ``weights`` P = softmax(A1 X A2ᵀ), ``features`` F = P A3, ``mean_keys`` P A2, ``values`` H = A3 Y and
-    ``residual`` R = F Y - B.  The loss is infinite where a step has left what floats can hold.
+    ``weights`` P = softmax(A1 X A2ᵀ), ``features`` F = P A3, ``mean_keys`` P A2, ``values`` H = A3 Y,
+    ``output`` O = F Y and ``residual`` R = O - B.  O is kept: R + B would carry the roundings of B, however
+    large.  The loss is infinite where a step has left what floats can hold.
     """
 
     data: Data
@@ -53,28 +54,38 @@ class Point:
     mean_keys: Array
     features: Array
     values: Array
+    output: Array
     residual: Array
     loss: float
 
     @cached_property
+    def mean_products(self) -> Array:
+        """The means <p_i, C_i> of C = R Hᵀ: they are <r_i, o_i>, without a pass over all pairs."""
+        products: Array = np.einsum("ij,ij->i", self.residual, self.output)
+        return products
+
+    @property
     def logit_gradient(self) -> Array:
         """The derivative of the loss by the logits: G_ij = P_ij (C_ij - <p_i, C_i>), C = R Hᵀ."""
-        # <p_i, C_i> = <r_i, F_i Y>: no pass over all pairs.
-        mean = np.einsum("ij,ij->i", self.residual, self.residual + self.data.B)[:, None]
+        return self._slopes[0]
+
+    @property
+    def pulled_keys(self) -> Array:
+        """G A2, from which the gradient by X is A1ᵀ G A2."""
+        return self._slopes[1]
+
+    @cached_property
+    def _slopes(self) -> tuple[Array, Array]:
+        mean = self.mean_products[:, None]
         transposed = np.ascontiguousarray(self.values.T)
-        G = np.empty_like(self.weights)
+        G, pulled = np.empty_like(self.weights), np.empty_like(self.mean_keys)
         for rows in self.data.tiles:
             tile = G[rows]
             np.matmul(self.residual[rows], transposed, out=tile)
             tile -= mean[rows]
             tile *= self.weights[rows]
-        return G
-
-    @cached_property
-    def pulled_keys(self) -> Array:
-        """G A2, from which the gradient by X is A1ᵀ G A2."""
-        pulled: Array = self.logit_gradient @ self.data.A2
-        return pulled
+            np.matmul(tile, self.data.A2, out=pulled[rows])
+        return G, pulled
 
     @cached_property
     def gradient(self) -> tuple[Array, Array]:
@@ -99,11 +110,10 @@ class Point:
         moved = data.A1 @ U
         moved_mean = np.einsum("ij,ij->i", moved, self.mean_keys)[:, None]
         moved_values = data.A3 @ V
-        output = self.residual + data.B
-        mean = np.einsum("ij,ij->i", self.residual, output)[:, None]
+        mean = self.mean_products[:, None]
         feature_change = np.empty_like(self.features)
         pulled = np.empty_like(self.mean_keys)
-        output_change = np.empty_like(output)
+        output_change = np.empty_like(self.output)
         both_values = np.ascontiguousarray(np.hstack([self.values, moved_values]).T)
         half = len(self.values.T)
         for rows in data.tiles:
@@ -122,7 +132,7 @@ class Point:
             change += np.hstack([output_change[rows], residual]) @ both_values
             change -= (
                 np.einsum("ij,ij->i", residual, output_change[rows])
-                + np.einsum("ij,ij->i", output_change[rows], output[rows])
+                + np.einsum("ij,ij->i", output_change[rows], self.output[rows])
             )[:, None]
             change *= weights
             pulled[rows] = change @ data.A2
@@ -138,8 +148,7 @@ def point(data: Data, X: Array, Y: Array | None = None) -> Point:
     Cost: n_q n_k exponentials and n_q n_k (2 q + r) multiply-adds.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        weights = _weights(data, X)
-        means = weights @ data.keys_values
+        weights, means = _weights(data, X)
         columns = data.A2.shape[1]
         mean_keys, features = np.ascontiguousarray(means[:, :columns]), means[:, columns:]
         features = np.ascontiguousarray(features)
@@ -150,27 +159,30 @@ def point(data: Data, X: Array, Y: Array | None = None) -> Point:
                 basis = orthonormal(features)
                 Y = basis[1] @ (basis[0].T @ data.B)
         values = data.A3 @ Y
-        residual = features @ Y - data.B
+        output = features @ Y
+        residual = output - data.B
         loss = 0.5 * float(np.vdot(residual, residual))
     if not np.isfinite(loss):
         loss = np.inf
-    here = Point(data, X, Y, weights, mean_keys, features, values, residual, loss)
+    here = Point(data, X, Y, weights, mean_keys, features, values, output, residual, loss)
     if basis is not None:
         here.feature_basis = basis
     return here
 
 
-def _weights(data: Data, X: Array) -> Array:
-    """Return the softmax of A1 X A2ᵀ row by row."""
+def _weights(data: Data, X: Array) -> tuple[Array, Array]:
+    """Return the softmax of A1 X A2ᵀ row by row, and the means of keys and values under it."""
     projected = data.A1 @ X
     weights = np.empty((len(data.A1), len(data.A2)))
+    means = np.empty((len(data.A1), data.keys_values.shape[1]))
     for rows in data.tiles:
         tile = weights[rows]
         np.matmul(projected[rows], data.keys_transposed, out=tile)
         tile -= tile.max(axis=1, keepdims=True)
         np.exp(tile, out=tile)
         tile *= 1 / (tile @ data.ones)
-    return weights
+        np.matmul(tile, data.keys_values, out=means[rows])
+    return weights, means
 
 
 def orthonormal(F: Array) -> tuple[Array, Array]:

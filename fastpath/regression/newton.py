@@ -22,11 +22,16 @@ FIRST_DAMPING, LEAST_DAMPING = 3e-4, 1e-10
 #: before, which is positive semidefinite everywhere.
 NEAR = 0.1
 
+#: Above this part of the first gradient a Hessian in float32 is good for a step; its steps still shrink
+#: the gradient by orders of magnitude, and they lead to where the gradient, in float64, says.
+ROUGH = 1e-7
+
 #: Dampings tried for one step: each is larger than the last by more than two.
 ATTEMPTS = 40
 
-#: Of these where the loss falls by less than it rounds: a slightly other step rounds otherwise.
-UNMEASURABLE = 8
+#: Lengths tried of a step by which the loss falls by less than it rounds: one a little shorter rounds
+#: otherwise, and still halves the gradient.
+UNMEASURABLE = 1 - np.arange(14) / 32
 
 
 @dataclass
@@ -73,8 +78,8 @@ class Model(Protocol):
     def gradient(self, here: Point) -> Array:
         """Return the derivative by the variables."""
 
-    def hessian(self, here: Point, *, gauss_newton: bool) -> Array:
-        """Return the model's second derivative, symmetric."""
+    def hessian(self, here: Point, *, gauss_newton: bool, rough: bool) -> Array:
+        """Return the model's second derivative, symmetric; if rough, in less than float64."""
 
     def moved(self, here: Point, step: Array) -> Point:
         """Return the point after a step."""
@@ -86,16 +91,18 @@ class Projected:
     The Schur complement of the Hessian on X is the exact second derivative of this function.
     """
 
-    def __init__(self, data: Data, products: Products) -> None:
+    def __init__(self, data: Data, products: Callable[[], Products]) -> None:
         self._data, self._products = data, products
+        self._rough_products = Products(data, np.float32)
 
     def gradient(self, here: Point) -> Array:
         """Return the derivative by X; the one by Y is zero."""
         return here.gradient[0].ravel()
 
-    def hessian(self, here: Point, *, gauss_newton: bool) -> Array:
-        """Return the Schur complement."""
-        return schur(here, self._products, gauss_newton=gauss_newton)
+    def hessian(self, here: Point, *, gauss_newton: bool, rough: bool) -> Array:
+        """Return the Schur complement; its products in float32 if rough."""
+        products = self._rough_products if rough else self._products()
+        return schur(here, products, gauss_newton=gauss_newton)
 
     def moved(self, here: Point, step: Array) -> Point:
         """Return the point after a step of X, with the best Y."""
@@ -112,8 +119,8 @@ class Joint:
         """Return the derivative by both."""
         return joined(*here.gradient)
 
-    def hessian(self, here: Point, *, gauss_newton: bool) -> Array:
-        """Return the whole Hessian."""
+    def hessian(self, here: Point, *, gauss_newton: bool, rough: bool) -> Array:
+        """Return the whole Hessian, always in float64."""
         return hessian(here, self._products, gauss_newton=gauss_newton)
 
     def moved(self, here: Point, step: Array) -> Point:
@@ -128,47 +135,73 @@ def descend(here: Point, model: Model, search: Search) -> Point:
     The damping follows the ratio of actual to predicted decrease (Nielsen's rule), and more is tried
     until the model is positive definite and the loss falls.  Where the predicted decrease is below the
     rounding of the loss and no step lowers it, the search has reached its floor.
+
+    A Hessian of float32 is trusted until a step that it gave is refused.  Where the last step shrank the
+    gradient so much that its Hessian will do for one step more, and that for convergence, it is used again.
     """
     damping, growth = FIRST_DAMPING, 2.0
     first_norm = here.gradient_norm
+    shrunk, trusted, old = 1.0, True, False
     while not search.finished(here):
         gradient = model.gradient(here)
-        exact = here.gradient_norm <= NEAR * first_norm
-        H = model.hessian(here, gauss_newton=not exact)
-        search.hessians += 1
-        diagonal = H.diagonal().copy()
-        scale = float(np.abs(diagonal).mean())
-        for attempt in range(ATTEMPTS):
+        gauss_newton = here.gradient_norm > NEAR * first_norm
+        rough = trusted and here.gradient_norm > ROUGH * first_norm
+        # An old Hessian errs by about twice what shrunk the gradient; as much again for safety.
+        old = not old and 4 * shrunk * here.gradient_norm <= search.threshold
+        if not old:
+            H = model.hessian(here, gauss_newton=gauss_newton, rough=rough)
+            search.hessians += 1
+            diagonal = H.diagonal().copy()
+        doubtful = old or rough
+        for _ in range(ATTEMPTS):
+            scale = float(np.abs(diagonal).mean())
             H.ravel()[:: len(H) + 1] = diagonal + damping * scale
             step = _solution(H, gradient)
             if step is not None:
                 # With (H + damping) step = -gradient the predicted decrease needs no product with H.
                 slope = -float(gradient @ step)
                 predicted = 0.5 * (slope + damping * scale * float(step @ step))
+                if predicted <= EPSILON * here.loss:
+                    found = _unmeasured(here, model, step, search)
+                    if found is None:
+                        search.status = "floor"
+                        return here
+                    there, lowered = found, predicted
+                    break
                 there = model.moved(here, step)
                 search.evaluations += 1
                 lowered = here.loss - there.loss
-                if predicted <= EPSILON * here.loss:
-                    # Too little for the computed loss to show, but the gradient can.
-                    if lowered >= 0 and there.gradient_norm <= here.gradient_norm / 2:
-                        break
-                    if attempt >= UNMEASURABLE:
-                        search.status = "floor"
-                        return here
-                elif lowered >= SUFFICIENT * predicted:
+                if lowered >= SUFFICIENT * predicted:
                     break
-            damping = max(damping, LEAST_DAMPING) * growth
-            growth *= 2
+            if doubtful:
+                doubtful = trusted = old = False
+                H = model.hessian(here, gauss_newton=gauss_newton, rough=False)
+                search.hessians += 1
+                diagonal = H.diagonal().copy()
+            else:
+                damping = max(damping, LEAST_DAMPING) * growth
+                growth *= 2
         else:
             search.status = "floor"
             return here
         quality = lowered / predicted if predicted > 0 else 1.0
         damping *= max(1 / 30 if quality > 0.9 else 1 / 10, 1 - (2 * quality - 1) ** 3)
         damping, growth = (damping if damping > LEAST_DAMPING else 0.0), 2.0
+        shrunk = there.gradient_norm / here.gradient_norm
         here = there
         search.iterations += 1
         search.gradients += 1
     return here
+
+
+def _unmeasured(here: Point, model: Model, step: Array, search: Search) -> Point | None:
+    """Take a step whose decrease the computed loss is too coarse to show, but the gradient is not."""
+    for length in UNMEASURABLE:
+        there = model.moved(here, length * step)
+        search.evaluations += 1
+        if there.loss <= here.loss and there.gradient_norm <= here.gradient_norm / 2:
+            return there
+    return None
 
 
 def _solution(H: Array, gradient: Array) -> Array | None:

@@ -30,14 +30,13 @@ class Sketched:
         """Return the derivative by both."""
         return joined(*here.gradient)
 
-    def hessian(self, here: Point, *, gauss_newton: bool) -> Array:
+    def hessian(self, here: Point, *, gauss_newton: bool, rough: bool) -> Array:
         """Return a fresh sketch of the Hessian, regularised; never exact second derivatives."""
         sketch = tensor_srht if self._kind == "srht" else tensor_sketch
         rows = sketch(jacobian(here), self._rows, self._rng)
         H = rows.T @ rows
         C = here.residual @ here.values.T
-        mean = np.einsum("ij,ij->i", here.residual, here.residual + self._data.B)
-        shortfall = max(0.0, float((mean[:, None] - C).max()))
+        shortfall = max(0.0, float((here.mean_products[:, None] - C).max()))
         x = slice(0, self._data.X_size)
         H[x, x] += regulariser_weight(shortfall) * self._regulariser
         return H
@@ -54,7 +53,7 @@ def jacobian(here: Point) -> Array:
     n, (r, s) = len(data.A1), data.Y_shape
     keys_values = np.einsum("jb,jk->jbk", data.A2, here.values).reshape(len(data.A2), -1)
     Q = (here.weights @ keys_values).reshape(n, -1, s)
-    Q -= here.mean_keys[:, :, None] * (here.features @ here.Y)[:, None, :]
+    Q -= here.mean_keys[:, :, None] * here.output[:, None, :]
     J = np.zeros((n, s, data.size))
     J[:, :, : data.X_size] = np.einsum("ia,ibk->ikab", data.A1, Q).reshape(n, s, -1)
     by_Y = J[:, :, data.X_size :].reshape(n, s, r, s)

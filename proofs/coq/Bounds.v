@@ -494,6 +494,10 @@ Definition b_gradient_products (queries : nat) (keys : nat) (query_dimension : n
 Definition b_hessian_products (queries : nat) (keys : nat) (query_dimension : nat) (key_dimension : nat) (feature_dimension : nat) (outputs : nat) : R :=
   INR outputs * INR queries + INR queries * (INR feature_dimension) ^ 2%nat + INR queries * (INR query_dimension) ^ 2%nat + 2 * INR keys * INR queries + INR feature_dimension * INR keys * INR outputs + INR feature_dimension * INR keys * INR queries + INR feature_dimension * INR outputs * INR queries + INR key_dimension * INR queries * INR query_dimension + INR keys * INR outputs * INR queries + INR keys * INR queries * (INR key_dimension) ^ 2%nat + INR outputs * INR queries * (INR key_dimension) ^ 2%nat + INR queries * (INR key_dimension) ^ 2%nat * (INR query_dimension) ^ 2%nat + 4 * INR key_dimension * INR keys * INR queries + INR feature_dimension * INR key_dimension * INR keys * INR queries + 3 * INR feature_dimension * INR key_dimension * INR outputs * INR queries + INR feature_dimension * INR key_dimension * INR outputs * INR queries * INR query_dimension.
 
+(** P4.affine: the distance of a critical point from the start, in any basis. *)
+Definition b_affine_radius (gradient_norm : R) (least_eigenvalue : R) (relative_change : R) : R :=
+  (2 * gradient_norm) / (least_eigenvalue * (1 + sqrt (1 - 2 * relative_change))).
+
 (** FP.regression: the error of a computed row of the residual. *)
 Definition b_regression_row_error (terms : nat) (unit_roundoff : R) (weight_error : R) (value_norm : R) (target_norm : R) : R :=
   2 * value_norm * tanh (weight_error / 2) + (unit_roundoff * INR terms * (target_norm + value_norm)) / (1 - unit_roundoff * INR terms).

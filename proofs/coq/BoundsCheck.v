@@ -431,6 +431,9 @@ Proof. unfold b_gradient_products; pin. Qed.
 Goal Rabs (b_hessian_products 5 7 2 3 4 6 - (4273)) <= 1 / 10 ^ 25.
 Proof. unfold b_hessian_products; pin. Qed.
 
+Goal Rabs (b_affine_radius (1 / 10) (4) (1 / 3) - (15849364905389033830906920731 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_affine_radius; pin. Qed.
+
 Goal Rabs (b_regression_row_error 100 (1 / 9007199254740992) (1 / 1099511627776) (7) (6) - (3255395952805884809 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_regression_row_error; pin. Qed.
 

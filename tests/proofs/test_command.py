@@ -83,6 +83,14 @@ def test_all_data_that_ship_pass_from_another_directory(tmp_path: Path) -> None:
     assert len(document["real_heads"]) == 14
     for head in document["real_heads"]:
         assert (head["certificate"]["method"], head["verdict"]) == ("exact", "WITHIN")
+    assert len(document["regression"]) == 14
+    proved = [head for head in document["regression"] if head["verdict"] == "WITHIN"]
+    assert len(proved) == 12
+    for head in proved:
+        assert head["solution"]["h"] < 0.5
+        assert (
+            head["distance_from_planted"] <= head["solution"]["radius"] + head["planted"]["radius"]
+        )
     (history,) = document["replacements"]
     assert (history["n"], history["replacements"], len(history["runs"])) == (256, 64, 6)
     assert {run["rows_checked"] for run in history["runs"]} == {63 * 4 + 256}
@@ -171,7 +179,7 @@ def test_nothing_is_cut_where_output_is_piped(
     name = "layer/" + "x" * 150
     _, out, _ = _check(capsys, _write(tmp_path / "long.npz", _head([[1]], [[1]], [[1]], name)))
     lines = [line for line in out.splitlines() if name in line]
-    assert len(lines) == 6  # float32, float64, numbers, papers, polynomial, certified
+    assert len(lines) == 7  # float32, float64, numbers, papers, polynomial, certified, regression
     assert [lines[k].split()[-1] for k in (0, 1, 4, 5)] == ["WITHIN"] * 4
     assert "\u2026" not in out
 

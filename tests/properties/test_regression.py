@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastpath import AttentionRegression
+from fastpath.regression import certificate
+from fastpath.regression.sketched import tensor_sketch, tensor_srht
 from tests.strategies import matrices
 
 METHODS = ("varpro", "newton", "newton-cg", "sketched")
@@ -75,13 +77,22 @@ def test_the_loss_never_rises_from_far_away(method: str, seed: int) -> None:
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_newton_cg_leaves_where_the_curvature_is_negative(seed: int) -> None:
+    problem, X, Y = _planted(seed)
+    X0, Y0 = X + 2 * np.random.default_rng(seed).standard_normal(X.shape), -3 * Y
+    regression = AttentionRegression(*problem)
+    assert np.linalg.eigvalsh(regression.hessian(X0, Y0))[0] < 0
+    assert regression.solve(X0, Y0, method="newton-cg").success
+
+
 @given(_problems())
 def test_a_certificate_is_a_radius_or_a_reason(drawn: Any) -> None:
     problem, X, Y, _, _ = drawn
-    certificate = AttentionRegression(*problem).certify(X, Y)
-    assert (certificate.radius is None) == (certificate.reason is not None)
-    assert certificate.radius is None or (
-        certificate.radius >= 0 and certificate.h <= 0.5 and certificate.least_eigenvalue > 0
+    found = AttentionRegression(*problem).certify(X, Y)
+    assert (found.radius is None) == (found.reason is not None)
+    assert found.radius is None or (
+        found.radius >= 0 and found.h < 0.5 and found.least_eigenvalue > 0
     )
 
 
@@ -100,6 +111,26 @@ def test_every_exact_method_converges_from_near_the_planted_point(method: str, s
     np.testing.assert_array_equal(result.x, np.concatenate([result.X.ravel(), result.Y.ravel()]))
 
 
+@pytest.mark.parametrize("method", ["varpro", "newton"])
+@pytest.mark.parametrize("seed", range(5))
+def test_convergence_from_a_tenth_away_is_quadratic(method: str, seed: int) -> None:
+    """Six steps, and one of them squares the error: Gauss-Newton would shrink it by the noise each time."""
+    problem, X, Y = _planted(seed, n_q=200, n_k=200)
+    rng = np.random.default_rng(seed)
+    X0, Y0 = (
+        M + 0.1 * np.linalg.norm(M) / np.linalg.norm(E) * E
+        for M, E in ((X, rng.standard_normal(X.shape)), (Y, rng.standard_normal(Y.shape)))
+    )
+    norms: list[float] = []
+    result = AttentionRegression(*problem).solve(
+        X0, Y0, method=method, callback=lambda progress: norms.append(progress.gradient_norm)
+    )
+    assert result.success
+    assert result.nit <= 6
+    shrunk = [later / earlier for earlier, later in itertools.pairwise(norms)]
+    assert min(shrunk) <= 2.0**-9
+
+
 def test_the_methods_find_the_same_certified_point() -> None:
     problem, X, Y = _planted(0, n_q=200, n_k=200)
     regression = AttentionRegression(*problem)
@@ -113,6 +144,26 @@ def test_the_methods_find_the_same_certified_point() -> None:
             assert np.linalg.norm(first.x - second.x) <= radii
 
 
+def test_numbers_that_float32_does_not_hold_are_solved_as_well() -> None:
+    (A1, A2, A3, B), X, _ = _planted(3)
+    size = 2.0**80
+    plain = AttentionRegression(A1, A2, A3, B).solve(X * 1.2, tolerance=1e-12)
+    large = AttentionRegression(A1, A2, A3 * size, B * size).solve(X * 1.2, tolerance=1e12)
+    radii = plain.certificate.radius + large.certificate.radius
+    assert np.linalg.norm(large.x - plain.x) <= radii < np.linalg.norm(plain.x)
+
+
+@pytest.mark.parametrize("key_mean", [0.0, 2.0**12])
+def test_a_hessian_of_float32_takes_no_more_steps(key_mean: float) -> None:
+    """Keys far from zero would leave no digits to a covariance, if they were not centred."""
+    (A1, A2, A3, B), X, Y = _planted(3)
+    regression = AttentionRegression(A1, A2 + key_mean, A3 + key_mean, B + key_mean * Y.sum(axis=0))
+    rough = regression.solve(X * 1.1)
+    exact = regression.solve(X * 1.1, method="newton")
+    assert rough.success
+    assert rough.nit <= exact.nit + 1
+
+
 def test_gauss_newton_is_exact_where_the_residual_is_zero() -> None:
     (A1, A2, A3, B), X, Y = _planted(3)
     regression = AttentionRegression(A1, A2, A3, B * 0)
@@ -122,12 +173,16 @@ def test_gauss_newton_is_exact_where_the_residual_is_zero() -> None:
     )
 
 
-def test_tolerance_below_float64_stops_at_the_floor_and_says_so() -> None:
-    problem, X, Y = _planted(1)
-    result = AttentionRegression(*problem).solve(X, Y, tolerance=1e-30)
+@pytest.mark.parametrize("method", ["varpro", "newton", "newton-cg"])
+@pytest.mark.parametrize("seed", range(6))
+def test_tolerance_below_float64_stops_at_the_floor_and_says_so(method: str, seed: int) -> None:
+    problem, X, Y = _planted(seed)
+    result, losses = _losses(AttentionRegression(*problem), X, Y, method, tolerance=1e-30)
     assert (result.success, result.status) == (False, 2)
     assert "No step lowers the loss measurably in float64" in result.message
     assert result.certificate.radius is not None
+    # Not even by a rounding, where nothing else is left of a decrease.
+    assert all(later <= earlier for earlier, later in itertools.pairwise(losses))
 
 
 def test_the_paper_s_sketched_step_reports_that_it_does_not_contract() -> None:
@@ -163,17 +218,21 @@ def test_sketches_follow_their_generator(sketch: str) -> None:
 
 @pytest.mark.parametrize("method", ["varpro", "newton", "newton-cg"])
 @pytest.mark.parametrize("which", [0, 1, 2])
-def test_rank_deficient_matrices_are_solved_without_a_certificate(method: str, which: int) -> None:
+@pytest.mark.parametrize("share", [0.0, 1 / 3], ids=["zero", "repeated"])
+def test_rank_deficient_matrices_are_solved_without_a_certificate(
+    method: str, which: int, share: float
+) -> None:
     problem, X, Y = _planted(4)
     deficient = [A.copy() for A in problem]
-    deficient[which][:, 1] = 0
+    deficient[which][:, 1] = share * deficient[which][:, 0]
     regression = AttentionRegression(*deficient)
     result, losses = _losses(regression, X, Y, method)
     assert losses[-1] <= losses[0]
-    assert np.isfinite(result.x).all()
-    certificate = result.certificate
-    assert certificate.radius is None
-    assert "could not be proved positive definite" in certificate.reason
+    # What cannot be told apart stays small: an inverse of rounding errors would be 2^50.
+    assert np.linalg.norm(result.x) <= 2.0**20 * np.hypot(np.linalg.norm(X), np.linalg.norm(Y))
+    found = result.certificate
+    assert found.radius is None
+    assert "could not be proved positive definite" in found.reason
 
 
 def test_logits_that_overflow_a_naive_exp_are_shifted() -> None:
@@ -183,6 +242,29 @@ def test_logits_that_overflow_a_naive_exp_are_shifted() -> None:
     assert np.isfinite(result.x).all()
     assert losses[-1] <= losses[0]
     assert "Logits are only known to stay below" in regression.certify(X * 1e4, Y).reason
+
+
+@pytest.mark.parametrize("exponent", [-300, 120, 400])
+def test_norms_that_could_overflow_are_refused_a_certificate(exponent: int) -> None:
+    (A1, A2, A3, B), X, Y = _planted(9)
+    # X makes the logits what they were.
+    scaled = AttentionRegression(np.ldexp(A1, exponent), A2, A3, B)
+    found = scaled.certify(np.ldexp(X, -exponent), Y)
+    assert "A norm of the data is" in found.reason
+    for number in (found.radius, found.h, found.least_eigenvalue):
+        assert number is None
+
+
+@pytest.mark.parametrize("limit", ["LARGEST_WEIGHT_ERROR", "LARGEST_ROUNDING"])
+def test_rounding_beyond_what_is_claimed_is_refused_a_certificate(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No memory holds a problem that comes near these limits, so they are lowered."""
+    problem, X, Y = _planted(9)
+    monkeypatch.setattr(certificate, limit, 2.0**-50)
+    found = AttentionRegression(*problem).certify(X, Y)
+    assert (found.radius, found.gradient_norm) == (None, None)
+    assert "Rounding may change a weight by a factor of 1 + " in found.reason
 
 
 def test_the_callback_sees_copies_and_can_stop() -> None:
@@ -284,3 +366,30 @@ def test_values_that_overflow_are_refused_and_not_returned() -> None:
         AttentionRegression([[1e200]], [[1e200], [0]], [[1e100], [0]], [[0]]).gradient(
             [[0.0]], [[1.0]]
         )
+
+
+# ------------------------------------------------------------------------------------- sketches
+
+_SKETCHES = (tensor_srht, tensor_sketch)
+
+
+@pytest.mark.parametrize("sketch", _SKETCHES)
+@pytest.mark.parametrize("place", [(0, 0), (2, 1), (6, 2)])
+def test_a_sketch_keeps_the_length_of_a_single_row(sketch: Any, place: tuple[int, int]) -> None:
+    """Whatever is drawn: entries of the transform are 1 or -1, and a bucket adds one row."""
+    J = np.zeros((7, 3, 1))
+    J[place] = 1.0
+    for rows in (1, 4, 16):
+        sketched = sketch(J, rows, np.random.default_rng(rows))
+        assert sketched.shape == (rows, 1)
+        assert float((sketched**2).sum()) == 1.0
+
+
+@pytest.mark.parametrize("sketch", _SKETCHES)
+def test_the_signs_of_a_sketch_are_drawn_for_queries_and_outputs(sketch: Any) -> None:
+    """Of every two rows the product has both signs, over draws of a sketch with one row."""
+    J = np.eye(4).reshape(2, 2, 4)
+    seen = [sketch(J, 1, np.random.default_rng(seed))[0] for seed in range(64)]
+    for first, second in itertools.combinations(range(4), 2):
+        assert {float(row[first] * row[second]) for row in seen} == {1.0, -1.0}
+    assert {float(row[0]) for row in seen} == {1.0, -1.0}

@@ -199,6 +199,7 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "P4.newton": lambda i: replace(i, lipschitz=i.lipschitz / 100),
         "P4.basin": lambda i: replace(i, lipschitz=i.lipschitz / 100),
         "P4.kantorovich": lambda i: replace(i, lipschitz=i.lipschitz / 100),
+        "P4.affine": lambda i: replace(i, lipschitz=i.lipschitz / 100),
         "P4.cost": lambda i: replace(i, X=i.X / 2),
         "FP.regression": lambda i: replace(i, weight_error=i.weight_error / 2**30),
         "P3.goal": lambda i: replace(i, X=2 * i.X),

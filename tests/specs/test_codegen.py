@@ -102,6 +102,7 @@ RANGES: dict[str, st.SearchStrategy[Any]] = {
     "feature_dimension": st.integers(1, 1000),
     "head_dimension": st.integers(1, 1000),
     "outputs": st.integers(1, 1000),
+    "relative_change": st.floats(0, 0.499),
 }
 OTHERWISE = st.floats(0, 1e6)
 
