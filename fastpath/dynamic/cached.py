@@ -86,9 +86,9 @@ class Cached(Sums):
         self._magnitudes = np.empty(max(limit, MASS_TILE), tokens.dtype)
         for block, weights, shift in tokens.blocks(tokens.live):
             self._pool[: tokens.count, block] = weights.T
-            self.sums[block] = tokens.block_sums(weights)
+            self.sums[:, block] = tokens.block_sums(weights).T
             self.shift[block] = shift
-            self.mass[block] = self.sums[block, -1]
+            self.mass[block] = self.sums[-1, block]
 
     # ------------------------------------------------------------------------------------ reads
 
@@ -96,7 +96,7 @@ class Cached(Sums):
         return self._pending.count > 0 or i >= self._front
 
     def _row_sums(self, i: int) -> Matrix:
-        sums: Matrix = self.sums[i]
+        sums: Matrix = self.sums[:, i]
         for pairs in self._needed(i):
             k = pairs.count
             self._operations.multiplications += k * sums.size
@@ -107,7 +107,7 @@ class Cached(Sums):
 
     def entry(self, i: int, j: int) -> float:
         """Return entry (i, j) of attention."""
-        numerator: float = self._numerators[i, j]
+        numerator: float = self._numerators[j, i]
         denominator: float = self._denominators[i]
         if self._pending.count or i >= self._front:
             for pairs in self._needed(i):
@@ -135,14 +135,14 @@ class Cached(Sums):
         return mass
 
     def _settled(self, columns: list[int]) -> tuple[Matrix, Matrix]:
-        settled, mass = self.sums[:, columns], self.mass.copy()
+        settled, mass = self.sums[columns], self.mass.copy()
         k = self._pending.count
-        settled += self._pending.coefficients[:k].T @ self._pending.values[:k, columns]
+        settled += self._pending.values[:k, columns].T @ self._pending.coefficients[:k]
         self._operations.multiplications += self.tokens.count * k * len(columns)
         if self._frozen is not None and self._front < self.room:
             rows, k = slice(self._front, self.room), self._frozen.count
-            settled[rows] += (
-                self._frozen.coefficients[:k, rows].T @ self._frozen.values[:k, columns]
+            settled[:, rows] += (
+                self._frozen.values[:k, columns].T @ self._frozen.coefficients[:k, rows]
             )
             mass[rows] += 2 * np.abs(self._frozen.coefficients[:k, rows]).sum(axis=0)
             left = max(0, self.tokens.count - self._front)
@@ -314,21 +314,21 @@ class Cached(Sums):
         # In place, by BLAS: numpy's product would need a second pass over the sums.
         self._gemm(
             1.0,
-            pairs.values[:k].T,
             pairs.coefficients[:k].T,
+            pairs.values[:k].T,
             beta=1.0,
             c=self.sums.T,
             trans_b=True,
             overwrite_c=True,
         )
         self._add_mass(pairs, slice(0, self.room))
-        self._operations.multiplications += self.tokens.count * k * self.sums.shape[1]
+        self._operations.multiplications += self.tokens.count * k * len(self.sums)
 
     def _merge_rows(self, pairs: Pairs, rows: slice) -> None:
         k = pairs.count
-        self.sums[rows] += pairs.coefficients[:k, rows].T @ pairs.values[:k]
+        self.sums[:, rows] += pairs.values[:k].T @ pairs.coefficients[:k, rows]
         self._add_mass(pairs, rows)
-        self._operations.multiplications += (rows.stop - rows.start) * k * self.sums.shape[1]
+        self._operations.multiplications += (rows.stop - rows.start) * k * len(self.sums)
 
     def _add_mass(self, pairs: Pairs, rows: slice) -> None:
         k = pairs.count

@@ -61,9 +61,9 @@ class Dirty(Sums):
             self._take_over(after)
             return
         for block, weights, shift in tokens.blocks(tokens.live):
-            self.sums[block] = tokens.block_sums(weights)
+            self.sums[:, block] = tokens.block_sums(weights).T
             self.shift[block] = shift
-            self.mass[block] = self.sums[block, -1]
+            self.mass[block] = self.sums[-1, block]
 
     # ------------------------------------------------------------------------------------ reads
 
@@ -71,7 +71,7 @@ class Dirty(Sums):
         return bool(self._slots.slot) or i >= self._front
 
     def _row_sums(self, i: int) -> Matrix:
-        sums: Matrix = self.sums[i]
+        sums: Matrix = self.sums[:, i]
         mass = self._masses[i]
         for slots in self._needed(i) if mass < np.inf else ():
             weights = self._slot_weights(slots, i)
@@ -87,7 +87,7 @@ class Dirty(Sums):
 
     def entry(self, i: int, j: int) -> float:
         """Return entry (i, j) of attention."""
-        numerator: float = self._numerators[i, j]
+        numerator: float = self._numerators[j, i]
         denominator: float = self._denominators[i]
         mass = self._masses[i]
         for slots in self._needed(i) if mass < np.inf else ():
@@ -114,7 +114,7 @@ class Dirty(Sums):
         return mass
 
     def _settled(self, columns: list[int]) -> tuple[Matrix, Matrix]:
-        settled, frozen_mass = self.sums[:, columns], np.zeros_like(self.mass)
+        settled, frozen_mass = self.sums[columns], np.zeros_like(self.mass)
         for slots, start in ((self._slots, 0), (self._frozen, self._front)):
             if slots is None or not len(slots):
                 continue
@@ -122,7 +122,7 @@ class Dirty(Sums):
             for first in range(start, self.room, REBUILD_ROWS):
                 rows = slice(first, min(first + REBUILD_ROWS, self.room))
                 weights = self._block_weights(slots, rows)
-                settled[rows] += weights.T @ values
+                settled[:, rows] += values.T @ weights
                 if slots is self._frozen:
                     frozen_mass[rows] += weights.sum(axis=0)
                 self._count(rows, slots, len(columns))
@@ -256,7 +256,7 @@ class Dirty(Sums):
 
     def _merge(self, slots: Slots, rows: slice) -> None:
         weights = self._block_weights(slots, rows)
-        self.sums[rows] += weights.T @ slots.values[: len(weights)]
+        self.sums[:, rows] += slots.values[: len(weights)].T @ weights
         # Weights of the base are computed again, so both of a slot count.
         self.mass[rows] += self._ones[: len(weights)].dot(weights)
         self._count(rows, slots, slots.values.shape[1])
