@@ -14,8 +14,8 @@ from fastpath.inputs import Matrix
 FACTORS = 32
 LARGEST_STEPS = {"float32": 16.0, "float64": 64.0}
 
-#: How many coefficients are summed up at a time: 256 KiB in float64.
-MASS_TILE = 1 << 15
+#: How many pairs' coefficients are summed up at a time: 256 KiB at 4096 tokens in float64.
+MASS_PAIRS = 8
 
 
 class Pairs:
@@ -82,8 +82,8 @@ class Cached(Sums):
         self._frozen = Pairs(limit, self.room, len(tokens.values), tokens.dtype) if sliced else None
         self._front = self.room
         self._slice = 0
-        self._ones = np.ones(limit, tokens.dtype)
-        self._magnitudes = np.empty(max(limit, MASS_TILE), tokens.dtype)
+        self._counted = np.ones(limit, tokens.dtype)
+        self._magnitudes = np.empty(MASS_PAIRS * self.room, tokens.dtype)
         for block, weights, shift in tokens.blocks(tokens.live):
             self._pool[: tokens.count, block] = weights.T
             self.sums[:, block] = tokens.block_sums(weights).T
@@ -331,16 +331,18 @@ class Cached(Sums):
         self._operations.multiplications += (rows.stop - rows.start) * k * len(self.sums)
 
     def _add_mass(self, pairs: Pairs, rows: slice) -> None:
-        k = pairs.count
-        # Tiles that stay in the cache.
-        step = max(1, len(self._magnitudes) // k)
-        for start in range(rows.start, rows.stop, step):
-            tile = slice(start, min(start + step, rows.stop))
-            magnitudes = self._magnitudes[: k * (tile.stop - start)].reshape(k, -1)
-            np.abs(pairs.coefficients[:k, tile], out=magnitudes)
+        self._counted[: pairs.count] = 1
+        for pair in pairs.value_pair.values():
+            # A change of value may be twice as large as the largest value.
+            self._counted[pair] = 2
+        # Whole rows of memory, and so few that their magnitudes stay in the cache.
+        step = self._magnitudes.size // (rows.stop - rows.start)
+        for first in range(0, pairs.count, step):
+            some = pairs.coefficients[first : min(first + step, pairs.count), rows]
+            magnitudes = self._magnitudes[: some.size].reshape(some.shape)
+            np.abs(some, out=magnitudes)
+            counted = self._counted[first : first + len(some)]
             # One row is no matrix to numpy's product, and then takes four times as long.
-            added = magnitudes[0] if k == 1 else self._ones[:k].dot(magnitudes)
-            self.mass[tile] += added
-            for pair in pairs.value_pair.values():
-                # A change of value may be twice as large as the largest value.
-                self.mass[tile] += magnitudes[pair]
+            self.mass[rows] += (
+                magnitudes[0] * counted[0] if len(some) == 1 else counted.dot(magnitudes)
+            )
