@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from fastpath.dynamic.certificate import row_error_bound
-from fastpath.dynamic.tokens import Tokens, entries
+from fastpath.dynamic.tokens import PADDING, Tokens, entries
 from fastpath.inputs import Matrix
 
 #: A row is computed anew once this many times its denominator has passed through its sums, since
@@ -41,8 +41,8 @@ class Sums(ABC):
         #: Pairs at which the sums are rebuilt; may be lowered, and raised again to what it was.
         self.limit = limit
         self._largest_limit = limit
-        #: Room for queries, padded: rows of 2^k bytes would all fall into the same cache sets.
-        self.room = room + 8
+        #: Room for queries, and some more.
+        self.room = room + PADDING
         self.queries_by_column = np.zeros((tokens.queries.shape[1], self.room), tokens.dtype)
         self.queries_by_column[:, : tokens.count] = tokens.queries[: tokens.count].T
         #: By column: BLAS takes half as long to rebuild them so as by row.
