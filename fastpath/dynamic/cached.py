@@ -67,7 +67,7 @@ class Cached(Sums):
     def __init__(self, tokens: Tokens, *, room: int, limit: int, sliced: bool) -> None:
         super().__init__(tokens, room=room, limit=limit)
         self.steps = LARGEST_STEPS[tokens.dtype.name]
-        self._gemm = get_blas_funcs("gemm", dtype=tokens.dtype)
+        self._gemm, self._ger = get_blas_funcs(("gemm", "ger"), dtype=tokens.dtype)
         # Room for the base columns of the pending pairs, and for the one that is being written.
         self._pool = np.zeros((room + limit + 1, self.room), tokens.dtype)
         self._pool_rows = list(self._pool)
@@ -312,15 +312,19 @@ class Cached(Sums):
     def _merge(self, pairs: Pairs) -> None:
         k = pairs.count
         # In place, by BLAS: numpy's product would need a second pass over the sums.
-        self._gemm(
-            1.0,
-            pairs.coefficients[:k].T,
-            pairs.values[:k].T,
-            beta=1.0,
-            c=self.sums.T,
-            trans_b=True,
-            overwrite_c=True,
-        )
+        if k == 1:
+            # A matrix of one column is not worth packing.
+            self._ger(1.0, pairs.coefficients[0], pairs.values[0], a=self.sums.T, overwrite_a=True)
+        else:
+            self._gemm(
+                1.0,
+                pairs.coefficients[:k].T,
+                pairs.values[:k].T,
+                beta=1.0,
+                c=self.sums.T,
+                trans_b=True,
+                overwrite_c=True,
+            )
         self._add_mass(pairs, slice(0, self.room))
         self._operations.multiplications += self.tokens.count * k * len(self.sums)
 
