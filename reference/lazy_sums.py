@@ -150,9 +150,9 @@ class LazySums(Sums):
         super().__init__(Q, K, V, causal=causal, rebuild_every=rebuild_every)
         self.sliced, self.strassen = sliced, strassen
         self.pending: list[Pair] = []
-        #: Pairs that a sliced rebuild is adding; rows from ``front`` on still need them.
+        #: Pairs that a sliced rebuild is adding; rows from ``front`` to ``end`` still need them.
         self.frozen: list[Pair] = []
-        self.front = 0
+        self.front = self.end = 0
         self.weights = np.array([self._row_weights(i) for i in range(len(self.sums))], object)
         self.sums = self.tally.product(self.weights, self._lifted_values())
 
@@ -207,7 +207,7 @@ class LazySums(Sums):
 
     def pairs(self, i: int) -> list[Pair]:
         """Return the pairs that the sums of row i do not include."""
-        return self.pending + (self.frozen if i >= self.front else [])
+        return self.pending + (self.frozen if self.front <= i < self.end else [])
 
     def numbers(self) -> int:
         """Count the numbers that are stored."""
@@ -235,20 +235,19 @@ class LazySums(Sums):
     def _push(self, pair: Pair) -> None:
         self.pending.append(pair)
         before = self.products
-        n = len(self.sums)
-        if self.sliced:
-            stop = min(n, self.front - (-n // self.rebuild_every))
-            if self.frozen:
-                self._merge(self.frozen, slice(self.front, stop))
+        if self.frozen:
+            stop = min(self.front - (-self.end // self.rebuild_every), self.end)
+            self._merge(self.frozen, slice(self.front, stop))
             self.front = stop
-            if self.front == n:
+            if stop == self.end:
                 self.frozen = []
         if len(self.pending) >= self.rebuild_every:
+            n = len(self.sums)
             if self.sliced:
-                self.frozen, self.pending, self.front = self.pending, [], 0
+                self.frozen, self.front, self.end = self.pending, 0, n
             else:
                 self._merge(self.pending, slice(0, n))
-                self.pending = []
+            self.pending = []
         self.rebuilding += self.products - before
 
     def _merge(self, pairs: list[Pair], rows: slice) -> None:

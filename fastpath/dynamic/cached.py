@@ -58,8 +58,8 @@ class Cached(Sums):
     matrix product.  Reading an entry takes 2k products, a row k (d_v + 1), a column 2 n k.
 
     The columns live in a pool: an update writes a free one, and nothing is copied.  When ``sliced``,
-    a rebuild is spread over the next k updates: the pairs are frozen, and rows from ``_front`` on
-    still need them.
+    a rebuild is spread over the next k updates: the pairs are frozen, and rows from ``_front`` to
+    ``_end`` still need them.
     """
 
     factors = FACTORS
@@ -80,8 +80,7 @@ class Cached(Sums):
         self._steps = [0.0] * room
         self._pending = Pairs(limit, self.room, len(tokens.values), tokens.dtype)
         self._frozen = Pairs(limit, self.room, len(tokens.values), tokens.dtype) if sliced else None
-        self._front = self.room
-        self._slice = 0
+        self._front = self._end = self._slice = 0
         self._counted = np.ones(limit, tokens.dtype)
         self._magnitudes = np.empty(MASS_PAIRS * self.room, tokens.dtype)
         for block, weights, shift in tokens.blocks(tokens.live):
@@ -93,7 +92,7 @@ class Cached(Sums):
     # ------------------------------------------------------------------------------------ reads
 
     def _is_pending(self, i: int) -> bool:
-        return self._pending.count > 0 or i >= self._front
+        return self._pending.count > 0 or self._front <= i < self._end
 
     def _row_sums(self, i: int) -> Matrix:
         sums: Matrix = self.sums[:, i]
@@ -109,27 +108,28 @@ class Cached(Sums):
         """Return entry (i, j) of attention."""
         numerator: float = self._numerators[j, i]
         denominator: float = self._denominators[i]
-        if self._pending.count or i >= self._front:
+        waiting = self._front <= i < self._end
+        if self._pending.count or waiting:
             for pairs in self._needed(i):
                 k = pairs.count
                 self._operations.multiplications += 2 * k
                 coefficients = pairs.coefficients[:k, i]
                 numerator += float(coefficients.dot(pairs.values[:k, j]))
                 denominator += float(coefficients.dot(pairs.values[:k, -1]))
-        if (self._masses[i] if i < self._front else self._mass(i)) <= TURNOVER * denominator:
+        if (self._mass(i) if waiting else self._masses[i]) <= TURNOVER * denominator:
             return numerator / denominator
         sums = self._refresh(i)
         return float(sums[j]) / float(sums[-1])
 
     def _needed(self, i: int) -> tuple[Pairs, ...]:
         """Return the pairs that sums[i] does not include."""
-        if i >= self._front and self._frozen is not None:
+        if self._front <= i < self._end and self._frozen is not None:
             return self._pending, self._frozen
         return (self._pending,)
 
     def _mass(self, i: int) -> float:
         mass: float = self._masses[i]
-        if i >= self._front and self._frozen is not None:
+        if self._front <= i < self._end and self._frozen is not None:
             # Twice, since a change of value may be twice as large as the largest value.
             mass += 2 * float(np.abs(self._frozen.coefficients[:, i]).sum())
         return mass
@@ -139,14 +139,13 @@ class Cached(Sums):
         k = self._pending.count
         settled += self._pending.values[:k, columns].T @ self._pending.coefficients[:k]
         self._operations.multiplications += self.tokens.count * k * len(columns)
-        if self._frozen is not None and self._front < self.room:
-            rows, k = slice(self._front, self.room), self._frozen.count
+        if self._frozen is not None and self._front < self._end:
+            rows, k = slice(self._front, self._end), self._frozen.count
             settled[:, rows] += (
                 self._frozen.values[:k, columns].T @ self._frozen.coefficients[:k, rows]
             )
             mass[rows] += 2 * np.abs(self._frozen.coefficients[:k, rows]).sum(axis=0)
-            left = max(0, self.tokens.count - self._front)
-            self._operations.multiplications += left * k * len(columns)
+            self._operations.multiplications += (self._end - self._front) * k * len(columns)
         return settled, mass
 
     def _refresh(self, i: int) -> Matrix:
@@ -277,8 +276,8 @@ class Cached(Sums):
 
     def _settle(self) -> None:
         """Go on with a sliced rebuild, and begin the next one where enough pairs are pending."""
-        if self._front < self.room:
-            self._advance(self._slice)
+        if self._front < self._end:
+            self._advance()
         if self._pending.count >= self.limit:
             self.rebuild()
 
@@ -287,9 +286,6 @@ class Cached(Sums):
         pending = self._pending
         if not pending.count:
             return
-        if self._front < self.room:
-            # Only where nearly every update was an append: rows came as fast as slices.
-            self._advance(self.room)
         self.rebuilds += 1
         self._operations.rebuilds += 1
         self._free.extend(pending.base_column.values())
@@ -299,15 +295,16 @@ class Cached(Sums):
         else:
             self._pending, self._frozen = self._frozen, pending
             self._pending.clear()
-            self._front = 0
-            self._slice = -(-self.tokens.count // self.limit)
+            # The rows of now: those of tokens to come are computed when they are first read.
+            self._front, self._end = 0, self.tokens.count
+            self._slice = -(-self._end // self.limit)
 
-    def _advance(self, rows: int) -> None:
-        """Add the frozen pairs to the next rows."""
+    def _advance(self) -> None:
+        """Add the frozen pairs to the next rows: to all of them before the next are frozen."""
         assert self._frozen is not None
-        stop = min(self._front + rows, self.tokens.count)
+        stop = min(self._front + self._slice, self._end)
         self._merge_rows(self._frozen, slice(self._front, stop))
-        self._front = stop if stop < self.tokens.count else self.room
+        self._front = stop
 
     def _merge(self, pairs: Pairs) -> None:
         k = pairs.count
