@@ -91,9 +91,6 @@ class Cached(Sums):
 
     # ------------------------------------------------------------------------------------ reads
 
-    def _is_pending(self, i: int) -> bool:
-        return self._pending.count > 0 or self._front <= i < self._end
-
     def _row_sums(self, i: int) -> Matrix:
         sums: Matrix = self.sums[:, i]
         for pairs in self._needed(i):
@@ -108,15 +105,16 @@ class Cached(Sums):
         """Return entry (i, j) of attention."""
         numerator: float = self._numerators[j, i]
         denominator: float = self._denominators[i]
-        waiting = self._front <= i < self._end
-        if self._pending.count or waiting:
+        mass = self._masses[i]
+        if not self.settled:
+            mass = self._mass(i)
             for pairs in self._needed(i):
                 k = pairs.count
                 self._operations.multiplications += 2 * k
                 coefficients = pairs.coefficients[:k, i]
                 numerator += float(coefficients.dot(pairs.values[:k, j]))
                 denominator += float(coefficients.dot(pairs.values[:k, -1]))
-        if (self._mass(i) if waiting else self._masses[i]) <= TURNOVER * denominator:
+        if mass <= TURNOVER * denominator:
             return numerator / denominator
         sums = self._refresh(i)
         return float(sums[j]) / float(sums[-1])
@@ -278,6 +276,7 @@ class Cached(Sums):
         """Go on with a sliced rebuild, and begin the next one where enough pairs are pending."""
         if self._front < self._end:
             self._advance()
+        self.settled = False
         if self._pending.count >= self.limit:
             self.rebuild()
 
@@ -292,6 +291,7 @@ class Cached(Sums):
         if self._frozen is None:
             self._merge(pending)
             pending.clear()
+            self.settled = True
         else:
             self._pending, self._frozen = self._frozen, pending
             self._pending.clear()

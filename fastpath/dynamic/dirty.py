@@ -66,9 +66,6 @@ class Dirty(Sums):
 
     # ------------------------------------------------------------------------------------ reads
 
-    def _is_pending(self, i: int) -> bool:
-        return bool(self._slots.slot) or self._front <= i < self._end
-
     def _row_sums(self, i: int) -> Matrix:
         sums: Matrix = self.sums[:, i]
         mass = self._masses[i]
@@ -230,6 +227,7 @@ class Dirty(Sums):
         """Go on with a sliced rebuild, and begin the next one where all slots are taken."""
         if self._front < self._end:
             self._advance()
+        self.settled = False
         if len(self._slots) >= self.limit:
             self.rebuild()
 
@@ -240,6 +238,7 @@ class Dirty(Sums):
         if self._frozen is None:
             for first in range(0, self.room, REBUILD_ROWS):
                 self._merge(self._slots, slice(first, min(first + REBUILD_ROWS, self.room)))
+            self.settled = True
         else:
             self._slots, self._frozen = self._frozen, self._slots
             # The rows of now: those of tokens to come are computed when they are first read.

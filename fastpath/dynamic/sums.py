@@ -50,6 +50,8 @@ class Sums(ABC):
         self.shift = np.zeros(self.room, tokens.dtype)
         self.mass = np.full(self.room, np.inf, tokens.dtype)
         self.rebuilds = 0
+        #: True only where nothing is pending: then the sums alone make up every row.
+        self.settled = True
         self._largest_exponent = LARGEST_EXPONENT[tokens.dtype.name]
         self._computed_at = np.zeros(self.room, np.int64)
         self._look()
@@ -69,7 +71,7 @@ class Sums(ABC):
 
     def row(self, i: int) -> Matrix:
         """Return row i of attention."""
-        if not self._is_pending(i):
+        if self.settled:
             denominator = self._denominators[i]
             if self._masses[i] <= TURNOVER * denominator:
                 clean: Matrix = self._numerator_rows[i] / denominator
@@ -77,10 +79,6 @@ class Sums(ABC):
         sums = self._row_sums(i)
         row: Matrix = sums[:-1] / sums[-1]
         return row
-
-    @abstractmethod
-    def _is_pending(self, i: int) -> bool:
-        """Whether anything is pending that row i needs."""
 
     @abstractmethod
     def _row_sums(self, i: int) -> Matrix:
