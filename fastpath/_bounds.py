@@ -791,6 +791,18 @@ def sliced_column_products(n: Any, rebuild_every: Any) -> Any:
         return _up(_up(2 * n) * rebuild_every)
 
 
+def sliced_slot_products(n: Any, rebuild_every: Any, dimension: Any, value_columns: Any) -> Any:
+    """Bound the products of any one update where the changed tokens are kept, its slice included: P1.worstcase.
+
+    ``(dimension + value_columns + 1)*(2*n + 2*rebuild_every - 2)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(_up(1 + dimension) + value_columns)
+            * _up(_up(_up(2 * n) + _up(2 * rebuild_every)) - 2)
+        )
+
+
 def hinted_updates(n: Any, tau: Any) -> Any:
     """Bound the updates of phase 2: P1.hardness.
 

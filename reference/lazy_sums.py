@@ -150,9 +150,9 @@ class LazySums(Sums):
         super().__init__(Q, K, V, causal=causal, rebuild_every=rebuild_every)
         self.sliced, self.strassen = sliced, strassen
         self.pending: list[Pair] = []
-        #: Pairs that a sliced rebuild is adding; rows from ``front`` on still need them.
+        #: Pairs that a sliced rebuild is adding; rows from ``front`` to ``end`` still need them.
         self.frozen: list[Pair] = []
-        self.front = 0
+        self.front = self.end = 0
         self.weights = np.array([self._row_weights(i) for i in range(len(self.sums))], object)
         self.sums = self.tally.product(self.weights, self._lifted_values())
 
@@ -207,7 +207,7 @@ class LazySums(Sums):
 
     def pairs(self, i: int) -> list[Pair]:
         """Return the pairs that the sums of row i do not include."""
-        return self.pending + (self.frozen if i >= self.front else [])
+        return self.pending + (self.frozen if self.front <= i < self.end else [])
 
     def numbers(self) -> int:
         """Count the numbers that are stored."""
@@ -235,20 +235,19 @@ class LazySums(Sums):
     def _push(self, pair: Pair) -> None:
         self.pending.append(pair)
         before = self.products
-        n = len(self.sums)
-        if self.sliced:
-            stop = min(n, self.front - (-n // self.rebuild_every))
-            if self.frozen:
-                self._merge(self.frozen, slice(self.front, stop))
+        if self.frozen:
+            stop = min(self.front - (-self.end // self.rebuild_every), self.end)
+            self._merge(self.frozen, slice(self.front, stop))
             self.front = stop
-            if self.front == n:
+            if stop == self.end:
                 self.frozen = []
         if len(self.pending) >= self.rebuild_every:
+            n = len(self.sums)
             if self.sliced:
-                self.frozen, self.pending, self.front = self.pending, [], 0
+                self.frozen, self.front, self.end = self.pending, 0, n
             else:
                 self._merge(self.pending, slice(0, n))
-                self.pending = []
+            self.pending = []
         self.rebuilding += self.products - before
 
     def _merge(self, pairs: list[Pair], rows: slice) -> None:
@@ -284,12 +283,25 @@ class Slot:
 class SlotSums(Sums):
     """Keep the changed tokens and no weights: updates copy, reads compute weights.
 
-    Repeated changes of a token share its slot.
+    Repeated changes of a token share its slot; ``sliced`` spreads a rebuild over k updates.
     """
 
-    def __init__(self, Q: Any, K: Any, V: Any, *, causal: bool = False, rebuild_every: int) -> None:
+    def __init__(
+        self,
+        Q: Any,
+        K: Any,
+        V: Any,
+        *,
+        causal: bool = False,
+        rebuild_every: int,
+        sliced: bool = False,
+    ) -> None:
         super().__init__(Q, K, V, causal=causal, rebuild_every=rebuild_every)
+        self.sliced = sliced
         self.slots: dict[int, Slot] = {}
+        #: Slots that a sliced rebuild is adding; rows from ``front`` to ``end`` still need them.
+        self.frozen: dict[int, Slot] = {}
+        self.front = self.end = 0
         for i in range(len(self.sums)):
             self._refresh(i)
 
@@ -318,12 +330,21 @@ class SlotSums(Sums):
                 self.tokens.apply(operation)
                 slot.key = self.tokens.key[token].copy()
                 slot.value = self._lifted_values()[token]
+        before = self.products
+        if self.frozen:
+            stop = min(self.front - (-self.end // self.rebuild_every), self.end)
+            self._merge(self.frozen, range(self.front, stop))
+            self.front = stop
+            if stop == self.end:
+                self.frozen = {}
         if len(self.slots) >= self.rebuild_every:
-            before = self.products
-            for i in range(len(self.sums)):
-                self.sums[i] = self.row_sums(i, list(range(self.sums.shape[1])))
+            n = len(self.sums)
+            if self.sliced:
+                self.frozen, self.front, self.end = self.slots, 0, n
+            else:
+                self._merge(self.slots, range(n))
             self.slots = {}
-            self.rebuilding += self.products - before
+        self.rebuilding += self.products - before
 
     def row_sums(self, i: int, columns: list[int]) -> ObjectArray:
         """Return these columns of the sums of row i: two weights a slot."""
@@ -332,8 +353,13 @@ class SlotSums(Sums):
 
     def numbers(self) -> int:
         """Count the numbers that are stored."""
-        slots = sum(int(x.size) for slot in self.slots.values() for x in vars(slot).values())
-        return self._stored_tokens() + int(self.sums.size) + slots
+        slots = [*self.slots.values(), *self.frozen.values()]
+        kept = sum(int(x.size) for slot in slots for x in vars(slot).values())
+        return self._stored_tokens() + int(self.sums.size) + kept
+
+    def _merge(self, slots: dict[int, Slot], rows: range) -> None:
+        for i in rows:
+            self.sums[i] += self._slot_sums(slots, i, list(range(self.sums.shape[1])))
 
     def _slot(self, token: int) -> Slot:
         if token not in self.slots:
@@ -342,14 +368,23 @@ class SlotSums(Sums):
         return self.slots[token]
 
     def _pending(self, i: int, columns: list[int]) -> ObjectArray:
-        slots = list(self.slots.values())
+        """Return what the sums of row i do not include."""
+        sums = self._slot_sums(self.slots, i, columns)
+        if self.front <= i < self.end:
+            sums = sums + self._slot_sums(self.frozen, i, columns)
+        return sums
+
+    def _slot_sums(self, slots: dict[int, Slot], i: int, columns: list[int]) -> ObjectArray:
+        """Return what slots add to row i."""
         if not slots:
             return np.zeros(len(columns), object)
-        keys = np.array([k for slot in slots for k in (slot.old_key, slot.key)], object)
-        values = np.array([v for slot in slots for v in (-slot.old_value, slot.value)], object)
+        keys = np.array([k for slot in slots.values() for k in (slot.old_key, slot.key)], object)
+        values = np.array(
+            [v for slot in slots.values() for v in (-slot.old_value, slot.value)], object
+        )
         weights = self._weights(keys, self.tokens.query[[i]])
         if self.tokens.causal:
-            unseen = np.repeat([token > i for token in self.slots], 2)
+            unseen = np.repeat([token > i for token in slots], 2)
             weights[:, unseen] = 0
         sums: ObjectArray = self.tally.product(weights, values[:, columns])[0]
         return sums

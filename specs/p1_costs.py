@@ -540,6 +540,7 @@ P1_SPACE = Claim[Changes](
             # The weights as they were before each pending update.
             trivial=lambda i, bits: lift((i.rebuild_every + 1) * len(i.K) ** 2, bits),
             extremal=lambda: same_key_changes(3, 1, 1, 4, 4),
+            theorem="p1_space_cached",
         ),
         Bound(
             name="slot_numbers",
@@ -551,6 +552,7 @@ P1_SPACE = Claim[Changes](
             parameters=lambda i, bits: sizes(i, *SIZES),
             trivial=lambda i, bits: lift(len(i.K) ** 2, bits),
             extremal=lambda: same_key_changes(4, 1, 1, 4, 4),
+            theorem="p1_space_slots",
         ),
     ),
     witness=lambda: same_key_changes(12, 1, 1, 4, 2),
@@ -584,9 +586,14 @@ P1_WORSTCASE = Claim[Changes](
         "A rebuild may be spread over the next k updates, ceil(n/k) rows each: then no update takes more "
         "than 2n + (n + k - 1)(d_v + 1) products, hardly more than n (d_v + 3) amortised; a read needs "
         "at most 2k - 1 pairs, so an entry takes 2 (2k - 1) products; and a column still 2 n k, since "
-        "the rows that need the old pairs get fewer as new ones come."
+        "the rows that need the old pairs get fewer as new ones come. Where the changed tokens are "
+        "kept, no update takes more than 2 (n + k - 1)(d + d_v + 1).  Tokens that are appended "
+        "meanwhile, where there is room, or evicted change nothing of it."
     ),
-    not_stated="Changes of a query and reads are no part of the slices.",
+    not_stated=(
+        "Changes of a query and reads are no part of the slices. An append that finds no room begins "
+        "anew, which takes as long as building."
+    ),
     assumes=(REBUILDS, ENTRIES),
     bounds=(
         Bound(
@@ -641,6 +648,23 @@ P1_WORSTCASE = Claim[Changes](
             trivial=lambda i, bits: lift(len(i.K) * _definition_products(i, 2), bits),
             extremal=lambda: same_key_changes(4, 1, 1, 3, 3),
             theorem="p1_worstcase_column",
+        ),
+        Bound(
+            name="sliced_slot_products",
+            meaning="the products of any one update where the changed tokens are kept, its slice included",
+            arguments=(n, rebuild_every, dimension, value_columns),
+            expression=2 * (n + rebuild_every - 1) * (dimension + width),
+            points=((5, 3, 4, 7),),
+            quantity=lambda i, bits: lift(
+                _largest_cost(i.slots(sliced=True), i, lambda s: s.products), bits
+            ),
+            parameters=lambda i, bits: sizes(i, *SIZES),
+            # All slots at once.
+            trivial=lambda i, bits: lift(
+                2 * i.rebuild_every * _definition_products(i, i.V.shape[1] + 1), bits
+            ),
+            extremal=lambda: same_key_changes(4, 1, 1, 4, 3),
+            theorem="p1_slots_sliced",
         ),
     ),
     witness=small_changes,

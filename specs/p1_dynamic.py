@@ -54,10 +54,15 @@ class Changes:
             strassen=strassen,
         )
 
-    def slots(self) -> SlotSums:
+    def slots(self, *, sliced: bool = False) -> SlotSums:
         """Return the structure that keeps no weights, before the log."""
         return SlotSums(
-            self.Q, self.K, self.V, causal=self.causal, rebuild_every=self.rebuild_every
+            self.Q,
+            self.K,
+            self.V,
+            causal=self.causal,
+            rebuild_every=self.rebuild_every,
+            sliced=sliced,
         )
 
 

@@ -14,8 +14,8 @@ from fastpath.inputs import Matrix
 FACTORS = 32
 LARGEST_STEPS = {"float32": 16.0, "float64": 64.0}
 
-#: How many coefficients are summed up at a time: 256 KiB in float64.
-MASS_TILE = 1 << 15
+#: How many pairs' coefficients are summed up at a time: 256 KiB at 4096 tokens in float64.
+MASS_PAIRS = 8
 
 
 class Pairs:
@@ -58,8 +58,8 @@ class Cached(Sums):
     matrix product.  Reading an entry takes 2k products, a row k (d_v + 1), a column 2 n k.
 
     The columns live in a pool: an update writes a free one, and nothing is copied.  When ``sliced``,
-    a rebuild is spread over the next k updates: the pairs are frozen, and rows from ``_front`` on
-    still need them.
+    a rebuild is spread over the next k updates: the pairs are frozen, and rows from ``_front`` to
+    ``_end`` still need them.
     """
 
     factors = FACTORS
@@ -67,7 +67,7 @@ class Cached(Sums):
     def __init__(self, tokens: Tokens, *, room: int, limit: int, sliced: bool) -> None:
         super().__init__(tokens, room=room, limit=limit)
         self.steps = LARGEST_STEPS[tokens.dtype.name]
-        self._gemm = get_blas_funcs("gemm", dtype=tokens.dtype)
+        self._gemm, self._ger = get_blas_funcs(("gemm", "ger"), dtype=tokens.dtype)
         # Room for the base columns of the pending pairs, and for the one that is being written.
         self._pool = np.zeros((room + limit + 1, self.room), tokens.dtype)
         self._pool_rows = list(self._pool)
@@ -80,23 +80,19 @@ class Cached(Sums):
         self._steps = [0.0] * room
         self._pending = Pairs(limit, self.room, len(tokens.values), tokens.dtype)
         self._frozen = Pairs(limit, self.room, len(tokens.values), tokens.dtype) if sliced else None
-        self._front = self.room
-        self._slice = 0
-        self._ones = np.ones(limit, tokens.dtype)
-        self._magnitudes = np.empty(max(limit, MASS_TILE), tokens.dtype)
+        self._front = self._end = self._slice = 0
+        self._counted = np.ones(limit, tokens.dtype)
+        self._magnitudes = np.empty(MASS_PAIRS * self.room, tokens.dtype)
         for block, weights, shift in tokens.blocks(tokens.live):
             self._pool[: tokens.count, block] = weights.T
-            self.sums[block] = tokens.block_sums(weights)
+            self.sums[:, block] = tokens.block_sums(weights).T
             self.shift[block] = shift
-            self.mass[block] = self.sums[block, -1]
+            self.mass[block] = self.sums[-1, block]
 
     # ------------------------------------------------------------------------------------ reads
 
-    def _is_pending(self, i: int) -> bool:
-        return self._pending.count > 0 or i >= self._front
-
     def _row_sums(self, i: int) -> Matrix:
-        sums: Matrix = self.sums[i]
+        sums: Matrix = self.sums[:, i]
         for pairs in self._needed(i):
             k = pairs.count
             self._operations.multiplications += k * sums.size
@@ -107,46 +103,47 @@ class Cached(Sums):
 
     def entry(self, i: int, j: int) -> float:
         """Return entry (i, j) of attention."""
-        numerator: float = self._numerators[i, j]
+        numerator: float = self._numerators[j, i]
         denominator: float = self._denominators[i]
-        if self._pending.count or i >= self._front:
+        mass = self._masses[i]
+        if not self.settled:
+            mass = self._mass(i)
             for pairs in self._needed(i):
                 k = pairs.count
                 self._operations.multiplications += 2 * k
                 coefficients = pairs.coefficients[:k, i]
                 numerator += float(coefficients.dot(pairs.values[:k, j]))
                 denominator += float(coefficients.dot(pairs.values[:k, -1]))
-        if (self._masses[i] if i < self._front else self._mass(i)) <= TURNOVER * denominator:
+        if mass <= TURNOVER * denominator:
             return numerator / denominator
         sums = self._refresh(i)
         return float(sums[j]) / float(sums[-1])
 
     def _needed(self, i: int) -> tuple[Pairs, ...]:
         """Return the pairs that sums[i] does not include."""
-        if i >= self._front and self._frozen is not None:
+        if self._front <= i < self._end and self._frozen is not None:
             return self._pending, self._frozen
         return (self._pending,)
 
     def _mass(self, i: int) -> float:
         mass: float = self._masses[i]
-        if i >= self._front and self._frozen is not None:
+        if self._front <= i < self._end and self._frozen is not None:
             # Twice, since a change of value may be twice as large as the largest value.
             mass += 2 * float(np.abs(self._frozen.coefficients[:, i]).sum())
         return mass
 
     def _settled(self, columns: list[int]) -> tuple[Matrix, Matrix]:
-        settled, mass = self.sums[:, columns], self.mass.copy()
+        settled, mass = self.sums[columns], self.mass.copy()
         k = self._pending.count
-        settled += self._pending.coefficients[:k].T @ self._pending.values[:k, columns]
+        settled += self._pending.values[:k, columns].T @ self._pending.coefficients[:k]
         self._operations.multiplications += self.tokens.count * k * len(columns)
-        if self._frozen is not None and self._front < self.room:
-            rows, k = slice(self._front, self.room), self._frozen.count
-            settled[rows] += (
-                self._frozen.coefficients[:k, rows].T @ self._frozen.values[:k, columns]
+        if self._frozen is not None and self._front < self._end:
+            rows, k = slice(self._front, self._end), self._frozen.count
+            settled[:, rows] += (
+                self._frozen.values[:k, columns].T @ self._frozen.coefficients[:k, rows]
             )
             mass[rows] += 2 * np.abs(self._frozen.coefficients[:k, rows]).sum(axis=0)
-            left = max(0, self.tokens.count - self._front)
-            self._operations.multiplications += left * k * len(columns)
+            self._operations.multiplications += (self._end - self._front) * k * len(columns)
         return settled, mass
 
     def _refresh(self, i: int) -> Matrix:
@@ -277,8 +274,9 @@ class Cached(Sums):
 
     def _settle(self) -> None:
         """Go on with a sliced rebuild, and begin the next one where enough pairs are pending."""
-        if self._front < self.room:
-            self._advance(self._slice)
+        if self._front < self._end:
+            self._advance()
+        self.settled = False
         if self._pending.count >= self.limit:
             self.rebuild()
 
@@ -287,60 +285,65 @@ class Cached(Sums):
         pending = self._pending
         if not pending.count:
             return
-        if self._front < self.room:
-            # Only where nearly every update was an append: rows came as fast as slices.
-            self._advance(self.room)
         self.rebuilds += 1
         self._operations.rebuilds += 1
         self._free.extend(pending.base_column.values())
         if self._frozen is None:
             self._merge(pending)
             pending.clear()
+            self.settled = True
         else:
             self._pending, self._frozen = self._frozen, pending
             self._pending.clear()
-            self._front = 0
-            self._slice = -(-self.tokens.count // self.limit)
+            # The rows of now: those of tokens to come are computed when they are first read.
+            self._front, self._end = 0, self.tokens.count
+            self._slice = -(-self._end // self.limit)
 
-    def _advance(self, rows: int) -> None:
-        """Add the frozen pairs to the next rows."""
+    def _advance(self) -> None:
+        """Add the frozen pairs to the next rows: to all of them before the next are frozen."""
         assert self._frozen is not None
-        stop = min(self._front + rows, self.tokens.count)
+        stop = min(self._front + self._slice, self._end)
         self._merge_rows(self._frozen, slice(self._front, stop))
-        self._front = stop if stop < self.tokens.count else self.room
+        self._front = stop
 
     def _merge(self, pairs: Pairs) -> None:
         k = pairs.count
         # In place, by BLAS: numpy's product would need a second pass over the sums.
-        self._gemm(
-            1.0,
-            pairs.values[:k].T,
-            pairs.coefficients[:k].T,
-            beta=1.0,
-            c=self.sums.T,
-            trans_b=True,
-            overwrite_c=True,
-        )
+        if k == 1:
+            # A matrix of one column is not worth packing.
+            self._ger(1.0, pairs.coefficients[0], pairs.values[0], a=self.sums.T, overwrite_a=True)
+        else:
+            self._gemm(
+                1.0,
+                pairs.coefficients[:k].T,
+                pairs.values[:k].T,
+                beta=1.0,
+                c=self.sums.T,
+                trans_b=True,
+                overwrite_c=True,
+            )
         self._add_mass(pairs, slice(0, self.room))
-        self._operations.multiplications += self.tokens.count * k * self.sums.shape[1]
+        self._operations.multiplications += self.tokens.count * k * len(self.sums)
 
     def _merge_rows(self, pairs: Pairs, rows: slice) -> None:
         k = pairs.count
-        self.sums[rows] += pairs.coefficients[:k, rows].T @ pairs.values[:k]
+        self.sums[:, rows] += pairs.values[:k].T @ pairs.coefficients[:k, rows]
         self._add_mass(pairs, rows)
-        self._operations.multiplications += (rows.stop - rows.start) * k * self.sums.shape[1]
+        self._operations.multiplications += (rows.stop - rows.start) * k * len(self.sums)
 
     def _add_mass(self, pairs: Pairs, rows: slice) -> None:
-        k = pairs.count
-        # Tiles that stay in the cache.
-        step = max(1, len(self._magnitudes) // k)
-        for start in range(rows.start, rows.stop, step):
-            tile = slice(start, min(start + step, rows.stop))
-            magnitudes = self._magnitudes[: k * (tile.stop - start)].reshape(k, -1)
-            np.abs(pairs.coefficients[:k, tile], out=magnitudes)
+        self._counted[: pairs.count] = 1
+        for pair in pairs.value_pair.values():
+            # A change of value may be twice as large as the largest value.
+            self._counted[pair] = 2
+        # Whole rows of memory, and so few that their magnitudes stay in the cache.
+        step = self._magnitudes.size // (rows.stop - rows.start)
+        for first in range(0, pairs.count, step):
+            some = pairs.coefficients[first : min(first + step, pairs.count), rows]
+            magnitudes = self._magnitudes[: some.size].reshape(some.shape)
+            np.abs(some, out=magnitudes)
+            counted = self._counted[first : first + len(some)]
             # One row is no matrix to numpy's product, and then takes four times as long.
-            added = magnitudes[0] if k == 1 else self._ones[:k].dot(magnitudes)
-            self.mass[tile] += added
-            for pair in pairs.value_pair.values():
-                # A change of value may be twice as large as the largest value.
-                self.mass[tile] += magnitudes[pair]
+            self.mass[rows] += (
+                magnitudes[0] * counted[0] if len(some) == 1 else counted.dot(magnitudes)
+            )

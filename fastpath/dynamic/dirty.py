@@ -52,8 +52,7 @@ class Dirty(Sums):
         shape = (limit, tokens.keys.shape[1], len(tokens.values), tokens.dtype)
         self._slots = Slots(*shape)
         self._frozen = Slots(*shape) if sliced else None
-        self._front = self.room
-        self._slice = 0
+        self._front = self._end = self._slice = 0
         self._weights = np.empty(2 * limit, tokens.dtype)
         self._ones = np.ones(2 * limit, tokens.dtype)
         self._shifts = entries(self.shift)
@@ -61,17 +60,14 @@ class Dirty(Sums):
             self._take_over(after)
             return
         for block, weights, shift in tokens.blocks(tokens.live):
-            self.sums[block] = tokens.block_sums(weights)
+            self.sums[:, block] = tokens.block_sums(weights).T
             self.shift[block] = shift
-            self.mass[block] = self.sums[block, -1]
+            self.mass[block] = self.sums[-1, block]
 
     # ------------------------------------------------------------------------------------ reads
 
-    def _is_pending(self, i: int) -> bool:
-        return bool(self._slots.slot) or i >= self._front
-
     def _row_sums(self, i: int) -> Matrix:
-        sums: Matrix = self.sums[i]
+        sums: Matrix = self.sums[:, i]
         mass = self._masses[i]
         for slots in self._needed(i) if mass < np.inf else ():
             weights = self._slot_weights(slots, i)
@@ -87,7 +83,7 @@ class Dirty(Sums):
 
     def entry(self, i: int, j: int) -> float:
         """Return entry (i, j) of attention."""
-        numerator: float = self._numerators[i, j]
+        numerator: float = self._numerators[j, i]
         denominator: float = self._denominators[i]
         mass = self._masses[i]
         for slots in self._needed(i) if mass < np.inf else ():
@@ -108,21 +104,24 @@ class Dirty(Sums):
 
     def _mass(self, i: int) -> float:
         mass: float = self._masses[i]
-        if i >= self._front and self._frozen is not None:
+        if self._front <= i < self._end and self._frozen is not None:
             weights = self._slot_weights(self._frozen, i)
             mass = np.inf if weights is None else mass + float(weights.sum())
         return mass
 
     def _settled(self, columns: list[int]) -> tuple[Matrix, Matrix]:
-        settled, frozen_mass = self.sums[:, columns], np.zeros_like(self.mass)
-        for slots, start in ((self._slots, 0), (self._frozen, self._front)):
+        settled, frozen_mass = self.sums[columns], np.zeros_like(self.mass)
+        for slots, start, end in (
+            (self._slots, 0, self.room),
+            (self._frozen, self._front, self._end),
+        ):
             if slots is None or not len(slots):
                 continue
             values = slots.values[: 2 * len(slots), columns]
-            for first in range(start, self.room, REBUILD_ROWS):
-                rows = slice(first, min(first + REBUILD_ROWS, self.room))
+            for first in range(start, end, REBUILD_ROWS):
+                rows = slice(first, min(first + REBUILD_ROWS, end))
                 weights = self._block_weights(slots, rows)
-                settled[rows] += weights.T @ values
+                settled[:, rows] += values.T @ weights
                 if slots is self._frozen:
                     frozen_mass[rows] += weights.sum(axis=0)
                 self._count(rows, slots, len(columns))
@@ -131,7 +130,7 @@ class Dirty(Sums):
     def _needed(self, i: int) -> tuple[Slots, ...]:
         """Return the slots that sums[i] does not include."""
         slots: tuple[Slots, ...] = (self._slots,) if self._slots.slot else ()
-        if i >= self._front and self._frozen is not None:
+        if self._front <= i < self._end and self._frozen is not None:
             slots += (self._frozen,)
         return slots
 
@@ -226,37 +225,37 @@ class Dirty(Sums):
 
     def _settle(self) -> None:
         """Go on with a sliced rebuild, and begin the next one where all slots are taken."""
-        if self._front < self.room:
-            self._advance(self._slice)
+        if self._front < self._end:
+            self._advance()
+        self.settled = False
         if len(self._slots) >= self.limit:
             self.rebuild()
 
     def rebuild(self) -> None:
         """Add the slots to the sums, at once or slice by slice."""
-        if self._front < self.room:
-            # Only where nearly every update was an append: rows came as fast as slices.
-            self._advance(self.room)
         self.rebuilds += 1
         self._operations.rebuilds += 1
         if self._frozen is None:
             for first in range(0, self.room, REBUILD_ROWS):
                 self._merge(self._slots, slice(first, min(first + REBUILD_ROWS, self.room)))
+            self.settled = True
         else:
             self._slots, self._frozen = self._frozen, self._slots
-            self._front = 0
-            self._slice = -(-self.tokens.count // self.limit)
+            # The rows of now: those of tokens to come are computed when they are first read.
+            self._front, self._end = 0, self.tokens.count
+            self._slice = -(-self._end // self.limit)
         self._slots.slot.clear()
 
-    def _advance(self, rows: int) -> None:
-        """Add the frozen slots to the next rows."""
+    def _advance(self) -> None:
+        """Add the frozen slots to the next rows: to all of them before the next are frozen."""
         assert self._frozen is not None
-        stop = min(self._front + rows, self.tokens.count)
+        stop = min(self._front + self._slice, self._end)
         self._merge(self._frozen, slice(self._front, stop))
-        self._front = stop if stop < self.tokens.count else self.room
+        self._front = stop
 
     def _merge(self, slots: Slots, rows: slice) -> None:
         weights = self._block_weights(slots, rows)
-        self.sums[rows] += weights.T @ slots.values[: len(weights)]
+        self.sums[:, rows] += slots.values[: len(weights)].T @ weights
         # Weights of the base are computed again, so both of a slot count.
         self.mass[rows] += self._ones[: len(weights)].dot(weights)
         self._count(rows, slots, slots.values.shape[1])

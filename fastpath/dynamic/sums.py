@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from fastpath.dynamic.certificate import row_error_bound
-from fastpath.dynamic.tokens import Tokens, entries
+from fastpath.dynamic.tokens import PADDING, Tokens, entries
 from fastpath.inputs import Matrix
 
 #: A row is computed anew once this many times its denominator has passed through its sums, since
@@ -19,10 +19,10 @@ LARGEST_EXPONENT = {"float32": 16.0, "float64": 300.0}
 class Sums(ABC):
     """The sums of every row as of the last rebuild, and how far they can be trusted.
 
-    Invariant, for every row i of a live token whose mass is finite: ``sums[i]`` plus what the pending
-    pairs add is sum_j w_ij (v_j, 1) over the tokens that row i sees now, with w_ij = exp(logit_ij -
-    shift[i]); and ``mass[i]`` is what has passed through ``sums[i]`` since the row was last computed
-    from the definition: the magnitudes of all weights, or differences of weights, that were added.
+    Invariant, for every row i of a live token whose mass is finite: ``sums[:, i]`` plus what the
+    pending pairs add is sum_j w_ij (v_j, 1) over the tokens that row i sees now, with w_ij = exp(logit_ij -
+    shift[i]); and ``mass[i]`` is what has passed through ``sums[:, i]`` since the row was last
+    computed from the definition: the magnitudes of all weights, or differences of weights, that were added.
 
     A row whose mass exceeds TURNOVER times its denominator is *stale*: a read computes it anew.  While
     a rebuild is sliced, what is frozen counts as if it were in the sums: pending pairs may take away
@@ -41,14 +41,17 @@ class Sums(ABC):
         #: Pairs at which the sums are rebuilt; may be lowered, and raised again to what it was.
         self.limit = limit
         self._largest_limit = limit
-        #: Room for queries, padded: rows of 2^k bytes would all fall into the same cache sets.
-        self.room = room + 8
+        #: Room for queries, and some more.
+        self.room = room + PADDING
         self.queries_by_column = np.zeros((tokens.queries.shape[1], self.room), tokens.dtype)
         self.queries_by_column[:, : tokens.count] = tokens.queries[: tokens.count].T
-        self.sums = np.zeros((self.room, len(tokens.values)), tokens.dtype)
+        #: By column: BLAS takes half as long to rebuild them so as by row.
+        self.sums = np.zeros((len(tokens.values), self.room), tokens.dtype)
         self.shift = np.zeros(self.room, tokens.dtype)
         self.mass = np.full(self.room, np.inf, tokens.dtype)
         self.rebuilds = 0
+        #: True only where nothing is pending: then the sums alone make up every row.
+        self.settled = True
         self._largest_exponent = LARGEST_EXPONENT[tokens.dtype.name]
         self._computed_at = np.zeros(self.room, np.int64)
         self._look()
@@ -59,16 +62,16 @@ class Sums(ABC):
     def _look(self) -> None:
         """Renew the views that read one number of a token in 50 ns, and check its index."""
         n = self.tokens.count
-        self._numerator_rows = self.sums[:, :-1]
-        self._numerators = entries(self.sums[:n, :-1])
-        self._denominators = entries(self.sums[:n, -1])
+        self._numerator_rows = self.sums[:-1].T
+        self._numerators = entries(self.sums[:-1, :n])
+        self._denominators = entries(self.sums[-1, :n])
         self._masses = entries(self.mass[:n])
 
     # ------------------------------------------------------------------------------------ reads
 
     def row(self, i: int) -> Matrix:
         """Return row i of attention."""
-        if not self._is_pending(i):
+        if self.settled:
             denominator = self._denominators[i]
             if self._masses[i] <= TURNOVER * denominator:
                 clean: Matrix = self._numerator_rows[i] / denominator
@@ -76,10 +79,6 @@ class Sums(ABC):
         sums = self._row_sums(i)
         row: Matrix = sums[:-1] / sums[-1]
         return row
-
-    @abstractmethod
-    def _is_pending(self, i: int) -> bool:
-        """Whether anything is pending that row i needs."""
 
     @abstractmethod
     def _row_sums(self, i: int) -> Matrix:
@@ -101,10 +100,10 @@ class Sums(ABC):
         """Return these columns of the sums of the live rows; the last must be the denominator."""
         live = self.tokens.live
         settled, mass = self._settled(columns)
-        stale = live[mass[live] > TURNOVER * settled[live, -1]]
+        stale = live[mass[live] > TURNOVER * settled[-1, live]]
         for block, weights, _ in self.tokens.blocks(stale):
-            settled[block] = self.tokens.block_sums(weights, columns)
-        return settled[live]
+            settled[:, block] = self.tokens.block_sums(weights, columns).T
+        return settled[:, live].T
 
     def error_bound(self, i: int) -> float:
         """Bound the error of every entry of row i as it is read now (FP.dynamic)."""
@@ -170,7 +169,7 @@ class Sums(ABC):
 
     def _store(self, i: int, sums: Matrix, mass: float, shift: float) -> None:
         """Note the sums of a row that was computed from the definition."""
-        self.sums[i] = sums
+        self.sums[:, i] = sums
         self.mass[i] = mass
         self.shift[i] = shift
         self._computed_at[i] = self.rebuilds

@@ -12,6 +12,9 @@ from fastpath.inputs import Matrix
 #: Rows whose weights are computed by one matrix product: 8 MiB at 4096 tokens in float64.
 ROW_BLOCK = 256
 
+#: Spare entries of long rows: a column of rows of 2^k bytes would fall into the same cache sets.
+PADDING = 8
+
 
 def entries(array: Matrix) -> Any:
     """Return a view that reads or writes one entry in 50 ns, and checks its indices."""
@@ -45,8 +48,9 @@ class Tokens:
         self.operations = Operations()
         self.queries = q.copy(order="C")
         self.keys = k.copy(order="C")
-        self.values = np.ones((v.shape[1] + 1, len(v)), v.dtype)
-        self.values[:-1] = v.T
+        self.values = np.ones((v.shape[1] + 1, len(v) + PADDING), v.dtype)
+        self.values[:-1, len(v) :] = 0
+        self.values[:-1, : len(v)] = v.T
         #: One byte a token: is it live?
         self.alive = bytearray(b"\x01" * len(k))
         self._evicted = np.empty(0, np.intp)
@@ -106,7 +110,8 @@ class Tokens:
     def sums(self, weights: Matrix) -> Matrix:
         """Return the weighted sums of the values and, last, of the weights."""
         self.operations.multiplications += weights.size * len(self.values)
-        sums: Matrix = self.values[:, : len(weights)].dot(weights)
+        # Not dot, which would copy what is not contiguous.
+        sums: Matrix = self.values[:, : len(weights)] @ weights
         return sums
 
     def row(self, i: int) -> Matrix:

@@ -266,6 +266,10 @@ Definition b_sliced_entry_products (rebuild_every : nat) : R :=
 Definition b_sliced_column_products (n : nat) (rebuild_every : nat) : R :=
   2 * INR n * INR rebuild_every.
 
+(** P1.worstcase: the products of any one update where the changed tokens are kept, its slice included. *)
+Definition b_sliced_slot_products (n : nat) (rebuild_every : nat) (dimension : nat) (value_columns : nat) : R :=
+  (1 + INR dimension + INR value_columns) * (2 * INR n + 2 * INR rebuild_every - 2).
+
 (** P1.hardness: the updates of phase 2. *)
 Definition b_hinted_updates (n : nat) (tau : R) : R :=
   exp (tau * ln (INR n)).

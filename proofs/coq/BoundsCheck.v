@@ -248,6 +248,9 @@ Proof. unfold b_sliced_entry_products; pin. Qed.
 Goal Rabs (b_sliced_column_products 5 64 - (640)) <= 1 / 10 ^ 25.
 Proof. unfold b_sliced_column_products; pin. Qed.
 
+Goal Rabs (b_sliced_slot_products 5 3 4 7 - (168)) <= 1 / 10 ^ 25.
+Proof. unfold b_sliced_slot_products; pin. Qed.
+
 Goal Rabs (b_hinted_updates 16 (1 / 3) - (629960524947436582383605303639 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_hinted_updates; pin. Qed.
 

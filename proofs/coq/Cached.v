@@ -3,8 +3,8 @@
     A token t that has changed since the last rebuild has up to two pairs of a column and a row,
       (weight now - base weight) (value now)^T   and   (base weight) (value now - base value)^T,
     whose sum turns its base into its present.  A rebuild adds the pairs to the sums, at once or
-    sliced: then they are frozen and added to some rows an update; rows from [c_front] on still need
-    them.
+    sliced: then they are frozen and added to some rows an update; rows from [c_front] to [c_end]
+    still need them.
 
     Steps: (1) the invariant [cached_exact] is kept by every edit, slice, rebuild and refresh;
     (2) with it, sums and pairs are the definition ([c_stored_exact]); (3) less than [limit]
@@ -12,8 +12,7 @@
 
     NOTE The program multiplies the weights of a key by exp (delta q) at most 32 times in a row
     and then computes them from the definition: here, that one edit is a SetKey in place of an
-    UpdateKey.  The pairs that the program stores are recomputed here from what defines them, and
-    a slice is a part of the tokens of now, not of those at the last rebuild. *)
+    UpdateKey.  The pairs that the program stores are recomputed here from what defines them. *)
 
 Require Import Reals Lra Lia Psatz List Bool Arith.
 Require Import Sums Tokens Pending.
@@ -51,7 +50,8 @@ Record cached : Type := Cached {
   c_keys : list nat;                   (* tokens with a pair for their key *)
   c_values : list nat;                 (* tokens with a pair for their value *)
   c_frozen : list pair;
-  c_front : nat
+  c_front : nat;                       (* frozen pairs concern rows from here ... *)
+  c_end : nat                          (* ... to there *)
 }.
 
 Definition key_pair (T : tokens) (s : cached) (t : nat) : pair :=
@@ -62,8 +62,10 @@ Definition pairs (T : tokens) (s : cached) : list pair :=
   map (key_pair T s) (c_keys s) ++ map (value_pair T s) (c_values s).
 
 (** The frozen pairs, for the rows that still need them. *)
+Definition c_waits (s : cached) (i : nat) : bool :=
+  Nat.leb (c_front s) i && Nat.ltb i (c_end s).
 Definition c_waiting (s : cached) (i c : nat) : R :=
-  if Nat.leb (c_front s) i then pairs_sum (c_frozen s) i c else 0.
+  if c_waits s i then pairs_sum (c_frozen s) i c else 0.
 
 Definition c_stored (T : tokens) (s : cached) (i c : nat) : R :=
   c_sums s i c + c_waiting s i c + pairs_sum (pairs T s) i c.
@@ -73,11 +75,11 @@ Definition c_pending (s : cached) : nat := length (c_keys s) + length (c_values 
 Definition c_build (T : tokens) (room : nat) : cached :=
   let weights := fun t i => weight_now T (new_shift T i) t i in
   Cached room (fun i c => fsum (count T) (fun t => weights t i * full T t c)) (new_shift T)
-    (fun _ => true) weights weights (full T) [] [] [] room.
+    (fun _ => true) weights weights (full T) [] [] [] 0 0.
 
 Definition c_distrust (s : cached) (i : nat) : cached :=
   Cached (c_room s) (c_sums s) (c_shift s) (put (c_trusted s) i false) (c_weights s)
-    (c_base_weights s) (c_base_values s) (c_keys s) (c_values s) (c_frozen s) (c_front s).
+    (c_base_weights s) (c_base_values s) (c_keys s) (c_values s) (c_frozen s) (c_front s) (c_end s).
 
 (** Row i as the definition has it: its keys, but not its changed values, become the base. *)
 Definition c_refresh (T : tokens) (s : cached) (i : nat) : cached :=
@@ -88,44 +90,46 @@ Definition c_refresh (T : tokens) (s : cached) (i : nat) : cached :=
     (put (c_shift s) i (new_shift T i)) (put (c_trusted s) i true)
     (fun t => put (c_weights s t) i (weights t)) (fun t => put (c_base_weights s t) i (weights t))
     (c_base_values s) (c_keys s) (c_values s)
-    (map (fun p => (put (fst p) i 0, snd p)) (c_frozen s)) (c_front s).
+    (map (fun p => (put (fst p) i 0, snd p)) (c_frozen s)) (c_front s) (c_end s).
 
 (** New weights w of token t. *)
 Definition c_use (s : cached) (t : nat) (w : nat -> R) : cached :=
   Cached (c_room s) (c_sums s) (c_shift s) (c_trusted s) (put (c_weights s) t w)
-    (c_base_weights s) (c_base_values s) (add t (c_keys s)) (c_values s) (c_frozen s) (c_front s).
+    (c_base_weights s) (c_base_values s) (add t (c_keys s)) (c_values s) (c_frozen s)
+    (c_front s) (c_end s).
 
 (** A new value of token t. *)
 Definition c_use_value (s : cached) (t : nat) : cached :=
   Cached (c_room s) (c_sums s) (c_shift s) (c_trusted s) (c_weights s)
-    (c_base_weights s) (c_base_values s) (c_keys s) (add t (c_values s)) (c_frozen s) (c_front s).
+    (c_base_weights s) (c_base_values s) (c_keys s) (add t (c_values s)) (c_frozen s)
+    (c_front s) (c_end s).
 
 (** A token that was appended to T: nothing in the base, and a row that is not computed. *)
 Definition c_append (T : tokens) (s : cached) (t : nat) : cached :=
   let w := fun i => weight_now T (c_shift s i) t i in
   Cached (c_room s) (c_sums s) (c_shift s) (put (c_trusted s) t false) (put (c_weights s) t w)
     (put (c_base_weights s) t (fun _ => 0)) (put (c_base_values s) t (full T t))
-    (add t (c_keys s)) (c_values s) (c_frozen s) (c_front s).
+    (add t (c_keys s)) (c_values s) (c_frozen s) (c_front s) (c_end s).
 
 (** The rebuild that is under way, for some more rows. *)
-Definition c_advance (T : tokens) (rows : nat) (s : cached) : cached :=
-  let stop := Nat.min (c_front s + rows) (count T) in
+Definition c_advance (rows : nat) (s : cached) : cached :=
+  let stop := Nat.min (c_front s + rows) (c_end s) in
   Cached (c_room s)
     (fun i c => c_sums s i c
       + (if Nat.leb (c_front s) i && Nat.ltb i stop then pairs_sum (c_frozen s) i c else 0))
     (c_shift s) (c_trusted s) (c_weights s) (c_base_weights s) (c_base_values s)
-    (c_keys s) (c_values s) (c_frozen s) (if Nat.ltb stop (count T) then stop else c_room s).
+    (c_keys s) (c_values s) (c_frozen s) stop (c_end s).
 
 Definition c_rebuild (T : tokens) (s : cached) : cached :=
   Cached (c_room s)
     (fun i c => if sliced then c_sums s i c else c_sums s i c + pairs_sum (pairs T s) i c)
     (c_shift s) (c_trusted s) (c_weights s) (c_weights s) (full T) [] []
-    (if sliced then pairs T s else []) (if sliced then 0 else c_room s)%nat.
+    (if sliced then pairs T s else []) 0 (if sliced then count T else 0)%nat.
 
-(** A slice after every edit; what it leaves, before the next pairs are frozen. *)
+(** A slice after every edit, of the tokens that there were when the pairs were frozen. *)
 Definition c_settle (T : tokens) (s : cached) : cached :=
-  let s := c_advance T (slice (count T)) s in
-  if Nat.leb limit (c_pending s) then c_rebuild T (c_advance T (count T) s) else s.
+  let s := c_advance (slice (c_end s)) s in
+  if Nat.leb limit (c_pending s) then c_rebuild T s else s.
 
 (** An accepted edit of T, and its settlement. *)
 Definition c_change (T : tokens) (s : cached) (e : edit) : cached :=
@@ -163,7 +167,7 @@ Record cached_exact (T : tokens) (s : cached) : Prop := {
   c_keys_distinct : distinct (count T) (c_keys s);
   c_values_distinct : distinct (count T) (c_values s);
   c_rows : (count T <= c_room s)%nat;
-  c_front_range : (c_front s <= c_room s)%nat
+  c_front_range : (c_front s <= c_end s <= count T)%nat
 }.
 
 (** What is pending turns the base into the present. *)
@@ -191,7 +195,8 @@ Qed.
 Lemma c_build_exact T room : (count T <= room)%nat -> cached_exact T (c_build T room).
 Proof.
   intros Hr. constructor; simpl; auto; try apply distinct_nil.
-  intros i c Hi _. unfold c_waiting. simpl. destruct (Nat.leb_spec room i); [lia | ring].
+  - intros i c Hi _. unfold c_waiting, c_waits. simpl. ring.
+  - lia.
 Qed.
 
 Lemma c_distrust_exact T s i : cached_exact T s -> cached_exact T (c_distrust s i).
@@ -221,7 +226,7 @@ Proof.
   - intros r c Hr Ht. unfold c_waiting. simpl. rewrite pairs_sum_put. unfold put in *.
     destruct (Nat.eqb_spec r i) as [-> |].
     + rewrite (list_sum_all (count T) (c_values s)).
-      * destruct (Nat.leb (c_front s) i); rewrite Rplus_0_r, <- fsum_minus; apply fsum_ext;
+      * destruct (c_waits (c_refresh T s i) i); rewrite Rplus_0_r, <- fsum_minus; apply fsum_ext;
           intros t _; ring.
       * apply I.
       * intros t Hlt Hn. rewrite (c_same_values _ _ I t Hn Hlt). ring.
@@ -285,59 +290,73 @@ Proof.
     apply fsum_ext. intros r Hr. now rewrite !put_other by lia.
   - apply distinct_add; [| lia]. apply distinct_more, I.
   - apply distinct_more, I.
+  - pose proof (c_front_range _ _ I). lia.
 Qed.
 
-Lemma c_advance_exact T rows s : cached_exact T s -> cached_exact T (c_advance T rows s).
+Lemma c_advance_exact T rows s : cached_exact T s -> cached_exact T (c_advance rows s).
 Proof.
-  intros I. pose proof (c_rows _ _ I). pose proof (c_front_range _ _ I).
-  constructor; simpl; try apply I.
-  - intros i c Hi Ht. rewrite <- (c_base _ _ I i c Hi Ht). unfold c_waiting. simpl.
-    set (stop := Nat.min (c_front s + rows) (count T)).
-    destruct (Nat.leb_spec (c_front s) i), (Nat.ltb_spec i stop), (Nat.ltb_spec stop (count T));
-      simpl; destruct (Nat.leb_spec stop i), (Nat.leb_spec (c_room s) i); simpl; try lia; ring.
-  - destruct (Nat.ltb_spec (Nat.min (c_front s + rows) (count T)) (count T)); lia.
+  intros I. pose proof (c_front_range _ _ I). constructor; simpl; try apply I; [| lia].
+  intros i c Hi Ht. rewrite <- (c_base _ _ I i c Hi Ht). unfold c_waiting, c_waits. simpl.
+  set (stop := Nat.min (c_front s + rows) (c_end s)).
+  destruct (Nat.leb_spec (c_front s) i), (Nat.ltb_spec i stop), (Nat.leb_spec stop i),
+    (Nat.ltb_spec i (c_end s)); simpl; try lia; ring.
 Qed.
 
-(** All rows: nothing is frozen any more. *)
-Lemma c_advance_all T s :
-  c_front (c_advance T (count T) s) = c_room (c_advance T (count T) s).
-Proof.
-  simpl. destruct (Nat.ltb_spec (Nat.min (c_front s + count T) (count T)) (count T)); [lia | auto].
-Qed.
+(** With no rebuild under way. *)
+Lemma c_idle T s : cached_exact T s -> c_end s = 0%nat -> c_front s = c_end s.
+Proof. intros I E. pose proof (c_front_range _ _ I). lia. Qed.
 
-Lemma c_rebuild_exact T s : cached_exact T s -> c_front s = c_room s ->
+Lemma c_rebuild_exact T s : cached_exact T s -> c_front s = c_end s ->
   cached_exact T (c_rebuild T s).
 Proof.
   intros I Hf. pose proof (c_rows _ _ I).
   constructor; simpl; auto; try apply I; try apply distinct_nil.
   - intros i c Hi Ht. rewrite <- (pairs_exact T s i c I Hi), <- (c_base _ _ I i c Hi Ht).
-    unfold c_waiting. simpl. rewrite Hf. destruct (Nat.leb_spec (c_room s) i); [lia |].
-    destruct sliced; simpl; [ring |]. destruct (Nat.leb_spec (c_room s) i); [lia | ring].
+    unfold c_waiting, c_waits. simpl. rewrite Hf.
+    destruct (Nat.leb_spec (c_end s) i), (Nat.ltb_spec i (c_end s)); try lia;
+      destruct sliced; simpl; try (destruct (Nat.ltb_spec i (count T)); [| lia]); ring.
   - destruct sliced; lia.
 Qed.
 
 (** ** What is pending, and how far the rebuild under way has come *)
 
+(** Slices keep up with the pairs that become pending, so none is left when those are frozen. *)
 Definition c_paced (s : cached) : Prop :=
-  (c_pending s < limit)%nat /\ (sliced = false -> c_front s = c_room s).
+  (c_pending s < limit)%nat /\ (sliced = false -> c_end s = 0%nat) /\
+  (Nat.min (slice (c_end s) * c_pending s) (c_end s) <= c_front s)%nat.
 
-(** The state between an edit, which adds a pair at most, and its settlement. *)
-Lemma c_settle_paced T s : cached_exact T s -> (c_pending s <= limit)%nat ->
-  (sliced = false -> c_front s = c_room s) ->
-  cached_exact T (c_settle T s) /\ c_paced (c_settle T s).
+(** s' is what an edit, which adds a pair at most, makes of s. *)
+Definition c_follows (s s' : cached) : Prop :=
+  (c_pending s' <= S (c_pending s))%nat /\ c_front s' = c_front s /\ c_end s' = c_end s.
+
+Lemma c_advance_done s s' : c_paced s -> c_follows s s' -> (limit <= c_pending s')%nat ->
+  c_front (c_advance (slice (c_end s')) s') = c_end s'.
 Proof.
-  intros I Hp Hs. unfold c_settle.
-  assert (J : cached_exact T (c_advance T (slice (count T)) s)) by (apply c_advance_exact; auto).
-  change (c_pending (c_advance T (slice (count T)) s)) with (c_pending s).
-  destruct (Nat.leb_spec limit (c_pending s)).
-  - split; [apply c_rebuild_exact; [apply c_advance_exact; auto | apply c_advance_all] |].
-    unfold c_paced, c_pending. simpl. split; [lia |]. now destruct sliced.
-  - split; auto. split; auto. intros E. simpl. rewrite (Hs E). pose proof (c_rows _ _ I).
-    destruct (Nat.ltb_spec (Nat.min (c_room s + slice (count T)) (count T)) (count T)); lia.
+  intros (P & _ & K) (F1 & F2 & F3) L. simpl. rewrite F2, F3 in *.
+  pose proof (slice_enough (c_end s)).
+  assert (slice (c_end s) * limit <= slice (c_end s) * c_pending s + slice (c_end s))%nat by nia.
+  lia.
+Qed.
+
+Lemma c_settle_paced T s s' : cached_exact T s' -> c_paced s -> c_follows s s' ->
+  cached_exact T (c_settle T s') /\ c_paced (c_settle T s').
+Proof.
+  intros I P F. pose proof (c_advance_done s s' P F) as D. unfold c_settle.
+  assert (J : cached_exact T (c_advance (slice (c_end s')) s')) by (apply c_advance_exact; auto).
+  change (c_pending (c_advance (slice (c_end s')) s')) with (c_pending s').
+  destruct P as (P1 & P2 & P3), F as (F1 & F2 & F3).
+  destruct (Nat.leb_spec limit (c_pending s')) as [L | L].
+  - split; [apply c_rebuild_exact; auto |]. unfold c_paced, c_pending. simpl.
+    split; [lia | split; [now destruct sliced | lia]].
+  - split; auto. split; auto. simpl. rewrite F3. split; auto.
+    change (c_pending (c_advance (slice (c_end s)) s')) with (c_pending s'). rewrite F2.
+    assert (slice (c_end s) * c_pending s' <= slice (c_end s) * c_pending s + slice (c_end s))%nat
+      by nia.
+    lia.
 Qed.
 
 Lemma c_build_paced T room : c_paced (c_build T room).
-Proof. unfold c_paced, c_pending. simpl. auto. Qed.
+Proof. unfold c_paced, c_pending. simpl. repeat split; auto; lia. Qed.
 
 (** ** Every edit *)
 
@@ -382,15 +401,15 @@ Lemma c_edit_exact T s e : in_columns e -> accepted T e = true ->
   cached_exact T s -> c_paced s ->
   cached_exact (edited T e) (c_edit T s e) /\ c_paced (c_edit T s e).
 Proof.
-  intros Hcol Ha I (P1 & P3). unfold c_edit, c_change, edited. rewrite Ha.
-  assert (K : forall t w, (c_pending (c_use s t w) <= limit)%nat)
-    by (intros t w; pose proof (pending_key s t w); lia).
-  assert (L : forall t, (c_pending (c_use_value s t) <= limit)%nat)
-    by (intros t; pose proof (pending_value s t); lia).
+  intros Hcol Ha I P. unfold c_edit, c_change, edited. rewrite Ha.
+  assert (K : forall t w, c_follows s (c_use s t w))
+    by (intros; split; [apply pending_key | auto]).
+  assert (L : forall t, c_follows s (c_use_value s t))
+    by (intros; split; [apply pending_value | auto]).
   destruct e as [t j x | t j x | t j x | t row | t row | t row | q k v | t]; cbn [accepted] in Ha;
     try (apply live_range in Ha as [Hlt Hal]).
-  - split; [apply c_query_exact; auto | split; auto].
-  - apply c_settle_paced; [| auto | exact P3].
+  - split; [apply c_query_exact; auto | exact P].
+  - apply (c_settle_paced _ s); auto.
     apply (c_use_exact T); auto.
     + intros. apply weight_now_key; auto.
     + intros i Hi Ht. rewrite (c_weights_now _ _ I) by auto.
@@ -398,24 +417,23 @@ Proof.
       destruct (sees causal i t); [| ring]. rewrite <- exp_plus. f_equal.
       change (logit (with_key T t (plus_entry (keys T t) j x)) i) with (logit T i).
       rewrite logit_plus by exact Hcol. ring.
-  - apply c_settle_paced; [| auto | exact P3].
+  - apply (c_settle_paced _ s); auto.
     apply c_use_value_exact; auto.
-  - split; [apply c_query_exact; auto | split; auto].
-  - apply c_settle_paced; [| auto | exact P3].
+  - split; [apply c_query_exact; auto | exact P].
+  - apply (c_settle_paced _ s); auto.
     apply (c_use_exact T); auto. intros. apply weight_now_key; auto.
-  - apply c_settle_paced; [| auto | exact P3].
+  - apply (c_settle_paced _ s); auto.
     apply c_use_value_exact; auto.
   - set (s' := if Nat.ltb (count T) (c_room s) then s else c_build T (count T + count T / 8 + 8)).
     assert (J : cached_exact T s' /\ c_paced s' /\ (count T < c_room s')%nat).
-    { unfold s'. destruct (Nat.ltb_spec (count T) (c_room s));
-        [unfold c_paced; auto |].
+    { unfold s'. destruct (Nat.ltb_spec (count T) (c_room s)); [auto |].
       split; [apply c_build_exact; lia | split; [apply c_build_paced | simpl; lia]]. }
-    destruct J as (J & (Q1 & Q3) & Hroom).
-    apply c_settle_paced; [| | exact Q3].
+    destruct J as (J & Q & Hroom).
+    apply (c_settle_paced _ s'); auto.
     + apply (c_append_exact T s'); auto.
-    + unfold c_pending in *. simpl. pose proof (length_add (count T) (c_keys s')). lia.
+    + unfold c_follows, c_pending. simpl. pose proof (length_add (count T) (c_keys s')). lia.
   - apply andb_prop in Ha as [Ha _]. apply live_range in Ha as [Hlt Hal].
-    apply c_settle_paced; [| auto | exact P3].
+    apply (c_settle_paced _ s); auto.
     apply (c_use_exact T); auto; intros; unfold weight_now; simpl;
       [now rewrite put_other | now rewrite put_same].
 Qed.

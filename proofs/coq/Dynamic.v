@@ -43,7 +43,7 @@ Definition begin (T : tokens) (m : mode) (spare : nat) : strategy :=
   end.
 
 Definition slots_after (T : tokens) (s : cached) : slots :=
-  Slots (c_room s) (c_sums s) (c_shift s) (c_trusted s) (keys T) (extended T) [] [] (c_room s).
+  Slots (c_room s) (c_sums s) (c_shift s) (c_trusted s) (keys T) (extended T) [] [] 0 0.
 
 Definition step (state : tokens * strategy) (o : operation) : tokens * strategy :=
   let (T, S) := state in
@@ -84,9 +84,9 @@ Definition pending (state : tokens * strategy) : nat :=
 Definition needed (state : tokens * strategy) (i : nat) : nat :=
   match snd state with
   | InCache s => length (pairs (fst state) s)
-      + (if Nat.leb (c_front s) i then length (c_frozen s) else 0)
+      + (if c_waits s i then length (c_frozen s) else 0)
   | InSlots s => length (pending_slots (fst state) s)
-      + (if Nat.leb (s_front s) i then length (s_frozen s) else 0)
+      + (if s_waits s i then length (s_frozen s) else 0)
   | Recomputing => 0
   end.
 
@@ -161,14 +161,13 @@ Qed.
 Lemma slots_after_exact T s : cached_exact T s -> c_paced s -> sliced = false ->
   slots_exact T (slots_after T (c_rebuild T s)).
 Proof.
-  intros I (_ & P) E. assert (J : cached_exact T (c_rebuild T s))
-    by (apply c_rebuild_exact; auto).
+  intros I (_ & P & _) E. assert (J : cached_exact T (c_rebuild T s))
+    by (apply c_rebuild_exact; auto; apply (c_idle T); auto).
   constructor; try (intros; apply J); simpl; auto; try apply distinct_nil; try apply I.
-  intros i c Hi Ht. pose proof (c_rows _ _ I). unfold s_waiting. simpl.
-  destruct (Nat.leb_spec (c_room s) i); [lia |]. rewrite sums_extended.
+  2: lia.
+  intros i c Hi Ht. unfold s_waiting, s_waits. simpl. rewrite sums_extended.
   pose proof (c_stored_exact T (c_rebuild T s) i c J Hi Ht) as X. cbn [c_shift c_rebuild] in X.
-  rewrite <- X. unfold c_stored, c_waiting. simpl. rewrite E.
-  destruct (Nat.leb_spec (c_room s) i); [lia | ring].
+  rewrite <- X. unfold c_stored, c_waiting, c_waits. simpl. rewrite E. simpl. ring.
 Qed.
 
 Lemma begin_invariant T m spare : invariant (T, begin T m spare).
@@ -180,7 +179,7 @@ Qed.
 
 Lemma c_rebuild_paced (s : cached) T : sliced = false -> c_paced (c_rebuild T s).
 Proof.
-  intros E. unfold c_paced, c_pending. simpl. rewrite E. auto.
+  intros E. unfold c_paced, c_pending. simpl. rewrite E. repeat split; auto; lia.
 Qed.
 
 Lemma step_invariant state o : valid o -> invariant state -> invariant (step state o).
@@ -198,12 +197,12 @@ Proof.
       apply s_edit_frozen; auto. apply P.
     + unfold edited. rewrite A. auto.
   - destruct sliced eqn:E; [auto |]. split; [| split].
-    + apply c_rebuild_exact; auto. apply P; auto.
+    + apply c_rebuild_exact; auto. apply (c_idle T); auto. apply P; auto.
     + apply c_rebuild_paced; auto.
     + simpl. rewrite E. simpl. lia.
   - destruct sliced eqn:E; [auto |]. split; [| split].
-    + apply s_rebuild_exact; auto. apply P; auto.
-    + unfold s_paced, s_pending. simpl. rewrite E. auto.
+    + apply s_rebuild_exact; auto. apply (s_idle T); auto. apply P; auto.
+    + unfold s_paced, s_pending. simpl. rewrite E. repeat split; auto; lia.
     + simpl. rewrite E. simpl. lia.
   - split; [apply c_distrust_exact; auto | auto].
   - split; [apply s_distrust_exact; auto | auto].
@@ -211,7 +210,7 @@ Proof.
   - split; [apply s_refresh_exact; auto | auto].
   - destruct sliced eqn:E; [auto |]. split; [| split].
     + apply slots_after_exact; auto.
-    + unfold s_paced, s_pending. simpl. auto.
+    + unfold s_paced, s_pending. simpl. repeat split; auto; lia.
     + simpl. lia.
 Qed.
 
@@ -301,11 +300,11 @@ Proof.
   - destruct I as (_ & (P & _) & F).
     assert (E : length (pairs T' s) = c_pending s)
       by (unfold pairs; rewrite app_length, !map_length; reflexivity). rewrite E.
-    destruct (Nat.leb (c_front s) i);
+    destruct (c_waits s i);
       [pose proof (H _ _ P F) | pose proof (H _ O P ltac:(lia))]; lra.
   - destruct I as (_ & (P & _) & F). unfold pending_slots. rewrite map_length.
     fold (s_pending s).
-    destruct (Nat.leb (s_front s) i);
+    destruct (s_waits s i);
       [pose proof (H _ _ P F) | pose proof (H _ O P ltac:(lia))]; lra.
   - simpl. lra.
 Qed.

@@ -8,7 +8,11 @@
     Steps: (1) with the potential n (v + 1) for every pair that is pending, an edit pays for the
     rebuild that its pair will have; (2) where no token is updated twice between two rebuilds, each
     edit makes a pair, so the count is exact; (3) sliced, an edit merges ceil(n / k) rows of at
-    most k frozen pairs, and a row has at most 2 k - 1 pairs to add when it is read. *)
+    most k frozen pairs, and a row has at most 2 k - 1 pairs to add when it is read; (4) what is
+    kept is counted from the machine's state.
+
+    NOTE Beginning anew, as an append does that finds no room, is not counted: it takes as long as
+    building. *)
 
 Require Import Reals Lra Lia Psatz List Bool Arith.
 Require Import Sums Tokens Pending Cached Slots Dynamic Bounds.
@@ -27,18 +31,14 @@ Variable value_columns : nat.
 
 Definition merge_products (rows pairs : nat) : nat := (rows * pairs * (value_columns + 1))%nat.
 
-(** Tokens' rows that the next slice treats, and those that it leaves. *)
-Definition slice_rows (T : tokens) (s : cached) : nat :=
-  (Nat.min (c_front s + slice (count T)) (count T) - Nat.min (c_front s) (count T))%nat.
-Definition rows_left (T : tokens) (s : cached) : nat :=
-  (count T - c_front (c_advance T (slice (count T)) s))%nat.
+(** Rows that the next slice treats. *)
+Definition slice_rows (s : cached) : nat :=
+  (Nat.min (c_front s + slice (c_end s)) (c_end s) - c_front s)%nat.
 
-(** A slice; and with [limit] pairs, the rest of the rebuild under way and the next one. *)
+(** A slice; and with [limit] pairs the next rebuild, which is at once or begins to be sliced. *)
 Definition settle_products (T : tokens) (s : cached) : nat :=
-  (merge_products (slice_rows T s) (length (c_frozen s))
-   + (if Nat.leb limit (c_pending s) then
-        merge_products (rows_left T s) (length (c_frozen s))
-        + (if sliced then 0 else merge_products (count T) (c_pending s))
+  (merge_products (slice_rows s) (length (c_frozen s))
+   + (if negb sliced && Nat.leb limit (c_pending s) then merge_products (count T) (c_pending s)
       else 0))%nat.
 
 (** New weights. *)
@@ -66,14 +66,14 @@ Inductive call : Type :=
 | Read_column (j : nat).
 
 Definition row_pairs (s : cached) (i : nat) : nat :=
-  (c_pending s + (if Nat.leb (c_front s) i then length (c_frozen s) else 0))%nat.
+  (c_pending s + (if c_waits s i then length (c_frozen s) else 0))%nat.
 
 Definition call_products (T : tokens) (s : cached) (a : call) : nat :=
   match a with
   | Change e => edit_products T s e
   | Read_entry i _ => 2 * row_pairs s i
   | Read_row i => row_pairs s i * (value_columns + 1)
-  | Read_column _ => 2 * (count T * c_pending s + (count T - c_front s) * length (c_frozen s))
+  | Read_column _ => 2 * (count T * c_pending s + (c_end s - c_front s) * length (c_frozen s))
   end.
 
 Definition called (T : tokens) (s : cached) (a : call) : tokens * cached :=
@@ -102,16 +102,11 @@ Proof.
 Qed.
 
 (** Nothing is merged by slices where rebuilds are at once. *)
-Lemma slices_done T s : c_front s = c_room s -> (count T <= c_room s)%nat ->
-  slice_rows T s = 0%nat /\ rows_left T s = 0%nat.
-Proof.
-  intros E R. unfold slice_rows, rows_left. simpl. rewrite E.
-  destruct (Nat.ltb_spec (Nat.min (c_room s + slice (count T)) (count T)) (count T)); lia.
-Qed.
+Lemma slices_done s : c_end s = 0%nat -> slice_rows s = 0%nat.
+Proof. intros E. unfold slice_rows. rewrite E. lia. Qed.
 
-Lemma change_front T s e : (count T < c_room s)%nat \/ (forall q k v, e <> Append q k v) ->
-  c_front (c_change T s e) = c_front s /\ c_room (c_change T s e) = c_room s /\
-  c_frozen (c_change T s e) = c_frozen s.
+Lemma change_end T s e : (count T < c_room s)%nat \/ (forall q k v, e <> Append q k v) ->
+  c_end (c_change T s e) = c_end s /\ c_frozen (c_change T s e) = c_frozen s.
 Proof.
   intros H. destruct e; simpl; auto. destruct H as [H | H]; [| exfalso; eapply H; eauto].
   apply Nat.ltb_lt in H. rewrite H. auto.
@@ -149,6 +144,9 @@ Definition price (n : nat) (a : call) : nat :=
 Definition total_price (n : nat) (calls : list call) : nat :=
   fold_right (fun a sum => price n a + sum)%nat 0%nat calls.
 
+Lemma unsliced_waits s i : c_end s = 0%nat -> c_waits s i = false.
+Proof. intros E. unfold c_waits. rewrite E. apply andb_false_r. Qed.
+
 Lemma edited_count T e : (forall q k v, e <> Append q k v) -> count (edited T e) = count T.
 Proof.
   intros H. unfold edited. destruct (accepted T e); auto. destruct e; auto.
@@ -156,28 +154,26 @@ Proof.
 Qed.
 
 (** At once: what an edit takes and what it leaves to be paid. *)
-Lemma edit_amortised T s e : sliced = false -> c_front s = c_room s ->
-  (count T <= c_room s)%nat -> accepted T e = true ->
+Lemma edit_amortised T s e : sliced = false -> c_end s = 0%nat -> accepted T e = true ->
   (forall q k v, e <> Append q k v) ->
   (forall t j x, e <> UpdateQuery t j x) -> (forall t r, e <> SetQuery t r) ->
   (edit_products T s e + potential (edited T e) (c_edit T s e)
     = change_products T e + merge_products (count T) (c_pending (c_change T s e)))%nat.
 Proof.
-  intros E F R A N N1 N2. destruct (change_front T s e (or_intror N)) as (F1 & F2 & _).
+  intros E F A N N1 N2. destruct (change_end T s e (or_intror N)) as (F1 & _).
   pose proof (edited_count T e N) as C. unfold edit_products, potential. rewrite A, C.
   assert (X : c_edit T s e = c_settle (edited T e) (c_change T s e)).
   { destruct e; simpl; auto; exfalso; [eapply N1 | eapply N2]; eauto. }
   rewrite X. unfold settle_products, c_settle.
-  destruct (slices_done (edited T e) (c_change T s e)) as [-> ->]; [congruence | lia |].
-  rewrite C, E.
-  change (c_pending (c_advance (edited T e) (slice (count T)) (c_change T s e)))
+  rewrite slices_done, C, E by congruence.
+  change (c_pending (c_advance (slice (c_end (c_change T s e))) (c_change T s e)))
     with (c_pending (c_change T s e)).
   assert (Y : forall x, match e with UpdateQuery _ _ _ | SetQuery _ _ => 0%nat | _ => x end = x).
   { intros x. destruct e; auto; exfalso; [eapply N1 | eapply N2]; eauto. }
-  rewrite Y. unfold merge_products at 1. simpl Nat.mul at 1.
-  destruct (Nat.leb limit (c_pending (c_change T s e))).
+  rewrite Y. unfold merge_products at 1. simpl Nat.mul at 1. simpl negb.
+  destruct (Nat.leb limit (c_pending (c_change T s e))); simpl andb; cbv iota.
   - unfold c_pending at 2. simpl. unfold merge_products. lia.
-  - change (c_pending (c_advance (edited T e) (slice (count T)) (c_change T s e)))
+  - change (c_pending (c_advance (slice (c_end (c_change T s e))) (c_change T s e)))
       with (c_pending (c_change T s e)). lia.
 Qed.
 
@@ -186,8 +182,7 @@ Lemma call_amortised T s a : sliced = false -> keeps_count (count T) a -> c_soun
   count T' = count T /\ c_sound T' s' /\
   (call_products T s a + potential T' s' <= price (count T) a + potential T s)%nat.
 Proof.
-  intros E V (I & P & F). pose proof P as (P1 & P3). specialize (P3 E).
-  pose proof (c_rows _ _ I) as R.
+  intros E V (I & P & F). pose proof P as (P1 & P3 & _). specialize (P3 E).
   assert (S : c_sound T s) by (unfold c_sound; auto).
   destruct a as [e | i j | i | j]; simpl called.
   - assert (N : forall q k v, e <> Append q k v) by (intros q k v ->; exact V).
@@ -202,12 +197,12 @@ Proof.
     all: rewrite edit_amortised by (auto; intros; discriminate);
       unfold potential, merge_products; simpl change_products; simpl price; nia.
   - split; [auto | split; [auto |]]. unfold call_products, row_pairs. simpl in V |- *.
-    destruct (Nat.leb_spec (c_front s) i); lia.
+    rewrite unsliced_waits by exact P3. lia.
   - split; [auto | split; [auto |]]. unfold call_products, row_pairs. simpl in V |- *.
-    destruct (Nat.leb_spec (c_front s) i); [lia |]. rewrite Nat.add_0_r.
+    rewrite unsliced_waits, Nat.add_0_r by exact P3.
     apply Nat.add_le_mono_r, Nat.mul_le_mono_r. lia.
   - split; [auto | split; [auto |]]. unfold call_products. simpl price.
-    replace (count T - c_front s)%nat with 0%nat by lia. nia.
+    rewrite P3. simpl Nat.sub. nia.
 Qed.
 
 Lemma total_amortised calls : forall T s, sliced = false -> c_sound T s ->
@@ -275,8 +270,7 @@ Proof.
   - inversion V as [| ? ? [Vj Vt] Vr]; subst. simpl in Vj, Vt, H. destruct H as [Hn H].
     set (e := UpdateKey t j x). assert (A : accepted T e = true) by exact Vt.
     pose proof (c_sound_edit T s e Vj S) as S'. rewrite A in S'.
-    destruct S as (I & P & F). destruct P as (P1 & P3). specialize (P3 E).
-    pose proof (c_rows _ _ I) as R.
+    destruct S as (I & P & F). destruct P as (P1 & P3 & _). specialize (P3 E).
     assert (C : count (edited T e) = count T) by (apply edited_count; discriminate).
     assert (Vr' : Forall (fun u => (snd (fst u) < dimension)%nat /\
         live (edited T e) (fst (fst u)) = true) us).
@@ -297,14 +291,12 @@ Proof.
         + (if Nat.leb limit (Datatypes.S (length (c_keys s)))
            then merge_products (count T) (Datatypes.S (length (c_keys s))) else 0))%nat.
       unfold settle_products.
-      destruct (slices_done (edited T e) (c_change T s e)) as [-> ->];
-        [exact P3 | rewrite C; exact R |].
-      rewrite C, E, Hp. unfold merge_products at 1 2.
-      destruct (Nat.leb limit (Datatypes.S (length (c_keys s)))); lia. }
+      rewrite slices_done, C, E, Hp by exact P3. unfold merge_products at 1. simpl negb.
+      destruct (Nat.leb limit (Datatypes.S (length (c_keys s)))); simpl andb; cbv iota; lia. }
     assert (K : c_keys (c_edit T s e) = if Nat.leb limit (Datatypes.S (length (c_keys s)))
         then [] else t :: c_keys s).
     { simpl c_edit. unfold c_settle.
-      change (c_pending (c_advance _ _ (c_use s t _))) with (c_pending (c_change T s e)).
+      change (c_pending (c_advance _ (c_use s t _))) with (c_pending (c_change T s e)).
       rewrite Hp.
       destruct (Nat.leb limit (Datatypes.S (length (c_keys s)))); simpl; auto. }
     rewrite EP, (IH (edited T e)), C, K; auto.
@@ -362,113 +354,37 @@ Proof.
   fold (run T Cache ops) in I. rewrite E in I. exact I.
 Qed.
 
-Definition no_append (o : operation) : Prop :=
-  match o with Edit (Append _ _ _) => False | _ => True end.
+(** An append finds room. *)
+Definition fits (T : tokens) (room : nat) (e : edit) : Prop :=
+  match e with Append _ _ _ => (count T < room)%nat | _ => True end.
 
-(** Slices keep up with the pairs that become pending. *)
-Definition kept_up (state : tokens * strategy) : Prop :=
-  match state with
-  | (T, InCache s) =>
-      (Nat.min (slice (count T) * c_pending s) (count T) <= c_front s)%nat
-  | _ => True
-  end.
-
-Lemma edit_kept_up T s e : (forall q k v, e <> Append q k v) -> c_sound T s ->
-  kept_up (T, InCache s) -> kept_up (edited T e, InCache (c_edit T s e)).
-Proof.
-  intros N (I & (P & _) & _) K. unfold kept_up in *. rewrite edited_count by exact N.
-  pose proof (c_rows _ _ I) as R.
-  destruct (change_front T s e (or_intror N)) as (F1 & F2 & _).
-  pose proof (change_pending T s e N) as C.
-  assert (Q : (Nat.min
-      (slice (count T) * c_pending (c_settle (edited T e) (c_change T s e))) (count T)
-    <= c_front (c_settle (edited T e) (c_change T s e)))%nat).
-  { unfold c_settle. rewrite edited_count by exact N.
-    change (c_pending (c_advance (edited T e) (slice (count T)) (c_change T s e)))
-      with (c_pending (c_change T s e)).
-    destruct (Nat.leb limit (c_pending (c_change T s e))).
-    - change (c_pending (c_rebuild _ _)) with 0%nat. lia.
-    - change (c_pending (c_advance (edited T e) (slice (count T)) (c_change T s e)))
-        with (c_pending (c_change T s e)).
-      assert (slice (count T) * c_pending (c_change T s e)
-        <= slice (count T) * c_pending s + slice (count T))%nat by nia.
-      simpl c_front. rewrite F1, F2, edited_count by exact N.
-      destruct (Nat.ltb_spec (Nat.min (c_front s + slice (count T)) (count T)) (count T)); lia. }
-  destruct e; auto; exact K.
-Qed.
-
-Lemma step_kept_up state o : valid o -> no_append o -> invariant state -> kept_up state ->
-  kept_up (step state o).
-Proof.
-  destruct state as [T S]. intros V N H K.
-  destruct o as [e | | i | i | m spare |], S as [s | s |]; try exact Logic.I; try exact K;
-    try (destruct m; try exact Logic.I; unfold kept_up; simpl; lia).
-  - assert (N' : forall q k v, e <> Append q k v) by (intros q k v ->; exact N).
-    simpl. destruct (accepted T e) eqn:A.
-    + apply edit_kept_up; auto.
-    + unfold edited. rewrite A. exact K.
-  - simpl. destruct sliced; [exact K |]. change (c_pending (c_rebuild T s)) with 0%nat. lia.
-  - simpl. destruct sliced; [exact K | exact Logic.I].
-Qed.
-
-Lemma run_kept_up ops : forall state, Forall valid ops -> Forall no_append ops -> invariant state ->
-  kept_up state -> kept_up (fold_left step ops state).
-Proof.
-  induction ops as [| o ops IH]; simpl; intros state V N H K; auto.
-  inversion V; inversion N; subst. apply IH; auto using step_invariant, step_kept_up.
-Qed.
-
-Lemma cache_kept_up T ops T' s : Forall valid ops -> Forall no_append ops ->
-  run T Cache ops = (T', InCache s) ->
-  (Nat.min (slice (count T') * c_pending s) (count T') <= c_front s)%nat.
-Proof.
-  intros V N E.
-  assert (K : kept_up (run T Cache ops)).
-  { apply run_kept_up; auto using begin_invariant. unfold kept_up. simpl. lia. }
-  rewrite E in K. exact K.
-Qed.
-
-(** After any operations: any edit, with its slice.
-
-    NOTE Appends are left out: one that finds no room begins anew, which takes as long as building,
-    and those that add rows as fast as slices treat them leave some rows of a rebuild to its end. *)
+(** After any operations: any edit, with its slice. *)
 Theorem p1_worstcase_edit T ops T' s e : sliced = true -> Forall valid ops ->
-  Forall no_append ops -> run T Cache ops = (T', InCache s) -> no_append (Edit e) ->
+  run T Cache ops = (T', InCache s) -> fits T' (c_room s) e ->
   (edit_products T' s e
     <= change_products T' e + (value_columns + 1) * (count T' + limit - 1))%nat.
 Proof.
-  intros E V N H Ne. destruct (run_sound T ops T' s V H) as (I & (P & _) & F).
-  pose proof (cache_kept_up T ops T' s V N H) as K.
-  assert (N' : forall q k v, e <> Append q k v) by (intros q k v ->; exact Ne).
-  pose proof (slice_pairs (count T')) as SP. pose proof (slice_enough (count T')) as SE.
-  pose proof (c_rows _ _ I) as R.
-  destruct (change_front T' s e (or_intror N')) as (F1 & F2 & F3).
-  pose proof (change_pending T' s e N') as C.
+  intros E V H Ne. destruct (run_sound T ops T' s V H) as (I & _ & F).
+  pose proof (c_front_range _ _ I) as R. pose proof (slice_pairs (c_end s)) as SP.
+  assert (N : (count T' < c_room s)%nat \/ (forall q k v, e <> Append q k v))
+    by (destruct e; try (right; discriminate); left; exact Ne).
+  destruct (change_end T' s e N) as (F1 & F2).
   assert (Q : (settle_products (edited T' e) (c_change T' s e)
     <= (value_columns + 1) * (count T' + limit - 1))%nat).
-  { assert (M : (merge_products (slice_rows (edited T' e) (c_change T' s e)) (length (c_frozen s))
-      <= (value_columns + 1) * (count T' + limit - 1))%nat).
-    { unfold merge_products. rewrite Nat.mul_comm. apply Nat.mul_le_mono_l.
-      unfold slice_rows. rewrite edited_count, F1 by exact N'.
-      eapply Nat.le_trans; [apply Nat.mul_le_mono; [| exact F] | exact SP]. lia. }
-    unfold settle_products. rewrite E, F3.
-    destruct (Nat.leb_spec limit (c_pending (c_change T' s e))) as [L | L]; [| lia].
-    replace (rows_left (edited T' e) (c_change T' s e)) with 0%nat;
-      [unfold merge_products at 2; lia |].
-    unfold rows_left. simpl c_front. rewrite edited_count, F1, F2 by exact N'.
-    assert (slice (count T') * limit <= slice (count T') * c_pending s + slice (count T'))%nat
-      by nia.
-    destruct (Nat.ltb_spec (Nat.min (c_front s + slice (count T')) (count T')) (count T')); lia. }
+  { unfold settle_products, slice_rows, merge_products. rewrite E, F1, F2. simpl negb.
+    simpl andb. cbv iota. rewrite Nat.add_0_r, Nat.mul_comm. apply Nat.mul_le_mono_l.
+    eapply Nat.le_trans; [apply (Nat.mul_le_mono _ (slice (c_end s)) _ limit); [lia | exact F] |].
+    lia. }
   unfold edit_products. destruct (accepted T' e); [destruct e |]; lia.
 Qed.
 
 Theorem p1_worstcase_update T ops T' s t j x : sliced = true -> Forall valid ops ->
-  Forall no_append ops -> run T Cache ops = (T', InCache s) ->
+  run T Cache ops = (T', InCache s) ->
   INR (edit_products T' s (UpdateKey t j x))
     <= b_sliced_update_products (count T') limit value_columns.
 Proof.
-  intros E V N H.
-  pose proof (p1_worstcase_edit T ops T' s (UpdateKey t j x) E V N H Logic.I) as M.
+  intros E V H.
+  pose proof (p1_worstcase_edit T ops T' s (UpdateKey t j x) E V H Logic.I) as M.
   simpl change_products in M. apply le_INR in M. unfold b_sliced_update_products.
   change (count T' + (count T' + 0))%nat with (2 * count T')%nat in M.
   rewrite plus_INR, !mult_INR, plus_INR, minus_INR, plus_INR in M by lia.
@@ -480,53 +396,53 @@ Theorem p1_worstcase_entry T ops T' s i j : Forall valid ops -> run T Cache ops 
 Proof.
   intros V H. destruct (run_sound T ops T' s V H) as (_ & (P & _) & F).
   assert (N : (call_products T' s (Read_entry i j) + 2 <= 4 * limit)%nat).
-  { simpl. unfold row_pairs. destruct (Nat.leb (c_front s) i); lia. }
+  { simpl. unfold row_pairs. destruct (c_waits s i); lia. }
   apply le_INR in N. rewrite plus_INR, mult_INR in N. unfold b_sliced_entry_products.
   simpl (INR 2) in N. simpl (INR 4) in N. lra.
 Qed.
 
 (** A column: as pairs become pending, rows need no frozen ones any more. *)
-Theorem p1_worstcase_column T ops T' s j : Forall valid ops -> Forall no_append ops ->
-  run T Cache ops = (T', InCache s) ->
+Theorem p1_worstcase_column T ops T' s j : Forall valid ops -> run T Cache ops = (T', InCache s) ->
   INR (call_products T' s (Read_column j)) <= b_sliced_column_products (count T') limit.
 Proof.
-  intros V N H. destruct (run_sound T ops T' s V H) as (I & (P & _) & F).
-  pose proof (cache_kept_up T ops T' s V N H) as K. pose proof (slice_enough (count T')) as SE.
+  intros V H. destruct (run_sound T ops T' s V H) as (I & (P & _ & K) & F).
+  pose proof (c_front_range _ _ I) as R. pose proof (slice_enough (c_end s)) as SE.
   assert (M : (call_products T' s (Read_column j) <= 2 * (count T' * limit))%nat).
   { unfold call_products. apply Nat.mul_le_mono_l.
-    assert (D : ((count T' - c_front s) * length (c_frozen s)
-      <= (count T' - c_front s) * limit)%nat) by (apply Nat.mul_le_mono_l; auto).
-    destruct (Nat.le_gt_cases (count T') (c_front s)).
-    - replace (count T' - c_front s)%nat with 0%nat in * by lia. nia.
-    - assert (slice (count T') * c_pending s <= c_front s)%nat by lia.
-      assert (count T' * c_pending s <= slice (count T') * limit * c_pending s)%nat
+    assert (D : ((c_end s - c_front s) * length (c_frozen s)
+      <= (c_end s - c_front s) * limit)%nat) by (apply Nat.mul_le_mono_l; auto).
+    destruct (Nat.le_gt_cases (c_end s) (c_front s)).
+    - replace (c_end s - c_front s)%nat with 0%nat in * by lia. nia.
+    - assert (slice (c_end s) * c_pending s <= c_front s)%nat by lia.
+      assert (c_end s * c_pending s <= slice (c_end s) * limit * c_pending s)%nat
         by (apply Nat.mul_le_mono_r; lia).
-      assert (slice (count T') * c_pending s * limit <= c_front s * limit)%nat
-        by (apply Nat.mul_le_mono_r; lia). nia. }
+      assert (slice (c_end s) * c_pending s * limit <= c_front s * limit)%nat
+        by (apply Nat.mul_le_mono_r; lia).
+      assert (c_end s * (limit - c_pending s) <= count T' * (limit - c_pending s))%nat
+        by (apply Nat.mul_le_mono_r; lia).
+      nia. }
   apply le_INR in M. rewrite !mult_INR in M. unfold b_sliced_column_products.
   simpl (INR 2) in M. lra.
 Qed.
 
 (** Not sliced, fewer than k pairs are pending: the paper's query times. *)
 Theorem p1_query_entry T ops T' s i j : sliced = false -> Forall valid ops ->
-  run T Cache ops = (T', InCache s) -> (i < count T')%nat ->
+  run T Cache ops = (T', InCache s) ->
   INR (call_products T' s (Read_entry i j)) = b_entry_products (c_pending s) /\
   INR (c_pending s) <= b_pending_pairs limit.
 Proof.
-  intros E V H Hi. destruct (run_sound T ops T' s V H) as (I & (P & Q) & _).
-  pose proof (c_rows _ _ I). specialize (Q E). split.
-  - simpl. unfold row_pairs. destruct (Nat.leb_spec (c_front s) i); [lia |].
-    unfold b_entry_products. rewrite !Nat.add_0_r, plus_INR. ring.
+  intros E V H. destruct (run_sound T ops T' s V H) as (_ & (P & Q & _) & _). split.
+  - simpl. unfold row_pairs. rewrite unsliced_waits by auto. unfold b_entry_products.
+    rewrite !Nat.add_0_r, plus_INR. ring.
   - pose proof (p1_pending T Cache ops V) as B. rewrite H in B. exact B.
 Qed.
 
 Theorem p1_query_row T ops T' s i : sliced = false -> Forall valid ops ->
-  run T Cache ops = (T', InCache s) -> (i < count T')%nat ->
+  run T Cache ops = (T', InCache s) ->
   INR (call_products T' s (Read_row i)) = b_row_products (c_pending s) value_columns.
 Proof.
-  intros E V H Hi. destruct (run_sound T ops T' s V H) as (I & (P & Q) & _).
-  pose proof (c_rows _ _ I). specialize (Q E). simpl. unfold row_pairs.
-  destruct (Nat.leb_spec (c_front s) i); [lia |]. unfold b_row_products.
+  intros E V H. destruct (run_sound T ops T' s V H) as (_ & (P & Q & _) & _).
+  simpl. unfold row_pairs. rewrite unsliced_waits by auto. unfold b_row_products.
   rewrite Nat.add_0_r, mult_INR, plus_INR. simpl (INR 1). ring.
 Qed.
 
@@ -534,16 +450,15 @@ Theorem p1_query_column T ops T' s j : sliced = false -> Forall valid ops ->
   run T Cache ops = (T', InCache s) ->
   INR (call_products T' s (Read_column j)) = b_column_products (count T') (c_pending s).
 Proof.
-  intros E V H. destruct (run_sound T ops T' s V H) as (I & (P & Q) & _).
-  pose proof (c_rows _ _ I). specialize (Q E). simpl.
-  replace (count T' - c_front s)%nat with 0%nat by lia. unfold b_column_products.
+  intros E V H. destruct (run_sound T ops T' s V H) as (_ & (P & Q & _) & _).
+  simpl. rewrite (Q E). unfold b_column_products. simpl Nat.sub.
   rewrite Nat.mul_0_l, !Nat.add_0_r, plus_INR, mult_INR. ring.
 Qed.
 
 (** * The slots *)
 
 Definition slot_row_pairs (s : slots) (i : nat) : nat :=
-  (s_pending s + (if Nat.leb (s_front s) i then length (s_frozen s) else 0))%nat.
+  (s_pending s + (if s_waits s i then length (s_frozen s) else 0))%nat.
 
 (** A slot has two keys, whose weights take d products each, and two values. *)
 Definition slot_products (pairs columns : nat) : nat := (2 * pairs * (dimension + columns))%nat.
@@ -555,15 +470,26 @@ Definition slot_read_products (s : slots) (a : call) : nat :=
   | _ => 0
   end.
 
-(** An edit makes a slot at most; when all are taken, a rebuild at once treats every row.  Appends
-    are not counted. *)
+(** What an edit makes of the slots, before its slice. *)
+Definition s_change (T : tokens) (s : slots) (e : edit) : slots :=
+  match e with
+  | UpdateQuery _ _ _ | SetQuery _ _ => s
+  | UpdateKey t _ _ | SetKey t _ | UpdateValue t _ _ | SetValue t _ | Evict t => s_use s t
+  | Append _ _ _ => s_append (edited T e) s (count T)
+  end.
+
+Definition slot_slice_rows (s : slots) : nat :=
+  (Nat.min (s_front s + slice (s_end s)) (s_end s) - s_front s)%nat.
+
+(** A slice; and when all slots are taken, a rebuild at once treats every row. *)
 Definition slot_edit_products (T : tokens) (s : slots) (e : edit) : nat :=
   if accepted T e then
     match e with
-    | UpdateQuery _ _ _ | SetQuery _ _ | Append _ _ _ => 0
-    | UpdateKey t _ _ | SetKey t _ | UpdateValue t _ _ | SetValue t _ | Evict t =>
-        let k := s_pending (s_use s t) in
-        if Nat.leb limit k then count T * slot_products k (value_columns + 1) else 0
+    | UpdateQuery _ _ _ | SetQuery _ _ => 0
+    | _ => let s := s_change T s e in
+        slot_slice_rows s * slot_products (length (s_frozen s)) (value_columns + 1)
+        + (if negb sliced && Nat.leb limit (s_pending s)
+           then count (edited T e) * slot_products (s_pending s) (value_columns + 1) else 0)
     end
   else 0.
 
@@ -574,57 +500,81 @@ Fixpoint slot_total_products (T : tokens) (s : slots) (es : list edit) : nat :=
       + slot_total_products (edited T e) (if accepted T e then s_edit T s e else s) rest
   end%nat.
 
+Definition s_sound (T : tokens) (s : slots) : Prop :=
+  slots_exact T s /\ s_paced s /\ (length (s_frozen s) <= limit)%nat.
+
+Lemma run_slots_sound T ops T' s : Forall valid ops -> run T Slot_mode ops = (T', InSlots s) ->
+  s_sound T' s.
+Proof.
+  intros V E.
+  destruct (run_invariant ops (T, begin T Slot_mode 0) V (begin_invariant T Slot_mode 0)) as [I _].
+  fold (run T Slot_mode ops) in I. rewrite E in I. exact I.
+Qed.
+
 Theorem p1_slots_entry T ops T' s i j : sliced = false -> Forall valid ops ->
-  run T Slot_mode ops = (T', InSlots s) -> (i < count T')%nat ->
+  run T Slot_mode ops = (T', InSlots s) ->
   INR (slot_read_products s (Read_entry i j)) = b_slot_entry_products (s_pending s) dimension.
 Proof.
-  intros E V H Hi. destruct (run_invariant ops (T, begin T Slot_mode 0) V
-    (begin_invariant T Slot_mode 0)) as [J _].
-  fold (run T Slot_mode ops) in J. rewrite H in J. destruct J as (I & (_ & Q) & _).
-  pose proof (s_rows _ _ I). specialize (Q E). unfold slot_read_products, slot_row_pairs.
-  destruct (Nat.leb_spec (s_front s) i); [lia |]. unfold slot_products, b_slot_entry_products.
+  intros E V H. destruct (run_slots_sound T ops T' s V H) as (_ & (_ & Q & _) & _).
+  unfold slot_read_products, slot_row_pairs, s_waits. rewrite (Q E), andb_false_r.
+  unfold slot_products, b_slot_entry_products.
   rewrite Nat.add_0_r, !mult_INR, plus_INR. simpl (INR 2). ring.
 Qed.
 
 Theorem p1_slots_row T ops T' s i : sliced = false -> Forall valid ops ->
-  run T Slot_mode ops = (T', InSlots s) -> (i < count T')%nat ->
+  run T Slot_mode ops = (T', InSlots s) ->
   INR (slot_read_products s (Read_row i))
     = b_slot_row_products (s_pending s) dimension value_columns.
 Proof.
-  intros E V H Hi. destruct (run_invariant ops (T, begin T Slot_mode 0) V
-    (begin_invariant T Slot_mode 0)) as [J _].
-  fold (run T Slot_mode ops) in J. rewrite H in J. destruct J as (I & (_ & Q) & _).
-  pose proof (s_rows _ _ I). specialize (Q E). unfold slot_read_products, slot_row_pairs.
-  destruct (Nat.leb_spec (s_front s) i); [lia |]. unfold slot_products, b_slot_row_products.
+  intros E V H. destruct (run_slots_sound T ops T' s V H) as (_ & (_ & Q & _) & _).
+  unfold slot_read_products, slot_row_pairs, s_waits. rewrite (Q E), andb_false_r.
+  unfold slot_products, b_slot_row_products.
   rewrite Nat.add_0_r, !mult_INR, !plus_INR. simpl (INR 2). simpl (INR 1). ring.
 Qed.
 
-Lemma slot_total_amortised es : forall T s, sliced = false ->
+Lemma s_edit_end T s e : sliced = false -> s_end s = 0%nat -> s_end (s_edit T s e) = 0%nat.
+Proof.
+  intros E H.
+  assert (U : forall T' s', s_end s' = 0%nat -> s_end (s_settle T' s') = 0%nat).
+  { intros T' s' H'. unfold s_settle.
+    destruct (Nat.leb limit (s_pending (s_advance T' (slice (s_end s')) s'))); simpl; auto.
+    now rewrite E. }
+  destruct e; simpl; auto; apply U; simpl; auto. now destruct (Nat.ltb (count T) (s_room s)).
+Qed.
+
+Lemma slot_total_amortised es : forall T s, sliced = false -> s_end s = 0%nat ->
   Forall (fun e => forall q k v, e <> Append q k v) es ->
   (slot_total_products T s es
     <= (length es + s_pending s) * (count T * slot_products 1 (value_columns + 1)))%nat.
 Proof.
-  induction es as [| e es IH]; intros T s E V; [simpl; lia |].
+  induction es as [| e es IH]; intros T s E Z V; [simpl; lia |].
   inversion V as [| ? ? Ve Vr]; subst. cbn [slot_total_products length].
-  specialize (IH (edited T e) (if accepted T e then s_edit T s e else s) E Vr).
+  assert (Z' : s_end (if accepted T e then s_edit T s e else s) = 0%nat)
+    by (destruct (accepted T e); auto using s_edit_end).
+  specialize (IH (edited T e) (if accepted T e then s_edit T s e else s) E Z' Vr).
   rewrite edited_count in IH by auto.
   set (c := (count T * slot_products 1 (value_columns + 1))%nat) in *.
   assert (C : forall k, (count T * slot_products k (value_columns + 1) = k * c)%nat)
     by (intros; unfold c, slot_products; ring).
   assert (K : (slot_edit_products T s e + s_pending (if accepted T e then s_edit T s e else s) * c
     <= S (s_pending s) * c)%nat).
-  { unfold slot_edit_products. destruct (accepted T e); [| nia].
+  { unfold slot_edit_products. rewrite edited_count, E by auto.
+    destruct (accepted T e); [| nia]. simpl negb.
     assert (L : forall t, (s_pending (s_use s t) <= S (s_pending s))%nat)
       by (intros; apply length_add).
-    assert (U : forall T' t, ((if Nat.leb limit (s_pending (s_use s t))
-        then count T * slot_products (s_pending (s_use s t)) (value_columns + 1) else 0)
+    assert (U : forall T' t, (slot_slice_rows (s_use s t)
+          * slot_products (length (s_frozen (s_use s t))) (value_columns + 1)
+        + (if true && Nat.leb limit (s_pending (s_use s t))
+           then count T * slot_products (s_pending (s_use s t)) (value_columns + 1) else 0)
         + s_pending (s_settle T' (s_use s t)) * c <= S (s_pending s) * c)%nat).
     { intros T' t. specialize (L t). unfold s_settle.
-      change (s_pending (s_advance T' (slice (count T')) (s_use s t)))
-        with (s_pending (s_use s t)). rewrite C.
+      replace (slot_slice_rows (s_use s t)) with 0%nat
+        by (unfold slot_slice_rows; simpl; rewrite Z; lia).
+      change (s_pending (s_advance T' (slice (s_end (s_use s t))) (s_use s t)))
+        with (s_pending (s_use s t)). rewrite C. simpl andb.
       destruct (Nat.leb limit (s_pending (s_use s t))).
       - change (s_pending (s_rebuild T' _)) with 0%nat. nia.
-      - change (s_pending (s_advance T' (slice (count T')) (s_use s t)))
+      - change (s_pending (s_advance T' (slice (s_end (s_use s t))) (s_use s t)))
           with (s_pending (s_use s t)). nia. }
     destruct e; try apply U; try (exfalso; eapply Ve; reflexivity);
       change (0 + s_pending s * c <= S (s_pending s) * c)%nat; nia. }
@@ -637,11 +587,87 @@ Theorem p1_slots_amortised T room es : sliced = false ->
   INR (slot_total_products T (s_build T room) es)
     <= INR (length es) * b_slot_rebuild_products (count T) 1 dimension value_columns.
 Proof.
-  intros E V. pose proof (slot_total_amortised es T (s_build T room) E V) as H.
+  intros E V. pose proof (slot_total_amortised es T (s_build T room) E eq_refl V) as H.
   change (s_pending (s_build T room)) with 0%nat in H. apply le_INR in H.
   unfold slot_products, b_slot_rebuild_products in *.
   rewrite !mult_INR, !plus_INR in H. simpl (INR 1) in *. simpl (INR 2) in H. simpl (INR 0) in H.
   nra.
+Qed.
+
+(** Sliced, after any operations: any edit, with its slice. *)
+Theorem p1_slots_sliced T ops T' s e : sliced = true -> Forall valid ops ->
+  run T Slot_mode ops = (T', InSlots s) -> fits T' (s_room s) e ->
+  INR (slot_edit_products T' s e)
+    <= b_sliced_slot_products (count T') limit dimension value_columns.
+Proof.
+  intros E V H _. destruct (run_slots_sound T ops T' s V H) as (I & _ & F).
+  pose proof (s_front_range _ _ I) as R. pose proof (slice_pairs (s_end s)) as SP.
+  set (w := (2 * (dimension + (value_columns + 1)))%nat).
+  assert (M : (slot_edit_products T' s e <= (count T' + limit - 1) * w)%nat).
+  { unfold slot_edit_products. destruct (accepted T' e); [| apply Nat.le_0_l]. rewrite E.
+    assert (U : forall s', s_end s' = s_end s -> s_front s' = s_front s ->
+      s_frozen s' = s_frozen s ->
+      (slot_slice_rows s' * slot_products (length (s_frozen s')) (value_columns + 1) + 0
+        <= (count T' + limit - 1) * w)%nat).
+    { intros s' E1 E2 E3. unfold slot_slice_rows, slot_products. rewrite E1, E2, E3, Nat.add_0_r.
+      replace (2 * length (s_frozen s) * (dimension + (value_columns + 1)))%nat
+        with (length (s_frozen s) * w)%nat by (unfold w; ring).
+      rewrite Nat.mul_assoc. apply Nat.mul_le_mono_r.
+      eapply Nat.le_trans; [apply (Nat.mul_le_mono _ (slice (s_end s)) _ limit); [| exact F] |];
+        clear w; lia. }
+    destruct e; simpl negb; simpl andb; cbv iota zeta; try apply Nat.le_0_l; apply U; reflexivity. }
+  apply le_INR in M. unfold w in M. rewrite !mult_INR, !plus_INR, minus_INR, plus_INR in M by lia.
+  unfold b_sliced_slot_products. simpl (INR 2) in M. simpl (INR 1) in M. lra.
+Qed.
+
+(** * Space *)
+
+(** Queries, keys, values; the sums; and a pair's column and row, or a slot's keys and values. *)
+Definition token_numbers (T : tokens) : nat := (count T * (2 * dimension + value_columns))%nat.
+Definition sum_numbers (T : tokens) : nat := (count T * (value_columns + 1))%nat.
+Definition pair_numbers (T : tokens) : nat := (count T + (value_columns + 1))%nat.
+Definition slot_numbers : nat := (2 * (dimension + (value_columns + 1)))%nat.
+
+(** Frozen ones while rows need them. *)
+Definition c_numbers (T : tokens) (s : cached) : nat :=
+  (count T * count T + token_numbers T + sum_numbers T
+   + (length (pairs T s) + (if Nat.ltb (c_front s) (c_end s) then length (c_frozen s) else 0))
+     * pair_numbers T)%nat.
+Definition s_numbers (T : tokens) (s : slots) : nat :=
+  (token_numbers T + sum_numbers T
+   + (length (pending_slots T s)
+      + (if Nat.ltb (s_front s) (s_end s) then length (s_frozen s) else 0)) * slot_numbers)%nat.
+
+(** After any operations. *)
+Theorem p1_space_cached T ops T' s : sliced = false -> Forall valid ops ->
+  run T Cache ops = (T', InCache s) ->
+  INR (c_numbers T' s) <= b_cached_numbers (count T') dimension value_columns limit.
+Proof.
+  intros E V H. destruct (run_sound T ops T' s V H) as (_ & (P & Q & _) & _).
+  assert (M : (c_numbers T' s + pair_numbers T' <= count T' * count T' + token_numbers T'
+    + sum_numbers T' + limit * pair_numbers T')%nat).
+  { unfold c_numbers. rewrite (Q E). change (Nat.ltb (c_front s) 0) with false. cbv iota.
+    replace (length (pairs T' s)) with (c_pending s)
+      by (unfold pairs; rewrite app_length, !map_length; reflexivity).
+    pose proof (Nat.mul_le_mono_r _ _ (pair_numbers T') P). lia. }
+  apply le_INR in M. unfold token_numbers, sum_numbers, pair_numbers in M.
+  rewrite !plus_INR, !mult_INR, !plus_INR, mult_INR in M. unfold b_cached_numbers.
+  simpl (INR 2) in M. simpl (INR 1) in M. lra.
+Qed.
+
+Theorem p1_space_slots T ops T' s : sliced = false -> Forall valid ops ->
+  run T Slot_mode ops = (T', InSlots s) ->
+  INR (s_numbers T' s) <= b_slot_numbers (count T') dimension value_columns limit.
+Proof.
+  intros E V H. destruct (run_slots_sound T ops T' s V H) as (_ & (P & Q & _) & _).
+  assert (M : (s_numbers T' s + slot_numbers <= token_numbers T' + sum_numbers T'
+    + limit * slot_numbers)%nat).
+  { unfold s_numbers. rewrite (Q E). change (Nat.ltb (s_front s) 0) with false. cbv iota.
+    unfold pending_slots. rewrite map_length. fold (s_pending s).
+    pose proof (Nat.mul_le_mono_r _ _ slot_numbers P). lia. }
+  apply le_INR in M. unfold token_numbers, sum_numbers, slot_numbers in M.
+  rewrite !plus_INR, !mult_INR, !plus_INR, !mult_INR in M. unfold b_slot_numbers.
+  simpl (INR 2) in M. simpl (INR 1) in M. lra.
 Qed.
 
 End Cost.

@@ -49,7 +49,8 @@ Record slots : Type := Slots {
   s_base_values : nat -> nat -> R;
   s_changed : list nat;
   s_frozen : list slot;
-  s_front : nat
+  s_front : nat;                       (* frozen slots concern rows from here ... *)
+  s_end : nat                          (* ... to there *)
 }.
 
 (** The slot of token t. *)
@@ -58,8 +59,10 @@ Definition slot_of (T : tokens) (s : slots) (t : nat) : slot :=
 
 Definition pending_slots (T : tokens) (s : slots) : list slot := map (slot_of T s) (s_changed s).
 
+Definition s_waits (s : slots) (i : nat) : bool :=
+  Nat.leb (s_front s) i && Nat.ltb i (s_end s).
 Definition s_waiting (T : tokens) (s : slots) (shift : R) (i c : nat) : R :=
-  if Nat.leb (s_front s) i then slots_sum T shift (s_frozen s) i c else 0.
+  if s_waits s i then slots_sum T shift (s_frozen s) i c else 0.
 
 Definition s_stored (T : tokens) (s : slots) (i c : nat) : R :=
   s_sums s i c + s_waiting T s (s_shift s i) i c
@@ -70,11 +73,11 @@ Definition s_pending (s : slots) : nat := length (s_changed s).
 Definition s_build (T : tokens) (room : nat) : slots :=
   Slots room (fun i c => fsum (count T) (fun t =>
       shifted T (new_shift T i) t (keys T t) i * extended T t c))
-    (new_shift T) (fun _ => true) (keys T) (extended T) [] [] room.
+    (new_shift T) (fun _ => true) (keys T) (extended T) [] [] 0 0.
 
 Definition s_distrust (s : slots) (i : nat) : slots :=
   Slots (s_room s) (s_sums s) (s_shift s) (put (s_trusted s) i false) (s_base_keys s)
-    (s_base_values s) (s_changed s) (s_frozen s) (s_front s).
+    (s_base_values s) (s_changed s) (s_frozen s) (s_front s) (s_end s).
 
 (** Row i as the definition has it, less what its slots will add. *)
 Definition s_refresh (T : tokens) (s : slots) (i : nat) : slots :=
@@ -84,37 +87,37 @@ Definition s_refresh (T : tokens) (s : slots) (i : nat) : slots :=
       fsum (count T) (fun t => shifted T shift t (keys T t) i * extended T t c)
       - s_waiting T s shift i c - slots_sum T shift (pending_slots T s) i c))
     (put (s_shift s) i shift) (put (s_trusted s) i true) (s_base_keys s) (s_base_values s)
-    (s_changed s) (s_frozen s) (s_front s).
+    (s_changed s) (s_frozen s) (s_front s) (s_end s).
 
 Definition s_use (s : slots) (t : nat) : slots :=
   Slots (s_room s) (s_sums s) (s_shift s) (s_trusted s) (s_base_keys s) (s_base_values s)
-    (add t (s_changed s)) (s_frozen s) (s_front s).
+    (add t (s_changed s)) (s_frozen s) (s_front s) (s_end s).
 
 (** A token that was appended to T: the sums hold nothing of it. *)
 Definition s_append (T : tokens) (s : slots) (t : nat) : slots :=
   Slots (s_room s) (s_sums s) (s_shift s) (put (s_trusted s) t false)
     (put (s_base_keys s) t (keys T t)) (put (s_base_values s) t (fun _ => 0))
-    (add t (s_changed s)) (s_frozen s) (s_front s).
+    (add t (s_changed s)) (s_frozen s) (s_front s) (s_end s).
 
 (** The rebuild that is under way, for some more rows. *)
 Definition s_advance (T : tokens) (rows : nat) (s : slots) : slots :=
-  let stop := Nat.min (s_front s + rows) (count T) in
+  let stop := Nat.min (s_front s + rows) (s_end s) in
   Slots (s_room s)
     (fun i c => s_sums s i c + (if Nat.leb (s_front s) i && Nat.ltb i stop
       then slots_sum T (s_shift s i) (s_frozen s) i c else 0))
     (s_shift s) (s_trusted s) (s_base_keys s) (s_base_values s)
-    (s_changed s) (s_frozen s) (if Nat.ltb stop (count T) then stop else s_room s).
+    (s_changed s) (s_frozen s) stop (s_end s).
 
 Definition s_rebuild (T : tokens) (s : slots) : slots :=
   Slots (s_room s)
     (fun i c => if sliced then s_sums s i c
       else s_sums s i c + slots_sum T (s_shift s i) (pending_slots T s) i c)
     (s_shift s) (s_trusted s) (keys T) (extended T) []
-    (if sliced then pending_slots T s else []) (if sliced then 0 else s_room s)%nat.
+    (if sliced then pending_slots T s else []) 0 (if sliced then count T else 0)%nat.
 
 Definition s_settle (T : tokens) (s : slots) : slots :=
-  let s := s_advance T (slice (count T)) s in
-  if Nat.leb limit (s_pending s) then s_rebuild T (s_advance T (count T) s) else s.
+  let s := s_advance T (slice (s_end s)) s in
+  if Nat.leb limit (s_pending s) then s_rebuild T s else s.
 
 Definition s_edit (T : tokens) (s : slots) (e : edit) : slots :=
   let now := edited T e in
@@ -139,7 +142,7 @@ Record slots_exact (T : tokens) (s : slots) : Prop := {
           shifted T (s_shift s i) t (s_base_keys s t) i * s_base_values s t c);
   s_distinct : distinct (count T) (s_changed s);
   s_rows : (count T <= s_room s)%nat;
-  s_front_range : (s_front s <= s_room s)%nat
+  s_front_range : (s_front s <= s_end s <= count T)%nat
 }.
 
 Lemma shifted_ext T sh t key key' i : (forall l, key l = key' l) ->
@@ -172,7 +175,8 @@ Qed.
 Lemma s_build_exact T room : (count T <= room)%nat -> slots_exact T (s_build T room).
 Proof.
   intros Hr. constructor; simpl; auto; try apply distinct_nil.
-  intros i c Hi _. unfold s_waiting. simpl. destruct (Nat.leb_spec room i); [lia | ring].
+  - intros i c Hi _. unfold s_waiting, s_waits. simpl. ring.
+  - lia.
 Qed.
 
 Lemma s_distrust_exact T s i : slots_exact T s -> slots_exact T (s_distrust s i).
@@ -204,8 +208,8 @@ Proof.
     intros i c Hi Ht. rewrite (fsum_ext _ _ (fun r =>
       shifted T (s_shift s i) r (s_base_keys s r) i * s_base_values s r c))
       by (intros; now rewrite E).
-    rewrite <- (s_base _ _ I i c Hi Ht). f_equal. unfold s_waiting. simpl.
-    destruct (Nat.leb (s_front s) i); auto.
+    rewrite <- (s_base _ _ I i c Hi Ht). f_equal. unfold s_waiting, s_waits. simpl.
+    destruct (Nat.leb (s_front s) i && Nat.ltb i (s_end s)); auto.
     induction (s_frozen s) as [| x l IH]; simpl; auto. rewrite IH. unfold slot_sum. now rewrite !E.
   - apply distinct_add; auto. apply I.
 Qed.
@@ -220,8 +224,8 @@ Proof.
   rewrite (fsum_ext _ _ (fun r =>
     shifted T (s_shift s i) r (s_base_keys s r) i * s_base_values s r c))
       by (intros; now rewrite E).
-  rewrite <- (s_base _ _ I i c Hi Ht). f_equal. unfold s_waiting. simpl.
-  destruct (Nat.leb (s_front s) i); auto.
+  rewrite <- (s_base _ _ I i c Hi Ht). f_equal. unfold s_waiting, s_waits. simpl.
+  destruct (Nat.leb (s_front s) i && Nat.ltb i (s_end s)); auto.
   induction (s_frozen s) as [| x l IH]; simpl; auto. rewrite IH. unfold slot_sum. now rewrite !E.
 Qed.
 
@@ -242,84 +246,98 @@ Proof.
     rewrite (fsum_ext _ _ (fun r =>
       shifted T (s_shift s i) r (s_base_keys s r) i * s_base_values s r c))
       by (intros r Hr; rewrite E, !put_other by lia; reflexivity).
-    rewrite <- (s_base _ _ I i c) by (auto; lia). f_equal. unfold s_waiting. simpl.
-    destruct (Nat.leb (s_front s) i); auto.
+    rewrite <- (s_base _ _ I i c) by (auto; lia). f_equal. unfold s_waiting, s_waits. simpl.
+    destruct (Nat.leb (s_front s) i && Nat.ltb i (s_end s)); auto.
     induction (s_frozen s) as [| x l IH]; simpl; auto. rewrite IH. unfold slot_sum. now rewrite !E.
   - apply distinct_add; [| lia]. apply distinct_more, I.
+  - pose proof (s_front_range _ _ I). lia.
 Qed.
 
 Lemma s_advance_exact T rows s : slots_exact T s -> slots_exact T (s_advance T rows s).
 Proof.
-  intros I. pose proof (s_rows _ _ I). pose proof (s_front_range _ _ I).
-  constructor; simpl; try apply I.
-  - intros i c Hi Ht. rewrite <- (s_base _ _ I i c Hi Ht). unfold s_waiting. simpl.
-    set (stop := Nat.min (s_front s + rows) (count T)).
-    destruct (Nat.leb_spec (s_front s) i), (Nat.ltb_spec i stop), (Nat.ltb_spec stop (count T));
-      simpl; destruct (Nat.leb_spec stop i), (Nat.leb_spec (s_room s) i); simpl; try lia; ring.
-  - destruct (Nat.ltb_spec (Nat.min (s_front s + rows) (count T)) (count T)); lia.
+  intros I. pose proof (s_front_range _ _ I). constructor; simpl; try apply I; [| lia].
+  intros i c Hi Ht. rewrite <- (s_base _ _ I i c Hi Ht). unfold s_waiting, s_waits. simpl.
+  set (stop := Nat.min (s_front s + rows) (s_end s)).
+  destruct (Nat.leb_spec (s_front s) i), (Nat.ltb_spec i stop), (Nat.leb_spec stop i),
+    (Nat.ltb_spec i (s_end s)); simpl; try lia; ring.
 Qed.
 
-(** All rows: nothing is frozen any more. *)
-Lemma s_advance_all T s :
-  s_front (s_advance T (count T) s) = s_room (s_advance T (count T) s).
-Proof.
-  simpl. destruct (Nat.ltb_spec (Nat.min (s_front s + count T) (count T)) (count T)); [lia | auto].
-Qed.
+(** With no rebuild under way. *)
+Lemma s_idle T s : slots_exact T s -> s_end s = 0%nat -> s_front s = s_end s.
+Proof. intros I E. pose proof (s_front_range _ _ I). lia. Qed.
 
-Lemma s_rebuild_exact T s : slots_exact T s -> s_front s = s_room s ->
+Lemma s_rebuild_exact T s : slots_exact T s -> s_front s = s_end s ->
   slots_exact T (s_rebuild T s).
 Proof.
   intros I Hf. pose proof (s_rows _ _ I). constructor; simpl; auto; try apply distinct_nil.
   - intros i c Hi Ht. rewrite <- (slots_exact_pending T s _ i c I), <- (s_base _ _ I i c Hi Ht).
-    unfold s_waiting. simpl. rewrite Hf. destruct (Nat.leb_spec (s_room s) i); [lia |].
-    destruct sliced; simpl; [ring |]. destruct (Nat.leb_spec (s_room s) i); [lia | ring].
+    unfold s_waiting, s_waits. simpl. rewrite Hf.
+    destruct (Nat.leb_spec (s_end s) i), (Nat.ltb_spec i (s_end s)); try lia;
+      destruct sliced; simpl; try (destruct (Nat.ltb_spec i (count T)); [| lia]); ring.
   - destruct sliced; lia.
 Qed.
 
+(** Slices keep up with the slots that are taken, so none is left when those are frozen. *)
 Definition s_paced (s : slots) : Prop :=
-  (s_pending s < limit)%nat /\ (sliced = false -> s_front s = s_room s).
+  (s_pending s < limit)%nat /\ (sliced = false -> s_end s = 0%nat) /\
+  (Nat.min (slice (s_end s) * s_pending s) (s_end s) <= s_front s)%nat.
 
-Lemma s_settle_paced T s : slots_exact T s -> (s_pending s <= limit)%nat ->
-  (sliced = false -> s_front s = s_room s) ->
-  slots_exact T (s_settle T s) /\ s_paced (s_settle T s).
+(** s' is what an edit, which takes a slot at most, makes of s. *)
+Definition s_follows (s s' : slots) : Prop :=
+  (s_pending s' <= S (s_pending s))%nat /\ s_front s' = s_front s /\ s_end s' = s_end s.
+
+Lemma s_advance_done T s s' : s_paced s -> s_follows s s' -> (limit <= s_pending s')%nat ->
+  s_front (s_advance T (slice (s_end s')) s') = s_end s'.
 Proof.
-  intros I Hp Hs. unfold s_settle.
-  assert (J : slots_exact T (s_advance T (slice (count T)) s)) by (apply s_advance_exact; auto).
-  change (s_pending (s_advance T (slice (count T)) s)) with (s_pending s).
-  destruct (Nat.leb_spec limit (s_pending s)).
-  - split; [apply s_rebuild_exact; [apply s_advance_exact; auto | apply s_advance_all] |].
-    unfold s_paced, s_pending. simpl. split; [lia |]. now destruct sliced.
-  - split; auto. split; auto. intros E. simpl. rewrite (Hs E). pose proof (s_rows _ _ I).
-    destruct (Nat.ltb_spec (Nat.min (s_room s + slice (count T)) (count T)) (count T)); lia.
+  intros (P & _ & K) (F1 & F2 & F3) L. simpl. rewrite F2, F3 in *.
+  pose proof (slice_enough (s_end s)).
+  assert (slice (s_end s) * limit <= slice (s_end s) * s_pending s + slice (s_end s))%nat by nia.
+  lia.
+Qed.
+
+Lemma s_settle_paced T s s' : slots_exact T s' -> s_paced s -> s_follows s s' ->
+  slots_exact T (s_settle T s') /\ s_paced (s_settle T s').
+Proof.
+  intros I P F. pose proof (s_advance_done T s s' P F) as D. unfold s_settle.
+  assert (J : slots_exact T (s_advance T (slice (s_end s')) s')) by (apply s_advance_exact; auto).
+  change (s_pending (s_advance T (slice (s_end s')) s')) with (s_pending s').
+  destruct P as (P1 & P2 & P3), F as (F1 & F2 & F3).
+  destruct (Nat.leb_spec limit (s_pending s')) as [L | L].
+  - split; [apply s_rebuild_exact; auto |]. unfold s_paced, s_pending. simpl.
+    split; [lia | split; [now destruct sliced | lia]].
+  - split; auto. split; auto. simpl. rewrite F3. split; auto.
+    change (s_pending (s_advance T (slice (s_end s)) s')) with (s_pending s'). rewrite F2.
+    assert (slice (s_end s) * s_pending s' <= slice (s_end s) * s_pending s + slice (s_end s))%nat
+      by nia.
+    lia.
 Qed.
 
 Lemma s_build_paced T room : s_paced (s_build T room).
-Proof. unfold s_paced, s_pending. simpl. auto. Qed.
+Proof. unfold s_paced, s_pending. simpl. repeat split; auto; lia. Qed.
 
 Lemma s_edit_exact T s e : accepted T e = true -> slots_exact T s -> s_paced s ->
   slots_exact (edited T e) (s_edit T s e) /\ s_paced (s_edit T s e).
 Proof.
-  intros Ha I (P1 & P3). unfold s_edit, edited. rewrite Ha.
-  assert (L : forall t, (s_pending (s_use s t) <= S (s_pending s))%nat)
-    by (intros; apply length_add).
+  intros Ha I P. unfold s_edit, edited. rewrite Ha.
+  assert (L : forall t, s_follows s (s_use s t))
+    by (intros; split; [apply length_add | auto]).
   assert (U : forall T' t, (t < count T)%nat -> count T' = count T -> queries T' = queries T ->
       (forall r, r <> t -> keys T' r = keys T r /\ extended T' r = extended T r) ->
       slots_exact T' (s_settle T' (s_use s t)) /\ s_paced (s_settle T' (s_use s t))).
   { intros T' t Hlt Hc Hq Hr.
-    apply s_settle_paced; [| specialize (L t); lia | exact P3].
-    apply (s_use_exact T); auto. }
+    apply (s_settle_paced _ s); auto. apply (s_use_exact T); auto. }
   destruct e as [t j x | t j x | t j x | t row | t row | t row | q k v | t]; cbn [accepted] in Ha.
-  1, 4: split; [apply s_query_exact; auto | unfold s_paced; auto].
+  1, 4: split; [apply s_query_exact; auto | exact P].
   1, 2, 3, 4: apply live_range in Ha as [Hlt _]; apply U; auto; intros r Hr;
     unfold extended; simpl; rewrite ?put_other by auto; auto.
   - set (s' := if Nat.ltb (count T) (s_room s) then s else s_build T (count T + count T / 8 + 8)).
     assert (J : slots_exact T s' /\ s_paced s' /\ (count T < s_room s')%nat).
-    { unfold s'. destruct (Nat.ltb_spec (count T) (s_room s)); [unfold s_paced; auto |].
+    { unfold s'. destruct (Nat.ltb_spec (count T) (s_room s)); [auto |].
       split; [apply s_build_exact; lia | split; [apply s_build_paced | simpl; lia]]. }
-    destruct J as (J & (Q1 & Q3) & Hroom).
-    apply s_settle_paced; [| | exact Q3].
+    destruct J as (J & Q & Hroom).
+    apply (s_settle_paced _ s'); auto.
     + apply (s_append_exact T s'); auto.
-    + unfold s_pending in *. simpl. pose proof (length_add (count T) (s_changed s')). lia.
+    + split; [apply length_add | auto].
   - apply andb_prop in Ha as [Ha _]. apply live_range in Ha as [Hlt _]. apply U; auto.
     intros r Hr. unfold extended. simpl. rewrite put_other by auto. auto.
 Qed.

@@ -109,6 +109,47 @@ def test_no_sliced_update_takes_more_than_is_claimed() -> None:
     assert total == (6 * K * 2 * N) + 5 * _claimed("rebuild_products", pending=K, **sizes)
 
 
+def test_no_sliced_update_of_slots_takes_more_than_is_claimed() -> None:
+    dynamic = _dynamic("dirty", worst_case=True)
+    sizes = {"n": N, "dimension": D, "value_columns": D_V}
+    update = _claimed("sliced_slot_products", rebuild_every=K, **sizes)
+    total = 0
+    for step in range(6 * K):
+        taken = _taken(dynamic, lambda step=step: dynamic.update_key(step % N, 0, 0.01))[0]
+        assert taken <= update
+        total += taken
+    # The last rebuild is still to come.
+    assert total == 5 * _claimed("slot_rebuild_products", pending=K, **sizes)
+
+
+@pytest.mark.parametrize("mode", ["cached", "dirty"])
+def test_tokens_that_are_appended_change_nothing_of_a_slice(mode: Any) -> None:
+    """Every second change is an append, and the frozen rows are done before the next freeze."""
+    rng = np.random.default_rng(4)
+    dynamic = _dynamic(mode, worst_case=True)
+    dynamic.append(*(np.zeros(columns) for columns in (D, D, D_V)))  # makes room
+    name = {"cached": "sliced_update_products", "dirty": "sliced_slot_products"}[mode]
+    for step in range(N // 8 + 7):
+        sizes = {"n": N + 1 + step, "rebuild_every": K, "dimension": D, "value_columns": D_V}
+        taken = _taken(dynamic, lambda step=step: dynamic.update_key(step, 0, 0.01))[0]
+        assert taken <= _claimed(name, **sizes)
+        dynamic.append(*(rng.standard_normal(columns) for columns in (D, D, D_V)))
+
+
+def test_a_rebuild_counts_the_magnitudes_of_all_its_pairs() -> None:
+    """With no queries every weight is 1: a changed value counts twice, an evicted key once."""
+    values, pairs = 12, 20
+    dynamic = DynamicAttention(
+        np.zeros((N, D)), np.ones((N, D)), np.ones((N, D_V)), mode="cached", rebuild_every=pairs
+    )
+    for i in range(values):
+        dynamic.update_value(i, 0, 1.0)
+    for i in range(values, pairs):
+        dynamic.evict(i)
+    assert dynamic.stats["rebuilds"] == 1
+    assert (dynamic._strategy.mass[:N] == N + 2 * values + (pairs - values)).all()
+
+
 @pytest.mark.parametrize("mode", ["cached", "dirty"])
 def test_a_certificate_remembers_what_passed_through(mode: Any, monkeypatch: Any) -> None:
     """No enclosure can see a forgotten term: a rounding bound is far above a typical error."""

@@ -218,7 +218,7 @@ def test_every_read_of_a_structure_is_exact_after_every_operation(history, k, sl
     (Q, K, V), log, causal, _, _ = history
     structures = (
         LazySums(Q, K, V, causal=causal, rebuild_every=k, sliced=sliced),
-        SlotSums(Q, K, V, causal=causal, rebuild_every=k),
+        SlotSums(Q, K, V, causal=causal, rebuild_every=k, sliced=sliced),
     )
     for length, operation in enumerate(log, start=1):
         tokens = replay(Q, K, V, log[:length], causal=causal)
