@@ -84,10 +84,11 @@ def _enclosed(node: sympy.Basic, values: Values, bits: int) -> Enclosure:
         return reduce(Enclosure.maximum, operands())
     if isinstance(node, sympy.Min):
         return reduce(Enclosure.minimum, operands())
-    if isinstance(node, sympy.Sum):
-        index, first, last = node.limits[0]
-        terms = range(int(_rational(first, values)), int(_rational(last, values)) + 1)
-        return reduce(add, (_enclosed(node.function, {**values, index: i}, bits) for i in terms))
+    if isinstance(node, sympy.Sum) and len(node.limits) == 1:
+        ((index, first, last),) = node.limits
+        indices = range(int(_rational(first, values)), int(_rational(last, values)) + 1)
+        terms = (_enclosed(node.function, {**values, index: i}, bits) for i in indices)
+        return reduce(add, terms, Enclosure.exact(0, bits))
     if node.func in FUNCTIONS:
         (argument,) = operands()
         return FUNCTIONS[node.func](argument)

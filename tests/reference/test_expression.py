@@ -34,6 +34,11 @@ CASES = {
     "Abs": (sympy.Abs(x - y), lambda a, b: abs(a - b)),
     "Max": (sympy.Max(x, y, 1), lambda a, b: a.max(b).max(arb(1))),
     "Min": (sympy.Min(x, y, 1), lambda a, b: a.min(b).min(arb(1))),
+    "Sum": (
+        sympy.Sum(sympy.binomial(4, g) * x**g, (g, 0, 2)),
+        lambda a, b: 1 + 4 * a + 6 * a**2,
+    ),
+    "a sum of nothing": (sympy.Sum(x**g, (g, 1, 0)) + y, lambda a, b: b),
     "a constant": (sympy.Integer(7), lambda a, b: arb(7)),
     "artanh": (
         sympy.log((1 + x / 10) / (1 - x / 10)) / 2,
@@ -111,7 +116,7 @@ def test_halving_the_unit_halves_the_width():
         (sympy.pi * x, "Pi"),
         (x * 0.5, "Float"),
         (sympy.I * x, "ImaginaryUnit"),
-        (sympy.Sum(x, (g, 0, 3)), "Sum"),
+        (sympy.Sum(x, (g, 0, 3), (y, 0, 3)), "Sum"),
         (x ** sympy.Rational(1, 3), "powers must be integers or half-integers"),
         (2 ** sympy.sin(y), "sin"),
     ],
