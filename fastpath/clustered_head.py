@@ -12,10 +12,13 @@ from fastpath.costs import pair_cost
 from fastpath.inputs import Matrix
 
 #: Clusters on either side, in units of the square root of the number of rows.
-CLUSTERS = 1.5
+CLUSTERS = 1.0
 
 #: Query clusters whose sums over all keys are taken at once, and of how many the pilot tries some rows.
 TOGETHER = 64
+
+#: Sampled keys that are weighed at once.
+KEY_BLOCK = 512
 
 #: Rows that the pilot tries of each of its clusters.
 PILOT_ROWS = 8
@@ -90,6 +93,8 @@ class ClusteredHead:
         offsets = self._k - self._keys.means(self._k)[self._labels]
         from_mean = ((v - v.mean(axis=0)) ** 2).sum(axis=1)
         self._scores = np.sqrt((offsets**2).sum(axis=1) * (from_mean + from_mean.mean()))
+        # Fresh arrays cost ten times as much as what is computed in them.
+        self._tile = np.empty((KEY_BLOCK, self._queries.sizes.max()), np.float32)
         self._scratch = np.empty((2, len(k)), np.float32)
         self._cumulated = np.empty(len(k))
         self._pilot_rows = self._draw_pilot(rng)
@@ -199,13 +204,7 @@ class ClusteredHead:
             # Where many rows are picked, take is four times as fast as indexing.
             values = self._values.take(chosen, axis=0)
             values /= probabilities[:, None]
-            # Keys in rows: the product is twice as fast as with few queries in rows.
-            queries_in_columns = np.ascontiguousarray((steps + self._centres[a]).T)
-            tile = self._k.take(chosen, axis=0) @ queries_in_columns
-            tile -= over.shifts[j]
-            np.minimum(tile, LARGEST_LOGIT, out=tile)
-            np.exp(tile, out=tile)
-            total = tile.T @ values
+            total = self._sampled_sums(steps + self._centres[a], over.shifts[j], chosen, values)
             values *= weights.take(chosen)[:, None]
             clusters, firsts = np.unique(self._labels.take(chosen), return_index=True)
             rest = sums.copy()
@@ -217,6 +216,23 @@ class ClusteredHead:
             predicted *= np.sqrt(shares**2 @ uncertain / scale)
         return total[:, :-1] / total[:, -1:], predicted, len(chosen)
 
+    def _sampled_sums(
+        self, q: Matrix, shift: np.float32, chosen: NDArray[np.intp], values: Matrix
+    ) -> Matrix:
+        """Return sum_j e^(q . k_j - shift) values_j over the chosen keys."""
+        queries_in_columns = np.ascontiguousarray(q.T)
+        sums = np.zeros((len(q), values.shape[1]), np.float32)
+        for first in range(0, len(chosen), KEY_BLOCK):
+            keys = chosen[first : first + KEY_BLOCK]
+            # Keys in rows: the product is twice as fast as with few queries in rows.
+            tile = self._tile[: len(keys), : len(q)]
+            np.matmul(self._k.take(keys, axis=0), queries_in_columns, out=tile)
+            tile -= shift
+            np.minimum(tile, LARGEST_LOGIT, out=tile)
+            np.exp(tile, out=tile)
+            sums += tile.T @ values[first : first + KEY_BLOCK]
+        return sums
+
     def _systematic_sample(
         self, weights: Matrix, typical: Matrix, samples: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.intp], Matrix, float]:
@@ -226,7 +242,6 @@ class ClusteredHead:
         by side, so that the sample is spread over the clusters.  Where all scores are zero, or an overflow
         left none, no key is drawn.
         """
-        # In arrays that are kept: fresh ones cost ten times as much as what is computed in them.
         probabilities, by_key = self._scratch
         np.multiply(weights, self._scores, out=probabilities)
         probabilities *= np.take(typical, self._labels, out=by_key, mode="clip")

@@ -40,8 +40,8 @@ def balancing(q: Matrix, k: Matrix, rng: np.random.Generator) -> tuple[Matrix, M
 
 
 def _covariance_factor(x: Matrix, rng: np.random.Generator) -> Matrix:
-    sample = x[rng.integers(0, len(x), min(len(x), COVARIANCE_ROWS))].astype(np.float64)
-    covariance = np.atleast_2d(np.cov(sample.T))
+    sample = x if len(x) <= COVARIANCE_ROWS else x[rng.integers(0, len(x), COVARIANCE_ROWS)]
+    covariance = np.atleast_2d(np.cov(sample.T, dtype=np.float64))
     covariance = covariance + RIDGE * np.trace(covariance) * np.eye(len(covariance))
     return np.linalg.cholesky(covariance)
 

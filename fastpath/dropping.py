@@ -1,6 +1,7 @@
 """Attention on sharp heads: keys that no query of a cluster weighs are dropped, with a bound on every row."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil, log, sqrt
 
@@ -39,9 +40,12 @@ CENTRE_BLOCK = 4096
 #: About a centre, logits this far below the largest count as this far: exp slows down on its underflow.
 LOWEST_LOGIT = -60.0
 
+#: Rounding of the logarithm of a share beyond which a cluster's rows are computed exactly.
+LARGEST_SLACK = 3.0
+
 #: Multiply-adds that take as long as a row's share in planning, as weighing a key for a cluster, and as
-#: fetching one that is kept.
-PLANNED_ROW, WEIGHED, FETCHED = 1.5e5, 400, 1000
+#: fetching one that is kept; and what a pair takes in such narrow tiles, relative to exact attention.
+PLANNED_ROW, WEIGHED, FETCHED, NARROW = 1.5e5, 400, 1000, 1.35
 
 #: Clusters from which the cost is predicted.
 PILOT = 64
@@ -105,10 +109,7 @@ class DroppedKeys:
         self._longest_key = _largest_norm(k)
         self._query_lengths = np.ldexp(*row_norms(q))
         self._share = self._allowed_share()
-        try:
-            self._cluster(rng)
-        except np.linalg.LinAlgError as error:
-            raise DroppingError("the queries or the keys have no covariance to balance") from error
+        self._cluster(rng)
 
     def _allowed_share(self) -> float:
         """Return the share of its weight that a row may lose, what rounding may cost set aside."""
@@ -133,7 +134,7 @@ class DroppedKeys:
         u = self._unit_roundoff
         logit_error = rounding_logit(self._given[1].shape[1], u, reach, self._tiny)
         weight_error = rounding_weight(logit_error, u, reach + shift, self._exp_error, 1)
-        # The kept weights add up to 1/64 at least: half the sum, which is at least e^-3.
+        # The kept weights add up to 1/64 at least: half the sum, which is at least e^-LARGEST_SLACK.
         underflow = 512 * len(self._given[1]) * self._tiny
         bound: NDArray[np.float64] = rounding_output(
             weight_error,
@@ -150,12 +151,18 @@ class DroppedKeys:
     def _cluster(self, rng: np.random.Generator) -> None:
         """Cluster the queries, balance what is left of them, and measure it."""
         q, k, _ = self._given
-        M, _ = balancing(q, k, rng)
+        try:
+            M, N = balancing(q, k, rng)
+        except np.linalg.LinAlgError as error:
+            raise DroppingError("the queries or the keys have no covariance to balance") from error
         self._clusters = Clusters.of(q @ M.astype(q.dtype), int(CLUSTERS * sqrt(len(q))), rng)
         self._q = q[self._clusters.order]
         self._centres = self._clusters.means(self._q)
         self._steps = self._q - self._centres[self._clusters.labels]
-        for_queries, for_keys = (x.astype(q.dtype) for x in balancing(self._steps, k, rng))
+        # Where all queries of a cluster are equal there is nothing left to balance.
+        with suppress(np.linalg.LinAlgError):
+            M, N = balancing(self._steps, k, rng)
+        for_queries, for_keys = M.astype(q.dtype), N.astype(q.dtype)
         self._for_keys, self._origin = for_keys, k.mean(axis=0)
         self._images = (k - self._origin) @ for_keys
         self._squares = (self._images * self._images).sum(axis=1)
@@ -188,21 +195,22 @@ class DroppedKeys:
             rounding_logit(d, u, reach, tiny), u, 2 * reach, self._exp_error, 1
         )
         # What is lost of the sums about a centre, and of a mean, relative to the largest entries.
-        summing = rounding_logit(CENTRE_BLOCK + 8, u, 1.0, tiny) + len(k) * np.exp(LOWEST_LOGIT)
+        roundings = CENTRE_BLOCK + len(k) // CENTRE_BLOCK + 8
+        summing = rounding_logit(roundings, u, 1.0, tiny) + len(k) * np.exp(LOWEST_LOGIT)
         largest = float(np.linalg.norm(np.abs(k).max(axis=0).astype(np.float64))) * UPWARD
+        mean_error = 4 * summing * largest
         image_error = rounding_logit(d + 2, u, 2 * self._longest_key * size_N, d * tiny)
         # A mean is no further than the farthest key, but for rounding.
-        farthest = _largest_norm(self._images) + 2 * image_error + 4 * summing * largest * size_N
-        distance_error = 3 * image_error + np.sqrt(
-            rounding_logit(d + 4, u, 4 * farthest**2, d * tiny)
-        )
+        farthest = _largest_norm(self._images) + 2 * image_error + mean_error * size_N
+        squared_error = rounding_logit(d + 4, u, 4 * farthest**2, d * tiny)
+        # The last term is for what is computed of a logarithm once its parts are there.
         slack = (
             2 * logarithm
             + 2 * summing
-            + 4 * summing * largest * step
-            + balance_logit(defect, step, 2 * self._longest_key)
-            + radius * distance_error
-            + 16 * u * (2 * reach + 2 * radius * farthest)
+            + mean_error * step
+            + balance_logit(defect, step, 2 * self._longest_key + mean_error)
+            + radius * (3 * image_error + np.sqrt(squared_error))
+            + 16 * u * (2 * reach + 2 * radius * farthest + 2 * log(len(k)) - log(self._share) + 64)
         )
         self._radius, self._slack = radius, slack * UPWARD
 
@@ -232,10 +240,8 @@ class DroppedKeys:
         thresholds = (logarithms + even - self._slack[some]).astype(shares.dtype)
         # Where anything overflowed the comparison is false, and the key is kept.
         dropped = shares <= thresholds[:, None]
-        return _Weighed(
-            ~dropped, logarithms + shifts[:, 0], means, np.isfinite(means).all(axis=1)
-            & (self._slack[some] <= 3),
-        )  # fmt: skip
+        certain = np.isfinite(means).all(axis=1) & (self._slack[some] <= LARGEST_SLACK)
+        return _Weighed(~dropped, logarithms + shifts[:, 0], means, certain)
 
     @staticmethod
     def planning_cost(q: Matrix) -> float:
@@ -253,7 +259,8 @@ class DroppedKeys:
                 for first in range(0, len(drawn), TOGETHER)
             ]
         )
-        each = WEIGHED * len(k) + FETCHED * kept + kept * sizes[drawn] * pair_cost(k, v)
+        pairs = NARROW * pair_cost(k, v) * kept * sizes[drawn]
+        each = WEIGHED * len(k) + FETCHED * kept + pairs
         return float(each.mean() * len(sizes))
 
     def attend(self) -> Certified:
@@ -267,10 +274,11 @@ class DroppedKeys:
             rows = self._clusters.rows(a)
             steps = self._steps[rows]
             shift = weighed.logarithms[j] + steps.astype(np.float64) @ weighed.means[j]
-            quotients[rows] = self._quotient(self._q[rows], kept, shift.astype(q.dtype))
+            shift = shift.astype(q.dtype)
+            quotients[rows] = self._quotient(self._q[rows], kept, shift)
             shifts[rows], certain[rows] = np.abs(shift), weighed.certain[j]
         reach = self._query_lengths[order, None] * self._longest_key
-        bound = self._rounding(reach, shifts[:, None] * UPWARD, quotients)
+        bound = self._rounding(reach, shifts[:, None], quotients)
         bound += dropped_output(self._share, 1.0, self._spread)
         bound = np.minimum(bound * UPWARD, self._spread + DECIDABLE)
         output, error_bound = np.empty_like(quotients), np.empty(quotients.shape)
@@ -310,4 +318,4 @@ class DroppedKeys:
 
 def _largest_norm(x: Matrix) -> float:
     norms, exponent = row_norms(x)
-    return float(np.ldexp(norms.max(), exponent))
+    return float(np.ldexp(norms.max(), exponent)) * UPWARD

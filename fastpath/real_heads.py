@@ -135,8 +135,8 @@ def certified_attention(
     -----
     Cost, in multiply-adds of which a pair of query and key takes d + d_v + 24 exactly (``fastpath.costs``):
 
-    - clusters: 210 (1.5 sqrt(n_q) n_k + 1.5 n_q sqrt(n_k)), with s samples as much again and 150 more, and s
-      pairs a query; where rows are repaired 2 % of all pairs; and those of the certificate's rows;
+    - clusters: 210 (sqrt(n_q) n_k + n_q sqrt(n_k)); with s samples 570 instead, and s pairs a query; where
+      rows are repaired 2 % of all pairs; and those of the certificate's rows;
     - dropping: 400 for each of n_k keys and 4 sqrt(n_q) clusters, and the pairs that are kept;
     - a polynomial: 40 features (d_v + 1) a row.
 
