@@ -95,10 +95,22 @@ def test_a_key_that_one_query_of_a_cluster_weighs_is_kept(dtype: Any) -> None:
         assert_certified(Q, K, V, 2 * factor * share * len(K), result)
 
 
-def test_few_keys_are_kept_where_few_matter() -> None:
+@pytest.fixture
+def no_row_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise AssertionError("a row was computed exactly")
+
+    monkeypatch.setattr(dropping, "attention", refuse)
+
+
+@pytest.mark.usefixtures("no_row_exactly")
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_few_keys_are_kept_where_few_matter(offset: float) -> None:
+    """The same for keys with something in common, which every row's sum of weights has too."""
     rng = np.random.default_rng(0)
     K = rng.standard_normal((4000, 8))
     Q = 12 * K[rng.integers(0, 8, 400)] + rng.standard_normal((400, 8)) / 20
+    K[:, 0] += offset
     head, result = dropped(Q, K, rng.standard_normal((4000, 3)), 1e-3)
     kept = [len(batch[1]) for batch in head._batches()]
     # A query's own key has all but 1e-3 of the weight.
@@ -126,11 +138,43 @@ def test_the_predicted_cost_counts_the_keys_that_are_kept() -> None:
     assert costs[0] > costs[1] > costs[2]
 
 
+def test_no_key_is_dropped_for_rounding() -> None:
+    """Give a thousand keys the share at which they are dropped, but for less than float32 tells apart."""
+    rng = np.random.default_rng(5)
+    q, light = np.array([300.0, 200.0]), -4.0
+    for _ in range(2):  # what each key may have is known once there is a head
+        second = rng.uniform(-1, 1, 1000)
+        first = (light - q[1] * second) / q[0]
+        K = np.vstack([np.zeros((100, 2)), np.column_stack([first, second])]).astype(np.float32)
+        Q = np.array([q, -q] * 50, np.float32)
+        head, _ = dropped(Q, K, np.sign(K[:, :1]) + np.float32(0.5), 0.3)
+        part = head._share / len(K)
+        light = float(np.log(100 * part / (1 - 1000 * part)))
+    logits = Q.astype(np.float64) @ K.T.astype(np.float64)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert (shares[0, 100:] < part).any()
+    assert (shares[0, 100:] > part).any()
+    for a, kept, _, _ in head._batches():
+        row = head._clusters.order[head._clusters.starts[a]]
+        assert (np.delete(shares[row], kept) <= part).all()
+
+
+@pytest.mark.parametrize("size", [50.0, 2000.0])
+def test_weights_that_overflow_between_queries_far_apart_are_computed_exactly(size: float) -> None:
+    Q = np.array([[size], [-size]], np.float32)
+    K = np.array([[2.0], [-2.0], [1.0]], np.float32)
+    V = np.array([[1.0], [-1.0], [0.5]], np.float32)
+    _, result = dropped(Q, K, V, 0.3)
+    assert_certified(Q, K, V, 0.3, result)
+
+
 def test_rows_whose_rounding_says_nothing_are_computed_exactly() -> None:
     rng = np.random.default_rng(2)
     Q, K, V = sharp(rng, 12, 30, 3, 2.0**14, np.float32)
     Q[:6] /= 2.0**14
     head, result = dropped(Q, K, V, 0.5)
+    for a, _, weighed, j in head._batches():
+        assert weighed.certain[j] == (head._slack[a] <= dropping.LARGEST_SLACK)
     assert (head._slack > dropping.LARGEST_SLACK).any()
     assert_certified(Q, K, V, 0.5, result)
 
