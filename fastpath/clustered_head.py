@@ -245,12 +245,13 @@ class ClusteredHead:
         probabilities, by_key = self._scratch
         np.multiply(weights, self._scores, out=probabilities)
         probabilities *= np.take(typical, self._labels, out=by_key, mode="clip")
-        scale = samples / float(probabilities.sum())
+        total = float(probabilities.sum())
+        if not 0 < total < np.inf:
+            return np.empty(0, np.intp), np.empty(0, np.float32), 1.0
+        scale = samples / total
         probabilities *= np.float32(scale)
         np.minimum(probabilities, 1, out=probabilities)
         np.cumsum(probabilities, dtype=np.float64, out=self._cumulated)
-        if not np.isfinite(self._cumulated[-1]):
-            return np.empty(0, np.intp), np.empty(0, np.float32), scale
         at = np.arange(rng.random(), self._cumulated[-1], 1.0)
         chosen = np.searchsorted(self._cumulated, at, side="right")
         return chosen, probabilities.take(chosen), scale
