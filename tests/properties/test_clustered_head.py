@@ -10,6 +10,13 @@ from fastpath.clustered_head import ClusteredHead
 from reference.real_heads import ClusteredQuery
 
 
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let small heads have several blocks of keys and of clusters."""
+    monkeypatch.setattr(clustered_head, "KEY_BLOCK", 16)
+    monkeypatch.setattr(clustered_head, "TOGETHER", 8)
+
+
 def head(n: int = 600, n_k: int = 500, d: int = 4, d_v: int = 3, seed: int = 0) -> Any:
     rng = np.random.default_rng(seed)
     Q = rng.standard_normal((n, d))
@@ -95,6 +102,21 @@ def test_the_rows_of_the_largest_predicted_errors_are_exact() -> None:
     assert 150 <= exact.sum() <= 160
     # The prediction is of use: these are not any rows.
     assert without[exact].mean() > without[~exact].mean()
+
+
+def test_rows_that_are_not_finite_are_computed_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = head()
+    made_head = made(inputs)
+    cluster = ClusteredHead._cluster
+
+    def overflowing(self: Any, rows: Any, *arguments: Any) -> Any:
+        found, predicted, count = cluster(self, rows, *arguments)
+        found[self._queries.order[rows] == 123] = np.nan
+        return found, predicted, count
+
+    monkeypatch.setattr(ClusteredHead, "_cluster", overflowing)
+    errors = largest_errors(inputs, output(made_head, 40))
+    assert errors[123] <= 2 * attention(*inputs).error_bound[123].max()
 
 
 @pytest.mark.parametrize("samples", [0, 40])
