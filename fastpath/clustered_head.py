@@ -14,18 +14,19 @@ from fastpath.inputs import Matrix
 #: Clusters on either side, in units of the square root of the number of rows.
 CLUSTERS = 1.0
 
-#: Query clusters whose sums over all keys are taken at once, and of how many the pilot tries some rows.
+#: Query clusters whose sums over all keys are taken at once.
 TOGETHER = 64
 
 #: Sampled keys that are weighed at once.
 KEY_BLOCK = 512
 
-#: Rows that the pilot tries of each of its clusters.
-PILOT_ROWS = 8
+#: Of how many clusters the pilot tries some rows, and how many.
+PILOT_CLUSTERS, PILOT_ROWS = 32, 16
 
 #: Multiply-adds that take as long as a row's share in planning; as a key of a query cluster or a query of a
-#: key cluster; and as that once more where keys are sampled.
-PLANNED_ROW, SUMMED, SAMPLED = 6e4, 210, 360
+#: key cluster; as that once more where keys are sampled; and as preparing a sampled key for a cluster.  And
+#: what a pair takes in such narrow tiles, relative to exact attention.
+PLANNED_ROW, SUMMED, SAMPLED, FETCHED, NARROW = 6e4, 210, 360, 9000, 1.6
 
 #: Logits are kept this far from where exp overflows or underflows.
 LARGEST_LOGIT = 60.0
@@ -106,7 +107,7 @@ class ClusteredHead:
     @staticmethod
     def planning_cost(q: Matrix, k: Matrix, v: Matrix) -> float:
         """Predict what making this object takes, in multiply-adds."""
-        exact = TOGETHER * PILOT_ROWS * len(k) * pair_cost(k, v)
+        exact = PILOT_CLUSTERS * PILOT_ROWS * len(k) * pair_cost(k, v)
         return PLANNED_ROW * (len(q) + len(k)) + exact
 
     def cost(self, sampled: float, repaired: float) -> float:
@@ -114,11 +115,13 @@ class ClusteredHead:
         q, k, v = self._given
         summed = len(self._centres) * len(k) + len(q) * len(self._keys.sizes)
         overhead = SUMMED + (SAMPLED if sampled else 0)
-        return summed * overhead + len(q) * (sampled + repaired * len(k)) * pair_cost(k, v)
+        pairs = len(q) * (NARROW * sampled + repaired * len(k))
+        fetched = FETCHED * len(self._centres) * sampled
+        return summed * overhead + fetched + pairs * pair_cost(k, v)
 
     def _draw_pilot(self, rng: np.random.Generator) -> dict[int, NDArray[np.intp]]:
         """Return some rows of some clusters, each row equally likely to be among them."""
-        labels = self._queries.labels[rng.integers(0, len(self._steps), TOGETHER)]
+        labels = self._queries.labels[rng.integers(0, len(self._steps), PILOT_CLUSTERS)]
         return {
             int(a): self._queries.starts[a]
             + rng.permutation(self._queries.sizes[a])[: PILOT_ROWS * np.count_nonzero(labels == a)]

@@ -107,7 +107,10 @@ REASONS = {
         {"rows": "all", "tolerance": 0.03},
         "no polynomial is affordable and the head is not sharp.",
     ),
-    "too small a tolerance": ({"tolerance": 1e-12}, "met the tolerance with no number of samples"),
+    "too small a tolerance": (
+        {"tolerance": 1e-12},
+        "no number of samples that pays meets the tolerance",
+    ),
     "so many rows to check": (
         {"uncovered": 1e-4},
         "certified clusters would take",

@@ -88,7 +88,9 @@ def test_the_pilots_errors_are_those_of_the_output() -> None:
     made_head = made(inputs)
     rows = made_head._queries.order[np.concatenate(list(made_head._pilot_rows.values()))]
     pilot = made_head.pilot(0, np.random.default_rng(0))
-    assert np.array_equal(pilot.errors, largest_errors(inputs, output(made_head, 0))[rows])
+    difference = pilot.errors - largest_errors(inputs, output(made_head, 0))[rows]
+    # Products of other shapes are rounded otherwise.
+    assert np.abs(difference).max() <= attention(*inputs).error_bound.max()
     assert made_head.pilot(40, np.random.default_rng(0)).sampled <= 41
 
 
@@ -154,5 +156,6 @@ def test_the_predicted_cost_grows_with_samples_and_repairs() -> None:
         len(made_head._centres) * len(K) + len(Q) * len(made_head._keys.sizes)
     )
     more = clustered_head.SAMPLED / clustered_head.SUMMED * base
-    assert sampled == pytest.approx(base + more + 100 * len(Q) * pair)
+    more += 100 * clustered_head.FETCHED * len(made_head._centres)
+    assert sampled == pytest.approx(base + more + 100 * clustered_head.NARROW * len(Q) * pair)
     assert repaired == pytest.approx(sampled + len(Q) * len(K) / 2 * pair)
