@@ -39,7 +39,7 @@ REPAIRED = 0.02
 PILOT_ROOM = 0.5
 
 #: The samples that a pilot starts with, and how often it tries.
-FIRST_SAMPLES, PILOTS = 512, 5
+FIRST_SAMPLES, PILOTS = 512, 7
 
 
 @dataclass(frozen=True)
@@ -324,7 +324,7 @@ def _sample_size(
             return samples, repaired, cost
         if cost > most:
             break
-        samples = int(samples * max(1.2, missed**2)) if samples else FIRST_SAMPLES
+        samples = int(samples * max(1.5, missed**2)) if samples else FIRST_SAMPLES
     raise _NotWorthwhileError(
         "no number of samples that pays meets the tolerance on the pilot's rows"
     )
