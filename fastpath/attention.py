@@ -90,7 +90,7 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
             f"Q, K and V must need at most {most} roundings a term in {q.dtype} (FP.softmax), got "
             f"{k.shape[1]} columns of Q and {len(k)} keys."
         )
-    values = _Values(v, causal)
+    values = ScaledValues(v, causal)
     magnitude = _logit_magnitude(q, k, causal)
     logit_error = rounding_logit(
         k.shape[1], constants["unit_roundoff"], magnitude, constants["tiny"]
@@ -216,14 +216,14 @@ def _sums(
 
 def _logit_magnitude(q: Matrix, k: Matrix, causal: bool) -> NDArray[np.float64]:
     """Bound sum_l |q_il k_jl| over the visible keys j, for every query i, rounded upward."""
-    query_norms, query_exponent = _row_norms(q)
-    key_norms, key_exponent = _row_norms(k)
+    query_norms, query_exponent = row_norms(q)
+    key_norms, key_exponent = row_norms(k)
     longest = np.maximum.accumulate(key_norms) if causal else key_norms.max()
     with np.errstate(over="ignore"):
         return np.ldexp(query_norms * longest * (1 + 2.0**-51), query_exponent + key_exponent)
 
 
-def _row_norms(x: Matrix) -> tuple[NDArray[np.float64], int]:
+def row_norms(x: Matrix) -> tuple[NDArray[np.float64], int]:
     """Bound the Euclidean norm of every row from above, in units of a power of two.
 
     The unit is near the largest entry, so that no square overflows; what the squares lose to
@@ -241,7 +241,7 @@ def _row_norms(x: Matrix) -> tuple[NDArray[np.float64], int]:
     return np.sqrt(squares) * (1 + 2.0**-51), exponent
 
 
-class _Values:
+class ScaledValues:
     """The values scaled by a power of two a column, with what the certificate needs of them.
 
     ``scaled`` has a largest magnitude in [1, 2) in every column that is not zero, so that neither the

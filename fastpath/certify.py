@@ -117,7 +117,7 @@ def certify(
     uncovered = open_unit("uncovered", uncovered)
     failure_probability = open_unit("failure_probability", failure_probability)
     rng = generator(rng)
-    fewest = _fewest_rows(uncovered, failure_probability, len(q))
+    fewest = fewest_rows(uncovered, failure_probability, len(q))
     drawn = fewest if rows is None else integer("rows", rows, 1)
     if not fewest <= drawn <= len(q):
         raise ValueError(
@@ -147,7 +147,7 @@ def _row_errors(
     return error.max(axis=1), exact.claims
 
 
-def _fewest_rows(uncovered: float, failure_probability: float, existing: int) -> int:
+def fewest_rows(uncovered: float, failure_probability: float, existing: int) -> int:
     """Return the least m with (1 - f)^m <= the failure probability, or every row."""
     with np.errstate(over="ignore"):
         needed = float(np.divide(log(failure_probability), log1p(-uncovered)))

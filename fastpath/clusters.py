@@ -20,11 +20,11 @@ ROUNDS = 2
 RIDGE = 1e-9
 
 
-def balance(q: Matrix, k: Matrix, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
-    r"""Return q M and k M⁻ᵀ, whose products are those of q and k, with equal diagonal covariances.
+def balancing(q: Matrix, k: Matrix, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
+    r"""Return M and N with M Nᵀ = I, so that q M and k N have equal diagonal covariances.
 
     With covariances :math:`L_q L_q^\top` and :math:`L_k L_k^\top` and :math:`L_q^\top L_k = U s W^\top`,
-    :math:`M = L_q^{-\top} U s^{1/2}` and :math:`M^{-\top} = L_k^{-\top} W s^{1/2}` (R.balance).
+    :math:`M = L_q^{-\top} U s^{1/2}` and :math:`N = M^{-\top} = L_k^{-\top} W s^{1/2}` (R.balance).
 
     Raises
     ------
@@ -36,12 +36,12 @@ def balance(q: Matrix, k: Matrix, rng: np.random.Generator) -> tuple[Matrix, Mat
     root = np.sqrt(singular)
     M = np.linalg.solve(for_queries.T, left) * root
     N = np.linalg.solve(for_keys.T, right.T) * root
-    return q @ M.astype(q.dtype), k @ N.astype(k.dtype)
+    return M, N
 
 
 def _covariance_factor(x: Matrix, rng: np.random.Generator) -> Matrix:
-    sample = x[rng.integers(0, len(x), min(len(x), COVARIANCE_ROWS))].astype(np.float64)
-    covariance = np.atleast_2d(np.cov(sample.T))
+    sample = x if len(x) <= COVARIANCE_ROWS else x[rng.integers(0, len(x), COVARIANCE_ROWS)]
+    covariance = np.atleast_2d(np.cov(sample.T, dtype=np.float64))
     covariance = covariance + RIDGE * np.trace(covariance) * np.eye(len(covariance))
     return np.linalg.cholesky(covariance)
 
@@ -57,6 +57,15 @@ class Clusters:
     def sizes(self) -> NDArray[np.intp]:
         """The number of rows of each cluster."""
         return np.diff(self.starts)
+
+    @property
+    def labels(self) -> NDArray[np.intp]:
+        """The cluster of each row, rows in the clusters' order."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+    def rows(self, cluster: int) -> slice:
+        """Return where the rows of a cluster are in the clusters' order."""
+        return slice(self.starts[cluster], self.starts[cluster + 1])
 
     def means(self, in_order: Matrix) -> Matrix:
         """Return the mean of each cluster, of rows in the clusters' order."""

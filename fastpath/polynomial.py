@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastpath.certified import Certified
-from fastpath.inputs import attention_inputs, open_unit
+from fastpath.inputs import Matrix, attention_inputs, open_unit
 from fastpath.minimax import Polynomial, largest_useful_degree, likely_degree, minimax, widened
 from fastpath.moments import (
     CONVERTED,
@@ -128,19 +128,32 @@ def polynomial_attention(
     """
     q, k, v = attention_inputs(Q, K, V, causal=causal)
     tolerance = open_unit("tolerance", tolerance)
-    block = Block.of(k, v)
-    if (block.ranges.value_low < block.ranges.value_high).any():
-        queries = Queries.of(q, block.ranges)
-        polynomial = _cheapest(queries, block.ranges, len(k), causal, tolerance, q.dtype)
-    else:  # every average is the one value, however large the logits
-        queries = Queries.of(np.zeros_like(q), block.ranges)
-        polynomial = minimax(0, widened(0.0))
+    block, queries, polynomial = _planned(q, k, v, tolerance, causal)
     if causal:
         result = _causal(block, queries, polynomial, q.dtype)
     else:
         result = Moments.of(block, polynomial.degree).attend(queries, polynomial, q.dtype)
     expansion = _expansion(queries, block.ranges, polynomial.degree)
     return CertifiedExpansion(result.output, result.error_bound, result.claims, expansion)
+
+
+def affordable_expansion(
+    q: Matrix, k: Matrix, v: Matrix, tolerance: float, causal: bool
+) -> Expansion:
+    """Return the expansion that :func:`polynomial_attention` uses, or refuse as it does, in O(n d) time."""
+    block, queries, polynomial = _planned(q, k, v, tolerance, causal)
+    return _expansion(queries, block.ranges, polynomial.degree)
+
+
+def _planned(
+    q: Matrix, k: Matrix, v: Matrix, tolerance: float, causal: bool
+) -> tuple[Block, Queries, Polynomial]:
+    block = Block.of(k, v)
+    if (block.ranges.value_low < block.ranges.value_high).any():
+        queries = Queries.of(q, block.ranges)
+        return block, queries, _cheapest(queries, block.ranges, len(k), causal, tolerance, q.dtype)
+    # Every average is the one value, however large the logits.
+    return block, Queries.of(np.zeros_like(q), block.ranges), minimax(0, widened(0.0))
 
 
 def _cheapest(

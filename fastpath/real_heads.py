@@ -1,41 +1,45 @@
 """Attention on real heads, whose logits no polynomial reaches: fast, and certified afterwards."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import ceil
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastpath.attention import attention
 from fastpath.certified import Certified
-from fastpath.certify import certify
-from fastpath.clusters import Clusters, balance
+from fastpath.certify import certify, fewest_rows
+from fastpath.clustered_head import ClusteredHead
+from fastpath.costs import exact_cost, pair_cost
+from fastpath.dropping import DroppedKeys, DroppingError
 from fastpath.inputs import Matrix, attention_inputs, generator, open_unit
-from fastpath.polynomial import ExpansionError, polynomial_attention
+from fastpath.polynomial import (
+    CAUSAL_BLOCK,
+    ExpansionError,
+    affordable_expansion,
+    polynomial_attention,
+)
 
-#: Clusters on either side, in units of the square root of the number of rows.
-CLUSTERS = 1.5
+#: With fewer multiply-adds (3500 queries and keys, 30 ms) nothing is planned: exact attention is as fast.
+LARGE = 1e9
 
-#: Query clusters whose sums over all keys are taken at once.
-TOGETHER = 64
+#: The most that planning a way may be predicted to take, and then the way, of what exact attention takes.
+PLANNING, WORTHWHILE = 0.15, 0.7
 
-#: The keys that are taken exactly for each query cluster, fewest first; the pilot picks one.
-NEAR_KEYS = (512, 1024, 2048, 4096, 6144, 8192, 12288, 16384)
+#: Multiply-adds that take as long as one of the polynomial's, with all that it takes to build features.
+POLYNOMIAL = 20
 
-#: Rows with the largest predicted errors, which are computed exactly in the end.
+#: Rows that tell how sharp a head is, and the share of the keys that they may need where dropping pays.
+SHARPNESS_ROWS, SHARP = 32, 0.1
+
+#: Rows with the largest predicted errors, which may be computed exactly in the end.
 REPAIRED = 0.02
 
-#: Rows that the pilot tries, and the fraction of the tolerance that all but the repaired must meet.
-PILOT_ROWS, PILOT_ROOM = 512, 0.8
+#: The fraction of the tolerance that the pilot's errors must meet.
+PILOT_ROOM = 0.5
 
-#: Logits are kept this far from where exp overflows or underflows.
-LARGEST_LOGIT = 60.0
-
-#: Multiply-adds that take as long as one exponential, float32 and float64 alike within a factor of 2.
-EXPONENTIAL = 24
-
-#: The most that a way other than exact attention may take, of what exact attention takes.
-WORTHWHILE = 0.7
+#: The samples that a pilot starts with, and how often it tries.
+FIRST_SAMPLES, PILOTS = 512, 7
 
 
 @dataclass(frozen=True)
@@ -49,15 +53,18 @@ class CertifiedHead(Certified):
     failure_probability : float
         The probability that more than that fraction do; 0 where it is certain.
     method : str
-        ``"exact"``, ``"polynomial"`` or ``"clusters"``.
+        ``"exact"``, ``"polynomial"``, ``"dropped keys"`` or ``"clusters"``.
     reason : str
         Why that method, in a sentence.
+    predicted_cost : float
+        What it was predicted to take, planning and certificate included, relative to exact attention.
     """
 
     uncovered: float
     failure_probability: float
     method: str
     reason: str
+    predicted_cost: float
 
 
 def certified_attention(
@@ -72,20 +79,25 @@ def certified_attention(
     causal: bool = False,
     rng: np.random.Generator | None = None,
 ) -> CertifiedHead:
-    r"""Compute attention to a tolerance on any head, by the fastest way that certifies it.
+    r"""Compute attention to a tolerance on any head, by the way that is predicted to be the fastest.
 
-    ``rows="all"`` bounds the error of every row for certain: by a polynomial where one is affordable,
-    else by exact attention.
+    ``rows="all"`` bounds the error of every row for certain:
 
-    ``rows="quantile"`` bounds that of all but a fraction of the rows, with a probability.  Queries and
-    keys are clustered in balanced coordinates.  With :math:`w_j = e^{q_a \cdot k_j}` for a query cluster's
-    mean :math:`q_a`, a key cluster b counts as one key at its weighted mean :math:`\mu_b`:
+    - by a polynomial, where one is affordable (:func:`fastpath.polynomial_attention`);
+    - on sharp heads by dropping, for each cluster of queries around c, the keys whose share of the weight
+      is at most :math:`w_j e^{\max_i |q_i - c| |k_j - \kappa|} / W`, with :math:`w_j = e^{c \cdot k_j}`,
+      their sum W and weighted mean :math:`\kappa`, and so next to nothing (R.drop);
+    - else by exact attention.
+
+    ``rows="quantile"`` bounds that of all but a fraction of the rows, with a probability, on heads that are
+    not sharp.  Queries and keys are clustered in balanced coordinates.  For a query cluster's mean
+    :math:`q_a`, a key cluster b counts as one key at its weighted mean :math:`\mu_b`:
 
     .. math:: D_i = \sum_b e^{(q_i - q_a) \cdot \mu_b} \sum_{j \in b} w_j
 
-    and likewise the numerator (R.jensen, R.expansion); the keys of the clusters that matter most are
-    taken one by one.  The rows with the largest predicted errors are then computed exactly, and
-    :func:`fastpath.certify` has the last word on rows drawn afresh.
+    and likewise the numerator (R.expansion, order 0).  What that leaves out is estimated from a sample of the
+    keys, as large as a pilot finds necessary.  :func:`fastpath.certify` has the last word, on rows drawn
+    afresh.
 
     Parameters
     ----------
@@ -102,9 +114,11 @@ def certified_attention(
     uncovered, failure_probability : float
         As for :func:`fastpath.certify`; used with ``rows="quantile"``.
     causal : bool
-        Whether query i sees only the keys j <= i; needs n_q = n_k.
+        Whether query i sees only the keys j <= i; needs n_q = n_k.  Keys are then neither dropped nor
+        clustered.
     rng : numpy.random.Generator, optional
-        Needed with ``rows="quantile"``.
+        Needed with ``rows="quantile"``.  With ``rows="all"`` only the time depends on it, and a fixed seed
+        will do.
 
     Returns
     -------
@@ -119,44 +133,125 @@ def certified_attention(
 
     Notes
     -----
-    Cost of clusters: 1.5 (sqrt(n_q) n_k + n_q sqrt(n_k)) (2 d + d_v) multiply-adds, the near keys of
-    every row, 2 % of the rows exactly, and a certificate.  Where that is predicted to exceed 0.7 of exact
-    attention, or no choice of near keys is certified, exact attention is computed instead.
+    Cost, in multiply-adds of which a pair of query and key takes d + d_v + 24 exactly (``fastpath.costs``):
 
-    A pilot on 512 rows picks the near keys.  Its rows certify nothing; each certificate draws its own, and
-    each spends half of the failure probability that is left.
+    - clusters: 210 (sqrt(n_q) n_k + n_q sqrt(n_k)); with s samples 570 instead, 9000 s sqrt(n_q) and 1.6 s
+      pairs a query; where rows are repaired 2 % of all pairs; and those of the certificate's rows;
+    - dropping: 400 for each of n_k keys and 4 sqrt(n_q) clusters, and 1.35 times the pairs that are kept;
+    - a polynomial: 40 features (d_v + 1) a row.
 
-    Claims: R.certify alone vouches for clusters; R.balance, R.jensen and R.expansion say what they do.
+    Only what is predicted to take at most 0.7 of exact attention, and at most 0.15 to plan, is begun.  A
+    certificate that fails although the pilot passed costs what was spent until then.
+
+    The pilot's 512 rows certify nothing; each certificate draws its own, and each spends half of the
+    failure probability that is left.
+
+    Claims: R.drop, R.jensen, R.balance and FP.softmax vouch for dropped keys; R.certify alone for clusters.
     """
     q, k, v = attention_inputs(Q, K, V, causal=causal)
     tolerance = open_unit("tolerance", tolerance)
     uncovered = open_unit("uncovered", uncovered)
     failure_probability = open_unit("failure_probability", failure_probability)
-    if rows == "all":
-        return _every_row(q, k, v, tolerance, causal)
-    if rows != "quantile":
+    if rows not in ("all", "quantile"):
         raise ValueError(f"rows must be 'all' or 'quantile', got {rows!r}.")
+    if rows == "all" and rng is None:
+        rng = np.random.default_rng(0)
     rng = generator(rng)
+    try:
+        if len(q) * len(k) * pair_cost(k, v) < LARGE:
+            raise _NotWorthwhileError("with so few queries and keys exact attention is as fast")
+        try:
+            return _by_polynomial(q, k, v, tolerance, causal)
+        except _NotWorthwhileError as error:
+            if causal:
+                raise _NotWorthwhileError(
+                    f"{error}, and keys are neither dropped nor clustered under a causal mask"
+                ) from error
+        allowed = tolerance * float(np.abs(v).max())
+        if _is_sharp(q, k, v, allowed, rng):
+            return _by_dropping(q, k, v, allowed, rng)
+        if rows == "quantile":
+            return _by_clusters(q, k, v, allowed, uncovered, failure_probability, rng)
+        raise _NotWorthwhileError("no polynomial is affordable and the head is not sharp")
+    except _NotWorthwhileError as error:
+        exact = attention(q, k, v, causal=causal)
+        return CertifiedHead(
+            exact.output, exact.error_bound, exact.claims, 0.0, 0.0, "exact", f"{error}.", 1.0
+        )
+
+
+class _NotWorthwhileError(Exception):
+    """A way is not taken, for the reason stated."""
+
+
+def _worthwhile(what: str, cost: float, q: Matrix, k: Matrix, v: Matrix, most: float) -> float:
+    """Return the cost relative to exact attention, if it is no more than ``most``."""
+    relative = cost / exact_cost(q, k, v)
+    if not relative <= most:
+        raise _NotWorthwhileError(f"{what} would take {relative:.2g} of exact attention's time")
+    return relative
+
+
+def _by_polynomial(
+    q: Matrix, k: Matrix, v: Matrix, tolerance: float, causal: bool
+) -> CertifiedHead:
+    try:
+        expansion = affordable_expansion(q, k, v, tolerance, causal)
+    except ExpansionError as error:
+        raise _NotWorthwhileError("no polynomial is affordable") from error
+    products = 2 * expansion.features * (v.shape[1] + 1) * (len(q) + len(k))
     if causal:
-        return _exact(q, k, v, causal, "the clusters of keys do not know the causal mask")
-    return _by_clusters(q, k, v, tolerance, uncovered, failure_probability, rng)
-
-
-def _exact(q: Matrix, k: Matrix, v: Matrix, causal: bool, reason: str) -> CertifiedHead:
-    exact = attention(q, k, v, causal=causal)
+        products += CAUSAL_BLOCK * (k.shape[1] + v.shape[1] + expansion.degree) * len(q)
+    # Causal attention takes half of the pairs.
+    most = WORTHWHILE / 2 if causal else WORTHWHILE
+    cost = _worthwhile("a polynomial", POLYNOMIAL * products, q, k, v, most)
+    found = polynomial_attention(q, k, v, tolerance=tolerance, causal=causal)
     return CertifiedHead(
-        exact.output, exact.error_bound, exact.claims, 0.0, 0.0, "exact", f"{reason}."
+        found.output,
+        found.error_bound,
+        found.claims,
+        0.0,
+        0.0,
+        "polynomial",
+        f"a polynomial of degree {expansion.degree} with {expansion.features} features certifies every row.",
+        2 * cost if causal else cost,
     )
 
 
-def _every_row(q: Matrix, k: Matrix, v: Matrix, tolerance: float, causal: bool) -> CertifiedHead:
-    try:
-        found = polynomial_attention(q, k, v, tolerance=tolerance, causal=causal)
-    except ExpansionError as refusal:
-        return _exact(q, k, v, causal, str(refusal))
-    reason = f"a polynomial with {found.expansion.features} features certifies the tolerance."
+def _is_sharp(q: Matrix, k: Matrix, v: Matrix, allowed: float, rng: np.random.Generator) -> bool:
+    """Whether few keys would be kept if each row could choose its own."""
+    with np.errstate(all="ignore"):
+        weights = q[rng.integers(0, len(q), SHARPNESS_ROWS)] @ k.T
+        weights -= weights.max(axis=1, keepdims=True)
+        np.exp(weights, out=weights)
+        negligible = allowed / float(np.ptp(v, axis=0).max()) / len(k)
+        needed = weights > negligible * weights.sum(axis=1, keepdims=True)
+        return float(needed.mean()) <= SHARP
+
+
+def _by_dropping(
+    q: Matrix, k: Matrix, v: Matrix, allowed: float, rng: np.random.Generator
+) -> CertifiedHead:
+    planning = _worthwhile(
+        "planning which keys to drop", DroppedKeys.planning_cost(q), q, k, v, PLANNING
+    )
+    # What overflows is kept.
+    with np.errstate(all="ignore"):
+        try:
+            head = DroppedKeys(q, k, v, allowed, rng)
+        except DroppingError as error:
+            raise _NotWorthwhileError(str(error)) from error
+        cost = _worthwhile("dropping keys", head.cost(rng), q, k, v, WORTHWHILE)
+        found = head.attend()
     return CertifiedHead(
-        found.output, found.error_bound, found.claims, 0.0, 0.0, "polynomial", reason
+        found.output,
+        found.error_bound,
+        found.claims,
+        0.0,
+        0.0,
+        "dropped keys",
+        "the head is sharp, and dropping keys of little weight certifies every row.",
+        planning + cost,
     )
 
 
@@ -164,156 +259,72 @@ def _by_clusters(
     q: Matrix,
     k: Matrix,
     v: Matrix,
-    tolerance: float,
+    allowed: float,
     uncovered: float,
     failure_probability: float,
     rng: np.random.Generator,
 ) -> CertifiedHead:
-    """Return attention by clusters, certified, or exactly and why."""
-    if _relative_cost(q, k, v, NEAR_KEYS[0]) > WORTHWHILE:
-        reason = f"clusters do not pay with {len(q)} queries and {len(k)} keys"
-        return _exact(q, k, v, False, reason)
-    allowed = tolerance * float(np.abs(v).max())
-    chance = failure_probability
+    spent = _worthwhile(
+        "planning clusters", ClusteredHead.planning_cost(q, k, v), q, k, v, PLANNING
+    )
     # What overflows is repaired.
     with np.errstate(all="ignore"):
         try:
-            head = _ClusteredHead(q, k, v, rng)
-        except np.linalg.LinAlgError:
-            reason = "the queries or the keys have no covariance to balance"
-            return _exact(q, k, v, False, reason)
-        pilot = rng.integers(0, len(q), PILOT_ROWS)
-        for near in NEAR_KEYS:
-            if _relative_cost(q, k, v, near) > WORTHWHILE:
-                break
-            if head.pilot_error(pilot, near) > PILOT_ROOM * allowed:
-                continue
+            head = ClusteredHead(q, k, v, rng)
+        except np.linalg.LinAlgError as error:
+            raise _NotWorthwhileError("there is no covariance to balance") from error
+        chance, aim = failure_probability, PILOT_ROOM * allowed
+        while True:
             chance /= 2
-            output = head.output(near)
+            certificate = fewest_rows(uncovered, chance, len(q)) * len(k) * pair_cost(k, v)
+            most = (WORTHWHILE - spent) * exact_cost(q, k, v) - certificate
+            samples, repaired, cost = _sample_size(head, aim, most, rng)
+            spent += _worthwhile(
+                "certified clusters", cost + certificate, q, k, v, WORTHWHILE - spent
+            )
+            output = head.output(samples, repaired, rng)
             found = certify(
                 q, k, v, output, uncovered=uncovered, failure_probability=chance, rng=rng
             )
             if found.error_bound <= allowed:
-                return CertifiedHead(
-                    output,
-                    found.error_bound,
-                    found.claims,
-                    uncovered,
-                    failure_probability,
-                    "clusters",
-                    f"{near} near keys met the tolerance on {found.rows_checked} rows.",
-                )
-    return _exact(q, k, v, False, "no number of near keys that pays was certified")
+                break
+            aim *= min(PILOT_ROOM, allowed / float(found.error_bound))
+    return CertifiedHead(
+        output,
+        found.error_bound,
+        found.claims,
+        uncovered,
+        failure_probability,
+        "clusters",
+        f"{samples} samples a cluster and {repaired:.0%} of the rows repaired met the tolerance on "
+        f"{found.rows_checked} rows.",
+        spent,
+    )
 
 
-def _relative_cost(q: Matrix, k: Matrix, v: Matrix, near: int) -> float:
-    """Predict the time by clusters, relative to that of exact attention."""
-    (n_q, d), (n_k, d_v) = q.shape, v.shape
-    pair = d + d_v + EXPONENTIAL
-    query_clusters, key_clusters = CLUSTERS * sqrt(n_q), CLUSTERS * sqrt(n_k)
-    sums = query_clusters * n_k * (pair + d) + n_q * key_clusters * pair
-    clustering = (n_q * query_clusters + n_k * key_clusters) * d
-    certificate = (REPAIRED * n_q + 2062) * n_k * pair
-    total = sums + clustering + certificate + n_q * near * pair
-    return float(total / (n_q * n_k * pair))
+def _sample_size(
+    head: ClusteredHead, aim: float, most: float, rng: np.random.Generator
+) -> tuple[int, float, float]:
+    """Return how many keys to sample and which fraction of the rows to repair, and what that costs.
 
-
-class _ClusteredHead:
-    """A head in balanced coordinates, sorted by clusters on both sides, and the sums over key clusters."""
-
-    def __init__(self, q: Matrix, k: Matrix, v: Matrix, rng: np.random.Generator) -> None:
-        self._given = q, k, v
-        balanced_q, balanced_k = balance(q, k - k.mean(axis=0), rng)
-        self._queries = Clusters.of(balanced_q, int(CLUSTERS * sqrt(len(q))), rng)
-        self._keys = Clusters.of(balanced_k, int(CLUSTERS * sqrt(len(k))), rng)
-        self._q = balanced_q[self._queries.order]
-        self._k = balanced_k[self._keys.order]
-        ones = np.ones((len(k), 1), v.dtype)
-        # Numerator and denominator in one product.
-        self._values = np.concatenate([v[self._keys.order], ones], axis=1)
-        self._centres = self._queries.means(self._q)
-        means = self._keys.means(self._k)
-        squares = np.add.reduceat((self._k * self._k).sum(axis=1), self._keys.starts[:-1])
-        variance = squares / self._keys.sizes - (means * means).sum(axis=1)
-        self._spread = np.sqrt(np.maximum(variance, 0)).astype(k.dtype)
-        self._sums, self._shifts = self._centre_sums()
-
-    def _centre_sums(self) -> tuple[Matrix, Matrix]:
-        """Return sum_j w_j (v_j, 1, k_j) over each key cluster, (query clusters, key clusters, columns).
-
-        w_j = exp(centre . k_j - shift); the last columns become the weighted means of the keys.
-        """
-        starts, columns = self._keys.starts, self._values.shape[1]
-        summed = np.concatenate([self._values, self._k], axis=1)
-        keys_in_columns = np.ascontiguousarray(self._k.T)
-        shape = (len(starts) - 1, len(self._centres), summed.shape[1])
-        sums, shifts = np.empty(shape, summed.dtype), np.empty(len(self._centres), summed.dtype)
-        for first in range(0, len(self._centres), TOGETHER):
-            some = slice(first, min(first + TOGETHER, len(self._centres)))
-            weights = self._centres[some] @ keys_in_columns
-            shifts[some] = weights.max(axis=1)
-            weights -= shifts[some, None]
-            np.maximum(weights, -LARGEST_LOGIT, out=weights)
-            np.exp(weights, out=weights)
-            for b in range(len(starts) - 1):
-                keys = slice(starts[b], starts[b + 1])
-                np.matmul(weights[:, keys], summed[keys], out=sums[b, some])
-        sums[..., columns:] /= sums[..., columns - 1 : columns]
-        return sums, shifts
-
-    def pilot_error(self, rows: NDArray[np.intp], near: int) -> float:
-        """Return the largest error of these rows, but for the share that would be repaired."""
-        q, k, v = self._given
-        output, predicted = self._expanded(near, np.isin(self._queries.order, rows))
-        done = self._queries.order[np.isin(self._queries.order, rows)]
-        error = np.abs(output - attention(q[done], k, v).output).max(axis=1)
-        kept = np.argsort(predicted)[: len(done) - int(REPAIRED * len(done))]
-        return float(np.max(np.nan_to_num(error[kept], nan=np.inf)))
-
-    def output(self, near: int) -> Matrix:
-        """Return attention by clusters, repaired where the predicted errors are largest."""
-        q, k, v = self._given
-        expanded, predicted = self._expanded(near, np.ones(len(q), bool))
-        output = np.empty_like(expanded)
-        output[self._queries.order] = np.clip(expanded, v.min(axis=0), v.max(axis=0))
-        predicted[~np.isfinite(expanded).all(axis=1)] = np.inf
-        repaired = max(int(REPAIRED * len(q)), int(np.count_nonzero(np.isinf(predicted))))
-        worst = self._queries.order[np.argsort(-predicted)[:repaired]]
-        output[worst] = attention(q[worst], k, v).output
-        return output
-
-    def _expanded(self, near: int, wanted: NDArray[np.bool_]) -> tuple[Matrix, Matrix]:
-        """Return output and predicted error of the rows wanted, in the order of the clusters."""
-        outputs, predictions = [], []
-        for a, centre in enumerate(self._centres):
-            members = slice(self._queries.starts[a], self._queries.starts[a + 1])
-            if wanted[members].any():
-                output, predicted = self._cluster(
-                    self._q[members] - centre, wanted[members], a, near
-                )
-                outputs.append(output)
-                predictions.append(predicted)
-        return np.concatenate(outputs), np.concatenate(predictions)
-
-    def _cluster(
-        self, steps: Matrix, wanted: NDArray[np.bool_], a: int, near: int
-    ) -> tuple[Matrix, Matrix]:
-        """Return the output of one cluster's rows, and their predicted error: far mass times |step|."""
-        sizes, starts, columns = self._keys.sizes, self._keys.starts, self._values.shape[1]
-        sums = self._sums[:, a]
-        exponents = np.minimum(steps @ sums[:, columns:].T, LARGEST_LOGIT)
-        # A key cluster matters by its weight a key and its spread, for the query where it is largest.
-        score = self._spread * sums[:, columns - 1] / sizes * np.exp(exponents.max(axis=0))
-        by_score = np.argsort(-score)
-        count = int(np.searchsorted(np.cumsum(sizes[by_score]), near)) + 1
-        close, far = np.sort(by_score[:count]), by_score[count:]
-        keys = np.concatenate([np.arange(starts[b], starts[b + 1]) for b in close])
-        steps, exponents = steps[wanted], exponents[wanted][:, far]
-        tile = (steps + self._centres[a]) @ self._k[keys].T
-        tile -= self._shifts[a]
-        np.clip(tile, -LARGEST_LOGIT, LARGEST_LOGIT, out=tile)
-        np.exp(tile, out=tile)
-        expanded = np.exp(exponents, out=exponents) @ sums[far, :columns]
-        total = tile @ self._values[keys] + expanded
-        predicted = expanded[:, -1] / total[:, -1] * np.sqrt((steps * steps).sum(axis=1))
-        return total[:, :-1] / total[:, -1:], predicted
+    Errors fall like one by the square root of the samples.
+    """
+    samples = 0
+    for _ in range(PILOTS):
+        pilot = head.pilot(samples, rng)
+        kept = np.argsort(pilot.predicted)[: len(pilot.errors) - ceil(REPAIRED * len(pilot.errors))]
+        choices = []
+        for repaired, errors in ((0.0, pilot.errors), (REPAIRED, pilot.errors[kept])):
+            # NaN is the largest error.
+            missed = float(np.max(np.nan_to_num(errors, nan=np.inf))) / aim
+            more = max(1.0, missed) ** 2
+            choices.append((head.cost(pilot.sampled * more, repaired), repaired, missed))
+        cost, repaired, missed = min(choices)
+        if missed <= 1:
+            return samples, repaired, cost
+        if cost > most:
+            break
+        samples = int(samples * max(1.5, missed**2)) if samples else FIRST_SAMPLES
+    raise _NotWorthwhileError(
+        "no number of samples that pays meets the tolerance on the pilot's rows"
+    )
