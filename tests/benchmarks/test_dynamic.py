@@ -245,10 +245,10 @@ def test_an_update_and_a_rebuild(benchmark: Any) -> None:
     dynamic = DynamicAttention(Q, K, V, mode="cached", rebuild_every=k + 1)
     strategy = dynamic._strategy
     exponents, weights = np.full(n, -0.5), np.empty(n)
-    a, b = (np.random.default_rng(3).standard_normal(s) for s in ((d + 1, k), (k, n)))
-    fortran = np.asfortranarray
-    product = np.zeros((d + 1, n), order="F")
-    a, b = fortran(a), fortran(b)
+    a, b = (np.random.default_rng(3).standard_normal(s) for s in ((n, k), (k, d + 1)))
+    # The faster orientation of the two.
+    product = np.zeros((n, d + 1), order="F")
+    a, b = np.asfortranarray(a), np.asfortranarray(b)
 
     def updates() -> None:
         for i in range(k):
