@@ -6,7 +6,7 @@
 - ``proofs/coq/Bounds.v``: the same bounds as Coq definitions, the subject of the hand-written proofs;
 - ``proofs/coq/BoundsCheck.v``: Coq's value of every bound, and of the integer exp kernel, pinned at
   points where this module computed it, so that a wrong printer or a wrong mirror is caught;
-- ``CLAIMS.md``: every claim with its formula.
+- ``CLAIMS.md``: what the ledger says of every claim, and their formulas.
 
 A test regenerates all four and compares.
 """
@@ -27,7 +27,7 @@ from sympy.printing.printer import Printer
 from reference import evaluate
 from reference.exponential import exp_nonpositive
 from specs import CLAIMS
-from specs.claim import Bound, Claim
+from specs.claim import Bound, Claim, ledger
 from specs.rounding import ARITHMETIC
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -395,12 +395,13 @@ def _fractions(values: dict[str, sympy.Rational | int]) -> dict[str, Any]:
 
 
 def formulas() -> str:
-    """Return the text of ``CLAIMS.md``: each executable claim with its bounds as formulas."""
+    """Return the text of ``CLAIMS.md``: what the ledger says, and each claim's bounds as formulas."""
     parts = [
         f"<!-- {_NOTICE} -->\n# The claims, with their formulas\n\n"
         "Each formula below is printed from the expression that Coq proves, that `fastpath` certifies "
         "with and that the tests enforce.\nWhat the audit found about each: `attest audit`. "
-        "What the four papers say, sentence by sentence: `specs/papers.toml`.\n"
+        "What the four papers say, sentence by sentence: `specs/papers.toml`.\n",
+        _table(),
     ]
     for claim in CLAIMS.values():
         parts.append(f"\n## {claim.id}\n\n{claim.statement}\n")
@@ -417,6 +418,17 @@ def formulas() -> str:
         if claim.not_stated:
             parts.append(f"\nNot stated: {claim.not_stated}\n")
     return "".join(parts)
+
+
+def _table() -> str:
+    """Return what the ledger says of every claim, which `attest audit` confirms."""
+    rows = ["\n| claim | verdict | assurance | sharpness = extremal / bound |\n|---|---|---|---|\n"]
+    for record in ledger().records.values():
+        id_ = f"[{record.id}](#{record.id.lower().replace('.', '')})"
+        sharpness = ", ".join(f"`{bound}` {s}" for bound, s in (record.sharpness or {}).items())
+        shown = id_ if record.id in CLAIMS else record.id
+        rows.append(f"| {shown} | {record.verdict} | {record.assurance} | {sharpness} |\n")
+    return "".join(rows)
 
 
 def _latex(expression: sympy.Expr) -> str:

@@ -1,9 +1,9 @@
 """Certified attention on long real heads against exact attention: interleaved medians, certificates included.
 
 The heads are not in the repository: ATTEST_LONG_HEADS names a folder of ``.npz`` files, each with arrays
-``<name>/Q``, ``<name>/K`` and ``<name>/V`` of one head, Q scaled by 1/sqrt(d).  Figures in the README are of
-two heads of a six-layer encoder, ``minilm_L2H2_n65536`` (diffuse) and ``minilm_L0H2_n65536`` (sharp), with
-65,536 queries and keys of 32 columns.  What is absent is skipped.
+``<name>/Q``, ``<name>/K`` and ``<name>/V`` of one head, Q scaled by 1/sqrt(d).  The figures in
+BENCHMARKS.md are of two heads of a six-layer encoder, ``minilm_L2H2_n65536`` (diffuse) and
+``minilm_L0H2_n65536`` (sharp), with 65,536 queries and keys of 32 columns.  What is absent is skipped.
 
 Peers: torch's SDPA, blocked numpy, the mean of the values, and what the user names in ATTEST_KDEFORMER as
 ``module:function``, called with (Q, K, V) and returning an approximate output.  The process has one thread;
