@@ -46,8 +46,9 @@ Proof.
   - exists (- acos a). rewrite cos_neg, sin_neg, cos_acos, S, Rabs_left by lra. lra.
 Qed.
 
-Lemma cubic_on_circle A B C D M : (forall x y, x ^ 2 + y ^ 2 = 1 -> binary_cubic A B C D x y <= M) ->
-  forall p q, A * p + B * q <= M * sqrt (p ^ 2 + q ^ 2).
+Lemma cubic_on_circle A B C D M :
+  (forall x y, x ^ 2 + y ^ 2 = 1 -> binary_cubic A B C D x y <= M) -> forall p q,
+  A * p + B * q <= M * sqrt (p ^ 2 + q ^ 2).
 Proof.
   intros H p q. set (r := sqrt (p ^ 2 + q ^ 2)).
   assert (N : 0 <= p ^ 2 + q ^ 2) by nra.
