@@ -178,10 +178,10 @@ Qed.
 
 (** * Step 3: polarisation *)
 
-Definition symmetric (A : nat -> nat -> R) : Prop :=
+Definition symmetric_matrix (A : nat -> nat -> R) : Prop :=
   forall i j, (i < n)%nat -> (j < n)%nat -> A i j = A j i.
 
-Lemma symmetric_product A v w : symmetric A -> dot n w (image n A v) = dot n v (image n A w).
+Lemma symmetric_product A v w : symmetric_matrix A -> dot n w (image n A v) = dot n v (image n A w).
 Proof.
   intros S. unfold image, dot.
   rewrite (fsum_ext n _ (fun i => fsum n (fun j => w i * (A i j * v j))))
@@ -190,7 +190,7 @@ Proof.
   apply fsum_ext. intros i Hi. rewrite (S i j) by auto. ring.
 Qed.
 
-Lemma form_combination A x y v w : symmetric A ->
+Lemma form_combination A x y v w : symmetric_matrix A ->
   let z := fun i => x * v i + y * w i in
   dot n z (image n A z) = x ^ 2 * dot n v (image n A v) + 2 * (x * y) * dot n w (image n A v)
     + y ^ 2 * dot n w (image n A w).
@@ -206,7 +206,7 @@ Proof.
   - rewrite (symmetric_product A w v S). ring.
 Qed.
 
-Lemma symmetric_form A K v w : symmetric A -> 0 <= K ->
+Lemma symmetric_form A K v w : symmetric_matrix A -> 0 <= K ->
   (forall x, Rabs (dot n x (image n A x)) <= K * norm n x ^ 2) ->
   dot n w (image n A v) <= K * norm n w * norm n v.
 Proof.
@@ -232,7 +232,7 @@ Proof.
 Qed.
 
 (** A symmetric matrix moves no vector further than its form says. *)
-Theorem symmetric_operator_norm A K v : symmetric A -> 0 <= K ->
+Theorem symmetric_operator_norm A K v : symmetric_matrix A -> 0 <= K ->
   (forall x, Rabs (dot n x (image n A x)) <= K * norm n x ^ 2) ->
   norm n (image n A v) <= K * norm n v.
 Proof.

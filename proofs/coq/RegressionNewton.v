@@ -3,10 +3,10 @@
     together).
 
     Steps: (1) X and Y, read row by row, are one vector, or X alone is, and the formulas of gradient
-    and Hessian its gradient and Hessian; (2) where third derivatives along lines are at most M times
-    the cube of the direction's length, the form of the Hessian changes along the way from x to y by
-    at most M |y - x| |v|^2 (Banach.v), and so its image of v by at most M |y - x| |v|;
-    (3) constants of P4.lipschitz and P4.local at a start become constants of a ball by P4.nearby;
+    and Hessian its gradient and Hessian; (2) where third derivatives along any line are at most
+    M |d|^3, d its direction, the form of the Hessian changes along the way from x to y by at most
+    M |y - x| |v|^2 (Banach.v), and so its image of v by at most M |y - x| |v|; (3) constants of
+    P4.lipschitz and P4.local at a start become constants of a ball by P4.nearby;
     (4) P4.kantorovich. *)
 
 Require Import Reals Lra Lia Psatz FunctionalExtensionality.
@@ -34,7 +34,7 @@ Proof.
   apply fsum_ext. intros a _. rewrite (inner_sum r2 c2 c1 V (U a) (F a)). ring.
 Qed.
 
-Section Parameters.
+Section Stacked.
 
 Variable g : regression.
 
@@ -123,7 +123,7 @@ Proof.
   f_equal; apply fsum_ext; intros; ring.
 Qed.
 
-Lemma parameter_hessian_symmetric z : symmetric n (parameter_hessian z).
+Lemma parameter_hessian_symmetric z : symmetric_matrix n (parameter_hessian z).
 Proof.
   intros i j _ _. unfold parameter_hessian, packed.
   destruct (Nat.ltb i _), (Nat.ltb j _); auto.
@@ -143,7 +143,7 @@ Record coordinates (n : nat) (Y V : (nat -> R) -> nat -> nat -> R)
     dot n v (gradient z) = gradient_form g (x_part z) (Y z) (x_part v) (V v);
   coordinates_hessian : forall z v,
     dot n v (image n (hessian z) v) = hessian_form g (x_part z) (Y z) (x_part v) (V v);
-  coordinates_symmetric : forall z, symmetric n (hessian z) }.
+  coordinates_symmetric : forall z, symmetric_matrix n (hessian z) }.
 
 Lemma all_coordinates :
   coordinates n y_part y_part parameter_gradient parameter_hessian.
@@ -322,7 +322,7 @@ Qed.
 
 End Coordinates.
 
-End Parameters.
+End Stacked.
 
 (** * P4.lipschitz, of vectors *)
 
