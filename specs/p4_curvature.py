@@ -389,13 +389,11 @@ P4_LIPSCHITZ = Claim[Bounded](
     where="ours",
     statement=(
         "The second and third derivative of f along every line, in X alone and in (X, Y), are at most "
-        "these polynomials in the data: no exponential of a norm.  They hold at every point with this Y, "
-        "this ||F|| and this residual; P4.nearby extends them to a ball."
+        "these polynomials in the data: no exponential of a norm.  By Banach's theorem on symmetric forms "
+        "so are the Hessian's norm and, on a ball, its Lipschitz constant.  They hold at every point with "
+        "this Y, this ||F|| and this residual; P4.nearby extends them to a ball."
     ),
-    not_stated=(
-        "That a symmetric form is as large with three equal arguments as with any (Banach), so that the "
-        "derivatives along lines are the norms of the Hessian and of its derivative."
-    ),
+    not_stated="",
     assumes=(_SPECTRAL, _MOVES),
     bounds=(
         GRADIENT_X,
@@ -704,7 +702,7 @@ P4_LOCAL = Claim[Bounded](
         "- 3 Var(s) Cov(s, h)| <= Var(s) (4 rho r + 3 sd(s) sd(h)).  Within a distance t a standard "
         "deviation grows by a factor e^{max|a_i| rho t} at most."
     ),
-    not_stated="As P4.lipschitz: that the third derivative along lines is the Hessian's Lipschitz constant.",
+    not_stated="",
     assumes=(_SPECTRAL, _MOVES),
     bounds=(
         Bound(

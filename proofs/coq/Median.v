@@ -385,12 +385,6 @@ Proof.
   rewrite Nat.add_comm, Nat.div_add, Nat.div_small; auto. apply Nat.pow_nonzero. auto.
 Qed.
 
-Lemma fsum_add m n f : fsum (m + n) f = fsum m f + fsum n (fun i => f (m + i)%nat).
-Proof.
-  induction n; [rewrite Nat.add_0_r; simpl; ring |].
-  rewrite Nat.add_succ_r, !fsum_S, IHn. ring.
-Qed.
-
 Lemma character_sum L x l : (l < L)%nat -> Nat.testbit x l = true ->
   fsum (2 ^ L) (fun c => character L c x) = 0.
 Proof.

@@ -82,6 +82,12 @@ Qed.
 Lemma fsum_S n f : fsum (S n) f = fsum n f + f n.
 Proof. reflexivity. Qed.
 
+Lemma fsum_add m n f : fsum (m + n) f = fsum m f + fsum n (fun i => f (m + i)%nat).
+Proof.
+  induction n; [rewrite Nat.add_0_r; simpl; ring |].
+  rewrite Nat.add_succ_r, !fsum_S, IHn. ring.
+Qed.
+
 (** One term apart: [a] at index i, [b] at the n - 1 others. *)
 Lemma fsum_one n i a b : (i < n)%nat ->
   fsum n (fun j => if Nat.eqb j i then a else b) = a + (INR n - 1) * b.
