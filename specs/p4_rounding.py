@@ -279,6 +279,7 @@ FP_REGRESSION = Claim[Computed](
             parameters=_parameters,
             trivial=lambda i, bits: _residual_error(_uniformly(i), bits),
             extremal=lambda: _opposite(0.0, 2.0**-6),
+            theorem="fp_regression_row",
         ),
         Bound(
             name="regression_gradient_error",
@@ -334,6 +335,7 @@ FP_REGRESSION = Claim[Computed](
             # The length of the longest key.
             trivial=lambda i, bits: _longest_row(i.problem.lifted(bits).A2),
             extremal=lambda: _opposite(5.0, 2.0**-6),
+            theorem="fp_computed_deviation",
         ),
     ),
     witness=lambda: _computed(_line(np.random.default_rng(5), 2.0)),

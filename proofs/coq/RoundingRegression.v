@@ -1,0 +1,518 @@
+(** Attention regression in floating point (claim FP.regression).
+
+    The model.  Computed weights W have logarithms within eta of the logits, up to a constant a row;
+    [computed_weights] are they divided by their exact sums.  Every number computed from these is the
+    result of sums and products, each rounded as in RoundingMoments.v: multiplied out it is a sum of
+    terms, of which none passes through more than k roundings.  A quotient by a rounded sum of
+    weights is a weight that is rounded.  What is asked of the order and the factoring is that the
+    absolute values of the terms add up to no more than the [terms_...] below.  There is no underflow.
+
+    Steps: (1) a sum of terms errs by gamma_k times their absolute values; (2) computed weights are
+    the exact ones times factors within (exp (2 eta) - 1) / 2 of a number, and so means and
+    covariances change by what Cauchy and Schwarz say; (3) a residual's row: S.output and gamma_k;
+    (4) a variance changes by exp (2 eta) at most; (5) the gradient: the residual's error, the
+    covariances', and the roundings, summed over rows; (6) a term of the Hessian has at most four
+    weights in it, and exp (8 eta) - 1 <= 12 eta. *)
+
+Require Import Reals Lra Lia Psatz.
+Require Import Sums Softmax TotalVariation Weights Rounding RoundingSoftmax RoundingMoments.
+Require Import Cumulants Regression Curvature Nearby AttentionRegression Bounds.
+Open Scope R_scope.
+
+(** * Step 1: sums of terms *)
+
+(** x is computed where y is meant, by no more than k roundings of a term; the absolute values of
+    the terms add up to M or less. *)
+Definition computed (k : nat) (u M y x : R) : Prop :=
+  exists e, evaluates 0 e x /\ value e = y /\ magnitude e <= M /\ roundings_total e <= INR k * u.
+
+Lemma nothing_lost e : loss 0 e = 0.
+Proof.
+  induction e as [| u l IHl r IHr | u l IHl r IHr]; simpl; [reflexivity | |];
+    rewrite IHl, IHr; ring.
+Qed.
+
+Lemma computed_error k u M y x : INR k * u < 1 -> computed k u M y x ->
+  Rabs (x - y) <= gamma k u * M.
+Proof.
+  intros Hk (e & He & <- & HM & HR).
+  eapply Rle_trans; [apply (fp_expression 0 e x (Rle_refl 0) He) |]. rewrite nothing_lost.
+  pose proof (roundings_total_nonneg _ _ _ He) as P. pose proof (exp_ge_1 _ P).
+  pose proof (exp_le _ _ HR). pose proof (exp_minus_1_le (INR k * u) ltac:(lra)) as G.
+  fold (gamma k u) in G. pose proof (magnitude_nonneg e). rewrite Rplus_0_r.
+  apply Rmult_le_compat; lra.
+Qed.
+
+(** * Norms *)
+
+Lemma norm_le n v w : (forall i, (i < n)%nat -> Rabs (v i) <= w i) -> norm n v <= norm n w.
+Proof.
+  intros H. apply sqrt_le_1_alt, fsum_le. intros i Hi. rewrite <- (pow2_abs (v i)).
+  apply pow_incr. split; [apply Rabs_pos | auto].
+Qed.
+
+Lemma norm_abs n v : norm n (fun i => Rabs (v i)) = norm n v.
+Proof. unfold norm. f_equal. apply fsum_ext. intros. apply pow2_abs. Qed.
+
+Lemma norm_scale_any n c v : norm n (fun i => c * v i) = Rabs c * norm n v.
+Proof.
+  rewrite <- norm_abs, <- (norm_abs n v), <- norm_scale by apply Rabs_pos.
+  apply norm_ext. intros. apply Rabs_mult.
+Qed.
+
+Lemma norm_fsum n m (f : nat -> nat -> R) :
+  norm n (fun a => fsum m (fun i => f i a)) <= fsum m (fun i => norm n (f i)).
+Proof.
+  induction m; simpl; [rewrite norm_zero; lra |].
+  eapply Rle_trans; [apply (norm_triangle n (fun a => fsum m (fun i => f i a))) | lra].
+Qed.
+
+Lemma norm_entries n v c : 0 <= c -> (forall i, (i < n)%nat -> Rabs (v i) <= c) ->
+  norm n v <= sqrt (INR n) * c.
+Proof.
+  intros Hc H. eapply Rle_trans; [apply (norm_le n v (fun _ => c) H) |].
+  unfold norm. rewrite fsum_const, sqrt_mult, sqrt_pow2 by auto using pos_INR, pow2_ge_0. lra.
+Qed.
+
+Lemma sum_entries n v : (forall i, (i < n)%nat -> 0 <= v i) ->
+  fsum n v <= sqrt (INR n) * norm n v.
+Proof.
+  intros H. replace (fsum n v) with (dot n (fun _ => 1) v)
+    by (apply fsum_ext; intros; ring).
+  apply dot_le; [| lra]. rewrite <- (Rmult_1_r (sqrt (INR n))). apply norm_entries; [lra |].
+  intros. rewrite Rabs_R1. lra.
+Qed.
+
+Lemma frobenius_le n d U V :
+  (forall i c, (i < n)%nat -> (c < d)%nat -> Rabs (U i c) <= V i c) ->
+  frobenius n d U <= frobenius n d V.
+Proof.
+  intros H. apply norm_monotone. intros i Hi. split; [apply norm_nonneg |].
+  apply norm_le. auto.
+Qed.
+
+Lemma frobenius_plus n d U V :
+  frobenius n d (fun i c => U i c + V i c) <= frobenius n d U + frobenius n d V.
+Proof.
+  eapply Rle_trans; [| apply norm_triangle]. apply norm_monotone.
+  intros. split; [apply norm_nonneg | apply norm_triangle].
+Qed.
+
+Lemma frobenius_fsum n d m (f : nat -> nat -> nat -> R) :
+  frobenius n d (fun a b => fsum m (fun i => f i a b)) <= fsum m (fun i => frobenius n d (f i)).
+Proof.
+  eapply Rle_trans; [| apply (norm_fsum n m (fun i a => norm d (f i a)))].
+  apply norm_monotone. intros a _. split; [apply norm_nonneg |].
+  apply (norm_fsum d m (fun i => f i a)).
+Qed.
+
+Lemma frobenius_scale n d c V : frobenius n d (fun i b => c * V i b) = Rabs c * frobenius n d V.
+Proof.
+  unfold frobenius. rewrite <- (Rabs_Rabsolu c), <- norm_scale_any. apply norm_ext.
+  intros. apply norm_scale_any.
+Qed.
+
+Lemma frobenius_outer n d x y : frobenius n d (fun a b => x a * y b) = norm n x * norm d y.
+Proof.
+  unfold frobenius. rewrite (norm_ext n _ (fun a => norm d y * Rabs (x a))).
+  - rewrite norm_scale, norm_abs by apply norm_nonneg. ring.
+  - intros. rewrite norm_scale_any. ring.
+Qed.
+
+Lemma frobenius_rows n d V c : 0 <= c -> (forall i, (i < n)%nat -> norm d (V i) <= c) ->
+  frobenius n d V <= sqrt (INR n) * c.
+Proof.
+  intros Hc H. apply norm_entries; auto. intros i Hi. rewrite Rabs_right; auto.
+  apply Rle_ge, norm_nonneg.
+Qed.
+
+(** |A^T V| <= |A| |V| *)
+Lemma spectral_product n d k A V sigma : spectral_bound n d A sigma ->
+  frobenius d k (fun a b => fsum n (fun i => A i a * V i b)) <= sigma * frobenius n k V.
+Proof.
+  intros [HS H]. rewrite frobenius_columns, (frobenius_columns n).
+  unfold frobenius. rewrite <- norm_scale by auto. apply norm_monotone. intros b _.
+  split; [apply norm_nonneg |]. set (y := fun i => V i b). set (z := fun a => fsum n (fun i =>
+    A i a * V i b)).
+  apply norm_dual; [apply Rmult_le_pos; auto using norm_nonneg |]. intros x.
+  replace (dot d x z) with (dot n (fun i => dot d (A i) x) y).
+  - replace (sigma * norm n y * norm d x) with (sigma * norm d x * norm n y) by ring.
+    apply dot_le; [apply H | apply Rle_refl].
+  - unfold dot, y, z.
+    rewrite (fsum_ext n _ (fun i => fsum d (fun a => A i a * x a * V i b)))
+      by (intros; symmetry; apply fsum_scale_r).
+    rewrite fsum_swap. apply fsum_ext. intros a _. rewrite <- fsum_scale.
+    apply fsum_ext. intros. ring.
+Qed.
+
+(** * Step 2: weights *)
+
+Definition weights_within (g : regression) (X : nat -> nat -> R) (eta : R) (W : nat -> nat -> R)
+    : Prop :=
+  forall i, (i < query_count g)%nat -> exists c, forall j, (j < key_count g)%nat ->
+    0 < W i j /\ Rabs (ln (W i j) - c - query_logit g X i j) <= eta.
+
+Definition computed_weights (g : regression) (W : nat -> nat -> R) (i : nat) : nat -> R :=
+  normalize (key_count g) (W i).
+
+(** Weights q are weights p times factors within D / 2 of a number. *)
+Definition reweighted (m : nat) (p q : nat -> R) (D : R) : Prop :=
+  weights m p /\ weights m q /\
+  exists w, within_radius m w (D / 2) /\ forall j, (j < m)%nat -> q j = p j * w j.
+
+Lemma exp_factors s eta c b : 0 < b -> Rabs (ln b - c - s) <= eta ->
+  exp c * exp (- eta) * exp s <= b <= exp c * exp eta * exp s.
+Proof.
+  intros Hb H. apply Rabs_bounds in H. rewrite <- !exp_plus. rewrite <- (exp_ln b) by auto.
+  split; apply exp_le; lra.
+Qed.
+
+Lemma weights_ratio m s b c eta : (0 < m)%nat ->
+  (forall j, (j < m)%nat -> 0 < b j /\ Rabs (ln (b j) - c - s j) <= eta) ->
+  exists w, within_radius m w ((exp (2 * eta) - 1) / 2) /\ forall j, (j < m)%nat ->
+    normalize m b j = softmax m s j * w j /\ exp (- (2 * eta)) <= w j <= exp (2 * eta).
+Proof.
+  intros Hm H. set (A := fsum m (fun j => exp (s j))). set (B := fsum m b).
+  assert (HA : 0 < A) by (apply exp_sum_pos; auto).
+  assert (HB : 0 < B) by (apply fsum_pos; auto; intros; apply H; auto).
+  assert (E0 : 0 <= eta) by (eapply Rle_trans; [apply Rabs_pos | apply (H 0%nat Hm)]).
+  assert (E := fun j Hj => exp_factors (s j) eta c (b j) (proj1 (H j Hj)) (proj2 (H j Hj))).
+  replace (exp (- (2 * eta))) with (exp (- eta) * exp (- eta)) by (rewrite <- exp_plus; f_equal; ring).
+  rewrite exp_double.
+  pose proof (exp_pos eta) as F0. pose proof (exp_pos (- eta)) as G0. pose proof (exp_pos c) as C0.
+  pose proof (exp_opp_mult eta) as FG. pose proof (exp_ge_1 eta E0) as F1.
+  set (F := exp eta) in *. set (G := exp (- eta)) in *. set (C := exp c) in *.
+  assert (BA : C * G * A <= B <= C * F * A).
+  { unfold A, B. rewrite <- !fsum_scale. split; apply fsum_le; intros j Hj; apply E; auto. }
+  set (T := C * (A / B)).
+  assert (T0 : 0 < T) by (apply Rmult_lt_0_compat; auto; apply Rdiv_lt_0_compat; auto).
+  assert (TB : T * B = C * A) by (unfold T; field; lra).
+  assert (TF : T <= F).
+  { apply Rmult_le_reg_r with (G * B); [apply Rmult_lt_0_compat; auto |].
+    replace (T * (G * B)) with (G * (T * B)) by ring. rewrite TB.
+    replace (F * (G * B)) with (G * F * B) by ring. rewrite FG. lra. }
+  assert (TG : G <= T).
+  { apply Rmult_le_reg_r with (F * B); [apply Rmult_lt_0_compat; auto |].
+    replace (T * (F * B)) with (F * (T * B)) by ring. rewrite TB.
+    replace (G * (F * B)) with (G * F * B) by ring. rewrite FG. lra. }
+  set (w := fun j => b j / exp (s j) * (A / B)).
+  assert (WB : forall j, (j < m)%nat -> T * G <= w j <= T * F).
+  { intros j Hj. destruct (E j Hj) as [L U]. pose proof (exp_pos (s j)) as S.
+    replace (T * G) with (C * G * (A / B)) by (unfold T; ring).
+    replace (T * F) with (C * F * (A / B)) by (unfold T; ring).
+    assert (0 < A / B) by (apply Rdiv_lt_0_compat; auto).
+    unfold w. split; apply Rmult_le_compat_r; try lra; [apply le_div | apply div_le]; auto. }
+  exists w. split.
+  - exists (T * (F + G) / 2). intros j Hj. specialize (WB j Hj). apply Rabs_le.
+    assert (T * (F - G) <= F * F - 1) by (assert (T * (F - G) <= F * (F - G)); nra).
+    lra.
+  - intros j Hj. specialize (WB j Hj). split.
+    + unfold softmax, normalize, w. fold A B. pose proof (exp_pos (s j)). field. lra.
+    + split; nra.
+Qed.
+
+(** Means and covariances under such weights. *)
+Section Reweighted.
+
+Variables (m : nat) (p q : nat -> R) (D : R).
+Hypothesis reweighting : reweighted m p q D.
+
+Lemma mean_change f A : 0 <= A -> covariance m p f f <= A ^ 2 ->
+  Rabs (mean m q f - mean m p f) <= D / 2 * A.
+Proof.
+  destruct reweighting as (P & Q & w & HW & Hw). intros HA Hf.
+  assert (E : forall f, mean m q f = mean m p (fun j => w j * f j)).
+  { intros k. unfold mean, dot. apply fsum_ext. intros j Hj. rewrite Hw by auto. ring. }
+  assert (One : mean m p w = 1).
+  { rewrite <- (mean_const m q 1 Q), E. apply mean_ext. intros. ring. }
+  replace (mean m q f - mean m p f) with (covariance m p w f).
+  - pose proof (radius_nonneg m p w _ P HW).
+    apply covariance_deviations; auto. apply variance_radius; auto.
+  - rewrite (covariance_right m p w f 0 P), One, E, <- mean_minus. apply mean_ext. intros. ring.
+Qed.
+
+Lemma covariance_change f h A B : 0 <= A -> 0 <= B ->
+  covariance m p f f <= A ^ 2 -> covariance m p h h <= B ^ 2 ->
+  Rabs (covariance m q f h - covariance m p f h) <= (D + D ^ 2 / 4) * (A * B).
+Proof.
+  intros HA HB Hf Hh. pose proof (mean_change f A HA Hf) as Mf. pose proof (mean_change h B HB Hh) as Mh.
+  destruct reweighting as (P & Q & w & HW & Hw).
+  pose proof (radius_nonneg m p w _ P HW) as D0.
+  set (a := mean m p f) in *. set (b := mean m p h) in *.
+  assert (E : forall f, mean m q f = mean m p (fun j => w j * f j)).
+  { intros k. unfold mean, dot. apply fsum_ext. intros j Hj. rewrite Hw by auto. ring. }
+  assert (One : mean m p w = 1).
+  { rewrite <- (mean_const m q 1 Q), E. apply mean_ext. intros. ring. }
+  assert (C : covariance m q f h = mean m q (fun j => (f j - a) * (h j - b))
+    - (mean m q f - a) * (mean m q h - b)).
+  { rewrite (covariance_left m q f h a Q).
+    replace (mean m q f - a) with (mean m q (fun j => f j - a))
+      by (rewrite mean_minus, mean_const; auto).
+    rewrite <- (Rmult_comm (mean m q h - b)), <- mean_scale, <- mean_minus. apply mean_ext.
+    intros. ring. }
+  replace (covariance m q f h - covariance m p f h) with
+    (mean m p (fun j => (w j - 1) * (f j - a) * (h j - b))
+      - (mean m q f - a) * (mean m q h - b)).
+  - eapply Rle_trans; [apply Rabs_triang |]. rewrite Rabs_Ropp, Rabs_mult.
+    assert (First : Rabs (mean m p (fun j => (w j - 1) * (f j - a) * (h j - b))) <= D * A * B).
+    { apply mean_cauchy; auto; [nra | |].
+      - rewrite Rpow_mult_distr. apply Rle_trans with (D ^ 2 * covariance m p f f);
+          [| apply Rmult_le_compat_l; auto; apply pow2_ge_0].
+        unfold covariance. rewrite <- mean_scale. apply mean_le; auto. intros j Hj.
+        pose proof (centred_radius m p w _ j P HW Hj) as R. rewrite One in R.
+        assert ((w j - 1) ^ 2 <= D ^ 2)
+          by (rewrite <- (pow2_abs (w j - 1)); apply pow_incr; split; [apply Rabs_pos | lra]).
+        fold a. pose proof (pow2_ge_0 (f j - a)). nra.
+      - eapply Rle_trans; [| apply Hh]. right. unfold covariance. apply mean_ext.
+        intros. fold b. ring. }
+    assert (Second : Rabs (mean m q f - a) * Rabs (mean m q h - b) <= D / 2 * A * (D / 2 * B))
+      by (apply Rmult_le_compat; auto using Rabs_pos).
+    lra.
+  - rewrite C, (E (fun j => (f j - a) * (h j - b))). unfold covariance. fold a b.
+    replace (mean m p (fun j => (w j - 1) * (f j - a) * (h j - b)))
+      with (mean m p (fun j => w j * ((f j - a) * (h j - b)))
+        - mean m p (fun j => (f j - a) * (h j - b)))
+      by (rewrite <- mean_minus; apply mean_ext; intros; ring).
+    ring.
+Qed.
+
+End Reweighted.
+
+(** * Matrices that are sums over rows or keys *)
+
+Lemma mean_outer m p n d (x y : nat -> nat -> R) X Y : weights m p -> 0 <= X -> 0 <= Y ->
+  (forall j, (j < m)%nat -> norm n (x j) <= X /\ norm d (y j) <= Y) ->
+  frobenius n d (fun a b => mean m p (fun j => x j a * y j b)) <= X * Y.
+Proof.
+  intros W HX HY H. eapply Rle_trans;
+    [apply (frobenius_fsum n d m (fun j a b => p j * (x j a * y j b))) |].
+  rewrite <- (mean_const m p (X * Y) W). apply fsum_le. intros j Hj. destruct (H j Hj).
+  destruct W as [P _]. rewrite frobenius_scale, frobenius_outer, Rabs_right by (apply Rle_ge; auto).
+  apply Rmult_le_compat_l; auto. apply Rmult_le_compat; auto using norm_nonneg.
+Qed.
+
+Lemma outer_sum n d1 d2 x y X Y : 0 <= X -> 0 <= Y ->
+  (forall i, (i < n)%nat -> norm d1 (x i) <= X /\ norm d2 (y i) <= Y) ->
+  frobenius d1 d2 (fun a b => fsum n (fun i => x i a * y i b)) <= INR n * (X * Y).
+Proof.
+  intros HX HY H. eapply Rle_trans; [apply (frobenius_fsum d1 d2 n (fun i a b => x i a * y i b)) |].
+  rewrite <- fsum_const. apply fsum_le. intros i Hi. destruct (H i Hi).
+  rewrite frobenius_outer. apply Rmult_le_compat; auto using norm_nonneg.
+Qed.
+
+Lemma outer_rows n d1 d2 x y F Y : 0 <= Y -> frobenius n d1 x <= F ->
+  (forall i, (i < n)%nat -> norm d2 (y i) <= Y) ->
+  frobenius d1 d2 (fun a b => fsum n (fun i => Rabs (x i a) * y i b)) <= sqrt (INR n) * F * Y.
+Proof.
+  intros HY HF H. eapply Rle_trans;
+    [apply (frobenius_fsum d1 d2 n (fun i a b => Rabs (x i a) * y i b)) |].
+  apply Rle_trans with (fsum n (fun i => norm d1 (x i)) * Y).
+  - rewrite <- fsum_scale_r. apply fsum_le. intros i Hi.
+    rewrite (frobenius_outer d1 d2 (fun a => Rabs (x i a))), norm_abs.
+    apply Rmult_le_compat_l; auto using norm_nonneg.
+  - apply Rmult_le_compat_r; auto. eapply Rle_trans; [apply sum_entries; intros; apply norm_nonneg |].
+    apply Rmult_le_compat_l; auto using sqrt_pos.
+Qed.
+
+(** * Step 3: a row of the residual *)
+
+(** Entry (j, k) of |A3| |Y| *)
+Definition absolute_key_value (g : regression) (Y : nat -> nat -> R) (j k : nat) : R :=
+  fsum (feature_dimension g) (fun c => Rabs (A3 g j c) * Rabs (Y c k)).
+
+(** Under weights P that need not be the softmax. *)
+Definition residual_at (g : regression) (P Y : nat -> nat -> R) (i k : nat) : R :=
+  mean (key_count g) (P i) (fun j => key_value g Y j k) - targets g i k.
+
+Definition terms_residual (g : regression) (P Y : nat -> nat -> R) (i k : nat) : R :=
+  mean (key_count g) (P i) (fun j => absolute_key_value g Y j k) + Rabs (targets g i k).
+
+(** found is a computed row. *)
+Definition residual_found (k : nat) (u : R) (g : regression) (P Y : nat -> nat -> R) (i : nat)
+    (found : nat -> R) : Prop :=
+  forall c, (c < outputs g)%nat ->
+    computed k u (terms_residual g P Y i c) (residual_at g P Y i c) (found c).
+
+Lemma mean_nonempty g X W eta i : (0 < key_count g)%nat -> (i < query_count g)%nat ->
+  weights_within g X eta W ->
+  reweighted (key_count g) (query_weights g X i) (computed_weights g W i) (exp (2 * eta) - 1).
+Proof.
+  intros Hm Hi HW. destruct (HW i Hi) as [c Hc].
+  destruct (weights_ratio _ _ _ _ _ Hm Hc) as (w & Hw & E).
+  assert (B : 0 < fsum (key_count g) (W i)) by (apply fsum_pos; auto; intros; apply Hc; auto).
+  split; [apply weight_weights; auto | split].
+  - split; [| apply normalize_total; auto]. intros j Hj.
+    apply Rlt_le, Rdiv_lt_0_compat; [apply Hc |]; auto.
+  - exists w. split; auto. intros j Hj. apply (E j Hj).
+Qed.
+
+Lemma weight_error_nonneg g X W eta : (0 < query_count g)%nat -> (0 < key_count g)%nat ->
+  weights_within g X eta W -> 0 <= eta.
+Proof.
+  intros Hn Hm H. destruct (H 0%nat Hn) as [c Hc]. destruct (Hc 0%nat Hm) as [_ E].
+  eapply Rle_trans; [apply Rabs_pos | exact E].
+Qed.
+
+Lemma value_norm_nonneg m d (h : nat -> nat -> R) r : (0 < m)%nat ->
+  (forall j, (j < m)%nat -> norm d (h j) <= r) -> 0 <= r.
+Proof. intros Hm H. eapply Rle_trans; [apply norm_nonneg | apply (H 0%nat Hm)]. Qed.
+
+Lemma absolute_value_le g Y j k : Rabs (key_value g Y j k) <= absolute_key_value g Y j k.
+Proof.
+  eapply Rle_trans; [apply fsum_abs |]. right. apply fsum_ext. intros. apply Rabs_mult.
+Qed.
+
+Lemma terms_residual_norm g P Y i V T : weights (key_count g) (P i) ->
+  (forall j, (j < key_count g)%nat -> norm (outputs g) (absolute_key_value g Y j) <= V) ->
+  norm (outputs g) (targets g i) <= T -> norm (outputs g) (terms_residual g P Y i) <= V + T.
+Proof.
+  intros W HV HT. eapply Rle_trans; [apply norm_triangle |]. rewrite norm_abs.
+  apply Rplus_le_compat; auto.
+  apply mean_norm; auto. apply (value_norm_nonneg _ _ _ _ (weights_nonempty _ _ W) HV).
+Qed.
+
+(** A row of whatever is computed. *)
+Lemma computed_row k u d M y x bound : 0 <= u -> INR k * u < 1 ->
+  (forall c, (c < d)%nat -> computed k u (M c) (y c) (x c)) -> norm d M <= bound ->
+  norm d (fun c => x c - y c) <= gamma k u * bound.
+Proof.
+  intros Hu Hk H HM. pose proof (gamma_nonneg k u Hu Hk).
+  apply Rle_trans with (gamma k u * norm d M); [| apply Rmult_le_compat_l; auto].
+  rewrite <- norm_scale by auto. apply norm_le. intros c Hc. apply computed_error; auto.
+Qed.
+
+Lemma computed_matrix k u n d M y x bound : 0 <= u -> INR k * u < 1 ->
+  (forall a b, (a < n)%nat -> (b < d)%nat -> computed k u (M a b) (y a b) (x a b)) ->
+  frobenius n d M <= bound ->
+  frobenius n d (fun a b => x a b - y a b) <= gamma k u * bound.
+Proof.
+  intros Hu Hk H HM. pose proof (gamma_nonneg k u Hu Hk).
+  apply Rle_trans with (gamma k u * frobenius n d M); [| apply Rmult_le_compat_l; auto].
+  rewrite <- (Rabs_pos_eq (gamma k u)) by auto. rewrite <- frobenius_scale.
+  apply frobenius_le. intros. apply computed_error; auto.
+Qed.
+
+Lemma row_error_form k u eta V T : INR k * u < 1 ->
+  b_regression_row_error k u eta V T
+    = b_softmax_output_magnitude eta V + gamma k u * (V + T).
+Proof.
+  intros. rewrite output_magnitude_form, output_form.
+  unfold b_regression_row_error, b_softmax_tv, gamma. argument tanh (eta / 2). field. lra.
+Qed.
+
+Theorem fp_regression_row g X Y W eta k u V T i found :
+  (0 < key_count g)%nat -> (i < query_count g)%nat -> 0 <= u -> INR k * u < 1 ->
+  weights_within g X eta W ->
+  (forall j, (j < key_count g)%nat -> norm (outputs g) (absolute_key_value g Y j) <= V) ->
+  norm (outputs g) (targets g i) <= T ->
+  residual_found k u g (computed_weights g W) Y i found ->
+  norm (outputs g) (fun c => found c - residual g X Y i c) <= b_regression_row_error k u eta V T.
+Proof.
+  intros Hm Hi Hu Hk HW HV HT H. rewrite row_error_form by auto.
+  destruct (mean_nonempty g X W eta i Hm Hi HW) as (_ & Q & _).
+  pose proof (value_norm_nonneg _ _ _ _ Hm HV) as V0.
+  rewrite (norm_ext _ _ (fun c => (residual_at g (computed_weights g W) Y i c - residual g X Y i c)
+    + (found c - residual_at g (computed_weights g W) Y i c))) by (intros; ring).
+  eapply Rle_trans; [apply norm_triangle |]. apply Rplus_le_compat.
+  - assert (E0 : 0 <= eta) by (apply (weight_error_nonneg g X W); auto; lia).
+    rewrite output_magnitude_form, output_form. pose proof (tv_form eta) as TV.
+    assert (T0 : 0 <= b_softmax_tv eta).
+    { rewrite TV. pose proof (exp_ge_1 eta E0). apply le_div; lra. }
+    apply norm_dual; [apply Rmult_le_pos; lra |]. intros z.
+    replace (dot (outputs g) z _) with
+      (mean (key_count g) (computed_weights g W i) (fun j => dot (outputs g) z (key_value g Y j))
+        - mean (key_count g) (query_weights g X i) (fun j => dot (outputs g) z (key_value g Y j))).
+    + destruct (HW i Hi) as [c Hc].
+      assert (B : positive (key_count g) (W i)) by (intros j Hj; apply Hc; auto).
+      unfold mean, computed_weights. rewrite (weights_are_softmax _ _ c B).
+      eapply Rle_trans; [apply Rle_abs |]. eapply Rle_trans.
+      * apply (s_output_magnitude _ (fun j => ln (W i j) - c) (query_logit g X i) _ eta
+          (norm (outputs g) z * V)); auto.
+        -- intros j Hj. apply (Hc j Hj).
+        -- intros j Hj. eapply Rle_trans; [apply dot_norm |].
+           apply Rmult_le_compat_l; [apply norm_nonneg |]. eapply Rle_trans; [| apply (HV j Hj)].
+           apply norm_le. intros. apply absolute_value_le.
+      * rewrite output_magnitude_form, output_form. right. ring.
+    + rewrite <- (mean_product _ (computed_weights g W i)), <- (mean_product _ (query_weights g X i)).
+      unfold dot. rewrite <- fsum_minus. apply fsum_ext. intros.
+      unfold residual_at, residual. ring.
+  - apply (computed_row k u _ (terms_residual g (computed_weights g W) Y i)); auto.
+    apply terms_residual_norm; auto.
+Qed.
+
+(** * Step 4: standard deviations *)
+
+(** Vectors x, whose entries may be sums of terms themselves: their absolute values add up to at
+    most [size]. *)
+Definition terms_covariance (m : nat) (q : nat -> R) (size : nat -> nat -> R) (b b' : nat) : R :=
+  mean m q (fun j => size j b * size j b') + mean m q (fun j => size j b) * mean m q (fun j => size j b').
+
+Lemma covariance_form m q d z (x : nat -> nat -> R) : weights m q ->
+  covariance m q (fun j => dot d z (x j)) (fun j => dot d z (x j))
+    = dot d z (fun b => dot d z (fun b' => covariance m q (fun j => x j b) (fun j => x j b'))).
+Proof.
+  intros Q. rewrite <- covariance_product by auto. apply dot_ext. intros b _.
+  rewrite covariance_sym, <- covariance_product by auto. reflexivity.
+Qed.
+
+Lemma deviation_form N r k u eta : INR k * u < 1 ->
+  b_computed_deviation N r k u eta = sqrt (N + gamma k u * (2 * r ^ 2)) * exp eta.
+Proof.
+  intros. unfold b_computed_deviation, gamma. f_equal. f_equal. field. lra.
+Qed.
+
+Theorem fp_computed_deviation g X W eta k u i d x size N r found :
+  (0 < key_count g)%nat -> (i < query_count g)%nat -> 0 <= u -> INR k * u < 1 -> 0 <= N ->
+  weights_within g X eta W ->
+  (forall j, (j < key_count g)%nat -> norm d (size j) <= r) ->
+  (forall b b', (b < d)%nat -> (b' < d)%nat ->
+    computed k u (terms_covariance (key_count g) (computed_weights g W i) size b b')
+      (covariance (key_count g) (computed_weights g W i) (fun j => x j b) (fun j => x j b'))
+      (found b b')) ->
+  (forall z, dot d z (fun b => dot d z (found b)) <= N * norm d z ^ 2) ->
+  spread (key_count g) (query_weights g X i) d x (b_computed_deviation N r k u eta).
+Proof.
+  intros Hm Hi Hu Hk HN HW Hr H Hz. rewrite deviation_form by auto.
+  pose proof (gamma_nonneg k u Hu Hk) as G0.
+  pose proof (value_norm_nonneg _ _ _ _ Hm Hr) as R0.
+  destruct (mean_nonempty g X W eta i Hm Hi HW) as (P & Q & _).
+  set (p := query_weights g X i) in *. set (q := computed_weights g W i) in *.
+  assert (S0 : 0 <= gamma k u * (2 * r ^ 2))
+    by (apply Rmult_le_pos; auto; pose proof (pow2_ge_0 r); lra).
+  split; [apply Rmult_le_pos; [apply sqrt_pos | left; apply exp_pos] |]. intros z.
+  apply Rle_trans with (exp (2 * eta)
+    * covariance (key_count g) q (fun j => dot d z (x j)) (fun j => dot d z (x j))).
+  - apply variance_ratio; auto. intros j Hj. destruct (HW i Hi) as [c Hc].
+    destruct (weights_ratio _ _ _ _ _ Hm Hc) as (w & _ & E). destruct (E j Hj) as [Ew [L _]].
+    unfold q, computed_weights. rewrite Ew. fold (query_weights g X i). fold p.
+    assert (0 <= p j) by (apply P; auto).
+    assert (1 <= exp (2 * eta) * w j).
+    { rewrite <- (exp_opp_mult (2 * eta)), Rmult_comm. apply Rmult_le_compat_l; auto.
+      left. apply exp_pos. }
+    nra.
+  - replace ((sqrt (N + gamma k u * (2 * r ^ 2)) * exp eta * norm d z) ^ 2)
+      with (exp (2 * eta) * ((N + gamma k u * (2 * r ^ 2)) * norm d z ^ 2)).
+    2: { rewrite !Rpow_mult_distr, pow2_sqrt, exp_double by lra. ring. }
+    apply Rmult_le_compat_l; [left; apply exp_pos |]. rewrite covariance_form by auto.
+    set (C := fun b b' => covariance (key_count g) q (fun j => x j b) (fun j => x j b')).
+    change (dot d z (fun b => dot d z (C b)) <= (N + gamma k u * (2 * r ^ 2)) * norm d z ^ 2).
+    assert (E : frobenius d d (fun b b' => found b b' - C b b') <= gamma k u * (2 * r ^ 2)).
+    { apply (computed_matrix k u d d (terms_covariance (key_count g) q size)); auto.
+      eapply Rle_trans; [apply frobenius_plus |].
+      rewrite (frobenius_outer d d (fun b => mean _ q (fun j => size j b))).
+      assert (norm d (fun b => mean (key_count g) q (fun j => size j b)) <= r)
+        by (apply mean_norm; auto).
+      pose proof (norm_nonneg d (fun b => mean (key_count g) q (fun j => size j b))).
+      assert (frobenius d d (fun b b' => mean (key_count g) q (fun j => size j b * size j b'))
+        <= r * r) by (apply mean_outer; auto).
+      nra. }
+    apply p4_frobenius_spectral in E. destruct E as [_ E]. specialize (E z).
+    set (y := fun b => dot d (fun b' => found b b' - C b b') z) in E.
+    replace (dot d z (fun b => dot d z (C b))) with (dot d z (fun b => dot d z (found b)) - dot d z y).
+    + pose proof (Rabs_bounds _ _ (dot_norm d z y)). pose proof (norm_nonneg d z).
+      assert (norm d z * norm d y <= norm d z * (gamma k u * (2 * r ^ 2) * norm d z))
+        by (apply Rmult_le_compat_l; auto).
+      specialize (Hz z). lra.
+    + unfold y, dot. rewrite <- fsum_minus. apply fsum_ext. intros b _.
+      rewrite <- Rmult_minus_distr_l, <- fsum_minus. f_equal. apply fsum_ext. intros. ring.
+Qed.
