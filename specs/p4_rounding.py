@@ -299,6 +299,7 @@ FP_REGRESSION = Claim[Computed](
             parameters=_parameters,
             trivial=lambda i, bits: _gradient_error(_uniformly(i), bits),
             extremal=lambda: _opposite(0.0, 2.0**-6),
+            theorem="fp_regression_gradient",
         ),
         Bound(
             name="regression_hessian_error",

@@ -516,3 +516,323 @@ Proof.
     + unfold y, dot. rewrite <- fsum_minus. apply fsum_ext. intros b _.
       rewrite <- Rmult_minus_distr_l, <- fsum_minus. f_equal. apply fsum_ext. intros. ring.
 Qed.
+
+(** * Step 5: the gradient *)
+
+Definition slope_at (g : regression) (P r Y : nat -> nat -> R) (i j : nat) : R :=
+  P i j * dot (outputs g) (r i) (fun k => key_value g Y j k
+    - mean (key_count g) (P i) (fun l => key_value g Y l k)).
+
+Definition gradient_X_at (g : regression) (P r Y : nat -> nat -> R) (a b : nat) : R :=
+  fsum (query_count g) (fun i =>
+    A1 g i a * fsum (key_count g) (fun j => slope_at g P r Y i j * A2 g j b)).
+
+Definition feature_at (g : regression) (P : nat -> nat -> R) (i c : nat) : R :=
+  mean (key_count g) (P i) (fun j => A3 g j c).
+
+Definition gradient_Y_at (g : regression) (P r : nat -> nat -> R) (c k : nat) : R :=
+  fsum (query_count g) (fun i => feature_at g P i c * r i k).
+
+(** Under the softmax they are those of P4.gradient. *)
+Lemma gradient_at_softmax g X Y :
+  gradient_X g X Y = gradient_X_at g (query_weights g X) (residual g X Y) Y /\
+  gradient_Y g X Y = gradient_Y_at g (query_weights g X) (residual g X Y).
+Proof. split; reflexivity. Qed.
+
+(** |h_j| + sum_l p_l |h_l|, entry by entry *)
+Definition terms_centred (m : nat) (p : nat -> R) (h : nat -> nat -> R) (j k : nat) : R :=
+  h j k + mean m p (fun l => h l k).
+
+Definition terms_gradient_X (g : regression) (P r Y : nat -> nat -> R) (a b : nat) : R :=
+  fsum (query_count g) (fun i => Rabs (A1 g i a) * mean (key_count g) (P i) (fun j =>
+    dot (outputs g) (fun k => Rabs (r i k))
+      (terms_centred (key_count g) (P i) (absolute_key_value g Y) j)
+    * Rabs (A2 g j b))).
+
+Definition terms_gradient_Y (g : regression) (P r : nat -> nat -> R) (c k : nat) : R :=
+  fsum (query_count g) (fun i =>
+    mean (key_count g) (P i) (fun j => Rabs (A3 g j c)) * Rabs (r i k)).
+
+Lemma pulled_covariance g P r Y i b : weights (key_count g) (P i) ->
+  fsum (key_count g) (fun j => slope_at g P r Y i j * A2 g j b)
+  = covariance (key_count g) (P i) (fun j => A2 g j b)
+      (fun j => dot (outputs g) (r i) (key_value g Y j)).
+Proof.
+  intros W. rewrite (covariance_left _ _ _ _ 0 W). apply fsum_ext. intros j _. unfold slope_at.
+  rewrite <- mean_product.
+  replace (dot (outputs g) (r i) (fun k => key_value g Y j k
+      - mean (key_count g) (P i) (fun l => key_value g Y l k)))
+    with (dot (outputs g) (r i) (key_value g Y j)
+      - dot (outputs g) (r i) (fun k => mean (key_count g) (P i) (fun l => key_value g Y l k)))
+    by (unfold dot; rewrite <- fsum_minus; apply fsum_ext; intros; ring).
+  ring.
+Qed.
+
+Lemma terms_centred_norm m p d h r j : weights m p -> (j < m)%nat ->
+  (forall l, (l < m)%nat -> norm d (h l) <= r) -> norm d (terms_centred m p h j) <= 2 * r.
+Proof.
+  intros W Hj H. pose proof (value_norm_nonneg _ _ _ _ (weights_nonempty _ _ W) H).
+  eapply Rle_trans; [apply norm_triangle |].
+  pose proof (mean_norm m p d h r W ltac:(auto) H). specialize (H j Hj). lra.
+Qed.
+
+(** Cov(x, <r, h>) for other weights and another r. *)
+Lemma pulled_change m p q D d2 d x h r r' A B : reweighted m p q D -> 0 <= D ->
+  spread m p d2 x A -> spread m p d h B ->
+  norm d2 (fun b => covariance m q (fun j => x j b) (fun j => dot d r' (h j))
+      - covariance m p (fun j => x j b) (fun j => dot d r (h j)))
+    <= A * B * ((D + D ^ 2 / 4) * norm d r' + norm d (fun k => r' k - r k)).
+Proof.
+  intros HR HD [HA Hx] [HB Hh]. pose proof HR as (P & Q & _).
+  pose proof (norm_nonneg d r'). pose proof (norm_nonneg d (fun k => r' k - r k)).
+  assert (D2 : 0 <= D + D ^ 2 / 4) by (pose proof (pow2_ge_0 D); lra).
+  assert (AB : 0 <= A * B) by (apply Rmult_le_pos; auto).
+  apply norm_dual.
+  { apply Rmult_le_pos; auto. apply Rplus_le_le_0_compat; auto. apply Rmult_le_pos; auto. }
+  intros z. pose proof (norm_nonneg d2 z) as Z0.
+  assert (AZ : 0 <= A * norm d2 z) by (apply Rmult_le_pos; auto).
+  assert (E : forall s f, weights m s -> dot d2 z (fun b => covariance m s (fun j => x j b) f)
+    = covariance m s (fun j => dot d2 z (x j)) f).
+  { intros s f S. rewrite covariance_sym, <- covariance_product by auto.
+    apply dot_ext. intros. apply covariance_sym. }
+  replace (dot d2 z _) with
+    (covariance m q (fun j => dot d2 z (x j)) (fun j => dot d r' (h j))
+      - covariance m p (fun j => dot d2 z (x j)) (fun j => dot d r (h j)))
+    by (rewrite <- !E by auto; unfold dot; rewrite <- fsum_minus; apply fsum_ext; intros; ring).
+  replace (covariance m p (fun j => dot d2 z (x j)) (fun j => dot d r (h j)))
+    with (covariance m p (fun j => dot d2 z (x j)) (fun j => dot d r' (h j))
+      - covariance m p (fun j => dot d2 z (x j)) (fun j => dot d (fun k => r' k - r k) (h j))).
+  - pose proof (covariance_change m p q D HR (fun j => dot d2 z (x j)) (fun j => dot d r' (h j))
+      (A * norm d2 z) (B * norm d r') AZ ltac:(apply Rmult_le_pos; auto) (Hx z) (Hh r')) as E1.
+    pose proof (covariance_deviations m p (fun j => dot d2 z (x j))
+      (fun j => dot d (fun k => r' k - r k) (h j)) (A * norm d2 z)
+      (B * norm d (fun k => r' k - r k)) P AZ ltac:(apply Rmult_le_pos; auto) (Hx z) (Hh _)) as E2.
+    apply Rabs_bounds in E1. apply Rabs_bounds in E2. lra.
+  - rewrite <- !(E p) by auto. unfold dot at 1 3 5. rewrite <- fsum_minus. apply fsum_ext.
+    intros b _. rewrite <- Rmult_minus_distr_l. f_equal.
+    rewrite !(covariance_left m p (fun j => x j b) _ 0 P).
+    rewrite <- mean_minus. apply mean_ext. intros j _.
+    replace (dot d (fun k => r' k - r k) (h j)) with (dot d r' (h j) - dot d r (h j))
+      by (unfold dot; rewrite <- fsum_minus; apply fsum_ext; intros; ring).
+    replace (mean m p (fun j => dot d (fun k => r' k - r k) (h j)))
+      with (mean m p (fun j => dot d r' (h j)) - mean m p (fun j => dot d r (h j)))
+      by (rewrite <- mean_minus; apply mean_ext; intros; unfold dot; rewrite <- fsum_minus;
+        apply fsum_ext; intros; ring).
+    ring.
+Qed.
+
+(** Means of vectors under other weights. *)
+Lemma mean_vector_change m p q D d h B : reweighted m p q D -> 0 <= D -> spread m p d h B ->
+  norm d (fun c => mean m q (fun j => h j c) - mean m p (fun j => h j c)) <= D / 2 * B.
+Proof.
+  intros HR HD [HB H]. apply norm_dual; [apply Rmult_le_pos; lra |]. intros z.
+  replace (dot d z _) with (mean m q (fun j => dot d z (h j)) - mean m p (fun j => dot d z (h j)))
+    by (rewrite <- (mean_product m q), <- (mean_product m p); unfold dot; rewrite <- fsum_minus;
+      apply fsum_ext; intros; ring).
+  eapply Rle_trans; [apply Rle_abs |]. rewrite Rmult_assoc.
+  apply (mean_change m p q D HR); auto. apply Rmult_le_pos; auto using norm_nonneg.
+Qed.
+
+Lemma exp_minus_1_slope x top c : 0 <= x <= top -> exp top <= c -> exp x - 1 <= c * x.
+Proof.
+  intros Hx Hc. pose proof (exp_ineq1_le (- x)) as L. pose proof (exp_opp_mult x) as E.
+  pose proof (exp_pos x). pose proof (exp_le x top ltac:(lra)).
+  (* 1 - exp (- x) <= x *)
+  assert (exp x - 1 <= x * exp x) by nra. nra.
+Qed.
+
+Lemma exp_eighth : exp (1 / 8) <= 8 / 7.
+Proof.
+  pose proof (exp_ineq1_le (- (1 / 8))). pose proof (exp_opp_mult (1 / 8)).
+  pose proof (exp_pos (1 / 8)). nra.
+Qed.
+
+Lemma gradient_error_form n k u eta sigma phi K F V T most sd_key sd_value sd_feature M :
+  INR k * u < 1 ->
+  b_regression_gradient_error n k u eta sigma phi K F V T most sd_key sd_value sd_feature M
+    = let moved_row := gamma k u * (V + T) + eta * sd_value in
+      let row := most + 2 * moved_row in
+      sqrt (INR n) * (sigma * (2 * sd_key * sd_value * (moved_row + 2 * eta * row)
+          + 2 * gamma k u * K * V * row)
+        + 2 * gamma k u * phi * K * V * row + 2 * M * moved_row)
+      + INR n * row * (2 * eta * sd_feature + 3 * gamma k u * F).
+Proof. intros. unfold b_regression_gradient_error, gamma. cbv zeta. field. lra. Qed.
+
+Theorem fp_regression_gradient g X Y W eta k u sigma phi K F V T most sd_key sd_value sd_feature M
+    r found_X found_Y :
+  (0 < query_count g)%nat -> (0 < key_count g)%nat -> 0 <= u -> INR k * u < 1 -> eta <= 1 / 16 ->
+  weights_within g X eta W ->
+  (* the norms *)
+  spectral_bound (query_count g) (query_dimension g) (A1 g) sigma ->
+  frobenius (query_count g) (query_dimension g) (A1 g) <= phi ->
+  (forall j, (j < key_count g)%nat -> norm (key_dimension g) (A2 g j) <= K /\
+    norm (feature_dimension g) (A3 g j) <= F /\
+    norm (outputs g) (absolute_key_value g Y j) <= V) ->
+  (forall i, (i < query_count g)%nat -> norm (outputs g) (targets g i) <= T /\
+    norm (outputs g) (residual g X Y i) <= most /\
+    spread (key_count g) (query_weights g X i) (key_dimension g) (A2 g) sd_key /\
+    spread (key_count g) (query_weights g X i) (outputs g) (key_value g Y) sd_value /\
+    spread (key_count g) (query_weights g X i) (feature_dimension g) (A3 g) sd_feature) ->
+  spectral_bound (query_count g) (feature_dimension g) (mean_feature g X) M ->
+  (* the residual r, as it was computed, and the gradient from it *)
+  (forall i, (i < query_count g)%nat -> residual_found k u g (computed_weights g W) Y i (r i)) ->
+  (forall a b, (a < query_dimension g)%nat -> (b < key_dimension g)%nat ->
+    computed k u (terms_gradient_X g (computed_weights g W) r Y a b)
+      (gradient_X_at g (computed_weights g W) r Y a b) (found_X a b)) ->
+  (forall c l, (c < feature_dimension g)%nat -> (l < outputs g)%nat ->
+    computed k u (terms_gradient_Y g (computed_weights g W) r c l)
+      (gradient_Y_at g (computed_weights g W) r c l) (found_Y c l)) ->
+  sqrt (frobenius (query_dimension g) (key_dimension g)
+        (fun a b => found_X a b - gradient_X g X Y a b) ^ 2
+      + frobenius (feature_dimension g) (outputs g)
+        (fun c l => found_Y c l - gradient_Y g X Y c l) ^ 2)
+    <= b_regression_gradient_error (query_count g) k u eta sigma phi K F V T most
+      sd_key sd_value sd_feature M.
+Proof.
+  intros Hn Hm Hu Hk Heta HW HS Hphi Hkeys Hrows HM Hr HX HY.
+  rewrite gradient_error_form by auto. cbv zeta.
+  pose proof (weight_error_nonneg g X W eta Hn Hm HW) as E0.
+  pose proof (gamma_nonneg k u Hu Hk) as G0. set (G := gamma k u) in *.
+  set (m := key_count g) in *. set (n := query_count g) in *. set (d := outputs g) in *.
+  set (D := exp (2 * eta) - 1).
+  assert (D0 : 0 <= D) by (pose proof (exp_ge_1 (2 * eta) ltac:(lra)); unfold D; lra).
+  assert (D1 : D <= 16 / 7 * eta).
+  { replace (16 / 7 * eta) with (8 / 7 * (2 * eta)) by field.
+    apply (exp_minus_1_slope _ (1 / 8)); [lra | apply exp_eighth]. }
+  assert (D2 : D + D ^ 2 / 4 <= 4 * eta) by nra.
+  set (Q := computed_weights g W) in *.
+  assert (RW : forall i, (i < n)%nat -> reweighted m (query_weights g X i) (Q i) D)
+    by (intros i Hi; apply mean_nonempty; auto).
+  assert (QW : forall i, (i < n)%nat -> weights m (Q i)) by (intros i Hi; apply (RW i Hi)).
+  assert (K0 : 0 <= K) by (eapply Rle_trans; [apply norm_nonneg | apply (Hkeys 0%nat Hm)]).
+  assert (F0 : 0 <= F) by (eapply Rle_trans; [apply norm_nonneg | apply (Hkeys 0%nat Hm)]).
+  assert (V0 : 0 <= V) by (eapply Rle_trans; [apply norm_nonneg | apply (Hkeys 0%nat Hm)]).
+  destruct (Hrows 0%nat Hn) as (T0 & most0 & [Sk0 _] & [Sv0 _] & [Sf0 _]).
+  pose proof (norm_nonneg d (targets g 0)). pose proof (norm_nonneg d (residual g X Y 0)).
+  assert (T1 : 0 <= T) by lra. assert (most1 : 0 <= most) by lra. clear T0 most0 H H0.
+  assert (phi0 : 0 <= phi) by (eapply Rle_trans; [apply frobenius_nonneg | exact Hphi]).
+  pose proof (proj1 HS) as sigma0. pose proof (proj1 HM) as M0.
+  set (moved := G * (V + T) + eta * sd_value). set (row := most + 2 * moved).
+  assert (GVT : 0 <= G * (V + T)) by (apply Rmult_le_pos; lra).
+  assert (EV : 0 <= eta * sd_value) by (apply Rmult_le_pos; auto).
+  assert (moved0 : 0 <= moved) by (unfold moved; lra).
+  assert (row0 : 0 <= row) by (unfold row; lra).
+  (* the residual's rows *)
+  assert (R1 : forall i, (i < n)%nat -> norm d (fun c => r i c - residual g X Y i c) <= 2 * moved).
+  { intros i Hi. destruct (Hrows i Hi) as (HT & _ & _ & Sv & _).
+    rewrite (norm_ext _ _ (fun c => (residual_at g Q Y i c - residual g X Y i c)
+      + (r i c - residual_at g Q Y i c))) by (intros; ring).
+    eapply Rle_trans; [apply norm_triangle |].
+    assert (norm d (fun c => residual_at g Q Y i c - residual g X Y i c) <= D / 2 * sd_value).
+    { rewrite (norm_ext _ _ (fun c => mean m (Q i) (fun j => key_value g Y j c)
+        - mean m (query_weights g X i) (fun j => key_value g Y j c)))
+        by (intros; unfold residual_at, residual; fold m; ring).
+      apply (mean_vector_change m _ _ D d (key_value g Y)); auto. }
+    assert (norm d (fun c => r i c - residual_at g Q Y i c) <= G * (V + T)).
+    { apply (computed_row k u d (terms_residual g Q Y i)); auto; [apply Hr; auto |].
+      apply terms_residual_norm; auto. intros j Hj. apply Hkeys; auto. }
+    assert (D / 2 * sd_value <= 2 * (eta * sd_value))
+      by (rewrite <- Rmult_assoc; apply Rmult_le_compat_r; lra).
+    unfold moved. lra. }
+  assert (R2 : forall i, (i < n)%nat -> norm d (r i) <= row).
+  { intros i Hi. rewrite (norm_ext _ _ (fun c => residual g X Y i c
+      + (r i c - residual g X Y i c))) by (intros; ring).
+    eapply Rle_trans; [apply norm_triangle |]. destruct (Hrows i Hi) as (_ & Hmost & _).
+    specialize (R1 i Hi). unfold row. fold d in Hmost. lra. }
+  pose proof (sqrt_pos (INR n)) as N0. pose proof (pos_INR n) as N1.
+  (* the gradient by X *)
+  assert (BX : frobenius (query_dimension g) (key_dimension g)
+      (fun a b => found_X a b - gradient_X g X Y a b)
+    <= sqrt (INR n) * (sigma * (2 * sd_key * sd_value * (moved + 2 * eta * row))
+      + 2 * G * phi * K * V * row)).
+  { apply Rle_trans with
+      (frobenius (query_dimension g) (key_dimension g) (fun a b =>
+          (gradient_X_at g Q r Y a b - gradient_X g X Y a b)
+          + (found_X a b - gradient_X_at g Q r Y a b)));
+      [apply Req_le, norm_ext; intros; apply norm_ext; intros; ring |].
+    eapply Rle_trans; [apply frobenius_plus |].
+    rewrite Rmult_plus_distr_l. apply Rplus_le_compat.
+    - set (e := fun i b => covariance m (Q i) (fun j => A2 g j b) (fun j => dot d (r i) (key_value g Y j))
+        - covariance m (query_weights g X i) (fun j => A2 g j b)
+            (fun j => dot d (residual g X Y i) (key_value g Y j))).
+      apply Rle_trans with (frobenius (query_dimension g) (key_dimension g)
+        (fun a b => fsum n (fun i => A1 g i a * e i b))).
+      { apply Req_le, norm_ext; intros a _; apply norm_ext; intros b _.
+        rewrite (proj1 (gradient_at_softmax g X Y)). unfold gradient_X_at. fold n.
+        rewrite <- fsum_minus. apply fsum_ext. intros i Hi.
+        rewrite !pulled_covariance by (try apply weight_weights; auto). unfold e, m, d. ring. }
+      eapply Rle_trans; [apply (spectral_product n _ _ (A1 g) e sigma HS) |].
+      replace (sqrt (INR n) * (sigma * (2 * sd_key * sd_value * (moved + 2 * eta * row))))
+        with (sigma * (sqrt (INR n) * (sd_key * sd_value * (4 * eta * row + 2 * moved)))) by ring.
+      assert (S0 : 0 <= sd_key * sd_value) by (apply Rmult_le_pos; auto).
+      assert (S1 : 0 <= eta * row) by (apply Rmult_le_pos; auto).
+      apply Rmult_le_compat_l; auto. apply frobenius_rows.
+      { apply Rmult_le_pos; lra. }
+      intros i Hi. destruct (Hrows i Hi) as (_ & _ & Sk & Sv & _).
+      eapply Rle_trans; [apply (pulled_change m (query_weights g X i) (Q i) D (key_dimension g) d
+        (A2 g) (key_value g Y) (residual g X Y i) (r i) sd_key sd_value); auto |].
+      apply Rmult_le_compat_l; auto. apply Rplus_le_compat; [| apply R1; auto].
+      apply Rmult_le_compat; auto using norm_nonneg. pose proof (pow2_ge_0 D). lra.
+    - replace (sqrt (INR n) * (2 * G * phi * K * V * row))
+        with (G * (sqrt (INR n) * phi * (row * (2 * V) * K))) by ring.
+      apply (computed_matrix k u _ _ (terms_gradient_X g Q r Y)); auto.
+      assert (0 <= row * (2 * V) * K) by (repeat apply Rmult_le_pos; lra).
+      apply (outer_rows n _ _ (A1 g) (fun i b => mean m (Q i) (fun j =>
+        dot d (fun k => Rabs (r i k)) (terms_centred m (Q i) (absolute_key_value g Y) j)
+        * Rabs (A2 g j b)))); auto.
+      intros i Hi. apply (mean_norm m (Q i) (key_dimension g) (fun j b =>
+        dot d (fun k => Rabs (r i k)) (terms_centred m (Q i) (absolute_key_value g Y) j)
+        * Rabs (A2 g j b))); auto.
+      intros j Hj. rewrite norm_scale_any, norm_abs.
+      apply Rmult_le_compat; auto using Rabs_pos, norm_nonneg; [| apply Hkeys; auto].
+      eapply Rle_trans; [apply dot_norm |]. rewrite norm_abs.
+      apply Rmult_le_compat; auto using norm_nonneg.
+      apply terms_centred_norm; auto. intros l Hl. apply Hkeys; auto. }
+  (* the gradient by Y *)
+  assert (BY : frobenius (feature_dimension g) d (fun c l => found_Y c l - gradient_Y g X Y c l)
+    <= sqrt (INR n) * (2 * M * moved) + INR n * row * (2 * eta * sd_feature + G * F)).
+  { apply Rle_trans with (frobenius (feature_dimension g) d (fun c l =>
+        fsum n (fun i => mean_feature g X i c * (r i l - residual g X Y i l))
+        + (fsum n (fun i => (feature_at g Q i c - mean_feature g X i c) * r i l)
+          + (found_Y c l - gradient_Y_at g Q r c l)))).
+    { apply Req_le, norm_ext; intros c _; apply norm_ext; intros l _.
+      unfold gradient_Y, gradient_Y_at. fold n.
+      replace (fsum n (fun i => mean_feature g X i c * (r i l - residual g X Y i l)))
+        with (fsum n (fun i => mean_feature g X i c * r i l)
+          - fsum n (fun i => mean_feature g X i c * residual g X Y i l))
+        by (rewrite <- fsum_minus; apply fsum_ext; intros; ring).
+      replace (fsum n (fun i => (feature_at g Q i c - mean_feature g X i c) * r i l))
+        with (fsum n (fun i => feature_at g Q i c * r i l)
+          - fsum n (fun i => mean_feature g X i c * r i l))
+        by (rewrite <- fsum_minus; apply fsum_ext; intros; ring).
+      ring. }
+    eapply Rle_trans; [apply frobenius_plus |]. apply Rplus_le_compat.
+    - eapply Rle_trans; [apply (spectral_product n _ _ (mean_feature g X)
+        (fun i l => r i l - residual g X Y i l) M HM) |].
+      replace (sqrt (INR n) * (2 * M * moved)) with (M * (sqrt (INR n) * (2 * moved))) by ring.
+      apply Rmult_le_compat_l; auto. apply frobenius_rows; [lra | auto].
+    - eapply Rle_trans; [apply frobenius_plus |].
+      replace (INR n * row * (2 * eta * sd_feature + G * F))
+        with (INR n * (2 * eta * sd_feature * row) + G * (INR n * (F * row))) by ring.
+      apply Rplus_le_compat.
+      + assert (0 <= eta * sd_feature) by (apply Rmult_le_pos; auto).
+        apply (outer_sum n); auto; [lra |]. intros i Hi. split; [| auto].
+        destruct (Hrows i Hi) as (_ & _ & _ & _ & Sf).
+        eapply Rle_trans; [apply (mean_vector_change m _ _ D _ (A3 g) sd_feature (RW i Hi)); auto |].
+        apply Rmult_le_compat_r; lra.
+      + apply (computed_matrix k u _ _ (terms_gradient_Y g Q r)); auto.
+        apply (outer_sum n _ _ (fun i c => mean m (Q i) (fun j => Rabs (A3 g j c)))
+          (fun i l => Rabs (r i l))); auto.
+        intros i Hi. split; [| rewrite norm_abs; auto].
+        apply (mean_norm m (Q i) _ (fun j c => Rabs (A3 g j c))); auto.
+        intros j Hj. rewrite norm_abs. apply Hkeys; auto. }
+  (* both *)
+  assert (Sum : forall x y, 0 <= x -> 0 <= y -> sqrt (x ^ 2 + y ^ 2) <= x + y).
+  { intros x y Hx Hy. rewrite <- (sqrt_pow2 (x + y)) by lra. apply sqrt_le_1_alt. nra. }
+  eapply Rle_trans; [apply Sum; apply frobenius_nonneg |].
+  eapply Rle_trans; [apply Rplus_le_compat; [exact BX | exact BY] |].
+  clearbody G. assert (0 <= sqrt (INR n) * (sigma * (2 * G * K * V * row)))
+    by (repeat apply Rmult_le_pos; lra).
+  assert (0 <= INR n * row * (2 * G * F)) by (repeat apply Rmult_le_pos; lra).
+  fold moved row. lra.
+Qed.
