@@ -323,6 +323,7 @@ FP_REGRESSION = Claim[Computed](
             parameters=_parameters,
             trivial=lambda i, bits: _hessian_error(_uniformly(i), bits),
             extremal=lambda: _opposite(0.0, 2.0**-6),
+            theorem="fp_regression_hessian",
         ),
         Bound(
             name="computed_deviation",
