@@ -9,7 +9,7 @@ The bounds have two parts.  Exact softmax of ln ŵ moves an output by at most 2 
 the way from s to ln ŵ the product Cov(A₂, h) r changes by E[(ε−Eε)(a−Ea)(h−Eh)] r and by
 Cov(A₂, h) Cov(ε, h), with |ε| ≤ η, so at most by 2 η sd(a) sd(h) |r| + η sd(a) sd(h)²; and standard
 deviations grow by e^η, for which the factors 2 leave room.  What then is computed errs by γ_k, relative
-to the sum of the magnitudes of its terms: at most eight weights' errors in a term of the Hessian.
+to the sum of the magnitudes of its terms: at most four weights, off by e^2η each, in one of the Hessian.
 
 NOTE No digit of the sharpness of the gradient's and the Hessian's is claimed: norms of norms of roundings.
 """
@@ -255,7 +255,9 @@ FP_REGRESSION = Claim[Computed](
         "covariance. A term passes through at most k roundings.  residual_norm and the deviations are of "
         "exact quantities."
     ),
-    not_stated="Underflow. That a given BLAS obeys the model.",
+    not_stated=(
+        "Underflow. That a given BLAS obeys the model, and that k counts every rounding of a given program."
+    ),
     assumes=(
         Hypothesis("eta <= 1/16", lambda i: i.weight_error <= Fraction(1, 16)),
         Hypothesis(
