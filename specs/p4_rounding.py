@@ -9,7 +9,7 @@ The bounds have two parts.  Exact softmax of ln ŵ moves an output by at most 2 
 the way from s to ln ŵ the product Cov(A₂, h) r changes by E[(ε−Eε)(a−Ea)(h−Eh)] r and by
 Cov(A₂, h) Cov(ε, h), with |ε| ≤ η, so at most by 2 η sd(a) sd(h) |r| + η sd(a) sd(h)²; and standard
 deviations grow by e^η, for which the factors 2 leave room.  What then is computed errs by γ_k, relative
-to the sum of the magnitudes of its terms: at most eight weights' errors in a term of the Hessian.
+to the sum of the magnitudes of its terms: at most four weights, off by e^2η each, in one of the Hessian.
 
 NOTE No digit of the sharpness of the gradient's and the Hessian's is claimed: norms of norms of roundings.
 """
@@ -259,7 +259,9 @@ FP_REGRESSION = Claim[Computed](
         "covariance. A term passes through at most k roundings.  residual_norm and the deviations are of "
         "exact quantities."
     ),
-    not_stated="Underflow. That a given BLAS obeys the model.",
+    not_stated=(
+        "Underflow. That a given BLAS obeys the model, and that k counts every rounding of a given program."
+    ),
     assumes=(
         Hypothesis("eta <= 1/16", lambda i: i.weight_error <= Fraction(1, 16)),
         Hypothesis(
@@ -283,6 +285,7 @@ FP_REGRESSION = Claim[Computed](
             parameters=_parameters,
             trivial=lambda i, bits: _residual_error(_uniformly(i), bits),
             extremal=lambda: _opposite(0.0, 2.0**-6),
+            theorem="fp_regression_row",
         ),
         Bound(
             name="regression_gradient_error",
@@ -302,6 +305,7 @@ FP_REGRESSION = Claim[Computed](
             parameters=_parameters,
             trivial=lambda i, bits: _gradient_error(_uniformly(i), bits),
             extremal=lambda: _opposite(0.0, 2.0**-6),
+            theorem="fp_regression_gradient",
         ),
         Bound(
             name="regression_hessian_error",
@@ -325,6 +329,7 @@ FP_REGRESSION = Claim[Computed](
             parameters=_parameters,
             trivial=lambda i, bits: _hessian_error(_uniformly(i), bits),
             extremal=lambda: _opposite(0.0, 2.0**-6),
+            theorem="fp_regression_hessian",
         ),
         Bound(
             name="computed_deviation",
@@ -338,6 +343,7 @@ FP_REGRESSION = Claim[Computed](
             # The length of the longest key.
             trivial=lambda i, bits: _longest_row(i.problem.lifted(bits).A2),
             extremal=lambda: _opposite(5.0, 2.0**-6),
+            theorem="fp_computed_deviation",
         ),
     ),
     witness=lambda: _computed(_line(np.random.default_rng(5), 2.0)),
