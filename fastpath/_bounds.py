@@ -2274,3 +2274,186 @@ def dropped_output(dropped_weight: Any, total_weight: Any, spread: Any) -> Any:
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         return _up(_up(dropped_weight * spread) / total_weight)
+
+
+def image_error(
+    dimension: Any, unit_roundoff: Any, vector_length: Any, factor_norm: Any, tiny: Any
+) -> Any:
+    """Bound the length of the error of (q - c) M, computed: FP.drop.
+
+    ``dimension**2*tiny + factor_norm*unit_roundoff*vector_length*(dimension + 1)/(-unit_roundoff*(dimension + 1) + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(tiny * _up(dimension * dimension))
+            + _up(
+                _up(_up(_up(factor_norm * unit_roundoff) * vector_length) * _up(1 + dimension))
+                / _down(1 - _up(unit_roundoff * _up(1 + dimension)))
+            )
+        )
+
+
+def centre_mean_error(
+    dimension: Any,
+    terms: Any,
+    keys: Any,
+    unit_roundoff: Any,
+    lightest: Any,
+    largest_key: Any,
+    tiny: Any,
+) -> Any:
+    """Bound the length of the error of the mean of the keys under computed weights: FP.drop.
+
+    ``dimension*tiny*(2*keys + 2) + largest_key*(4*keys*lightest + 2*terms*unit_roundoff/(-2*terms*unit_roundoff + 1))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                largest_key
+                * _up(
+                    _up(_up(4 * lightest) * keys)
+                    + _up(
+                        _up(_up(2 * unit_roundoff) * terms)
+                        / _down(1 - _up(_up(2 * unit_roundoff) * terms))
+                    )
+                )
+            )
+            + _up(_up(tiny * dimension) * _up(2 + _up(2 * keys)))
+        )
+
+
+def share_slack(
+    dimension: Any,
+    terms: Any,
+    keys: Any,
+    unit_roundoff: Any,
+    exp_error: Any,
+    tiny: Any,
+    lightest: Any,
+    reach: Any,
+    logit_error: Any,
+    step_length: Any,
+    radius: Any,
+    defect: Any,
+    key_length: Any,
+    mean_error: Any,
+    factor_norm: Any,
+    key_image_error: Any,
+    image_length: Any,
+    share: Any,
+) -> Any:
+    """Bound what the computed logarithm of a key's share lacks: FP.drop.
+
+    ``defect*step_length*(2*key_length + mean_error) + exp_error*unit_roundoff/(-exp_error*unit_roundoff + 1) + 2*keys*lightest + 2*logit_error + mean_error*step_length + radius*(2*key_image_error + 33*sqrt(4*dimension*tiny + unit_roundoff*(dimension + 2)*(2*factor_norm*mean_error + 2*image_length + 4*key_image_error)**2/(-unit_roundoff*(dimension + 2) + 1))/32) + terms*unit_roundoff/(-terms*unit_roundoff + 1) + 7*unit_roundoff*(logit_error + reach) + 16*unit_roundoff*(log(keys) + log(keys/share) + 8)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                _up(
+                    _up(
+                        _up(
+                            _up(
+                                _up(
+                                    _up(_up(2 * logit_error) + _up(mean_error * step_length))
+                                    + _up(
+                                        radius
+                                        * _up(
+                                            _up(2 * key_image_error)
+                                            + _up(
+                                                _up(
+                                                    33
+                                                    * _up(
+                                                        np.sqrt(
+                                                            _up(
+                                                                _up(_up(4 * tiny) * dimension)
+                                                                + _up(
+                                                                    _up(
+                                                                        _up(
+                                                                            unit_roundoff
+                                                                            * _up(
+                                                                                _up(
+                                                                                    _up(
+                                                                                        _up(
+                                                                                            2
+                                                                                            * image_length
+                                                                                        )
+                                                                                        + _up(
+                                                                                            4
+                                                                                            * key_image_error
+                                                                                        )
+                                                                                    )
+                                                                                    + _up(
+                                                                                        _up(
+                                                                                            2
+                                                                                            * factor_norm
+                                                                                        )
+                                                                                        * mean_error
+                                                                                    )
+                                                                                )
+                                                                                * _up(
+                                                                                    _up(
+                                                                                        _up(
+                                                                                            2
+                                                                                            * image_length
+                                                                                        )
+                                                                                        + _up(
+                                                                                            4
+                                                                                            * key_image_error
+                                                                                        )
+                                                                                    )
+                                                                                    + _up(
+                                                                                        _up(
+                                                                                            2
+                                                                                            * factor_norm
+                                                                                        )
+                                                                                        * mean_error
+                                                                                    )
+                                                                                )
+                                                                            )
+                                                                        )
+                                                                        * _up(2 + dimension)
+                                                                    )
+                                                                    / _down(
+                                                                        1
+                                                                        - _up(
+                                                                            unit_roundoff
+                                                                            * _up(2 + dimension)
+                                                                        )
+                                                                    )
+                                                                )
+                                                            )
+                                                        )
+                                                    )
+                                                )
+                                                / 32
+                                            )
+                                        )
+                                    )
+                                )
+                                + _up(_up(2 * lightest) * keys)
+                            )
+                            + _up(_up(7 * unit_roundoff) * _up(logit_error + reach))
+                        )
+                        + _up(
+                            _up(16 * unit_roundoff)
+                            * _up(
+                                _up(8 + _library_up(np.log(keys)))
+                                + _library_up(np.log(_up(keys / share)))
+                            )
+                        )
+                    )
+                    + _up(_up(defect * step_length) * _up(mean_error + _up(2 * key_length)))
+                )
+                + _up(_up(exp_error * unit_roundoff) / _down(1 - _up(exp_error * unit_roundoff)))
+            )
+            + _up(_up(unit_roundoff * terms) / _down(1 - _up(unit_roundoff * terms)))
+        )
+
+
+def dropped_keys_output(rounding: Any, share: Any, spread: Any) -> Any:
+    """Bound the error of attention computed on the kept keys: FP.drop.
+
+    ``rounding + share*spread``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(rounding + _up(share * spread))

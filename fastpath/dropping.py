@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from fastpath._bounds import (
     ARITHMETIC,
-    balance_logit,
-    dropped_output,
+    centre_mean_error,
+    dropped_keys_output,
+    image_error,
     rounding_logit,
     rounding_output,
     rounding_weight,
+    share_slack,
 )
 from fastpath.attention import DECIDABLE, ScaledValues, attention, row_norms
 from fastpath.certified import Certified
@@ -23,7 +25,7 @@ from fastpath.costs import pair_cost
 from fastpath.inputs import Matrix
 from fastpath.rounding import UPWARD
 
-CLAIMS = ("R.drop", "R.jensen", "R.balance", "FP.softmax", "FP.exp", "S.output")
+CLAIMS = ("R.drop", "R.jensen", "R.balance", "FP.drop", "FP.softmax", "FP.exp", "S.output")
 
 #: Clusters of queries, in units of the square root of their number: 64 queries each of 65,536.
 CLUSTERS = 4.0
@@ -133,8 +135,11 @@ class DroppedKeys:
         """Bound the rounding of attention on the kept keys, in units of the scaled values."""
         u = self._unit_roundoff
         logit_error = rounding_logit(self._given[1].shape[1], u, reach, self._tiny)
-        weight_error = rounding_weight(logit_error, u, reach + shift, self._exp_error, 1)
-        # The kept weights add up to 1/64 at least: half the sum, which is at least e^-LARGEST_SLACK.
+        weight_error = rounding_weight(
+            logit_error, u, (reach + logit_error + shift) * UPWARD, self._exp_error, 1
+        )
+        # The kept weights add up to 1/64 at least: half the sum, which is at least e^-LARGEST_SLACK, as what
+        # a shift's rounding may be is part of the slack too.
         underflow = 512 * len(self._given[1]) * self._tiny
         bound: NDArray[np.float64] = rounding_output(
             weight_error,
@@ -175,44 +180,49 @@ class DroppedKeys:
         self._measure(for_queries, for_keys)
 
     def _measure(self, for_queries: Matrix, for_keys: Matrix) -> None:
-        """Bound the radius of every cluster, and what rounding does to the logarithm of a share."""
+        """Bound the radius of every cluster, and the rounding of the logarithm of a share."""
         u, tiny = self._unit_roundoff, self._tiny
         _, k, _ = self._given
-        d = k.shape[1]
+        n, d = k.shape
         starts = self._clusters.starts[:-1]
+        # A computed difference errs by u relative to itself.
         length = np.ldexp(*row_norms(self._steps)) * (1 + 4 * u)
         wide_M, wide_N = for_queries.astype(np.float64), for_keys.astype(np.float64)
         size_M, size_N = (float(np.linalg.norm(x)) * UPWARD for x in (wide_M, wide_N))
         defect = float(np.linalg.norm(wide_M @ wide_N.T - np.eye(d))) * UPWARD
         defect += d * 2.0**-50 * size_M * size_N
-        # The norm of the error of a product with a matrix: that of a logit, by Cauchy and Schwarz.
-        changed = np.ldexp(*row_norms(self._steps @ for_queries)) * (1 + 4 * u)
-        changed += rounding_logit(d + 2, u, length * size_M, d * tiny)
-        radius = np.maximum.reduceat(changed, starts)
-        step = np.maximum.reduceat(length, starts)
-        reach = np.ldexp(*row_norms(self._centres)) * self._longest_key
-        logarithm = rounding_weight(
-            rounding_logit(d, u, reach, tiny), u, 2 * reach, self._exp_error, 1
+        changed = np.ldexp(*row_norms(self._steps @ for_queries))
+        changed += image_error(d, u, length, size_M, tiny)
+        self._radius = np.maximum.reduceat(changed, starts) * UPWARD
+        reach = np.ldexp(*row_norms(self._centres)) * self._longest_key * UPWARD
+        logit_error = rounding_logit(d, u, reach, tiny)
+        step = np.maximum.reduceat(length, starts) * UPWARD
+        # Those of a product and of the sums within blocks and of blocks, and one more.
+        terms = min(CENTRE_BLOCK, n) + n // CENTRE_BLOCK + 1
+        lightest = np.exp(LOWEST_LOGIT)
+        largest_key = _largest_norm(np.abs(k).max(axis=0)[None])
+        mean_error = centre_mean_error(d, terms, n, u, lightest, largest_key, tiny)
+        farthest = (self._longest_key + _largest_norm(self._origin[None]) + mean_error) * UPWARD
+        self._slack = share_slack(
+            d,
+            terms,
+            n,
+            u,
+            self._exp_error,
+            tiny,
+            lightest,
+            reach,
+            logit_error,
+            step,
+            self._radius,
+            defect,
+            self._longest_key,
+            mean_error,
+            size_N,
+            image_error(d, u, farthest, size_N, tiny),
+            _largest_norm(self._images),
+            self._share,
         )
-        # What is lost of the sums about a centre, and of a mean, relative to the largest entries.
-        roundings = CENTRE_BLOCK + len(k) // CENTRE_BLOCK + 8
-        summing = rounding_logit(roundings, u, 1.0, tiny) + len(k) * np.exp(LOWEST_LOGIT)
-        largest = float(np.linalg.norm(np.abs(k).max(axis=0).astype(np.float64))) * UPWARD
-        mean_error = 4 * summing * largest
-        image_error = rounding_logit(d + 2, u, 2 * self._longest_key * size_N, d * tiny)
-        # A mean is no further than the farthest key, but for rounding.
-        farthest = _largest_norm(self._images) + 2 * image_error + mean_error * size_N
-        squared_error = rounding_logit(d + 4, u, 4 * farthest**2, d * tiny)
-        # The last term is for what is computed of a logarithm once its parts are there.
-        slack = (
-            2 * logarithm
-            + 2 * summing
-            + mean_error * step
-            + balance_logit(defect, step, 2 * self._longest_key + mean_error)
-            + radius * (3 * image_error + np.sqrt(squared_error))
-            + 16 * u * (2 * reach + 2 * radius * farthest + 2 * log(len(k)) - log(self._share) + 64)
-        )
-        self._radius, self._slack = radius, slack * UPWARD
 
     def _weigh(self, some: NDArray[np.intp]) -> _Weighed:
         """Decide for some clusters which keys they keep."""
@@ -278,9 +288,9 @@ class DroppedKeys:
             quotients[rows] = self._quotient(self._q[rows], kept, shift)
             shifts[rows], certain[rows] = np.abs(shift), weighed.certain[j]
         reach = self._query_lengths[order, None] * self._longest_key
-        bound = self._rounding(reach, shifts[:, None], quotients)
-        bound += dropped_output(self._share, 1.0, self._spread)
-        bound = np.minimum(bound * UPWARD, self._spread + DECIDABLE)
+        rounding = self._rounding(reach, shifts[:, None], quotients)
+        bound = dropped_keys_output(rounding, self._share, self._spread)
+        bound = np.minimum(bound, self._spread + DECIDABLE)
         output, error_bound = np.empty_like(quotients), np.empty(quotients.shape)
         error_bound[order] = self._values.restore_bound(bound)
         output[order] = self._values.restore(quotients, slice(0, 1))

@@ -146,7 +146,8 @@ def certified_attention(
     The pilot's 512 rows certify nothing; each certificate draws its own, and each spends half of the
     failure probability that is left.
 
-    Claims: R.drop, R.jensen, R.balance and FP.softmax vouch for dropped keys; R.certify alone for clusters.
+    Claims: R.drop, R.jensen, R.balance, FP.drop and FP.softmax vouch for dropped keys; R.certify alone for
+    clusters.
     """
     q, k, v = attention_inputs(Q, K, V, causal=causal)
     tolerance = open_unit("tolerance", tolerance)

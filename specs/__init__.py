@@ -1,4 +1,4 @@
-"""specs: what is claimed.  One module a paper, plus softmax.py, kernel.py, rounding.py and real_heads.py.
+"""specs: what is claimed.  One module a paper, plus softmax, kernel, rounding, real_heads, drop_rounding.
 
 ``CLAIMS`` maps the id of every executable claim to it; ``specs.claim.ledger()`` is the closed list
 of what the four papers say, sentence by sentence, with what the project holds of each.
@@ -7,6 +7,7 @@ of what the four papers say, sentence by sentence, with what the project holds o
 from typing import Any
 
 from specs import (
+    drop_rounding,
     kernel,
     p1_costs,
     p1_dynamic,
@@ -55,5 +56,6 @@ CLAIMS: dict[str, Claim[Any]] = {
         *p4_local.CLAIMS,
         *p4_rounding.CLAIMS,
         *real_heads.CLAIMS,
+        *drop_rounding.CLAIMS,
     )
 }

@@ -549,3 +549,19 @@ Definition b_dropped_mass (dropped_weight : R) (total_weight : R) : R :=
 (** R.drop: the change of the output without the dropped keys. *)
 Definition b_dropped_output (dropped_weight : R) (total_weight : R) (spread : R) : R :=
   (dropped_weight * spread) / total_weight.
+
+(** FP.drop: the length of the error of (q - c) M, computed. *)
+Definition b_image_error (dimension : nat) (unit_roundoff : R) (vector_length : R) (factor_norm : R) (tiny : R) : R :=
+  tiny * (INR dimension) ^ 2%nat + (factor_norm * unit_roundoff * vector_length * (1 + INR dimension)) / (1 - unit_roundoff * (1 + INR dimension)).
+
+(** FP.drop: the length of the error of the mean of the keys under computed weights. *)
+Definition b_centre_mean_error (dimension : nat) (terms : nat) (keys : nat) (unit_roundoff : R) (lightest : R) (largest_key : R) (tiny : R) : R :=
+  largest_key * (4 * lightest * INR keys + (2 * unit_roundoff * INR terms) / (1 - 2 * unit_roundoff * INR terms)) + tiny * INR dimension * (2 + 2 * INR keys).
+
+(** FP.drop: what the computed logarithm of a key's share lacks. *)
+Definition b_share_slack (dimension : nat) (terms : nat) (keys : nat) (unit_roundoff : R) (exp_error : R) (tiny : R) (lightest : R) (reach : R) (logit_error : R) (step_length : R) (radius : R) (defect : R) (key_length : R) (mean_error : R) (factor_norm : R) (key_image_error : R) (image_length : R) (share : R) : R :=
+  2 * logit_error + mean_error * step_length + radius * (2 * key_image_error + (33 * sqrt (4 * tiny * INR dimension + (unit_roundoff * (2 * image_length + 4 * key_image_error + 2 * factor_norm * mean_error) ^ 2%nat * (2 + INR dimension)) / (1 - unit_roundoff * (2 + INR dimension)))) / 32) + 2 * lightest * INR keys + 7 * unit_roundoff * (logit_error + reach) + 16 * unit_roundoff * (8 + ln (INR keys) + ln (INR keys / share)) + defect * step_length * (mean_error + 2 * key_length) + (exp_error * unit_roundoff) / (1 - exp_error * unit_roundoff) + (unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms).
+
+(** FP.drop: the error of attention computed on the kept keys. *)
+Definition b_dropped_keys_output (rounding : R) (share : R) (spread : R) : R :=
+  rounding + share * spread.

@@ -476,6 +476,18 @@ Proof. unfold b_dropped_mass; pin. Qed.
 Goal Rabs (b_dropped_output (1 / 7) (3) (2) - (47619047619047619047619047619 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_dropped_output; pin. Qed.
 
+Goal Rabs (b_image_error 64 (1 / 16777216) (12) (9) (1 / 85070591730234615865843651857942052864) - (418426227432774491926549389 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_image_error; pin. Qed.
+
+Goal Rabs (b_centre_mean_error 64 4098 4096 (1 / 16777216) (1 / 77371252455336267181195264) (20) (1 / 85070591730234615865843651857942052864) - (1221896091721519803117740051 / 125000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_centre_mean_error; pin. Qed.
+
+Goal Rabs (b_share_slack 64 4098 4096 (1 / 16777216) (6) (1 / 85070591730234615865843651857942052864) (1 / 77371252455336267181195264) (200) (1 / 1000) (3) (4) (1 / 262144) (12) (1 / 300) (9) (1 / 500) (7) (1 / 1000) - (143731275955303639483431407687 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_share_slack; pin. Qed.
+
+Goal Rabs (b_dropped_keys_output (1 / 1048576) (1 / 1000) (2) - (262269 / 131072000)) <= 1 / 10 ^ 25.
+Proof. unfold b_dropped_keys_output; pin. Qed.
+
 Goal exp_kernel (0) 16 = 65536%Z.
 Proof. vm_compute. reflexivity. Qed.
 

@@ -66,6 +66,7 @@ RANGES: dict[str, st.SearchStrategy[Any]] = {
     "residual": st.floats(-20, 20),
     "remainder": st.floats(0, 1e6),
     "deviation": st.floats(0, 1e6),
+    "share": st.floats(2.0**-100, 0.5),
     "defect": st.floats(0, 1),
     "query_length": st.floats(0, 1e6),
     "key_length": st.floats(0, 1e6),
