@@ -11,6 +11,7 @@ from fastpath import attention as exact_attention
 from fastpath import dropping
 from fastpath.dropping import DroppedKeys, DroppingError
 from reference import Verdict, attention
+from reference.attention import logits
 from tests.strategies import attention_inputs
 
 
@@ -157,6 +158,30 @@ def test_no_key_is_dropped_for_rounding() -> None:
     for a, kept, _, _ in head._batches():
         row = head._clusters.order[head._clusters.starts[a]]
         assert (np.delete(shares[row], kept) <= part).all()
+
+
+def test_no_key_is_dropped_for_what_underflow_takes_from_a_mean_of_many_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Weight times key is just over half the smallest number, and counts as all of it, millions of times."""
+    monkeypatch.setattr(dropping, "CENTRE_BLOCK", 4096)
+    n, centre, logit = 3_000_000, 0.93 * 2.0**127, 18.93623024181073
+    near, far, lightest = 0.0, -logit / centre, -1.5 * logit / centre
+    K = np.full((n, 1), far, np.float32)
+    K[::10], K[0] = lightest, near
+    Q = np.array([[centre + 0.5 / far], [centre - 0.5 / far]], np.float32)
+    V = np.where(K == 0, 1, -1).astype(np.float32)
+    with np.errstate(all="ignore"):
+        head = DroppedKeys(Q, K, V, 0.3, np.random.default_rng(0))
+        # Less than the share that a far key has for the query that weighs it most.
+        keys, counts = np.unique(K, return_counts=True)
+        weights = logits(Q.min()[None, None], keys[:, None])[0].at(128).exp()
+        share = weights[1] / (weights * counts).sum()
+        part = float(share.midpoint()) * 0.999
+        assert part < share.bounds()[0].item()
+        head._share = part * n
+        kept = head._weigh(np.array([0])).kept[0]
+    assert kept[1]
 
 
 @pytest.mark.parametrize("size", [50.0, 2000.0])
