@@ -230,8 +230,9 @@ class AttentionRegression:
         tolerance = _positive("tolerance", tolerance)
         most = integer("max_iterations", max_iterations, 0)
         rng = _generator(rng)
+        X0 = self._matrix("X0", X0, self._data.X_shape)
         if Y0 is not None:
-            Y0 = self._matrix("Y", Y0, self._data.Y_shape)
+            Y0 = self._matrix("Y0", Y0, self._data.Y_shape)
         here = self._point(X0, None if method in ("auto", "varpro") else Y0)
         if not np.isfinite(here.gradient_norm):
             raise ValueError("X0 must keep the gradient finite, but it overflows float64.")

@@ -335,9 +335,9 @@ def test_a_problem_that_does_not_fit_is_refused(
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"X0": np.ones((3, 2))}, ValueError, r"X must have shape \(2, 3\), got \(3, 2\)"),
-        ({"Y0": np.ones((4, 2))}, ValueError, r"Y must have shape \(4, 1\), got \(4, 2\)"),
-        ({"X0": np.full((2, 3), np.inf)}, ValueError, "X must be finite"),
+        ({"X0": np.ones((3, 2))}, ValueError, r"X0 must have shape \(2, 3\), got \(3, 2\)"),
+        ({"Y0": np.ones((4, 2))}, ValueError, r"Y0 must have shape \(4, 1\), got \(4, 2\)"),
+        ({"X0": np.full((2, 3), np.inf)}, ValueError, "X0 must be finite"),
         ({"X0": np.full((2, 3), 1e308)}, ValueError, "overflow float64"),
         ({"method": "lbfgs"}, ValueError, "method must be 'auto' or one of 'varpro'.*got 'lbfgs'"),
         ({"tolerance": 0.0}, ValueError, "tolerance must be positive and finite, got 0.0"),
