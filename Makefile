@@ -15,7 +15,7 @@ test: $(VENV)/.tests coq
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/attest audit --proofs
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/pytest -m ""
+	$(BIN)/pytest -m ""
 
 # Peers (torch, scikit-learn) are large and only measured against; one BLAS thread.
 bench: $(VENV)/.tests

@@ -20,6 +20,7 @@ def _edited(id_: str, old: str, new: str) -> Any:
     return parse_ledger(TEXT.replace(record, record.replace(old, new)))
 
 
+@pytest.mark.slow
 def test_the_ledger_that_ships_says_exactly_what_is_found() -> None:
     report = audit()
     assert report.agrees, [d for a in report.claims for d in a.differences] + list(
