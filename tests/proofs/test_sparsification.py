@@ -453,6 +453,7 @@ def test_an_infinite_error_is_shown_as_such(
 # ------------------------------------------------------------------------------- what is checked
 
 
+@pytest.mark.slow
 def test_of_a_large_matrix_some_rows_are_checked() -> None:
     def spoilt(row: int) -> Sparsify:
         def sparsify(X: Array, **_: Any) -> Any:

@@ -76,6 +76,7 @@ def test_the_constants_are_the_largest_derivatives_of_tanh():
     size=st.sampled_from([1e-3, 1.0, 5.0]),
     single=st.booleans(),
 )
+@pytest.mark.slow
 def test_no_problem_exceeds_a_lipschitz_constant_or_the_damping(n, m, seed, size, single):
     rng = np.random.default_rng(seed)
     shapes = ((n, 2), (m, 2), (m, 2), (n, 2), (2, 2), (2, 2), (2, 2), (2, 2))
