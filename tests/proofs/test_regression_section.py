@@ -121,8 +121,11 @@ def test_a_real_head_is_cut_solved_and_certified() -> None:
     assert found.solution is not None
     assert found.solution.enclosed_norm[0] <= found.solution.enclosed_norm[1]
     assert found.solution.enclosed_norm[1] <= (found.solution.gradient_norm or 0.0)
+    assert found.solution.enclosed_norm[1] > 0
+    assert found.planted is not None
     assert found.distance is not None
-    assert 0 < found.distance < 1e-9 < found.solution.enclosed_norm[1] * 1e9
+    reach = (found.solution.radius or 0.0) + (found.planted.radius or 0.0)
+    assert 0 < found.distance <= reach
 
 
 # ------------------------------------------------------------------------------ an answer that lies
