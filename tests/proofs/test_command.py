@@ -11,13 +11,12 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 import fastpath
 from proofs import __main__ as command
@@ -26,6 +25,7 @@ from proofs.examine import Examination, examine
 from proofs.heads import Head, shipped_heads
 from proofs.report import Check, as_json, print_check
 from reference import Verdict, attention, decide
+from tests.proofs.checking import install, run_check, write_heads
 
 ROOT = Path(__file__).parents[2]
 Array = NDArray[Any]
@@ -36,33 +36,18 @@ Array = NDArray[Any]
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A .npz with one real head of 64 tokens."""
-    return _write(tmp_path / "real.npz", REAL)
-
-
-def _write(path: Path, *heads: Head) -> Path:
-    arrays = {f"{h.name}/{r}": x for h in heads for r, x in zip("QKV", h.matrices, strict=True)}
-    if path.suffix == ".npz":
-        np.savez(path, **arrays)  # type: ignore[arg-type]
-    else:
-        save_file({name: x.copy() for name, x in arrays.items()}, path)
-    return path
+    return write_heads(tmp_path / "real.npz", REAL)
 
 
 def _head(Q: Any, K: Any, V: Any, name: str = "h") -> Head:
     return Head(name, *(np.asarray(x, np.float64) for x in (Q, K, V)))
 
 
-def _check(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:
-    status = command.main(["check", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
 # --------------------------------------------------------------------------- an honest answer
 
 
 def test_an_honest_implementation_passes(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, err = _check(capsys, file)
+    status, out, err = run_check(capsys, file)
     assert (status, err) == (0, "")
     assert "every error is inside its certificate" in out
     assert "P1 by 1, P2 by 0, P3 by 0, P4 by 1, of 1 head" in " ".join(out.split())
@@ -118,8 +103,8 @@ def _elsewhere(directory: Path, *arguments: str) -> subprocess.CompletedProcess[
 
 
 def test_json_says_what_the_table_says(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    document = json.loads(_check(capsys, file, "--json")[1])
-    _, out, _ = _check(capsys, file)
+    document = json.loads(run_check(capsys, file, "--json")[1])
+    _, out, _ = run_check(capsys, file)
     (head,) = document["heads"]
     rows = [line.split() for line in out.splitlines() if line.startswith(REAL.name)]
     for run, row in zip(head["runs"], rows[:2], strict=True):
@@ -157,8 +142,8 @@ def test_npz_and_safetensors_give_the_same_result(
 ) -> None:
     documents = []
     for suffix in ("npz", "safetensors"):
-        path = _write(tmp_path / f"real.{suffix}", REAL)
-        documents.append(json.loads(_check(capsys, path, "--json")[1]))
+        path = write_heads(tmp_path / f"real.{suffix}", REAL)
+        documents.append(json.loads(run_check(capsys, path, "--json")[1]))
         assert documents[-1].pop("source") == str(path)
         assert all(head.pop("speed") > 0 for head in documents[-1]["real_heads"])
     assert documents[0] == documents[1]
@@ -167,9 +152,9 @@ def test_npz_and_safetensors_give_the_same_result(
 def test_reading_changes_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = Head("h", REAL.Q[:4], REAL.K[:4], REAL.V[:4])
     for suffix in ("npz", "safetensors"):
-        path = _write(tmp_path / f"small.{suffix}", small)
+        path = write_heads(tmp_path / f"small.{suffix}", small)
         before = path.read_bytes(), path.stat().st_mtime_ns, sorted(tmp_path.iterdir())
-        assert _check(capsys, path)[0] == 0
+        assert run_check(capsys, path)[0] == 0
         assert (path.read_bytes(), path.stat().st_mtime_ns, sorted(tmp_path.iterdir())) == before
 
 
@@ -177,7 +162,9 @@ def test_nothing_is_cut_where_output_is_piped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = "layer/" + "x" * 150
-    _, out, _ = _check(capsys, _write(tmp_path / "long.npz", _head([[1]], [[1]], [[1]], name)))
+    _, out, _ = run_check(
+        capsys, write_heads(tmp_path / "long.npz", _head([[1]], [[1]], [[1]], name))
+    )
     lines = [line for line in out.splitlines() if name in line]
     assert len(lines) == 7  # float32, float64, numbers, papers, polynomial, certified, regression
     assert [lines[k].split()[-1] for k in (0, 1, 4, 5)] == ["WITHIN"] * 4
@@ -295,8 +282,8 @@ def test_an_error_above_its_bound_gives_exit_1(
     name: str, file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output, bound, caught = LIARS[name]
-    _install(monkeypatch, _answer(output, bound))
-    status, out, _ = _check(capsys, file, "--impl", "liar", "--json")
+    install(monkeypatch, attention=_answer(output, bound))
+    status, out, _ = run_check(capsys, file, "--impl", "liar", "--json")
     document = json.loads(out)
     assert (status, document["passed"], document["implementation"]) == (1, False, "liar")
     verdicts = {run["dtype"]: run["verdict"] for run in document["heads"][0]["runs"]}
@@ -307,17 +294,11 @@ def test_an_error_above_its_bound_gives_exit_1(
     assert "not every error is inside its certificate, see minilm_L2H2_n64" in document["summary"]
 
 
-def _install(monkeypatch: pytest.MonkeyPatch, function: Any) -> None:
-    module = ModuleType("liar")
-    module.attention = function  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "liar", module)
-
-
 def test_a_failure_says_where_and_how_to_see_it(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _install(monkeypatch, _answer(_offset, _honest_bound))
-    status, out, _ = _check(capsys, file, "--impl", "liar")
+    install(monkeypatch, attention=_answer(_offset, _honest_bound))
+    status, out, _ = run_check(capsys, file, "--impl", "liar")
     told = " ".join(out.split())
     assert status == 1
     assert "minilm_L2H2_n64 in float64: OUTSIDE. 1 of 2048 entries is not within the bound" in told
@@ -353,9 +334,9 @@ def test_what_no_precision_decides_gives_exit_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Equal weights of two keys: the mean is exact, and an enclosure cannot tell that the error is 0.
-    file = _write(tmp_path / "f.npz", _head([[0]], [[0], [0]], [[1], [2]]))
-    _install(monkeypatch, _answer(lambda Q, K, V: np.array([[1.5]]), lambda *_: 0.0))
-    status, out, _ = _check(capsys, file, "--impl", "liar")
+    file = write_heads(tmp_path / "f.npz", _head([[0]], [[0], [0]], [[1], [2]]))
+    install(monkeypatch, attention=_answer(lambda Q, K, V: np.array([[1.5]]), lambda *_: 0.0))
+    status, out, _ = run_check(capsys, file, "--impl", "liar")
     assert status == 1
     assert "h in float64: UNDECIDED" in out
 
@@ -383,11 +364,11 @@ def test_an_answer_that_cannot_be_judged_gives_exit_1(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _install(monkeypatch, function)
-    status, out, err = _check(capsys, file, "--impl", "liar")
+    install(monkeypatch, attention=function)
+    status, out, err = run_check(capsys, file, "--impl", "liar")
     assert (status, err) == (1, "")
     assert f"minilm_L2H2_n64 in float32: NO ANSWER. {says}" in " ".join(out.split())
-    assert json.loads(_check(capsys, file, "--impl", "liar", "--json")[1])["passed"] is False
+    assert json.loads(run_check(capsys, file, "--impl", "liar", "--json")[1])["passed"] is False
 
 
 def test_an_implementation_that_writes_to_its_arguments_cannot_move_the_truth() -> None:
@@ -459,12 +440,12 @@ def _bare_array(path: Path) -> None:
 
 
 def _truncated(path: Path) -> None:
-    _write(path, REAL)
+    write_heads(path, REAL)
     path.write_bytes(path.read_bytes()[:-100])
 
 
 def _corrupted(path: Path) -> None:
-    _write(path, REAL)
+    write_heads(path, REAL)
     content = bytearray(path.read_bytes())
     content[1000] ^= 255
     path.write_bytes(content)
@@ -477,7 +458,7 @@ def _without_v(path: Path) -> None:
 def _nan(path: Path) -> None:
     V = REAL.V.copy()
     V[3, 4] = np.nan
-    _write(path, Head("h", REAL.Q, REAL.K, V))
+    write_heads(path, Head("h", REAL.Q, REAL.K, V))
 
 
 BAD_FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
@@ -506,7 +487,7 @@ def test_bad_input_is_refused_in_one_sentence(
     file, make, says = BAD_FILES[name]
     make(tmp_path / file)
     before = sorted(tmp_path.iterdir())
-    _refused(_check(capsys, tmp_path / file), says, str(tmp_path / file))
+    _refused(run_check(capsys, tmp_path / file), says, str(tmp_path / file))
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -540,7 +521,7 @@ def test_an_implementation_that_cannot_be_loaded_is_refused(
 ) -> None:
     (tmp_path / "broken.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
-    _refused(_check(capsys, file, "--impl", module), "--impl must name", says)
+    _refused(run_check(capsys, file, "--impl", module), "--impl must name", says)
 
 
 @pytest.mark.parametrize("package", ["rich", "safetensors"])
@@ -550,10 +531,10 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    file = _write(tmp_path / "real.safetensors", REAL)
+    file = write_heads(tmp_path / "real.safetensors", REAL)
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, "proofs.report")
-    _refused(_check(capsys, file), f"{package} is not installed", '"attest-attention[report]"')
+    _refused(run_check(capsys, file), f"{package} is not installed", '"attest-attention[report]"')
 
 
 def test_an_unknown_claim_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,11 @@
 """`attest check` replays token replacements and convicts a `DynamicAttention` whose numbers lie."""
 
 import json
-import sys
 import warnings
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from proofs import __main__ as command
 from proofs.examine_dynamic import MODES, examine
 from proofs.heads import Head, Replacements, shipped_heads, shipped_replacements
 from reference import Verdict, attention
+from tests.proofs.checking import install, run_check
 
 Array = NDArray[Any]
 
@@ -48,18 +47,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "shipped_replacements", lambda: SMALL)
 
 
-def _check(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    status = command.main(["check", *arguments])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-def _install(monkeypatch: pytest.MonkeyPatch, **functions: Any) -> None:
-    module = ModuleType("liar")
-    module.__dict__.update(functions)
-    monkeypatch.setitem(sys.modules, "liar", module)
-
-
 # ---------------------------------------------------------------------------- an honest answer
 
 
@@ -79,9 +66,9 @@ def test_the_replacements_that_ship_are_those_of_the_archive() -> None:
 def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    status, out, err = _check(capsys)
+    status, out, err = run_check(capsys)
     assert (status, err) == (0, "")
-    document = json.loads(_check(capsys, "--json")[1])
+    document = json.loads(run_check(capsys, "--json")[1])
     assert document["passed"]
     (history,) = document["replacements"]
     assert (history["n"], history["d"], history["replacements"]) == (7, 32, 6)
@@ -196,12 +183,12 @@ class _TightBound(fastpath.DynamicAttention):
 def test_an_error_above_its_bound_gives_exit_1(
     liar: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _install(monkeypatch, DynamicAttention=liar)
-    status, out, _ = _check(capsys, "--impl", "liar", "--json")
+    install(monkeypatch, DynamicAttention=liar)
+    status, out, _ = run_check(capsys, "--impl", "liar", "--json")
     document = json.loads(out)
     assert (status, document["passed"]) == (1, False)
     assert "not every error is inside its bound, see cached in float32" in document["summary"]
-    status, out, _ = _check(capsys, "--impl", "liar")
+    status, out, _ = run_check(capsys, "--impl", "liar")
     told = " ".join(out.split())
     assert status == 1
     for run in document["replacements"][0]["runs"]:
@@ -314,13 +301,13 @@ class _CountsNothing(fastpath.DynamicAttention):
 def test_an_answer_that_cannot_be_judged_gives_exit_1(
     liar: Any, says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _install(monkeypatch, DynamicAttention=liar)
-    status, out, err = _check(capsys, "--impl", "liar", "--json")
+    install(monkeypatch, DynamicAttention=liar)
+    status, out, err = run_check(capsys, "--impl", "liar", "--json")
     assert (status, err) == (1, "")
     for run in json.loads(out)["replacements"][0]["runs"]:
         assert run["verdict"] == "NO ANSWER"
         assert says in run["failure"]
-    status, out, err = _check(capsys, "--impl", "liar")
+    status, out, err = run_check(capsys, "--impl", "liar")
     assert (status, err) == (1, "")
     assert "auto in float64: NO ANSWER. " in " ".join(out.split())
 
@@ -355,10 +342,10 @@ def test_a_module_without_dynamic_attention_is_said_to_be_unchecked(
 ) -> None:
     head = Head("h", *(x[:4] for x in SHIPPED.head.matrices))
     monkeypatch.setattr(command, "shipped_heads", lambda: (head,))
-    _install(monkeypatch, attention=fastpath.attention)
-    status, out, _ = _check(capsys, "--impl", "liar", "--json")
+    install(monkeypatch, attention=fastpath.attention)
+    status, out, _ = run_check(capsys, "--impl", "liar", "--json")
     document = json.loads(out)
     said = "liar has no function DynamicAttention: small, replaced not checked."
     assert (status, "replacements" in document) == (0, False)
     assert said in document["summary"]
-    assert said in _check(capsys, "--impl", "liar")[1]
+    assert said in run_check(capsys, "--impl", "liar")[1]

@@ -2,13 +2,12 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 import fastpath
-from proofs import __main__ as command
 from proofs.examine_polynomial import COLUMNS_KEPT, TOLERANCE, Examination, examine
 from proofs.heads import Head, shipped_heads
 from proofs.polynomial import section
 from reference import Verdict, attention
+from tests.proofs.checking import install, run_check, write_heads
 
 Array = NDArray[Any]
 Function = Callable[..., Any]
@@ -34,25 +33,7 @@ NARROW = Head("few", REAL.Q[:, :3], REAL.K[:, :3], REAL.V[:, :2])
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A .npz with one real head as it is and one of few columns."""
-    return _write(tmp_path / "heads.npz", NARROW, REAL)
-
-
-def _write(path: Path, *heads: Head) -> Path:
-    arrays = {f"{h.name}/{r}": x for h in heads for r, x in zip("QKV", h.matrices, strict=True)}
-    np.savez(path, **arrays)  # type: ignore[arg-type]
-    return path
-
-
-def _check(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:
-    status = command.main(["check", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-def _install(monkeypatch: pytest.MonkeyPatch, function: Function) -> None:
-    module = ModuleType("liar")
-    module.polynomial_attention = function  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "liar", module)
+    return write_heads(tmp_path / "heads.npz", NARROW, REAL)
 
 
 def _changed(change: Callable[[Any], dict[str, Any]]) -> Function:
@@ -86,12 +67,12 @@ def _refuses(**changes: Any) -> Function:
 def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, out, err = _check(capsys, file)
+    status, out, err = run_check(capsys, file)
     assert (status, err) == (0, "")
     told = " ".join(out.split())
     assert "to 0.001 max|V|: feasible for 1 of 2 heads. What was refused takes" in told
     assert "columns of Q and K, 1 of 1 are feasible. 2 runs: every error is inside its" in told
-    document = json.loads(_check(capsys, file, "--json")[1])
+    document = json.loads(run_check(capsys, file, "--json")[1])
     assert document["passed"]
     assert document["summary"].split() == told.split()[-len(document["summary"].split()) :]
     table = out[
@@ -230,15 +211,15 @@ def test_an_error_above_its_bound_gives_exit_1(
     name: str, file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     function, says = LIARS[name]
-    _install(monkeypatch, function)
-    status, out, _ = _check(capsys, file, "--impl", "liar", "--json")
+    install(monkeypatch, polynomial_attention=function)
+    status, out, _ = run_check(capsys, file, "--impl", "liar", "--json")
     document = json.loads(out)
     assert (status, document["passed"]) == (1, False)
     assert f"inside its bound, see few, {REAL.name}" in document["summary"]
     found = [(head["name"], x) for head in document["polynomial"] for x in head["instances"]]
     verdicts = [instance["verdict"] for _, instance in found]
     assert verdicts == ["OUTSIDE", "REFUSED", "OUTSIDE"]
-    _, out, _ = _check(capsys, file, "--impl", "liar")
+    _, out, _ = run_check(capsys, file, "--impl", "liar")
     told = " ".join(out.split())
     for head, instance in found:
         if instance["verdict"] == "OUTSIDE":
@@ -299,21 +280,21 @@ def test_an_answer_that_cannot_be_judged_gives_exit_1(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _install(monkeypatch, function)
-    file = _write(tmp_path / "f.npz", NARROW)
-    status, out, err = _check(capsys, file, "--impl", "liar")
+    install(monkeypatch, polynomial_attention=function)
+    file = write_heads(tmp_path / "f.npz", NARROW)
+    status, out, err = run_check(capsys, file, "--impl", "liar")
     assert (status, err) == (1, "")
     assert f"few with d = 3: NO ANSWER. {says}" in " ".join(out.split())
     assert "feasible for 0 of 1 head." in out
-    document = json.loads(_check(capsys, file, "--impl", "liar", "--json")[1])
+    document = json.loads(run_check(capsys, file, "--impl", "liar", "--json")[1])
     assert document["passed"] is False
 
 
 def test_who_refuses_everything_errs_nowhere(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _install(monkeypatch, _refuses())
-    status, out, _ = _check(capsys, file, "--impl", "liar")
+    install(monkeypatch, polynomial_attention=_refuses())
+    status, out, _ = run_check(capsys, file, "--impl", "liar")
     told = " ".join(out.split())
     assert status == 0
     assert "feasible for 0 of 2 heads. What was refused takes 4 features, 8 bytes, or more." in told

@@ -2,12 +2,11 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,11 @@ import pytest
 from numpy.typing import NDArray
 
 import fastpath
-from proofs import __main__ as command
 from proofs.examine_real_heads import Examination, examine
 from proofs.heads import Head, shipped_heads
 from proofs.real_heads import section
 from reference import Verdict, attention
+from tests.proofs.checking import install, run_check, write_heads
 
 ROOT = Path(__file__).parents[2]
 Array = NDArray[Any]
@@ -34,22 +33,7 @@ FEW = Head("few", REAL.Q[:100], REAL.K[:9], REAL.V[:9, :3])
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A .npz with that head."""
-    path = tmp_path / "heads.npz"
-    arrays: Any = {f"{FEW.name}/{r}": x for r, x in zip("QKV", FEW.matrices, strict=True)}
-    np.savez(path, **arrays)
-    return path
-
-
-def _check(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:
-    status = command.main(["check", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-def _install(monkeypatch: pytest.MonkeyPatch, function: Function) -> None:
-    module = ModuleType("other")
-    module.certified_attention = function  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "other", module)
+    return write_heads(tmp_path / "heads.npz", FEW)
 
 
 def _changed(change: Callable[[Any], dict[str, Any]]) -> Function:
@@ -85,14 +69,14 @@ def _certified(rounded: Callable[[Array], Array]) -> Function:
 def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _install(monkeypatch, _certified(_bfloat16))
+    install(monkeypatch, "other", certified_attention=_certified(_bfloat16))
     for implementation, method in (("fastpath", "exact"), ("other", "-")):
-        status, out, err = _check(capsys, file, "--impl", implementation)
+        status, out, err = run_check(capsys, file, "--impl", implementation)
         assert (status, err) == (0, "")
         assert "in all but 1% of the rows, on 1 head: every error is inside its certificate" in (
             " ".join(out.split())
         )
-        document = json.loads(_check(capsys, file, "--impl", implementation, "--json")[1])
+        document = json.loads(run_check(capsys, file, "--impl", implementation, "--json")[1])
         (head,) = document["real_heads"]
         section = out[out.index("Certified attention:") :].split("P4's regression:")[0]
         table = section.splitlines()
@@ -159,8 +143,8 @@ def test_the_adapter_of_the_readme_runs_where_torch_is(
     (source,) = re.findall(r"```py\n(# sdpa.py.*?)```", readme, re.DOTALL)
     module: dict[str, Any] = {}
     exec(compile(source, "sdpa.py", "exec"), module)
-    _install(monkeypatch, module["certified_attention"])
-    status, out, _ = _check(capsys, file, "--impl", "other", "--json")
+    install(monkeypatch, "other", certified_attention=module["certified_attention"])
+    status, out, _ = run_check(capsys, file, "--impl", "other", "--json")
     (head,) = json.loads(out)["real_heads"]
     assert (status, head["verdict"]) == (0, "WITHIN")
     # bfloat16 has 8 significant bits, so a unit of the last place is 2^-7 of a number or less.
@@ -206,13 +190,13 @@ LIARS = {
 def test_too_many_rows_above_their_bounds_give_exit_1(
     name: str, file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _install(monkeypatch, LIARS[name])
-    status, out, _ = _check(capsys, file, "--impl", "other", "--json")
+    install(monkeypatch, "other", certified_attention=LIARS[name])
+    status, out, _ = run_check(capsys, file, "--impl", "other", "--json")
     document = json.loads(out)
     (head,) = document["real_heads"]
     assert (status, document["passed"], head["verdict"]) == (1, False, "OUTSIDE")
     assert "not every error is inside its certificate, see few" in document["summary"]
-    told = " ".join(_check(capsys, file, "--impl", "other")[1].split())
+    told = " ".join(run_check(capsys, file, "--impl", "other")[1].split())
     outside = head["rows_outside"]
     assert f"few: OUTSIDE. {len(outside)} of 100 rows checked are not within their bounds" in told
     assert told.count(f"Reproduce with {head['call']}.") == 1
@@ -251,11 +235,11 @@ def test_an_answer_that_cannot_be_judged_gives_exit_1(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _install(monkeypatch, function)
-    status, out, err = _check(capsys, file, "--impl", "other")
+    install(monkeypatch, "other", certified_attention=function)
+    status, out, err = run_check(capsys, file, "--impl", "other")
     assert (status, err) == (1, "")
     assert f"few: NO ANSWER. {says}" in " ".join(out.split())
-    assert json.loads(_check(capsys, file, "--impl", "other", "--json")[1])["passed"] is False
+    assert json.loads(run_check(capsys, file, "--impl", "other", "--json")[1])["passed"] is False
 
 
 def test_an_implementation_that_writes_to_its_arguments_cannot_move_the_truth() -> None:

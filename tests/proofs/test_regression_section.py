@@ -1,11 +1,10 @@
 """`attest check` convicts an `AttentionRegression` whose certificates lie, and shows what one refuses."""
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 import fastpath
-from proofs import __main__ as command
 from proofs.examine_regression import COLUMNS_KEPT, TOKENS_KEPT, examine
 from proofs.heads import Head, shipped_heads
 from reference import Verdict
+from tests.proofs.checking import install, run_check, write_heads
 
 Array = NDArray[Any]
 
@@ -32,23 +31,7 @@ ALONE = Head("alone", REAL.Q[:1], REAL.K[:1], REAL.V[:1])
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A .npz with the small head and the one of a single token."""
-    heads = (SMALL, ALONE)
-    arrays = {f"{h.name}/{r}": x for h in heads for r, x in zip("QKV", h.matrices, strict=True)}
-    path = tmp_path / "heads.npz"
-    np.savez(path, **arrays)  # type: ignore[arg-type]
-    return path
-
-
-def _check(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:
-    status = command.main(["check", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
-def _install(monkeypatch: pytest.MonkeyPatch, **functions: Any) -> None:
-    module = ModuleType("liar")
-    module.__dict__.update(functions)
-    monkeypatch.setitem(sys.modules, "liar", module)
+    return write_heads(tmp_path / "heads.npz", SMALL, ALONE)
 
 
 def _certifying(change: Callable[[Any], Any]) -> Any:
@@ -76,9 +59,9 @@ def _stating(**fields: Any) -> Any:
 def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, out, err = _check(capsys, file)
+    status, out, err = run_check(capsys, file)
     assert (status, err) == (0, "")
-    document = json.loads(_check(capsys, file, "--json")[1])
+    document = json.loads(run_check(capsys, file, "--json")[1])
     assert document["passed"]
     table = out[out.index("P4's regression:") :].splitlines()
     rows = {words[0]: words for words in map(str.split, table) if words and len(words) == 10}
@@ -143,16 +126,15 @@ def test_a_real_head_is_cut_solved_and_certified() -> None:
 def test_a_number_that_is_not_so_gives_exit_1(
     liar: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "small.npz"
-    np.savez(path, **{f"small/{r}": x for r, x in zip("QKV", SMALL.matrices, strict=True)})  # type: ignore[arg-type]
-    _install(monkeypatch, AttentionRegression=liar)
-    status, out, _ = _check(capsys, path, "--impl", "liar", "--json")
+    path = write_heads(tmp_path / "small.npz", SMALL)
+    install(monkeypatch, AttentionRegression=liar)
+    status, out, _ = run_check(capsys, path, "--impl", "liar", "--json")
     document = json.loads(out)
     assert (status, document["passed"]) == (1, False)
     (head,) = document["regression"]
     assert head["verdict"] == "OUTSIDE"
     assert "not every error is inside its certificate, see small" in document["summary"]
-    told = " ".join(_check(capsys, path, "--impl", "liar")[1].split())
+    told = " ".join(run_check(capsys, path, "--impl", "liar")[1].split())
     assert f"small: OUTSIDE. {head['failure']}" in told
 
 

@@ -1,13 +1,12 @@
 """`attest check` reads feature matrices exactly and convicts a `sparsify` whose numbers lie."""
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from proofs.heads import FeatureMatrix, InputError, read_file, shipped_heads, sh
 from proofs.sparsification import section
 from reference import Verdict, distance, loewner_epsilon, loewner_verdict
 from reference.gram import gram
+from tests.proofs.checking import install, run_check
 
 Array = NDArray[Any]
 Sparsify = Callable[..., Any]
@@ -40,12 +40,6 @@ def _write(path: Path, arrays: dict[str, Array]) -> Path:
     else:
         save_file(arrays, path)
     return path
-
-
-def _check(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:
-    status = command.main(["check", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 def _answer(Y: Array, **numbers: Any) -> SimpleNamespace:
@@ -123,7 +117,7 @@ def test_a_matrix_that_cannot_be_used_is_refused(
     path = _write(tmp_path / "f.npz", arrays)
     with pytest.raises(InputError, match=says):
         read_file(path)
-    status, out, err = _check(capsys, path)
+    status, out, err = run_check(capsys, path)
     assert (status, out) == (2, "")
     assert err.count("\n") == 1
 
@@ -135,12 +129,12 @@ def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = _write(tmp_path / "f.npz", {"small/X": SMALL.X})
-    status, out, err = _check(capsys, file)
+    status, out, err = run_check(capsys, file)
     assert (status, err) == (0, "")
     told = " ".join(out.split())
     assert "1 feature matrix checked, 8 runs: every error is inside its bound" in told
     assert "max|XX^T| < 0.1, which 0 of 1 meet" in told
-    document = json.loads(_check(capsys, file, "--json")[1])
+    document = json.loads(run_check(capsys, file, "--json")[1])
     assert document["passed"]
     assert "heads" not in document
     (matrix,) = document["matrices"]
@@ -357,26 +351,20 @@ def test_an_error_above_its_bound_gives_exit_1(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sparsify, says = LIARS[name]
-    _install(monkeypatch, sparsify=sparsify)
+    install(monkeypatch, sparsify=sparsify)
     file = _write(tmp_path / "f.npz", {"small/X": SMALL.X})
-    status, out, _ = _check(capsys, file, "--impl", "liar", "--json")
+    status, out, _ = run_check(capsys, file, "--impl", "liar", "--json")
     document = json.loads(out)
     assert (status, document["passed"]) == (1, False)
     assert "not every error is inside its bound, see small" in document["summary"]
     runs = [run for scaled in document["matrices"][0]["scales"] for run in scaled["runs"]]
     assert [run["verdict"] for run in runs] == ["OUTSIDE"] * 8
     assert all(says in run["failure"] for run in runs)
-    _, out, _ = _check(capsys, file, "--impl", "liar")
+    _, out, _ = run_check(capsys, file, "--impl", "liar")
     told = " ".join(out.split())
     for run in runs:
         assert f"{run['guarantee']}: OUTSIDE. {run['failure']}" in told
     assert "epsilon=0.8, rng=numpy.random.default_rng(0))" in told
-
-
-def _install(monkeypatch: pytest.MonkeyPatch, **functions: Any) -> None:
-    module = ModuleType("liar")
-    module.__dict__.update(functions)
-    monkeypatch.setitem(sys.modules, "liar", module)
 
 
 def _raises(X: Array, **_: Any) -> Any:
@@ -407,14 +395,14 @@ def test_an_answer_that_cannot_be_judged_gives_exit_1(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _install(monkeypatch, sparsify=sparsify)
+    install(monkeypatch, sparsify=sparsify)
     file = _write(tmp_path / "f.npz", {"small/X": SMALL.X})
-    status, out, _ = _check(capsys, file, "--impl", "liar", "--json")
+    status, out, _ = run_check(capsys, file, "--impl", "liar", "--json")
     assert status == 1
     for scaled in json.loads(out)["matrices"][0]["scales"]:
         assert [run["verdict"] for run in scaled["runs"]] == ["NO ANSWER"] * 4
         assert all(says in run["failure"] for run in scaled["runs"])
-    status, out, _ = _check(capsys, file, "--impl", "liar")
+    status, out, _ = run_check(capsys, file, "--impl", "liar")
     assert status == 1
     assert f"columns: NO ANSWER. {says}" in " ".join(out.split())
 
@@ -437,14 +425,14 @@ def test_an_infinite_error_is_shown_as_such(
     # A row of zeros has no logits; a Y that gives it some is off by any multiple of them.
     X = np.array([[0.0, 0.0], [0.1, 0.1]])
     answer = _answer(np.full((2, 1), 0.1), epsilon=9, logit_error=9, entry_error=1, row_error=2)
-    _install(monkeypatch, sparsify=lambda X, **_: answer)
+    install(monkeypatch, sparsify=lambda X, **_: answer)
     file = _write(tmp_path / "f.npz", {"m/X": X})
-    status, out, _ = _check(capsys, file, "--impl", "liar", "--json")
+    status, out, _ = run_check(capsys, file, "--impl", "liar", "--json")
     runs = {run["guarantee"]: run for run in json.loads(out)["matrices"][0]["scales"][0]["runs"]}
     assert status == 1
     assert runs["entrywise"]["quantities"]["gram"]["error"] is None
     assert {run["quantities"]["gram"]["verdict"] for run in runs.values()} == {"OUTSIDE"}
-    _, out, _ = _check(capsys, file, "--impl", "liar")
+    _, out, _ = run_check(capsys, file, "--impl", "liar")
     (shown,) = (x for x in map(str.split, out.splitlines()) if x[:2] == ["1", "entrywise"])
     assert shown[5] == "inf"
     assert "inf against 9" in " ".join(out.split())
@@ -491,12 +479,12 @@ def test_what_an_implementation_has_no_function_for_is_said(
         ("attention", "sparsify", "small"),
         ("sparsify", "attention", "h"),
     ):
-        _install(monkeypatch, **{function: getattr(fastpath, function)})
-        status, out, _ = _check(capsys, both, "--impl", "liar", "--json")
+        install(monkeypatch, **{function: getattr(fastpath, function)})
+        status, out, _ = run_check(capsys, both, "--impl", "liar", "--json")
         assert status == 0
         assert f"liar has no function {other}: {things} not checked." in json.loads(out)["summary"]
-        assert f"liar has no function {other}" in _check(capsys, both, "--impl", "liar")[1]
-    _install(monkeypatch, attention=fastpath.attention)
-    status, out, err = _check(capsys, only_matrix, "--impl", "liar")
+        assert f"liar has no function {other}" in run_check(capsys, both, "--impl", "liar")[1]
+    install(monkeypatch, attention=fastpath.attention)
+    status, out, err = run_check(capsys, only_matrix, "--impl", "liar")
     assert (status, out) == (2, "")
     assert "must name a module with a function sparsify" in err
