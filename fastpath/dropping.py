@@ -49,8 +49,16 @@ LARGEST_SLACK = 3.0
 #: fetching one that is kept; and what a pair takes in such narrow tiles, relative to exact attention.
 PLANNED_ROW, WEIGHED, FETCHED, NARROW = 1.5e5, 400, 1000, 1.35
 
+#: No sum of products of two images overflows where that of their lengths is at most this: one that went to
+#: -inf would be taken for no distance at all.
+LARGEST_PRODUCT = {"float32": 2.0**124, "float64": 2.0**1020}
+
 #: Clusters from which the cost is predicted.
 PILOT = 64
+
+#: The kept weights of a row add up to this at least, relative to e^shift, or the row is computed exactly:
+#: half the sum, which is at least e^-LARGEST_SLACK, as what a shift's rounding may be is part of the slack.
+LIGHTEST_SUM = 1 / 64
 
 
 class DroppingError(ValueError):
@@ -138,9 +146,7 @@ class DroppedKeys:
         weight_error = rounding_weight(
             logit_error, u, (reach + logit_error + shift) * UPWARD, self._exp_error, 1
         )
-        # The kept weights add up to 1/64 at least: half the sum, which is at least e^-LARGEST_SLACK, as what
-        # a shift's rounding may be is part of the slack too.
-        underflow = 512 * len(self._given[1]) * self._tiny
+        underflow = 8 * len(self._given[1]) * self._tiny / LIGHTEST_SUM
         bound: NDArray[np.float64] = rounding_output(
             weight_error,
             self._spread,
@@ -170,6 +176,7 @@ class DroppedKeys:
         for_queries, for_keys = M.astype(q.dtype), N.astype(q.dtype)
         self._for_keys, self._origin = for_keys, k.mean(axis=0)
         self._images = (k - self._origin) @ for_keys
+        self._longest_image = _largest_norm(self._images)
         self._squares = (self._images * self._images).sum(axis=1)
         self._keys_in_columns = np.ascontiguousarray(k.T)
         self._images_in_columns = np.ascontiguousarray(self._images.T)
@@ -220,7 +227,7 @@ class DroppedKeys:
             mean_error,
             size_N,
             image_error(d, u, farthest, size_N, tiny),
-            _largest_norm(self._images),
+            self._longest_image,
             self._share,
         )
 
@@ -251,6 +258,8 @@ class DroppedKeys:
         # Where anything overflowed the comparison is false, and the key is kept.
         dropped = shares <= thresholds[:, None]
         certain = np.isfinite(means).all(axis=1) & (self._slack[some] <= LARGEST_SLACK)
+        products = np.ldexp(*row_norms(images)) * self._longest_image
+        certain &= products <= LARGEST_PRODUCT[images.dtype.name]
         return _Weighed(~dropped, logarithms + shifts[:, 0], means, certain)
 
     @staticmethod
@@ -285,8 +294,11 @@ class DroppedKeys:
             steps = self._steps[rows]
             shift = weighed.logarithms[j] + steps.astype(np.float64) @ weighed.means[j]
             shift = shift.astype(q.dtype)
-            quotients[rows] = self._quotient(self._q[rows], kept, shift)
-            shifts[rows], certain[rows] = np.abs(shift), weighed.certain[j]
+            sums = self._sums(self._q[rows], kept, shift)
+            quotients[rows] = sums[:, :-1] / sums[:, -1:]
+            # A sum that overflows makes quotients of zero, so it is the sums that are looked at.
+            normal = np.isfinite(sums).all(axis=1) & (sums[:, -1] >= LIGHTEST_SUM)
+            shifts[rows], certain[rows] = np.abs(shift), weighed.certain[j] & normal
         reach = self._query_lengths[order, None] * self._longest_key
         rounding = self._rounding(reach, shifts[:, None], quotients)
         bound = dropped_keys_output(rounding, self._share, self._spread)
@@ -294,8 +306,8 @@ class DroppedKeys:
         output, error_bound = np.empty_like(quotients), np.empty(quotients.shape)
         error_bound[order] = self._values.restore_bound(bound)
         output[order] = self._values.restore(quotients, slice(0, 1))
-        certain &= np.isfinite(quotients).all(axis=1)
-        again = order[~certain | (error_bound[order] > self._allowed).any(axis=1)]
+        certain &= (error_bound[order] <= self._allowed).all(axis=1)
+        again = order[~certain]
         if len(again):
             exact = attention(q[again], k, v)
             output[again], error_bound[again] = exact.output, exact.error_bound
@@ -308,8 +320,8 @@ class DroppedKeys:
             for j, a in enumerate(some):
                 yield int(a), np.flatnonzero(weighed.kept[j]), weighed, j
 
-    def _quotient(self, q: Matrix, kept: NDArray[np.intp], shift: Matrix) -> Matrix:
-        """Return attention on the kept keys, values scaled; weights are relative to e^shift."""
+    def _sums(self, q: Matrix, kept: NDArray[np.intp], shift: Matrix) -> Matrix:
+        """Return sum_j w_j [v_j, 1] over the kept keys, values scaled; weights are relative to e^shift."""
         k = self._given[1]
         queries_in_columns = np.ascontiguousarray(q.T)
         sums = np.zeros((len(q), self._summed.shape[1]), q.dtype)
@@ -322,8 +334,7 @@ class DroppedKeys:
             tile -= shift
             np.exp(tile, out=tile)
             sums += tile.T @ self._summed.take(keys, axis=0)
-        quotient: Matrix = sums[:, :-1] / sums[:, -1:]
-        return quotient
+        return sums
 
 
 def _largest_norm(x: Matrix) -> float:

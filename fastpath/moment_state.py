@@ -14,7 +14,6 @@ from fastpath.inputs import Matrix, integer, matrix, open_unit
 from fastpath.minimax import minimax, widened
 from fastpath.moments import (
     LARGEST_KEY,
-    LARGEST_REACH,
     Block,
     Moments,
     Queries,
@@ -313,7 +312,7 @@ class _Plan:
         self.moments = moments
         self.queries = Queries.of(q, moments.ranges, moments.moved)
         self.error = np.inf
-        if self.queries.reach <= LARGEST_REACH:
+        if self.queries.within_range(moments.degree):
             self.polynomial = minimax(moments.degree, widened(self.queries.largest))
             roundings = moments.roundings + query_roundings(moments.d, moments.degree)
             self.error = certified_error(

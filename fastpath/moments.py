@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import log2
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,10 @@ SMALLEST_UNIT, LARGEST_KEY, LARGEST_VALUE = 2.0**-1020, 2.0**1010, 2.0**1021
 #: Logits may reach this far from the centre; rounding, e^(2 reach) u, has long passed 1.  Within it
 #: all that underflow takes from a sum is far below the one rounding that is counted for it.
 LARGEST_REACH = 32.0
+
+#: Monomials of queries, scaled inversely to the keys, may reach this: nothing overflows, and what underflow
+#: takes, 2^-1074 a product, then stays below u times LEAST_MAGNITUDE, however many terms there are.
+LARGEST_POWER = 2.0**500
 
 #: Columns that are centred or scaled at once: they stay in the second-level cache.
 CONVERTED = 8192
@@ -235,6 +240,8 @@ class Queries:
         The largest of them.
     reach : float
         Bound on sum_l |q_il| |k_jl - centre_l| and on twice what |q| makes of the moves of the centre.
+    farthest : float
+        The largest scaled entry: far more than the logits where keys vary little in its variable.
     """
 
     q: Matrix
@@ -242,25 +249,33 @@ class Queries:
     logit_bounds: Array
     largest: float
     reach: float
+    farthest: float
 
     @classmethod
     def of(cls, q: Matrix, ranges: Ranges, moved: float = 0.0) -> Queries:
         """Take over the rows of q for keys of these ranges, whose centre has moved by ``moved``."""
         factors = np.where(ranges.half_ranges > 0, ranges.key_unit, 0.0)[:, None]
-        queries = cls(np.ascontiguousarray(q.T), factors, np.empty(len(q)), 0.0, 0.0)
+        queries = cls(np.ascontiguousarray(q.T), factors, np.empty(len(q)), 0.0, 0.0, 0.0)
         radius, half_ranges = ranges.radius / ranges.key_unit, ranges.half_ranges / ranges.key_unit
-        longest = 0.0
+        longest = farthest = 0.0
         with np.errstate(over="ignore", invalid="ignore"):
             for part in parts(len(q), CONVERTED):
                 x = queries.scaled(part)
                 lengths = np.sqrt(np.einsum("ij,ij->j", x, x))
                 longest = max(longest, float(lengths.max()))
                 box = half_ranges @ np.abs(x, out=x)
+                farthest = max(farthest, float(x.max()))
                 np.fmin(lengths * radius, box, out=queries.logit_bounds[part])
             queries.logit_bounds[:] *= UPWARD
             largest = float(queries.logit_bounds.max())
             reach = largest + 2 * longest * (moved / ranges.key_unit) * UPWARD
-        return replace(queries, largest=largest, reach=reach)
+        return replace(queries, largest=largest, reach=reach, farthest=farthest)
+
+    def within_range(self, degree: int) -> bool:
+        """Whether monomials of that degree keep to the range that the certificate assumes."""
+        return self.reach <= LARGEST_REACH and (
+            self.farthest <= 1 or degree * log2(self.farthest) <= log2(LARGEST_POWER)
+        )
 
     @property
     def count(self) -> int:

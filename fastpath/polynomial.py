@@ -178,6 +178,8 @@ def _cheapest(
             if causal
             else sum_roundings(degree, count, block_columns(d, degree, d_v + 1))
         )
+        if not queries.within_range(degree):
+            return False
         polynomial = minimax(degree, radius)
         return certified_error(polynomial, queries, ranges, roundings, dtype) <= allowed
 
@@ -197,6 +199,8 @@ def _cheapest(
     while not certifies(degree):
         if _expansion(queries, ranges, degree).bytes > LARGEST_BYTES:
             break
+        if not queries.within_range(degree):
+            raise refusal("powers of its scaled queries could leave the range of float64")
         if degree >= useful:
             raise refusal("rounding alone could exceed it")
         degree += 1

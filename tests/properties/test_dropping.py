@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastpath import attention as exact_attention
-from fastpath import dropping
+from fastpath import certified_attention, dropping
 from fastpath.dropping import DroppedKeys, DroppingError
 from reference import Verdict, attention
 from reference.attention import logits
@@ -191,6 +191,60 @@ def test_weights_that_overflow_between_queries_far_apart_are_computed_exactly(si
     V = np.array([[1.0], [-1.0], [0.5]], np.float32)
     _, result = dropped(Q, K, V, 0.3)
     assert_certified(Q, K, V, 0.3, result)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sum_of_weights_that_overflows_by_itself_is_not_taken_for_quotients_of_zero(
+    dtype: Any,
+) -> None:
+    """Each weight is finite, and so is their sum with small values: only the sum of weights is infinite."""
+    overflow = float(np.log(np.finfo(dtype).max))
+    last = np.linspace(100 + overflow - 1, 100 + overflow - 0.1, 4) / 30
+    Q = np.column_stack([np.full(64, 20.0), np.append(np.zeros(60), last)]).astype(dtype)
+    K = np.array([[5, 0], [5, 0], [0, 30], [0, 30], [0, 30]], dtype)
+    V = np.array([[1.0], [-1.0], [0.0625], [0.0625], [0.0625]], dtype)
+    _, result = dropped(Q, K, V, 0.03)
+    assert_certified(Q, K, V, 0.03, result)
+
+
+@pytest.mark.slow
+def test_a_sharp_head_with_few_rows_far_from_their_cluster_is_within_its_certificate() -> None:
+    """The head on which this was found: far keys take all the weight of 300 rows, and have small values."""
+    rng = np.random.default_rng(0)
+    n, d = 16384, 16
+    directions = rng.standard_normal((64, d))
+    directions[:, -1] = 0
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    Q, K = (
+        size * directions[rng.integers(0, 64, n)] + 0.02 * rng.standard_normal((n, d))
+        for size in (20, 5)
+    )
+    Q[:, -1] = K[:, -1] = 0
+    far = rng.permutation(n)[:10]
+    K[far], K[far, -1] = 0, 30
+    Q[rng.permutation(n)[:300], -1] = np.linspace(6.36, 6.46, 300)
+    V = 0.05 + 0.05 * rng.random((n, 32))
+    V[0] = 1
+    Q, K, V = (x.astype(np.float32) for x in (Q, K, V))
+    found = certified_attention(Q, K, V, tolerance=0.03)
+    assert found.method == "dropped keys"
+    exact = exact_attention(*(x.astype(np.float64) for x in (Q, K, V)))
+    assert (np.abs(found.output - exact.output) <= found.error_bound + exact.error_bound).all()
+
+
+def test_images_whose_product_overflows_are_not_taken_for_no_distance() -> None:
+    """2 a.b is infinite although a.a and b.b are finite: what is left of the square would be -inf."""
+    K = np.array([[1.0], [-1.0], [1.0], [-1.0]], np.float32)
+    Q = np.array([[1.0], [2.0], [3.0], [4.0]], np.float32)
+    with np.errstate(all="ignore"):
+        head = DroppedKeys(Q, K, K, 0.5, np.random.default_rng(0))
+        for_keys = np.array([[1.4e19]], np.float32)
+        head._images, head._for_keys = (K - head._origin) @ for_keys, for_keys
+        head._images_in_columns = np.ascontiguousarray(head._images.T)
+        head._squares = (head._images * head._images).sum(axis=1)
+        head._longest_image = dropping._largest_norm(head._images)
+        assert np.isfinite(head._squares).all()
+        assert not head._weigh(np.arange(len(head._centres))).certain.any()
 
 
 def test_rows_whose_rounding_says_nothing_are_computed_exactly() -> None:

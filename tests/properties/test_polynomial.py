@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastpath
-from fastpath import Certified, MomentState
+from fastpath import Certified, ExpansionError, MomentState
 from fastpath.minimax import minimax, widened
 from fastpath.moments import query_roundings, rounding_bound, sum_roundings
 from fastpath.monomials import Monomials, block_columns
@@ -205,6 +205,33 @@ def test_shards_that_merge_agree_with_one_pass(drawn: Any, parts: int) -> None:
     if merged.count == whole.count:
         assert _agree(merged.query(Q), fastpath.attention(Q, K, V))
         assert merged.nbytes == whole.nbytes
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("power", "refused"), [(30, 0), (100, 3), (255, 3), (500, 3)])
+def test_powers_of_queries_that_overflow_are_refused_however_small_the_logits(
+    power: int, refused: int, causal: bool
+) -> None:
+    """A variable in which keys hardly vary: x^a overflows, k^a underflows, and their product was NaN."""
+    rng = np.random.default_rng(0)
+    scale = np.array([1.0, 2.0**power])
+    Q, K = rng.uniform(-2, 2, (8, 2)) * scale, rng.uniform(-1, 1, (8, 2)) / scale
+    V = rng.random((8, 1))
+    exact = fastpath.attention(Q, K, V, causal=causal)
+    tolerances = [1e-9, 1e-5, 1e-2]
+    for tolerance in tolerances[:refused]:
+        with pytest.raises(ExpansionError, match="powers of its scaled queries"):
+            fastpath.polynomial_attention(Q, K, V, tolerance=tolerance, causal=causal)
+    for tolerance in tolerances[refused:]:
+        found = fastpath.polynomial_attention(Q, K, V, tolerance=tolerance, causal=causal)
+        assert _agree(found, exact)
+    state = MomentState(2, 1, 12)
+    state.update(K, V)
+    if refused:
+        with pytest.raises(ValueError, match="Q must keep"):
+            state.query(Q)
+    elif not causal:
+        assert _agree(state.query(Q), exact)
 
 
 def test_eight_shards_are_within_rounding_of_one_pass() -> None:
