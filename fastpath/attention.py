@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath._bounds import ARITHMETIC, rounding_logit, rounding_output, rounding_weight
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.certified import Certified
 from fastpath.inputs import Matrix, attention_inputs
 
@@ -37,6 +38,7 @@ class _Shift(Enum):
     RUNNING_MAXIMUM = "the running maximum"
 
 
+@standard_arithmetic
 def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False) -> Certified:
     r"""Compute softmax attention, and bound its rounding error entry by entry.
 
@@ -166,8 +168,7 @@ def _quotient(
     ``first_query`` is the index of the first query where attention is causal.
     """
     for shift in shifts:
-        with np.errstate(over="ignore", invalid="ignore"):
-            numerator, denominator = _sums(q, k, values, first_query, shift, buffer)
+        numerator, denominator = _sums(q, k, values, first_query, shift, buffer)
         if np.isfinite(denominator).all() and np.isfinite(numerator).all():
             break
     numerator /= denominator
@@ -219,8 +220,7 @@ def _logit_magnitude(q: Matrix, k: Matrix, causal: bool) -> NDArray[np.float64]:
     query_norms, query_exponent = row_norms(q)
     key_norms, key_exponent = row_norms(k)
     longest = np.maximum.accumulate(key_norms) if causal else key_norms.max()
-    with np.errstate(over="ignore"):
-        return np.ldexp(query_norms * longest * (1 + 2.0**-51), query_exponent + key_exponent)
+    return np.ldexp(query_norms * longest * (1 + 2.0**-51), query_exponent + key_exponent)
 
 
 def row_norms(x: Matrix) -> tuple[NDArray[np.float64], int]:
@@ -288,8 +288,7 @@ class ScaledValues:
 
     def restore(self, quotient: Matrix, rows: slice) -> Matrix:
         """Return averages in the units of V, projected on the range of the visible values."""
-        with np.errstate(over="ignore", under="ignore"):
-            restored: Matrix = quotient * np.ldexp(quotient.dtype.type(1), self._exponent)
+        restored: Matrix = quotient * np.ldexp(quotient.dtype.type(1), self._exponent)
         return np.clip(restored, *self._range(rows), out=restored)
 
     def restore_bound(self, bound: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath._bounds import certify_failure
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.attention import attention
 from fastpath.certified import Certified
 from fastpath.inputs import Matrix, attention_inputs, generator, integer, open_unit
@@ -44,6 +45,7 @@ class CertifiedRows(Certified):
     rows_skipped: int
 
 
+@standard_arithmetic
 def certify(
     Q: ArrayLike,
     K: ArrayLike,

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fastpath._bounds import gram_rounding
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.features import BLOCK, Features, by_columns, column_blocks, feature_matrix
 from fastpath.rounding import UNIT_ROUNDOFF
 
@@ -22,6 +23,7 @@ SPARSE_ENTRY, SPARSE_PAIR, SPARSE_RESULT = 4.0e-8, 8.0e-9, 3.0e-9
 PAIRS = 1 << 18
 
 
+@standard_arithmetic
 @dataclass(frozen=True)
 class Gram:
     """A computed Gram matrix that knows how wrong it can be.
@@ -46,6 +48,7 @@ class Gram:
         return float(gram_rounding(self.roundings + 1, UNIT_ROUNDOFF))
 
 
+@standard_arithmetic
 def gram(X: Any) -> Gram:
     r"""Compute X Xᵀ in float64, with an error bound that counts its roundings.
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath._bounds import reduction_error
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.dynamic import DynamicAttention
 from fastpath.rounding import UNIT_ROUNDOFF, UPWARD
 
@@ -33,6 +34,7 @@ _LARGEST_STEP = 700.0
 Boolean = NDArray[np.bool_]
 
 
+@standard_arithmetic
 class HintedMv:
     """Answer columns of the Boolean product MPV by updates and reads of one DynamicAttention.
 
@@ -111,6 +113,7 @@ class HintedMv:
         return self.signals(i) > math.expm1(self._step) / 2
 
 
+@standard_arithmetic
 def safe_steps(n: int, ones: int, read_error: float) -> tuple[float, float]:
     """Return a range of c in which every column is decided, empty (low > high) where there is none.
 

@@ -9,6 +9,7 @@ import scipy.linalg as sl
 from numpy.typing import NDArray
 
 from fastpath._bounds import certificate_shift, entry_difference
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.gram import Gram, gram
 from fastpath.rounding import UNIT_ROUNDOFF
 
@@ -38,6 +39,7 @@ class Closeness:
     slack: float
 
 
+@standard_arithmetic
 def certify_loewner(X: Any, Y: Any, epsilon: float, *, slack: float = 0.0) -> bool:
     r"""Try to prove (1 - epsilon) G <= Y Yᵀ <= (1 + epsilon) G for G = X Xᵀ, rounding included.
 
@@ -85,6 +87,7 @@ def certify_loewner(X: Any, Y: Any, epsilon: float, *, slack: float = 0.0) -> bo
     return _Pair(_as_gram(X), _as_gram(Y)).proves(float(epsilon), float(slack))
 
 
+@standard_arithmetic
 def certified_closeness(X: Any, Y: Any) -> Closeness:
     """Find the smallest epsilon, to about seven digits, that :func:`certify_loewner` proves.
 
@@ -108,6 +111,7 @@ def certified_closeness(X: Any, Y: Any) -> Closeness:
     return _Pair(_as_gram(X), _as_gram(Y)).closest()
 
 
+@standard_arithmetic
 def entrywise_error(X: Any, Y: Any) -> float:
     r"""Bound max |Y Yᵀ - G|_ij / sqrt(G_ii G_jj) over all pairs of rows, rounding included.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.certified import Certified
 from fastpath.inputs import Matrix, integer, matrix, open_unit
 from fastpath.minimax import minimax, widened
@@ -29,6 +30,7 @@ from fastpath.state_files import Arrays, read_arrays, write_arrays
 KIND = "MomentState 1"
 
 
+@standard_arithmetic
 class MomentState:
     r"""All that polynomial attention needs of keys and values, whatever their number.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.certified import Certified
 from fastpath.inputs import Matrix, attention_inputs, open_unit
 from fastpath.minimax import Polynomial, largest_useful_degree, likely_degree, minimax, widened
@@ -72,6 +73,7 @@ class ExpansionError(ValueError):
         self.expansion = expansion
 
 
+@standard_arithmetic
 def polynomial_attention(
     Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, tolerance: float, causal: bool = False
 ) -> CertifiedExpansion:

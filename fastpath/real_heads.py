@@ -6,6 +6,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.attention import attention
 from fastpath.certified import Certified
 from fastpath.certify import certify, fewest_rows
@@ -67,6 +68,7 @@ class CertifiedHead(Certified):
     predicted_cost: float
 
 
+@standard_arithmetic
 def certified_attention(
     Q: ArrayLike,
     K: ArrayLike,
@@ -221,13 +223,12 @@ def _by_polynomial(
 
 def _is_sharp(q: Matrix, k: Matrix, v: Matrix, allowed: float, rng: np.random.Generator) -> bool:
     """Whether few keys would be kept if each row could choose its own."""
-    with np.errstate(all="ignore"):
-        weights = q[rng.integers(0, len(q), SHARPNESS_ROWS)] @ k.T
-        weights -= weights.max(axis=1, keepdims=True)
-        np.exp(weights, out=weights)
-        negligible = allowed / float(np.ptp(v, axis=0).max()) / len(k)
-        needed = weights > negligible * weights.sum(axis=1, keepdims=True)
-        return float(needed.mean()) <= SHARP
+    weights = q[rng.integers(0, len(q), SHARPNESS_ROWS)] @ k.T
+    weights -= weights.max(axis=1, keepdims=True)
+    np.exp(weights, out=weights)
+    spread = float(np.ptp(v, axis=0).max())
+    needed = weights * spread > allowed / len(k) * weights.sum(axis=1, keepdims=True)
+    return float(needed.mean()) <= SHARP
 
 
 def _by_dropping(
@@ -236,14 +237,12 @@ def _by_dropping(
     planning = _worthwhile(
         "planning which keys to drop", DroppedKeys.planning_cost(q), q, k, v, PLANNING
     )
-    # What overflows is kept.
-    with np.errstate(all="ignore"):
-        try:
-            head = DroppedKeys(q, k, v, allowed, rng)
-        except DroppingError as error:
-            raise _NotWorthwhileError(str(error)) from error
-        cost = _worthwhile("dropping keys", head.cost(rng), q, k, v, WORTHWHILE)
-        found = head.attend()
+    try:
+        head = DroppedKeys(q, k, v, allowed, rng)
+    except DroppingError as error:
+        raise _NotWorthwhileError(str(error)) from error
+    cost = _worthwhile("dropping keys", head.cost(rng), q, k, v, WORTHWHILE)
+    found = head.attend()
     return CertifiedHead(
         found.output,
         found.error_bound,
@@ -268,28 +267,22 @@ def _by_clusters(
     spent = _worthwhile(
         "planning clusters", ClusteredHead.planning_cost(q, k, v), q, k, v, PLANNING
     )
-    # What overflows is repaired.
-    with np.errstate(all="ignore"):
-        try:
-            head = ClusteredHead(q, k, v, rng)
-        except np.linalg.LinAlgError as error:
-            raise _NotWorthwhileError("there is no covariance to balance") from error
-        chance, aim = failure_probability, PILOT_ROOM * allowed
-        while True:
-            chance /= 2
-            certificate = fewest_rows(uncovered, chance, len(q)) * len(k) * pair_cost(k, v)
-            most = (WORTHWHILE - spent) * exact_cost(q, k, v) - certificate
-            samples, repaired, cost = _sample_size(head, aim, most, rng)
-            spent += _worthwhile(
-                "certified clusters", cost + certificate, q, k, v, WORTHWHILE - spent
-            )
-            output = head.output(samples, repaired, rng)
-            found = certify(
-                q, k, v, output, uncovered=uncovered, failure_probability=chance, rng=rng
-            )
-            if found.error_bound <= allowed:
-                break
-            aim *= min(PILOT_ROOM, allowed / float(found.error_bound))
+    try:
+        head = ClusteredHead(q, k, v, rng)
+    except np.linalg.LinAlgError as error:
+        raise _NotWorthwhileError("there is no covariance to balance") from error
+    chance, aim = failure_probability, PILOT_ROOM * allowed
+    while True:
+        chance /= 2
+        certificate = fewest_rows(uncovered, chance, len(q)) * len(k) * pair_cost(k, v)
+        most = (WORTHWHILE - spent) * exact_cost(q, k, v) - certificate
+        samples, repaired, cost = _sample_size(head, aim, most, rng)
+        spent += _worthwhile("certified clusters", cost + certificate, q, k, v, WORTHWHILE - spent)
+        output = head.output(samples, repaired, rng)
+        found = certify(q, k, v, output, uncovered=uncovered, failure_probability=chance, rng=rng)
+        if found.error_bound <= allowed:
+            break
+        aim *= min(PILOT_ROOM, allowed / float(found.error_bound))
     return CertifiedHead(
         output,
         found.error_bound,

@@ -22,6 +22,7 @@ from fastpath._bounds import (
     recovery_ratio,
     recovery_row_failure,
 )
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.inputs import matrix
 from fastpath.rounding import UNIT_ROUNDOFF, UPWARD
 from fastpath.state_files import Arrays
@@ -75,6 +76,7 @@ class RecoveryBound:
     claims: tuple[str, ...]
 
 
+@standard_arithmetic
 class TopEntries:
     """The k entries of largest magnitude of every column, of rows that each come once.
 
@@ -152,6 +154,7 @@ class TopEntries:
         self._values[column], self._rows[column] = values[order], rows[order]
 
 
+@standard_arithmetic
 class CountSketch:
     r"""Sums from which the large entries of long columns can be told, linear in all that was added.
 

@@ -18,6 +18,7 @@ from fastpath._bounds import (
     logit_difference,
     sketch_slack,
 )
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.barriers import barrier_columns
 from fastpath.caratheodory import caratheodory_columns
 from fastpath.features import Features, by_columns, feature_matrix, nonzero_columns, take_columns
@@ -113,6 +114,7 @@ class Sparsified:
     claims: tuple[str, ...]
 
 
+@standard_arithmetic
 def sparsify(
     X: ArrayLike | Any,
     *,

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.certified import Certified
 from fastpath.inputs import integer, matrix, open_unit
 from fastpath.minimax import largest_useful_degree, minimax, widened
@@ -49,6 +50,7 @@ class Decoded(NamedTuple):
     bound: RecoveryBound
 
 
+@standard_arithmetic
 class StreamingAttention:
     r"""One pass over keys and values, then one over queries; what is kept depends on neither number.
 
@@ -319,6 +321,7 @@ class StreamingAttention:
         return state
 
 
+@standard_arithmetic
 def sufficient_degree(d: int, *, logit_bound: float, tolerance: float) -> int:
     """Return the least degree that certifies a tolerance for all logits within a bound.
 

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.inputs import integer, matrix
 from fastpath.monomials import monomial_count, monomials
 
@@ -13,6 +14,7 @@ from fastpath.monomials import monomial_count, monomials
 LARGEST_POWER = 2.0**400
 
 
+@standard_arithmetic
 class ValueSketch:
     r"""A sketch Ψ of the rows of U₂ and V, from which U₂ᵀV is estimated: costlier than U₂ᵀV itself.
 

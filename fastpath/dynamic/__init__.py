@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.certified import Certified
 from fastpath.dynamic.cached import Cached
 from fastpath.dynamic.choice import (
@@ -37,6 +38,7 @@ CACHE_BYTES = 2**30
 LARGEST_ENTRY = {"float32": 2.0**50, "float64": 2.0**400}
 
 
+@standard_arithmetic
 class DynamicAttention:
     r"""Softmax attention of tokens that change, exact up to rounding after every change.
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.inputs import integer, matrix
 from fastpath.regression.certificate import Certificate, certify
 from fastpath.regression.curvature import Products, hessian, schur
@@ -26,6 +27,7 @@ SKETCH_ROWS = 8
 SKETCH_PATIENCE = 20
 
 
+@standard_arithmetic
 class AttentionRegression:
     r"""Least squares for one attention layer.
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from fastpath.arithmetic import standard_arithmetic
 from fastpath.regression.certificate import Certificate
 from fastpath.regression.model import Array
 
@@ -31,6 +32,7 @@ class Progress:
     gradient_norm: float
 
 
+@standard_arithmetic
 @dataclass(frozen=True)
 class RegressionResult:
     """The fields of scipy's ``OptimizeResult``, the point as matrices, and a certificate.
