@@ -40,6 +40,8 @@ def balancing(q: Matrix, k: Matrix, rng: np.random.Generator) -> tuple[Matrix, M
 
 
 def _covariance_factor(x: Matrix, rng: np.random.Generator) -> Matrix:
+    if len(x) == 1:
+        raise np.linalg.LinAlgError("one row has no covariance")
     sample = x if len(x) <= COVARIANCE_ROWS else x[rng.integers(0, len(x), COVARIANCE_ROWS)]
     covariance = np.atleast_2d(np.cov(sample.T, dtype=np.float64))
     covariance = covariance + RIDGE * np.trace(covariance) * np.eye(len(covariance))
