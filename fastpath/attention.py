@@ -235,7 +235,7 @@ def row_norms(x: Matrix) -> tuple[NDArray[np.float64], int]:
     for start in range(0, len(x), QUERY_BLOCK):
         rows = np.ldexp(x[start : start + QUERY_BLOCK].astype(np.float64), -exponent)
         squares[start : start + QUERY_BLOCK] = np.einsum("ij,ij->i", rows, rows)
-    if largest > 0:
+    if largest != 0:  # also where it is NaN: other rows may still be asked for
         squares *= 1 + (x.shape[1] + 2) * 2.0**-52
         squares += x.shape[1] * np.finfo(np.float64).tiny
     return np.sqrt(squares) * (1 + 2.0**-51), exponent

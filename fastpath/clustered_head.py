@@ -217,6 +217,8 @@ class ClusteredHead:
             uncertain = np.add.reduceat((probabilities < 1).astype(np.float32), firsts)
             shares = shares[:, clusters] / typical[clusters]
             predicted *= np.sqrt(shares**2 @ uncertain / scale)
+        # A denominator that overflows would make zeros, which nobody repairs.
+        total[~np.isfinite(total[:, -1]), -1] = np.nan
         return total[:, :-1] / total[:, -1:], predicted, len(chosen)
 
     def _sampled_sums(

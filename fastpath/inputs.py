@@ -181,7 +181,8 @@ def open_unit(name: str, value: Any) -> float:
     """Return a number in (0, 1), or refuse what is none."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}.")
-    if not 0 < float(value) < 1:
+    # Before it becomes a float, which rounds to 0 or 1 or overflows, and after.
+    if not (0 < value < 1 and 0 < float(value) < 1):  # type: ignore[operator]
         raise ValueError(f"{name} must be in (0, 1), got {value!r}.")
     return float(value)
 

@@ -24,6 +24,9 @@ Array = NDArray[np.float64]
 BLOCK_BYTES = 2**21
 LEAST_COLUMNS, MOST_COLUMNS = 512, 8192
 
+#: The largest number whose factorial is less than 2^1024.
+LARGEST_DEGREE = 170
+
 
 def monomial_count(d: int, degree: int) -> int:
     """Return the number of monomials of at most that degree in d variables."""
@@ -65,6 +68,10 @@ class Monomials:
     """
 
     def __init__(self, d: int, degree: int) -> None:
+        if degree > LARGEST_DEGREE:
+            raise ValueError(
+                f"degree must be at most {LARGEST_DEGREE}, beyond which factorials overflow, got {degree}."
+            )
         self.d, self.degree = d, degree
         tail_variables = _tail_variables(d, degree)
         self._head = _Graded(d - tail_variables, degree)

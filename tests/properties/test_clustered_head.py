@@ -159,3 +159,11 @@ def test_the_predicted_cost_grows_with_samples_and_repairs() -> None:
     more += 100 * clustered_head.FETCHED * len(made_head._centres)
     assert sampled == pytest.approx(base + more + 100 * clustered_head.NARROW * len(Q) * pair)
     assert repaired == pytest.approx(sampled + len(Q) * len(K) / 2 * pair)
+
+
+@pytest.mark.parametrize("samples", [0, 64])
+def test_rows_whose_sum_of_weights_overflows_are_repaired(samples: int) -> None:
+    inputs = head()
+    made_head = made(inputs)
+    made_head._values[:, -1] = 3e38  # so do the weights of keys that no query is near
+    assert np.array_equal(output(made_head, samples), attention(*inputs).output)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastpath
-from fastpath.inputs import exact_floats, plain_array
+from fastpath.inputs import exact_floats, open_unit, plain_array
 
 
 class Quantity(np.ndarray[Any, Any]):
@@ -246,3 +246,22 @@ def test_every_door_asks_the_same(name: str) -> None:
     takes(torch.eye(2, dtype=torch.float64))
     with pytest.raises(TypeError, match=r"must not require a gradient"):
         takes(torch.eye(2, requires_grad=True))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        0,
+        1,
+        10**400,
+        -(10**400),
+        Fraction(1, 10**400),
+        1 - Fraction(1, 10**20),
+        np.nan,
+        np.float32(1),
+    ],
+)
+def test_a_probability_or_tolerance_outside_of_0_to_1_is_refused_in_a_sentence(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"tolerance must be in \(0, 1\)"):
+        open_unit("tolerance", value)
+    assert open_unit("tolerance", Fraction(1, 4)) == 0.25

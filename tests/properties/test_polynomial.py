@@ -234,6 +234,15 @@ def test_powers_of_queries_that_overflow_are_refused_however_small_the_logits(
         assert _agree(state.query(Q), exact)
 
 
+def test_the_largest_degree_has_factorials_and_a_larger_one_is_refused() -> None:
+    K, V = np.array([[1.0], [0.5], [-0.25]]), np.array([[1.0], [2.0], [3.0]])
+    state = MomentState(1, 1, 170)
+    state.update(K, V)
+    assert _agree(state.query(np.ones((1, 1))), fastpath.attention(np.ones((1, 1)), K, V))
+    with pytest.raises(ValueError, match="degree must be at most 170"):
+        MomentState(1, 1, 171)
+
+
 def test_eight_shards_are_within_rounding_of_one_pass() -> None:
     """Both read one polynomial from moments that differ by the rounding of their sums only (FP.moments)."""
     rng = np.random.default_rng(0)
