@@ -242,10 +242,26 @@ def test_every_door_asks_the_same(name: str) -> None:
         takes(MASKED)
     with pytest.raises(ValueError, match="9007199254740993"):
         takes(np.array([[2**53 + 1, 0], [0, 1]]))
-    torch = pytest.importorskip("torch")
-    takes(torch.eye(2, dtype=torch.float64))
     with pytest.raises(TypeError, match=r"must not require a gradient"):
-        takes(torch.eye(2, requires_grad=True))
+        takes(Traced())
+
+
+@pytest.mark.slow
+def test_tensors_are_taken_or_refused_in_a_sentence() -> None:
+    torch = pytest.importorskip("torch")
+    for dtype in (torch.float32, torch.float64, torch.int64):
+        assert (exact_floats("K", torch.eye(2, dtype=dtype)) == np.eye(2)).all()
+    assert exact_floats("K", [torch.ones(2), torch.zeros(2)]).dtype == np.float32
+    for tensor in (
+        torch.eye(2, requires_grad=True),
+        torch.nn.Parameter(torch.eye(2)),
+        torch.eye(2, dtype=torch.bfloat16),
+        torch.eye(2, device="meta"),
+        torch.eye(2).to_sparse(),
+        torch.eye(2, dtype=torch.complex64).conj().imag,
+    ):
+        with pytest.raises(TypeError, match="^K must "):
+            exact_floats("K", tensor)
 
 
 @pytest.mark.parametrize(
@@ -253,10 +269,9 @@ def test_every_door_asks_the_same(name: str) -> None:
     [
         0,
         1,
-        10**400,
-        -(10**400),
-        Fraction(1, 10**400),
-        1 - Fraction(1, 10**20),
+        pytest.param(10**400, id="an integer that overflows"),
+        pytest.param(Fraction(1, 10**400), id="a fraction that is 0 as a float"),
+        pytest.param(1 - Fraction(1, 10**20), id="a fraction that is 1 as a float"),
         np.nan,
         np.float32(1),
     ],
