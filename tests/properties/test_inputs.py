@@ -260,7 +260,7 @@ def test_tensors_are_taken_or_refused_in_a_sentence() -> None:
         torch.eye(2).to_sparse(),
         torch.eye(2, dtype=torch.complex64).conj().imag,
     ):
-        with pytest.raises(TypeError, match="^K must "):
+        with pytest.raises(TypeError, match=r"^K must "):
             exact_floats("K", tensor)
 
 
