@@ -27,8 +27,9 @@ _ABOVE_ONE, _SUBNORMAL = 1 + 2.0**-52, 3 * 2.0**-1074
 def standard_arithmetic(public: Public) -> Public:
     """Let a function, or every public method of a class, run in the arithmetic that bounds assume.
 
-    Results then depend neither on ``numpy.seterr`` nor on ``numpy.setbufsize``.  BLAS threads of other
-    modes than their caller's cannot be told.
+    Results then depend neither on ``numpy.seterr`` nor on ``numpy.setbufsize``.  The number of BLAS threads
+    may change the order of sums, and so bits, but no bound; threads whose processor mode differs from
+    their caller's cannot be told.
 
     Raises
     ------

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastpath.certified import Certified
+from fastpath.inputs import exact_floats
 from fastpath.moment_state import MomentState
 
 try:
@@ -137,7 +138,7 @@ def _partitions(name: str, x: Any) -> list[Any]:
 
 
 def _absorbed(K: Any, V: Any, degree: int, centre: ArrayLike | None) -> MomentState:
-    keys, values = np.asarray(K), np.asarray(V)
+    keys, values = exact_floats("K", K), exact_floats("V", V)
     for name, x in (("K", keys), ("V", values)):
         if x.ndim != 2:
             raise ValueError(f"{name} must have matrices as partitions, got shape {x.shape}.")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastpath.arithmetic import standard_arithmetic
 from fastpath.certified import Certified
-from fastpath.inputs import Matrix, integer, matrix, open_unit
+from fastpath.inputs import Matrix, exact_floats, integer, matrix, open_unit
 from fastpath.minimax import minimax, widened
 from fastpath.moments import (
     LARGEST_KEY,
@@ -293,7 +293,7 @@ class MomentState:
         return self._middle
 
     def _vector(self, centre: ArrayLike) -> NDArray[np.float64]:
-        vector = np.array(centre, dtype=np.float64)
+        vector = np.array(exact_floats("centre", centre), np.float64)
         if vector.shape != (self._d,) or not (np.abs(vector) <= LARGEST_KEY).all():
             raise ValueError(
                 f"centre must be a vector of length {self._d}, its entries at most 2^1010 in "

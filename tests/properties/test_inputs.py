@@ -234,6 +234,20 @@ TAKING_KEYS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("centre", "error"),
+    [
+        (np.ma.masked_less([1.0, 0.0], 1), TypeError),
+        ([True, False], TypeError),
+        (["1", "2"], TypeError),
+        ([2**53 + 1, 0], ValueError),
+    ],
+)
+def test_a_centre_is_read_as_keys_are(centre: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="centre"):
+        fastpath.MomentState(2, 2, 2, centre=centre)
+
+
 @pytest.mark.parametrize("name", TAKING_KEYS)
 def test_every_door_asks_the_same(name: str) -> None:
     takes = TAKING_KEYS[name]
