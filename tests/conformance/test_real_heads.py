@@ -38,6 +38,26 @@ def test_every_entry_of_a_real_head_is_within_its_certificate(head: Head, dtype:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("errors", ["raise", "warn"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("head", HEADS, ids=lambda h: h.name)
+def test_no_bit_of_a_real_head_depends_on_the_callers_error_state(
+    head: Head, dtype: type[Any], errors: Any
+) -> None:
+    q, k, v = (x.astype(dtype) for x in (head.Q, head.K, head.V))
+    for way in (
+        lambda: fastpath.attention(q, k, v),
+        lambda: fastpath.certified_attention(q, k, v, tolerance=0.03),
+        lambda: fastpath.DynamicAttention(q, k, v).output(),
+    ):
+        expected = way()
+        with np.errstate(all=errors):
+            found = way()
+        assert found.output.tobytes() == expected.output.tobytes()
+        assert found.error_bound.tobytes() == expected.error_bound.tobytes()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_median_certificate_is_at_most_the_promised_multiple_of_the_error(
     dtype: type[Any],

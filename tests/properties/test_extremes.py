@@ -16,7 +16,7 @@ import pytest
 import fastpath
 from fastpath import dropping, polynomial, real_heads
 from fastpath.arithmetic import standard_arithmetic
-from fastpath.dropping import DroppedKeys
+from fastpath.dropping import DroppedKeys, DroppingError
 
 Head = tuple[Any, Any, Any]
 
@@ -356,3 +356,47 @@ def test_what_is_certified_of_many_heads_at_the_edges_is_so(family: Any, dtype: 
             total[name] = total.get(name, 0) + count
     print(family.__name__, dtype.__name__, total)
     assert total["attention"] > 100
+
+
+def large_far_from_their_cluster(rng: Any, dtype: Any) -> Head:
+    """The family in which dropped keys once failed, with many clusters, and with noise."""
+    n, d, count = int(rng.integers(300, 1200)), int(rng.integers(2, 17)), int(rng.integers(1, 40))
+    directions = rng.standard_normal((count, d))
+    directions[:, -1] = 0
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    sizes, noise = (rng.uniform(5, 30), rng.uniform(1, 6)), 10.0 ** rng.uniform(-3, -1)
+    q, k = (
+        size * directions[rng.integers(0, count, n)] + noise * rng.standard_normal((n, d))
+        for size in sizes
+    )
+    q[:, -1] = k[:, -1] = 0
+    far, few = (rng.permutation(n)[: rng.integers(1, most)] for most in (30, n // 3))
+    size = rng.uniform(5, 60)
+    k[far], k[far, -1] = 0, size
+    overflow = sizes[0] * sizes[1] + _range(dtype)[0]
+    q[few, -1] = (overflow + np.linspace(-6, 6, len(few))) / size
+    v = rng.choice([0.05, 0.3, 1e-3]) * (1 + rng.random((n, 4)))
+    v[0], v[1] = 1, rng.choice([-1, 0, 1])
+    return q, k, v
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_certified_of_many_large_heads_by_dropping_keys_is_so(
+    dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With blocks and clusters as they are; the truth is exact attention in float64, within its bound."""
+    monkeypatch.undo()
+    dropped = 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        q, k, v = (x.astype(dtype) for x in large_far_from_their_cluster(rng, dtype))
+        try:
+            found = _dropped((q, k, v), float(rng.choice([0.3, 0.03, 1e-3])))
+        except DroppingError:
+            continue
+        dropped += 1
+        exact = fastpath.attention(*(x.astype(np.float64) for x in (q, k, v)))
+        error = np.abs(found.output - exact.output)
+        assert (error <= found.error_bound + exact.error_bound).all(), seed
+    assert dropped > 100
