@@ -217,6 +217,24 @@ def far_from_their_cluster(rng: Any, dtype: Any) -> Head:
     return q, k, v
 
 
+def shards_of_other_scales(rng: Any, dtype: Any) -> Head:
+    """Logits of ordinary size, of keys of which one half is far larger or far from the other."""
+    n, d = int(rng.integers(2, 14)), int(rng.integers(1, 4))
+    most = 30.0 if dtype == np.float32 else 280.0
+    scale = 10.0 ** rng.uniform(-most, most, 2)
+    k = rng.uniform(-1, 1, (n, d)) * np.where(np.arange(n) < n // 2, *scale)[:, None]
+    if rng.random() < 0.4:
+        k += scale.max() * rng.uniform(-3, 3, d)
+    k[:, rng.integers(0, d)] *= 10.0 ** -rng.choice([0.0, 5.0, 30.0])
+    q = rng.uniform(-1, 1, (4, d)) * 10.0 ** rng.uniform(-3, 0.5) / np.abs(k).max()
+    low = float(np.log10(np.finfo(dtype).tiny))
+    return (
+        q,
+        k,
+        rng.uniform(-1, 1, (n, 2)) * 10.0 ** rng.choice([0.0, low, low / 2, -low / 2], (n, 1)),
+    )
+
+
 def anything(rng: Any, dtype: Any) -> Head:
     """Logarithms of magnitudes are uniform."""
     n, d = int(rng.integers(1, 12)), int(rng.integers(1, 4))
@@ -231,7 +249,8 @@ def anything(rng: Any, dtype: Any) -> Head:
 
 FAMILIES: tuple[Callable[[Any, Any], Head], ...] = (
     late_weights, hidden_maximum, near_underflow, near_unshifted, one_hot, ties, cancelling,
-    mixed_scales, extreme_values, nearly_overflowing_logits, far_from_their_cluster, anything,
+    mixed_scales, extreme_values, nearly_overflowing_logits, far_from_their_cluster,
+    shards_of_other_scales, anything,
 )  # fmt: skip
 
 # ---------------------------------------------------------------------------------------- ways
