@@ -32,7 +32,7 @@ def ratios(x: Any, name: str) -> tuple[ObjectArray, ObjectArray]:
     Raises
     ------
     TypeError
-        If an entry is of another type.
+        If an entry is of another type, or ``x`` a masked array or another subclass.
     ValueError
         If an entry is NaN or infinite.
 
@@ -40,7 +40,7 @@ def ratios(x: Any, name: str) -> tuple[ObjectArray, ObjectArray]:
     -----
     Cost: half a microsecond an entry.
     """
-    array = np.asarray(x)
+    array = _plain(x, name)
     if array.dtype.kind not in "iuO" and array.dtype.type not in FLOATS:
         raise TypeError(
             f"{name} must hold float16, float32, float64, integers or Fractions, "
@@ -48,6 +48,8 @@ def ratios(x: Any, name: str) -> tuple[ObjectArray, ObjectArray]:
         )
     fractions = []
     for entry in entries(array):
+        if isinstance(entry, np.generic):  # in an array of objects
+            entry = entry.item()
         if type(entry) not in (int, float, Fraction):
             raise TypeError(
                 f"{name} must hold floats, integers or Fractions, "
@@ -61,6 +63,27 @@ def ratios(x: Any, name: str) -> tuple[ObjectArray, ObjectArray]:
     numerators.ravel()[:] = [numerator for numerator, _ in fractions]
     denominators.ravel()[:] = [denominator for _, denominator in fractions]
     return numerators, denominators
+
+
+def _plain(x: Any, name: str) -> NDArray[Any]:
+    """Return x as an array that means no more than its entries, or refuse; nothing is rounded.
+
+    numpy makes floats of integers beside floats, and unmasked arrays of masked ones.
+    """
+    if isinstance(x, (list, tuple)):
+        items = [_plain(item, name).tolist() if _nested(item) else item for item in x]
+        return np.array(items, dtype=object)
+    array = np.asanyarray(x)
+    if type(array) not in (np.ndarray, np.memmap, np.matrix):
+        raise TypeError(
+            f"{name} must be a plain array, got {type(array).__name__}, of which only the bare entries would "
+            "be seen."
+        )
+    return np.asarray(array)
+
+
+def _nested(item: Any) -> bool:
+    return isinstance(item, (list, tuple, np.ndarray)) or hasattr(item, "__array__")
 
 
 def as_objects(x: Any) -> ObjectArray:

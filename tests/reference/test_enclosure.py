@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from operator import add, mul, sub, truediv
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reference import PRECISIONS, Enclosure, Verdict, decide
+from reference.exact_numbers import ratios
 from tests.reference.truth import (
     apply,
     balls,
@@ -532,3 +534,25 @@ def test_decide_reports_undecided_only_at_the_end():
 def test_an_enclosure_says_what_it_is(shape):
     text = repr(Enclosure.exact(np.zeros(shape), 9))
     assert text == f"Enclosure(shape={shape}, bits=9, radius=0)"
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.ma.masked_less(np.eye(2), 1),
+        [np.ma.ones(2), np.ones(2)],
+        [[np.ma.masked, 1.0]],
+        [[True, 0.5]],
+        [["1", 0.5]],
+        [[np.longdouble(1), 0.5]],
+    ],
+)
+def test_what_numpy_would_drop_or_convert_unsaid_is_refused(x: Any) -> None:
+    with pytest.raises(TypeError, match="X must"):
+        ratios(x, "X")
+
+
+def test_integers_beside_floats_are_not_rounded() -> None:
+    numerators, denominators = ratios([[2**53 + 1, 0.5], [np.int64(3), np.float32(0.25)]], "X")
+    assert numerators.tolist() == [[2**53 + 1, 1], [3, 1]]
+    assert denominators.tolist() == [[1, 2], [1, 4]]
