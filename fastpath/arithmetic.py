@@ -18,9 +18,10 @@ Public = TypeVar("Public", bound=Callable[..., Any])
 #: Each call runs in a copy, which takes 0.3 microseconds; entering numpy.errstate takes 1.
 _STANDARD = Context()
 _STANDARD.run(np.seterr, all="ignore")
+_fresh_context = _STANDARD.copy
 
 # Names, since Python would compute what it can of constants when it compiles.
-_ONE, _HALF, _U = 1.0, 0.5, 2.0**-53
+_ONE, _HALF, _U, _FOUR_U = 1.0, 0.5, 2.0**-53, 2.0**-51
 _ABOVE_ONE, _SUBNORMAL = 1 + 2.0**-52, 3 * 2.0**-1074
 
 
@@ -59,9 +60,9 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(*args: Any, **kwargs: Any) -> Any:
         # To nearest, 1 + 2u + u is a tie that rounds up and 1 + u one that rounds down; no other mode does
         # both.  Flushed, inputs or results, the product is 0.
-        if not _SUBNORMAL * _HALF or (_ABOVE_ONE + _U) - (_ONE + _U) != 4 * _U:
-            raise RuntimeError(_foreign_mode())
-        return _STANDARD.copy().run(function, *args, **kwargs)
+        if _SUBNORMAL * _HALF and (_ABOVE_ONE + _U) - (_ONE + _U) == _FOUR_U:
+            return _fresh_context().run(function, *args, **kwargs)
+        raise RuntimeError(_foreign_mode())
 
     return update_wrapper(guarded, function)
 
