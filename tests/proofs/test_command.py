@@ -384,9 +384,12 @@ def test_an_implementation_that_writes_to_its_arguments_cannot_move_the_truth() 
 
 
 def test_of_a_large_head_some_rows_are_checked(capsys: pytest.CaptureFixture[str]) -> None:
-    found = examine(REAL, fastpath.attention, budget=4 * 64 + 63)
+    found = examine(REAL, fastpath.attention, budget=4 * 64 + 63, rng=np.random.default_rng(0))
     assert len(found.rows) == len(set(found.rows)) == 4
-    assert found.rows == examine(REAL, fastpath.attention, budget=4 * 64).rows
+    again = examine(REAL, fastpath.attention, budget=4 * 64, rng=np.random.default_rng(0))
+    assert found.rows == again.rows
+    unforeseen = [examine(REAL, fastpath.attention, budget=4 * 64).rows for _ in range(9)]
+    assert len({found.rows, *unforeseen}) > 2
     check = Check("fastpath", "a test", (heads_section.section([found], "a test"),))
     print_check(check)
     assert capsys.readouterr().out.count("4 of 64") == 2
@@ -403,14 +406,14 @@ def test_each_checked_row_is_compared_with_its_own_truth() -> None:
             result[row] += 1
             return result
 
-        return examine(REAL, _answer(output, bound), budget=4 * 64)
+        return examine(REAL, _answer(output, bound), budget=4 * 64, rng=np.random.default_rng(0))
 
     def bound(Q: Array, K: Array, V: Array) -> Array:
         result = np.full(len(Q), 8.0)
         result[list(checked)] = _honest_bound(Q, K, V)[list(checked)].max(axis=1)
         return result
 
-    checked = examine(REAL, fastpath.attention, budget=4 * 64).rows
+    checked = examine(REAL, fastpath.attention, budget=4 * 64, rng=np.random.default_rng(0)).rows
     for row in checked:
         assert not spoilt(row).passed
         assert f"[{row}, " in spoilt(row).runs[0].failure
