@@ -76,8 +76,9 @@ def trivial_error(
     Fraction or None
         The largest error of the best of them over the other rows; None where each is right.
     """
-    roundings = RIGHT_ROUNDINGS * ARITHMETIC[V.dtype.name].unit_roundoff
-    right = roundings * Fraction(float(np.abs(V).max()))
+    least = Fraction(float(np.finfo(V.dtype).smallest_subnormal))
+    unit = ARITHMETIC[V.dtype.name].unit_roundoff * Fraction(float(np.abs(V).max())) + least
+    right = RIGHT_ROUNDINGS * unit
     errors = []
     for answer in _trivial_answers(V, causal):
         rows = []

@@ -477,6 +477,11 @@ BAD_FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "objects": ("f.npz", _object_arrays, "never pickled objects"),
     "no V": ("f.npz", _without_v, "lacks h/V"),
     "NaN": ("f.npz", _nan, "h/V"),
+    "tiny features": (
+        "f.npz",
+        lambda path: np.savez(path, **{"m/X": np.full((3, 2), 1e-200)}),
+        "m/X",
+    ),
     "no tensors": ("f.safetensors", Path.touch, "is not a .safetensors file"),
     "truncated tensors": ("f.safetensors", _truncated, "truncated or corrupted"),
     "bfloat16": ("f.safetensors", _bfloat16, "holds BF16: allowed are"),
