@@ -199,9 +199,7 @@ def _asked(attend: Attention, head: Head, dtype: np.dtype[Any]) -> Answer | Run:
     try:
         # An implementation may warn, or overwrite its arguments: neither reaches the reader or the truth.
         with warnings.catch_warnings(action="ignore"):
-            answer = Answer.of(attend(*(x.astype(dtype) for x in head.matrices)))
-            # What an implementation keeps hold of it may change when the rows are drawn.
-            return Answer(answer.output.copy(), answer.error_bound.copy(), answer.claims)
+            return Answer.of(attend(*(x.astype(dtype) for x in head.matrices)))
     except Exception as error:
         return Run(dtype.name, None, failure=f"attention raised {type(error).__name__}: {error}")
 

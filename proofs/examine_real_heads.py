@@ -189,8 +189,8 @@ def examine(
     """
     rng = np.random.default_rng() if rng is None else rng
     every = causal or len(head.Q) * len(head.K) <= budget
-    budget = len(head.Q) * len(head.K) if every else max(budget, LEAST_ROWS * len(head.K))
-    few = budget if every else LEAST_ROWS // 4 * len(head.K)
+    few = len(head.Q) * len(head.K) if every else max(budget, LEAST_ROWS // 4 * len(head.K))
+    budget = few if every else max(budget, LEAST_ROWS * len(head.K))
     pieces = _Rows(head, checked_rows(head, few, rng), causal)
     trivial = trivial_error(
         pieces.truths(PRECISIONS[0]),
@@ -212,8 +212,6 @@ def examine(
         with warnings.catch_warnings(action="ignore"):
             answer, speed = _timed(head, certified_attention, found, repeats)
             output, bound, claims = Answer.of(answer)
-            # What an implementation keeps hold of it may change when the rows are drawn.
-            output, bound = output.copy(), bound.copy()
             uncovered, chance = float(answer.uncovered), float(answer.failure_probability)
     except Exception as raised:
         failure = f"certified_attention raised {type(raised).__name__}: {raised}"

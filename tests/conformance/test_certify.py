@@ -16,7 +16,7 @@ from scipy.stats import binom
 
 import fastpath
 from fastpath.attention import attend
-from fastpath.certify import fewest_rows
+from fastpath.certify import LARGEST_SKIPPED, fewest_rows
 from reference import Verdict, attention
 from tests.judging import FALSE_ALARM, most_failures
 from tests.strategies import attention_inputs
@@ -183,6 +183,19 @@ def test_what_is_exact_for_a_causal_row_is_the_same_whichever_others_are_drawn()
         truth = attention(Q[i : i + 1], K[: i + 1], V[: i + 1])
         assert all(v is Verdict.WITHIN for v in truth.verdict(output[None], bound[None]).flat)
     assert (some.error_bound <= 2 * whole.error_bound[rows]).all()
+
+
+def test_a_difference_that_rounds_down_is_covered() -> None:
+    Q, K, V, output = one_key([0])
+    V, output = V + 1, output - 2.0**-60  # the error is 1 + 2^-60, and its float 1
+    result = fastpath.certify(Q, K, V, output, rng=np.random.default_rng(0))
+    assert rows_outside(Q, K, V, result) == 0
+
+
+def test_no_more_than_a_few_errors_are_skipped_however_many_rows_are_drawn() -> None:
+    head = one_key(np.zeros(9000))
+    result = fastpath.certify(*head, uncovered=0.1, rows=8000, rng=np.random.default_rng(0))
+    assert result.rows_skipped == LARGEST_SKIPPED
 
 
 def failures(errors: Any, trials: int, rows: int | None, uncovered: float, allowed: float) -> int:

@@ -310,6 +310,30 @@ def test_a_right_certificate_is_convicted_by_few_rows_no_more_often_than_stated(
             assert least <= drawn // 3
 
 
+def test_rounding_that_explains_everything_excuses_nothing() -> None:
+    huge = Head("huge", *(x.astype(np.float64) for x in (FEW.Q * 1e30, FEW.K, FEW.V)))
+    found = examine(huge, _certified(lambda x: 0 * x))
+    assert not found.passed
+    assert "asked for was 0.05 max|V|" in found.failure
+
+
+def test_no_more_is_asked_than_half_of_what_trivial_answers_err() -> None:
+    flat = Head("flat", FEW.Q, FEW.K, 1 + FEW.V / 64)
+    mean = np.repeat(flat.V.mean(axis=0)[None], len(flat.Q), axis=0)
+    found = examine(flat, _certified(lambda _: mean))
+    exact = fastpath.attention(*flat.matrices)
+    middle = (flat.V.max(axis=0) + flat.V.min(axis=0)) / 2
+    # A hundredth of the rows may be left out, which is one.
+    best = min(np.sort(np.abs(exact.output - x).max(axis=1))[-2] for x in (mean, middle))
+    assert found.tolerance < 0.05
+    asked = found.tolerance * np.abs(flat.V).max()
+    assert abs(asked - best / 2) <= exact.error_bound.max()
+    assert not found.passed
+    assert examine(flat, fastpath.certified_attention).passed
+    (remark,) = (r for r in section([found], "a test").remarks if r.startswith("Of flat"))
+    assert remark.endswith("max|V| was asked for.")
+
+
 def test_zeros_with_no_bound_are_convicted_however_many_the_rows() -> None:
     Q = np.repeat(FEW.Q, 700, axis=0)
     long = Head("long", Q, FEW.K, FEW.V)
