@@ -90,16 +90,19 @@ def test_checked_rows_are_all_covered() -> None:
 
 def test_the_bound_is_the_largest_error_drawn_but_for_those_skipped() -> None:
     errors = np.arange(400)
-    for rows, skipped in ((230, 0), (399, 2)):
+    repeated = False
+    for (rows, skipped), seed in product(((230, 0), (399, 2)), range(9)):
         result = fastpath.certify(
             *one_key(errors), uncovered=0.0249, failure_probability=0.01, rows=rows,
-            rng=np.random.default_rng(5),
+            rng=np.random.default_rng(seed),
         )  # fmt: skip
-        drawn = np.sort(np.random.default_rng(5).integers(0, 400, rows))[::-1]
+        drawn = np.sort(np.random.default_rng(seed).integers(0, 400, rows))[::-1]
         assert result.rows_skipped == skipped
         assert drawn[skipped] <= result.error_bound < drawn[skipped] + 1
         assert result.uncovered == 0.0249
         assert "R.certify" in result.claims
+        repeated |= drawn[skipped] != np.unique(drawn)[-1 - skipped]
+    assert repeated
 
 
 def missed(rows: int, skipped: int, bad: int, existing: int) -> Fraction:
