@@ -85,6 +85,11 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
     Claims: FP.softmax, FP.exp, S.output.
     """
     q, k, v = attention_inputs(Q, K, V, causal=causal)
+    return attend(q, k, v, np.arange(len(q)) if causal else None)
+
+
+def attend(q: Matrix, k: Matrix, v: Matrix, last: NDArray[np.intp] | None) -> Certified:
+    """Compute :func:`attention` of checked inputs; query i sees the keys up to ``last[i]``, which ascend."""
     constants = ARITHMETIC[q.dtype.name]
     most = int(0.25 / constants["unit_roundoff"])
     if max(k.shape[1], _roundings(np.array(len(k)))) > most:
@@ -92,8 +97,8 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
             f"Q, K and V must need at most {most} roundings a term in {q.dtype} (FP.softmax), got "
             f"{k.shape[1]} columns of Q and {len(k)} keys."
         )
-    values = ScaledValues(v, causal)
-    magnitude = _logit_magnitude(q, k, causal)
+    values = ScaledValues(v, causal=last is not None)
+    magnitude = _logit_magnitude(q, k, last)
     logit_error = rounding_logit(
         k.shape[1], constants["unit_roundoff"], magnitude, constants["tiny"]
     )
@@ -111,12 +116,12 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
     buffer = np.empty((min(QUERY_BLOCK, len(q)), min(KEY_BLOCK, len(k))), q.dtype)
     for start in range(0, len(q), QUERY_BLOCK):
         rows = slice(start, min(start + QUERY_BLOCK, len(q)))
-        keys = k[: rows.stop] if causal else k
-        first_query = start if causal else None
-        quotient = _quotient(q[rows], keys, values.scaled, first_query, shifts, buffer)
+        seen = None if last is None else last[rows]
+        keys = k if seen is None else k[: seen[-1] + 1]
+        quotient = _quotient(q[rows], keys, values.scaled, seen, shifts, buffer)
         # What differs from row to row stands in a column.
-        visible = np.arange(rows.start + 1, rows.stop + 1)[:, None] if causal else np.array(len(k))
-        spread, value_magnitude = values.spread_and_magnitude(rows)
+        visible = np.array(len(k)) if seen is None else seen[:, None] + 1
+        spread, value_magnitude = values.spread_and_magnitude(seen)
         exponentials = 1 if small else -(-visible // KEY_BLOCK)
         # What underflow takes from a sum, relative to the sum of the weights.
         smallest_weight = np.exp(-UNSHIFTED_LOGITS[q.dtype.name]) if small else 1.0
@@ -141,7 +146,7 @@ def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False)
             lost / value_magnitude,
             values.smallest,
         )
-        output[rows] = values.restore(quotient, rows)
+        output[rows] = values.restore(quotient, seen)
         error_bound[rows] = values.restore_bound(np.minimum(bound, spread + DECIDABLE))
     return Certified(output, error_bound, CLAIMS)
 
@@ -159,16 +164,16 @@ def _quotient(
     q: Matrix,
     k: Matrix,
     values: Matrix,
-    first_query: int | None,
+    seen: NDArray[np.intp] | None,
     shifts: Sequence[_Shift],
     buffer: Matrix,
 ) -> Matrix:
     """Return sum_j w_j v_j / sum_j w_j for one block of queries, by the first shift that serves.
 
-    ``first_query`` is the index of the first query where attention is causal.
+    ``seen`` is the index of the last key that each query sees, where attention is causal.
     """
     for shift in shifts:
-        numerator, denominator = _sums(q, k, values, first_query, shift, buffer)
+        numerator, denominator = _sums(q, k, values, seen, shift, buffer)
         if np.isfinite(denominator).all() and np.isfinite(numerator).all():
             break
     numerator /= denominator
@@ -179,7 +184,7 @@ def _sums(
     q: Matrix,
     k: Matrix,
     values: Matrix,
-    first_query: int | None,
+    seen: NDArray[np.intp] | None,
     shifted_by: _Shift,
     buffer: Matrix,
 ) -> tuple[Matrix, Matrix]:
@@ -191,12 +196,11 @@ def _sums(
     for first in range(0, len(k), KEY_BLOCK):
         keys = slice(first, min(first + KEY_BLOCK, len(k)))
         # Earlier queries see none of these keys.
-        seeing = slice(0 if first_query is None else max(0, first - first_query), len(q))
+        seeing = slice(0 if seen is None else int(np.searchsorted(seen, first)), len(q))
         tile = buffer[: seeing.stop - seeing.start, : keys.stop - first]
         np.matmul(q[seeing], k[keys].T, out=tile)
-        if first_query is not None and keys.stop > first_query:
-            queries = np.arange(first_query + seeing.start, first_query + seeing.stop)
-            tile[np.arange(first, keys.stop) > queries[:, None]] = -np.inf
+        if seen is not None and keys.stop > seen[seeing.start] + 1:
+            tile[np.arange(first, keys.stop) > seen[seeing, None]] = -np.inf
         if shifted_by is _Shift.RUNNING_MAXIMUM or (
             shifted_by is _Shift.FIRST_MAXIMUM and not first
         ):
@@ -215,11 +219,11 @@ def _sums(
     return numerator, denominator
 
 
-def _logit_magnitude(q: Matrix, k: Matrix, causal: bool) -> NDArray[np.float64]:
+def _logit_magnitude(q: Matrix, k: Matrix, last: NDArray[np.intp] | None) -> NDArray[np.float64]:
     """Bound sum_l |q_il k_jl| over the visible keys j, for every query i, rounded upward."""
     query_norms, query_exponent = row_norms(q)
     key_norms, key_exponent = row_norms(k)
-    longest = np.maximum.accumulate(key_norms) if causal else key_norms.max()
+    longest = key_norms.max() if last is None else np.maximum.accumulate(key_norms)[last]
     return np.ldexp(query_norms * longest * (1 + 2.0**-51), query_exponent + key_exponent)
 
 
@@ -264,14 +268,16 @@ class ScaledValues:
         self._upper = np.atleast_2d(over_keys(v, axis=0))
         self._lower = -np.atleast_2d(over_keys(-v, axis=0))
 
-    def _range(self, rows: slice) -> tuple[Matrix, Matrix]:
-        if len(self._upper) == 1:
+    def _range(self, last: NDArray[np.intp] | None) -> tuple[Matrix, Matrix]:
+        if last is None:
             return self._lower, self._upper
-        return self._lower[rows], self._upper[rows]
+        return self._lower[last], self._upper[last]
 
-    def spread_and_magnitude(self, rows: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Bound max v - min v and max |v| over the visible keys, in units of ``scaled``."""
-        lower, upper = (np.ldexp(x.astype(np.float64), -self._exponent) for x in self._range(rows))
+    def spread_and_magnitude(
+        self, last: NDArray[np.intp] | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Bound max v - min v and max |v| over the keys up to ``last``, in units of ``scaled``."""
+        lower, upper = (np.ldexp(x.astype(np.float64), -self._exponent) for x in self._range(last))
         return np.nextafter(upper - lower, np.inf), np.maximum(upper, -lower)
 
     @property
@@ -286,10 +292,10 @@ class ScaledValues:
         smallest: NDArray[np.float64] = np.maximum(float(information.tiny), np.ldexp(1.0, restored))
         return smallest
 
-    def restore(self, quotient: Matrix, rows: slice) -> Matrix:
+    def restore(self, quotient: Matrix, last: NDArray[np.intp] | None) -> Matrix:
         """Return averages in the units of V, projected on the range of the visible values."""
         restored: Matrix = quotient * np.ldexp(quotient.dtype.type(1), self._exponent)
-        return np.clip(restored, *self._range(rows), out=restored)
+        return np.clip(restored, *self._range(last), out=restored)
 
     def restore_bound(self, bound: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return an error bound in the units of V, rounded upward."""

@@ -1,8 +1,7 @@
 """A certificate for anyone's attention output, from rows drawn after it was fixed."""
 
 from dataclasses import dataclass
-from fractions import Fraction
-from math import ceil, floor, inf, log, log1p
+from math import ceil, inf, log, log1p
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastpath._bounds import certify_failure
 from fastpath.arithmetic import standard_arithmetic
-from fastpath.attention import attention
+from fastpath.attention import attend
 from fastpath.certified import Certified
-from fastpath.inputs import Matrix, attention_inputs, generator, integer, open_unit
+from fastpath.inputs import (
+    Matrix,
+    attention_inputs,
+    exact_floats,
+    generator,
+    integer,
+    open_unit,
+)
 
 #: More errors than this are never skipped: with a hundred times as many rows drawn, the certified quantile
 #: is within a few tenths of the uncovered fraction, and the binomials stay floats.
@@ -29,12 +35,12 @@ class CertifiedRows(Certified):
     Attributes
     ----------
     uncovered : float
-        The fraction of rows that may err by more than ``error_bound``.
+        The fraction of rows that may err by more than ``error_bound``; 0 where every row was checked.
     failure_probability : float
         The probability, over the rows drawn, that more than that fraction do; 0 where every row was
         checked.
     rows_checked : int
-        How many rows were drawn, repeats included, and computed exactly.
+        How many rows were drawn, repeats included, and computed exactly; or that every row was.
     rows_skipped : int
         How many of the largest errors drawn ``error_bound`` leaves out.
     """
@@ -52,6 +58,7 @@ def certify(
     V: ArrayLike,
     output: ArrayLike,
     *,
+    causal: bool = False,
     uncovered: float = 0.01,
     failure_probability: float = 1e-9,
     rows: int | None = None,
@@ -62,7 +69,8 @@ def certify(
     Draws m rows uniformly with replacement and compares them with exact attention, rounding included.
     The (k+1)-th largest error :math:`\varepsilon` bounds that of all rows but a fraction f, except with
     probability :math:`P(\mathrm{Bin}(m, f) \le k)`.  No assumption is made on the head or on the
-    method.
+    method.  Where that would take no fewer rows than there are, every row is checked once, and the
+    largest error bounds them all for certain.
 
     Parameters
     ----------
@@ -73,8 +81,10 @@ def certify(
     V : array_like, shape (n_k, d_v)
         Values.
     output : array_like, shape (n_q, d_v)
-        What is to be certified: float16, float32 or float64, taken as exact numbers (bfloat16 numbers are
-        float32 numbers).
+        What is to be certified: float16, float32, float64 or integers, taken as exact numbers (bfloat16
+        numbers are float32 numbers).
+    causal : bool
+        Whether query i sees only the keys j <= i; needs n_q = n_k.
     uncovered : float
         The fraction f of rows that may err by more; in (0, 1).
     failure_probability : float
@@ -90,7 +100,8 @@ def certify(
     -------
     CertifiedRows
         ``output`` as given, and ``error_bound``, one float: in all rows but the fraction ``uncovered``
-        no entry errs by more, except with ``failure_probability`` (which states what was reached).
+        no entry errs by more, except with ``failure_probability`` (which states what was reached).  Both
+        are 0 where every row was checked.
 
     Raises
     ------
@@ -102,19 +113,22 @@ def certify(
 
     Notes
     -----
-    Cost: 2 m n_k (d + d_v) multiply-adds and m n_k exponentials, so linear in n_k.
+    Cost: 2 m n_k (d + d_v) multiply-adds and m n_k exponentials, so linear in n_k; about half when causal.
+
+    The theorem is about rows drawn with replacement, and repeats count as often as they were drawn.  It is
+    about any rows whatever, so that a mask changes nothing but what is exact for a row.
 
     The rows must be drawn after the output is fixed.  An output that was improved on rows from the same
     generator, or that was chosen for its certificate, has none.
 
-    Claims: R.certify, and those of :func:`fastpath.attention`.
+    Claims: R.certify unless every row was checked, and those of :func:`fastpath.attention`.
 
     References
     ----------
     S. S. Wilks, Determination of sample sizes for setting tolerance limits, Annals of Mathematical
     Statistics 12(1), 1941.
     """
-    q, k, v = attention_inputs(Q, K, V, causal=False)
+    q, k, v = attention_inputs(Q, K, V, causal=causal)
     given = _checked_output(output, (len(q), v.shape[1]))
     uncovered = open_unit("uncovered", uncovered)
     failure_probability = open_unit("failure_probability", failure_probability)
@@ -127,25 +141,24 @@ def certify(
             f"failure_probability={failure_probability:g}, got {drawn}."
         )
     if drawn == len(q):
-        checked, reached = np.arange(len(q)), 0.0
-        skipped = floor(Fraction(uncovered) * drawn)
-    else:
-        checked = rng.integers(0, len(q), drawn)
-        skipped, reached = _most_skipped(drawn, uncovered, failure_probability)
-    different, repeats = np.unique(checked, return_inverse=True)
-    errors, claims = _row_errors(q[different], k, v, given[different])
+        errors, claims = _row_errors(q, k, v, given, np.arange(len(q)), causal)
+        return CertifiedRows(given, errors.max(), claims, 0.0, 0.0, drawn, 0)
+    different, repeats = np.unique(rng.integers(0, len(q), drawn), return_inverse=True)
+    skipped, reached = _most_skipped(drawn, uncovered, failure_probability)
+    errors, claims = _row_errors(q, k, v, given, different, causal)
     bound = np.sort(errors[repeats])[drawn - 1 - skipped]
     return CertifiedRows(given, bound, ("R.certify", *claims), uncovered, reached, drawn, skipped)
 
 
 def _row_errors(
-    q: Matrix, k: Matrix, v: Matrix, output: Matrix
+    q: Matrix, k: Matrix, v: Matrix, output: Matrix, rows: NDArray[np.intp], causal: bool
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Bound the largest error of each row: its distance from exact attention, and that one's bound."""
-    exact = attention(q, k, v)
-    distance = np.abs(output.astype(np.float64) - exact.output)
-    # One step upward for the difference, one for the sum.
-    error = np.nextafter(np.nextafter(distance, inf) + exact.error_bound, inf)
+    exact = attend(q[rows], k, v, rows if causal else None)
+    with np.errstate(all="ignore"):
+        distance = np.abs(output[rows].astype(np.float64) - exact.output)
+        # The difference and the sum each lose at most half of this step.
+        error = np.nextafter(distance + exact.error_bound, inf)
     return error.max(axis=1), exact.claims
 
 
@@ -165,7 +178,7 @@ def _most_skipped(drawn: int, uncovered: float, failure_probability: float) -> t
     """Return the largest k that the failure probability allows, and the probability reached."""
     skipped = 0
     while (
-        skipped < min(LARGEST_SKIPPED, drawn - 1)
+        skipped < LARGEST_SKIPPED
         and certify_failure(drawn, skipped + 1, uncovered) <= failure_probability
     ):
         skipped += 1
@@ -173,9 +186,7 @@ def _most_skipped(drawn: int, uncovered: float, failure_probability: float) -> t
 
 
 def _checked_output(output: Any, shape: tuple[int, int]) -> Matrix:
-    array = np.asarray(output)
-    if array.dtype not in (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"output must hold float16, float32 or float64, got {array.dtype}.")
+    array = exact_floats("output", output, halves=True)
     if array.shape != shape:
         raise ValueError(f"output must have attention's shape {shape}, got {array.shape}.")
     finite = np.isfinite(array).all(axis=1)

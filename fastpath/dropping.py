@@ -113,7 +113,7 @@ class DroppedKeys:
         self._exp_error = constants["exp_error"]
         self._given, self._allowed = (q, k, v), allowed
         self._values = ScaledValues(v, causal=False)
-        self._spread, magnitude = self._values.spread_and_magnitude(slice(0, 1))
+        self._spread, magnitude = self._values.spread_and_magnitude(None)
         self._magnitude = np.maximum(magnitude, 2.0**-40)
         self._terms = min(KEY_BLOCK, len(k)) + ceil(len(k) / KEY_BLOCK)
         self._longest_key = _largest_norm(k)
@@ -305,7 +305,7 @@ class DroppedKeys:
         bound = np.minimum(bound, self._spread + DECIDABLE)
         output, error_bound = np.empty_like(quotients), np.empty(quotients.shape)
         error_bound[order] = self._values.restore_bound(bound)
-        output[order] = self._values.restore(quotients, slice(0, 1))
+        output[order] = self._values.restore(quotients, None)
         certain &= (error_bound[order] <= self._allowed).all(axis=1)
         again = order[~certain]
         if len(again):

@@ -1,9 +1,12 @@
 """The conformance suite: any implementation of the public API, judged by the reference.
 
 An implementation is a module with ``attention``, or with ``certified_attention``: one that states no bound
-of its own comes as an adapter that certifies its output.  Each case names the mistake that it is there to
-catch; the output is lifted exactly, the reference encloses the truth, and ``|output - truth| <=
-error_bound`` is decided entry by entry, or for all rows but the fraction that a certificate leaves out.
+of its own comes as an adapter that certifies its output, or returns the bare output.  Each case names the
+mistake that it is there to catch; the output is lifted exactly, the reference encloses the truth, and
+``|output - truth| <= error_bound`` is decided entry by entry, or for all rows but the fraction that a
+certificate leaves out.  How large a bound may be is the judge's to say (``proofs.bars``): ``attention`` must
+be right but for rounding in its type, ``certified_attention`` to the tolerance that it is asked for, and
+nothing conforms that says no more than an answer which looks at no query.
 The project's own tests run these cases on ``fastpath``; authors run them on their module with
 ``attest conform --impl MODULE``.
 """
@@ -13,20 +16,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.bars import rounding_bar, trivial_error
 from proofs.examine_real_heads import examine
 from proofs.heads import Head, shipped_heads
-from reference import Verdict, attention_verdict
+from proofs.hypotheses import rounded_up
+from reference import Enclosure, Verdict, attention, decide
+from reference.verdict import PRECISIONS
 
 Array = NDArray[Any]
-
-#: A bound may pass the spread of the values by this much: rounding it up is no vacuity.
-NEGLIGIBLE = Fraction(1, 2**48)
 
 
 class NonConformanceError(AssertionError):
@@ -72,19 +76,20 @@ class Outcome:
 
 
 def judge(implementation: ModuleType, case: Case) -> Outcome:
-    """Run one case.
+    """Run one case through ``attention``, which may return an output with its bound, or the bare output.
 
     Raises
     ------
     NonConformanceError
-        If an input was changed, a shape or type is wrong, the bound is worse than the spread of
-        the values (which every average of them meets), or an error exceeds its bound.
+        If an input was changed, a shape or type is wrong, an error exceeds its bound or what rounding in
+        the type explains, or a bound says no more than a trivial answer.
     """
     inputs = tuple(x.copy(order="K") for x in (case.Q, case.K, case.V))
     result = implementation.attention(case.Q, case.K, case.V, causal=case.causal)
     for name, before, after in zip("QKV", inputs, (case.Q, case.K, case.V), strict=True):
         _require(before.tobytes() == after.tobytes(), case, f"{name} was modified")
-    output, bound = np.asarray(result.output), np.asarray(result.error_bound, dtype=np.float64)
+    stated = hasattr(result, "error_bound")
+    output = np.asarray(result.output if stated else result)
     shape = (len(case.Q), case.V.shape[1])
     _require(output.shape == shape, case, f"output has shape {output.shape}, not {shape}")
     _require(
@@ -93,27 +98,48 @@ def judge(implementation: ModuleType, case: Case) -> Outcome:
         f"output has type {output.dtype}; the inputs' types give another",
     )
     _require(bool(np.isfinite(output).all()), case, "output is not finite")
-    _require(
-        bool(np.isfinite(bound).all() and (bound >= 0).all()), case, "error_bound is not finite"
+    truth = cache(
+        lambda bits: attention(case.Q, case.K, case.V, causal=case.causal, precision=bits)
     )
-    if bound.ndim == 1:
-        bound = bound[:, None]
-    bound = np.broadcast_to(bound, shape)
-    _no_worse_than_spread(case, bound)
-    verdict, truth = attention_verdict(case.Q, case.K, case.V, output, bound, causal=case.causal)
-    error = truth.distance(output).largest()[1]
-    if verdict is not Verdict.WITHIN:
-        each = truth.verdict(output, bound)
-        i, c = (int(x[0]) for x in np.nonzero(each != Verdict.WITHIN))
-        observed = truth[i, c].distance(output[i, c]).largest()[1]
-        raise NonConformanceError(
-            f"{case.name}: the error at [{i}, {c}] is {float(observed):.6g}, its bound "
-            f"{float(bound[i, c]):.6g} ({verdict.name.lower()}); {np.count_nonzero(each != Verdict.WITHIN)} "
-            f"of {each.size} entries fail.  This case catches {case.catches}.  To repeat it: "
-            f"case = proofs.conformance.case({case.name!r}); implementation.attention(case.Q, case.K, "
-            f"case.V, causal={case.causal})"
+    trivial = trivial_error([truth(PRECISIONS[0])], case.V, causal=case.causal)
+    half = np.inf if trivial is None else rounded_up(trivial / 2)
+    rounding = np.minimum(rounding_bar(case.Q, case.K, case.V, causal=case.causal), half)
+    _within(case, truth, output, rounding, f"what rounding in {output.dtype} explains")
+    bound = rounding
+    if stated:
+        bound = np.asarray(result.error_bound, dtype=np.float64)
+        _require(
+            bool(np.isfinite(bound).all() and (bound >= 0).all()), case, "error_bound is not finite"
         )
+        bound = np.broadcast_to(bound[:, None] if bound.ndim == 1 else bound, shape)
+        _require(
+            bool((bound <= half).all()),
+            case,
+            f"error_bound reaches {bound.max():.6g} and must not exceed {half:.6g}, half of what an answer "
+            "errs that looks at no query: it says nothing",
+        )
+        _within(case, truth, output, bound, "its bound")
+    error = truth(PRECISIONS[0]).distance(output).largest()[1]
     return Outcome(case, error, float(bound.max()))
+
+
+def _within(
+    case: Case, truth: Callable[[int], Enclosure], output: Array, bound: Array, what: str
+) -> None:
+    """Require that every error is at most ``bound``, which is ``what``, or say where it is not."""
+    verdict, enclosure = decide(truth, output, bound)
+    if verdict is Verdict.WITHIN:
+        return
+    each = enclosure.verdict(output, bound)
+    i, c = (int(x[0]) for x in np.nonzero(each != Verdict.WITHIN))
+    observed = enclosure[i, c].distance(output[i, c]).largest()[1]
+    raise NonConformanceError(
+        f"{case.name}: the error at [{i}, {c}] is {float(observed):.6g}, {what} "
+        f"{float(bound[i, c]):.6g} ({verdict.name.lower()}); {np.count_nonzero(each != Verdict.WITHIN)} "
+        f"of {each.size} entries fail.  This case catches {case.catches}.  To repeat it: "
+        f"case = proofs.conformance.case({case.name!r}); implementation.attention(case.Q, case.K, "
+        f"case.V, causal={case.causal})"
+    )
 
 
 def judge_certified(implementation: ModuleType, case: Case) -> Outcome:
@@ -122,15 +148,22 @@ def judge_certified(implementation: ModuleType, case: Case) -> Outcome:
     Raises
     ------
     NonConformanceError
-        If there is no usable answer, or more rows exceed the bound than its certificate allows.
+        If there is no usable answer, the certificate is not for what was asked, or more rows exceed the
+        bound than it allows.
     """
     head = Head(case.name, case.Q, case.K, case.V)
-    found = examine(head, implementation.certified_attention, budget=len(case.Q) * len(case.K))
+    found = examine(
+        head,
+        implementation.certified_attention,
+        causal=case.causal,
+        budget=len(case.Q) * len(case.K),
+        repeats=1,
+    )
     if found.certificate is None or found.error is None or not found.passed:
         raise NonConformanceError(
             f"{case.name}: {found.failure} This case catches {case.catches}. To repeat it: "
             f"case = proofs.conformance.case({case.name!r}); "
-            "implementation.certified_attention(case.Q, case.K, case.V, ...)"
+            f"implementation.certified_attention(case.Q, case.K, case.V, {found.asked})"
         )
     return Outcome(case, Fraction(found.error[1]), found.certificate.bound)
 
@@ -162,7 +195,7 @@ def run(
         work += [(judge, case) for case in cases()]
         work += [(judge_refusal, case) for case in refusals()]
     if callable(getattr(implementation, "certified_attention", None)):
-        work += [(judge_certified, case) for case in cases() if not case.causal]
+        work += [(judge_certified, case) for case in cases()]
     outcomes = []
     for judged, case in work:
         on_case(case)
@@ -191,24 +224,6 @@ def case(name: str) -> Case:
 def _require(condition: bool, case: Case | Refusal, message: str) -> None:
     if not condition:
         raise NonConformanceError(f"{case.name}: {message}.")
-
-
-def _no_worse_than_spread(case: Case, bound: Array) -> None:
-    largest = max(Fraction(1), Fraction(float(np.abs(case.V).max())))
-    for i in range(len(bound)):
-        visible = case.V[: i + 1] if case.causal else case.V
-        if case.causal or i == 0:
-            spread = [
-                Fraction(float(column.max())) - Fraction(float(column.min()))
-                for column in visible.T
-            ]
-        for c, width in enumerate(spread):
-            _require(
-                Fraction(float(bound[i, c])) <= width * (1 + NEGLIGIBLE) + NEGLIGIBLE * largest,
-                case,
-                f"error_bound[{i}, {c}] = {bound[i, c]:.6g} exceeds the spread of the values, "
-                "which any average of them meets: it says nothing",
-            )
 
 
 # ----------------------------------------------------------------------------------------- cases
@@ -311,6 +326,8 @@ def _edges(dtype: np.dtype[Any]) -> Iterator[Case]:
         rising[::-1],
         normal(700, 2),
     )
+    yield from _far_logits(dtype)
+    yield from _tails(dtype)
     yield Case(
         named("the last key takes all"),
         "a dropped last key",
@@ -412,6 +429,93 @@ def _edges(dtype: np.dtype[Any]) -> Iterator[Case]:
         normal(12, 10)[::2, ::2],
         normal(16, 10)[::-2, ::-2],
         normal(16, 6)[::2, 1::2],
+    )
+
+
+def _far_logits(dtype: np.dtype[Any]) -> Iterator[Case]:
+    """Yield logits all far below zero, or below what kernels put in place of minus infinity.
+
+    All are multiples of 1/16 that every type of 8 significant bits or more computes exactly: a constant
+    minus depth from one column, steps of the keys from the other.
+    """
+    # A certificate in float32 says nothing of logits near 1e6, nor one in float64 of 1e15.
+    depths = [2**10, 2**14, 2**17] + ([2**20, 2**30] if dtype == np.float64 else [])
+    for depth in depths:
+        n = 80
+        steps = np.arange(n) * 37 % 64 / 16 - 2
+        # The heavy keys have other values than most: neither the mean nor the middle is near.
+        values = np.where(steps > 1, 1.0, -1.0)
+        root = 2.0 ** (depth.bit_length() // 2)
+        Q = np.column_stack([np.full(n, -depth / root), 1 + np.arange(n) % 2])
+        K = np.column_stack([np.full(n, root), steps])
+        Q, K, V = (x.astype(dtype) for x in (Q, K, values[:, None]))
+        text = f"logits below -2^{depth.bit_length() - 1}"
+        yield Case(
+            f"{text} in {dtype.name}",
+            "a running maximum that starts at a number, such as 0 or -1e5, or a sum that starts at one",
+            Q,
+            K,
+            V,
+        )
+        yield Case(
+            f"{text} in {dtype.name}, causal",
+            "a maximum clamped to 0 after a hidden block, or a mask of -1e4 or -1e5 for minus infinity",
+            Q,
+            K,
+            V,
+            causal=True,
+        )
+
+
+def _tails(dtype: np.dtype[Any]) -> Iterator[Case]:
+    """Yield numbers of keys that no block divides, with what only the first or last key can tell."""
+    n = 131
+    rising = 2.0**17 * np.arange(n) / 128
+    alternating = np.where(np.arange(n) % 2, 1.0, -1.0) * (1 + np.arange(n) % 5)
+    one = np.ones((n, 1), dtype)
+    yield Case(
+        f"causal logits that rise by 2^10 a key in {dtype.name}",
+        "a mask one key off in some block, or one of -1e5 that is added",
+        one,
+        rising[:, None].astype(dtype),
+        alternating[:, None].astype(dtype),
+        causal=True,
+    )
+    yield Case(
+        f"causal logits that fall by 2^10 a key in {dtype.name}",
+        "a first block that is lost, or a row that begins with hidden keys",
+        one,
+        -rising[:, None].astype(dtype),
+        alternating[:, None].astype(dtype),
+        causal=True,
+    )
+    yield Case(
+        f"a prime number of keys at logits near -3 in {dtype.name}",
+        "keys of zeros that fill the last block and count in the denominator",
+        np.ones((2, 1), dtype),
+        (-3 - np.arange(521) % 8 / 16)[:, None].astype(dtype),
+        np.where(np.arange(521) % 8 < 4, 1.0, 0.5)[:, None].astype(dtype),
+    )
+    yield Case(
+        f"a single key at a logit of -30 in {dtype.name}",
+        "a denominator that starts at 1e-6, or a softmax that counts a key more",
+        np.full((1, 1), -30, dtype),
+        np.ones((1, 1), dtype),
+        np.array([[1, -2]], dtype),
+    )
+    yield Case(
+        f"one key against 25 that weigh half as much in {dtype.name}",
+        "a temperature that is a little off, as by a shortened log2(e)",
+        np.ones((1, 1), dtype),
+        np.append(0, np.full(25, -4))[:, None].astype(dtype),
+        np.append(1, np.zeros(25))[:, None].astype(dtype),
+    )
+    yield Case(
+        f"the first key takes all in {dtype.name}",
+        "a dropped first key",
+        np.ones((2, 1), dtype),
+        np.append(30, np.zeros(520)).astype(dtype)[:, None],
+        np.append(1, np.zeros(520)).astype(dtype)[:, None],
     )
 
 

@@ -2,7 +2,8 @@
 
 The truth is ``reference.attention`` on the head's floats taken as exact; float32 lifts to float64 exactly,
 so one enclosure judges both types.  Every verdict is decided exactly, and one that no precision decides
-counts as a failure.
+counts as a failure.  So does an output that is further off than rounding in its type explains, and a bound
+that says no more than a trivial answer (``proofs.bars``).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
 from types import ModuleType
@@ -19,9 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.bars import rounding_bar, trivial_error
 from proofs.heads import Head, InputError, Matrix
 from proofs.hypotheses import Measurements, Paper, measure, papers, rounded_up
 from reference import Enclosure, Verdict, attention, decide
+from reference.verdict import PRECISIONS
 
 __all__ = [
     "BUDGET",
@@ -41,7 +44,7 @@ Attention = Callable[[Matrix, Matrix, Matrix], Any]
 #: Logits enclosed for one head: 4 s at 128 bits.  Of a larger head a random subset of rows is checked.
 BUDGET = 1 << 18
 
-#: Seed of that subset, so that a second run checks the same rows.
+#: Seed of the generator that an implementation is given.
 SEED = 0
 
 
@@ -141,7 +144,13 @@ def implementation(name: str, *functions: str) -> ModuleType:
     return module
 
 
-def examine(head: Head, attend: Attention, *, budget: int = BUDGET) -> Examination:
+def examine(
+    head: Head,
+    attend: Attention,
+    *,
+    budget: int = BUDGET,
+    rng: np.random.Generator | None = None,
+) -> Examination:
     """Measure a head, run an implementation on it in every type that holds it, and judge the answers.
 
     A float64 head runs in float32 too only if float32 holds all of its entries exactly: else that
@@ -155,44 +164,75 @@ def examine(head: Head, attend: Attention, *, budget: int = BUDGET) -> Examinati
         ``attention`` of the implementation under test; it is given copies.
     budget
         The most logits to enclose.  Where the head has more, ``budget // n_k`` random rows are checked.
+    rng
+        Draws those rows; by default one that nobody can foresee.
     """
-    rows = checked_rows(head, budget)
-    Q, K, V = head.Q[rows], head.K, head.V
-    truth = cache(lambda bits: attention(Q, K, V, precision=bits))
     types = [np.float32, np.float64]
     with np.errstate(over="ignore", under="ignore"):
         if not all(np.array_equal(x.astype(np.float32), x) for x in head.matrices):
             types.remove(np.float32)
-    runs = tuple(_run(attend, head, np.dtype(t), rows, truth) for t in types)
+    answers = [_asked(attend, head, np.dtype(t)) for t in types]
+    # Drawn when the answers are fixed.
+    rows = checked_rows(head, budget, np.random.default_rng() if rng is None else rng)
+    Q, K, V = head.Q[rows], head.K, head.V
+    truth = cache(lambda bits: attention(Q, K, V, precision=bits))
+    runs = tuple(
+        answer if isinstance(answer, Run) else _judged(answer, head, np.dtype(t), rows, truth)
+        for t, answer in zip(types, answers, strict=True)
+    )
     measurements = measure(head)
     return Examination(
         head.name, head.K.dtype.name, tuple(rows.tolist()), measurements, papers(measurements), runs
     )
 
 
-def checked_rows(head: Head, budget: int) -> NDArray[np.intp]:
+def checked_rows(head: Head, budget: int, rng: np.random.Generator) -> NDArray[np.intp]:
     """Return the rows with ``budget`` logits, at least one: all of them, or a random subset."""
     affordable = max(1, budget // len(head.K))
     if affordable >= len(head.Q):
         return np.arange(len(head.Q))
-    return np.sort(np.random.default_rng(SEED).choice(len(head.Q), affordable, replace=False))
+    return np.sort(rng.choice(len(head.Q), affordable, replace=False))
 
 
-def _run(
-    attend: Attention,
+def _asked(attend: Attention, head: Head, dtype: np.dtype[Any]) -> Answer | Run:
+    """Return the answer in a type, or what to say where there is none."""
+    try:
+        # An implementation may warn, or overwrite its arguments: neither reaches the reader or the truth.
+        with warnings.catch_warnings(action="ignore"):
+            return Answer.of(attend(*(x.astype(dtype) for x in head.matrices)))
+    except Exception as error:
+        return Run(dtype.name, None, failure=f"attention raised {type(error).__name__}: {error}")
+
+
+def _judged(
+    answer: Answer,
     head: Head,
     dtype: np.dtype[Any],
     rows: NDArray[np.intp],
     truth: Callable[[int], Enclosure],
 ) -> Run:
-    try:
-        # An implementation may warn, or overwrite its arguments: neither reaches the reader or the truth.
-        with warnings.catch_warnings(action="ignore"):
-            answer = Answer.of(attend(*(x.astype(dtype) for x in head.matrices)))
-    except Exception as error:
-        return Run(dtype.name, None, failure=f"attention raised {type(error).__name__}: {error}")
-    asked = f"attention(*(arrays[f'{head.name}/{{x}}'].astype('{dtype}') for x in 'QKV'))"
-    return judged(answer, head, dtype, rows, truth, asked)
+    """Judge an answer by its own bound, then by what rounding and trivial answers reach."""
+    call = f"attention(*(arrays[f'{head.name}/{{x}}'].astype('{dtype}') for x in 'QKV'))"
+    run = judged(answer, head, dtype, rows, truth, call)
+    if not run.passed or run.bound is None:
+        return run
+    Q, K, V = (x.astype(dtype) for x in head.matrices)
+    trivial = trivial_error([truth(PRECISIONS[0])], V)
+    half = np.inf if trivial is None else rounded_up(trivial / 2)
+    rounding = np.minimum(rounding_bar(Q[rows], K, V), half)
+    if decide(truth, answer.output[rows], rounding)[0] is not Verdict.WITHIN:
+        problem = (
+            f"The largest error, {run.error[1] if run.error else np.inf:.3g}, is inside its bound, but more "
+            f"than rounding in {dtype} explains, which is {rounding.max():.3g}. Reproduce with {call}."
+        )
+    elif run.bound > half:
+        problem = (
+            f"error_bound reaches {run.bound:.3g} and must not exceed {half:.3g}, half of what an answer "
+            f"errs that looks at no query: it says nothing. Reproduce with {call}."
+        )
+    else:
+        return run
+    return replace(run, verdict=Verdict.OUTSIDE, failure=problem)
 
 
 def judged(

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.bars import trivial_error
 from proofs.heads import Matrix, Replacements
 from proofs.hypotheses import rounded_up
 from reference import Enclosure, Verdict, attention, decide
 from reference.dynamic import SetRow, replay
+from reference.verdict import PRECISIONS
 
 __all__ = ["MODES", "OPERATIONS", "Examination", "Read", "Run", "examine"]
 
@@ -135,12 +137,13 @@ def examine(history: Replacements, dynamic: Callable[..., Any]) -> Examination:
 
 @dataclass(frozen=True)
 class _Moment:
-    """A replacement, the rows that are read after it, and what encloses them at given bits."""
+    """A replacement, the rows that are read after it, what encloses them, and what a trivial answer errs."""
 
     token: int
     new: tuple[Matrix, Matrix, Matrix]
     rows: list[int]
     truth: Callable[[int], Enclosure]
+    trivial: Fraction | None
 
 
 def _moments(history: Replacements) -> Iterator[_Moment]:
@@ -158,7 +161,8 @@ def _moments(history: Replacements) -> Iterator[_Moment]:
         drawn = rng.choice(others, min(OTHER_ROWS, len(others)), replace=False)
         rows = indices if number == last else np.append(token, drawn)
         truth = _truth(tokens.query[rows], tokens.key.copy(), tokens.value.copy())
-        yield _Moment(token, (query, key, value), rows.tolist(), truth)
+        trivial = trivial_error([truth(PRECISIONS[0])], tokens.value)
+        yield _Moment(token, (query, key, value), rows.tolist(), truth, trivial)
 
 
 def _truth(Q: Matrix, K: Matrix, V: Matrix) -> Callable[[int], Enclosure]:
@@ -200,6 +204,11 @@ def _run(
     for replaced, (moment, answer) in enumerate(zip(moments, answers, strict=True), start=1):
         for place, (row, (output, bound)) in enumerate(zip(moment.rows, answer, strict=True)):
             problem = _unusable(output, bound, history.head.V.shape[1:])
+            if not problem and moment.trivial is not None and bound >= moment.trivial:
+                problem = (
+                    f"error_bound must be less than {float(moment.trivial):.3g}, which an answer errs "
+                    f"that looks at no query, got {bound:.3g}."
+                )
             if problem:
                 failure = f"Row {row} after {replaced} replacements: {problem}"
                 return Run(mode, dtype.name, operations=operations, failure=failure)

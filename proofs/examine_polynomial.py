@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.bars import trivial_error
 from proofs.examine import Answer, Run, checked_rows, judged
 from proofs.heads import Head
 from proofs.hypotheses import measure
 from reference import attention
+from reference.verdict import PRECISIONS
 
 __all__ = ["COLUMNS_KEPT", "TOLERANCE", "Examination", "Expansion", "Instance", "examine"]
 
@@ -111,7 +113,11 @@ class Examination:
 
 
 def examine(
-    head: Head, polynomial_attention: PolynomialAttention, *, budget: int = BUDGET
+    head: Head,
+    polynomial_attention: PolynomialAttention,
+    *,
+    budget: int = BUDGET,
+    rng: np.random.Generator | None = None,
 ) -> Examination:
     """Ask an implementation for a head and, where it refuses, for its first columns; judge it.
 
@@ -124,16 +130,23 @@ def examine(
         with an attribute ``expansion``.
     budget
         The most logits to enclose.  Where the head has more, ``budget // n_k`` random rows are checked.
+    rng
+        Draws those rows, when the answer is fixed; by default one that nobody can foresee.
     """
     d = head.Q.shape[1]
-    instances = [_instance(head, d, polynomial_attention, budget)]
+    rng = np.random.default_rng() if rng is None else rng
+    instances = [_instance(head, d, polynomial_attention, budget, rng)]
     if instances[0].run is None and d > COLUMNS_KEPT:
-        instances.append(_instance(head, COLUMNS_KEPT, polynomial_attention, budget))
+        instances.append(_instance(head, COLUMNS_KEPT, polynomial_attention, budget, rng))
     return Examination(head.name, head.K.dtype.name, (len(head.Q), d), tuple(instances))
 
 
 def _instance(
-    head: Head, d: int, polynomial_attention: PolynomialAttention, budget: int
+    head: Head,
+    d: int,
+    polynomial_attention: PolynomialAttention,
+    budget: int,
+    rng: np.random.Generator,
 ) -> Instance:
     cut = Head(head.name, head.Q[:, :d], head.K[:, :d], head.V)
     half_row_range = measure(cut).half_row_range
@@ -149,7 +162,7 @@ def _instance(
         return Instance(d, half_row_range, (), None, run)
     if answer is None:
         return Instance(d, half_row_range, (), expansion, None)
-    rows = checked_rows(cut, budget)
+    rows = checked_rows(cut, budget, rng)
     run = _judged(answer, cut, rows)
     return Instance(d, half_row_range, tuple(rows.tolist()), expansion, run)
 
@@ -167,6 +180,13 @@ def _judged(answer: Answer, head: Head, rows: NDArray[np.intp]) -> Run:
     allowed = math.nextafter(TOLERANCE * float(np.abs(head.V).max()), math.inf)
     if run.bound is not None and run.bound > allowed:
         problem = f"error_bound must be at most {allowed:.3g}, got {run.bound:.3g}."
+        return Run(dtype.name, None, claims=run.claims, failure=problem)
+    trivial = trivial_error([truth(PRECISIONS[0])], head.V)
+    if run.bound is not None and trivial is not None and run.bound >= trivial:
+        problem = (
+            f"error_bound must be less than {float(trivial):.3g}, which an answer errs that looks at no "
+            f"query, got {run.bound:.3g}."
+        )
         return Run(dtype.name, None, claims=run.claims, failure=problem)
     return run
 

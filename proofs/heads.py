@@ -1,11 +1,14 @@
 """Attention heads and feature matrices from files: where arrays of others are checked, once.
 
 A file holds heads as arrays ``<name>/Q``, ``<name>/K``, ``<name>/V`` and feature matrices as ``<name>/X``;
-arrays of other names are left alone.  Nothing is ever unpickled, and nothing is written.
+arrays of other names are left alone.  Nothing is ever unpickled, and nothing is written.  What an array
+says of its size is compared with limits, and with the bytes that there are, before memory is taken for it.
 """
 
 from __future__ import annotations
 
+import io
+import math
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,6 +47,16 @@ FEATURES = "X"
 
 #: The real heads that ship have up to 512 tokens; `attest check` takes 13 s for those of up to 256.
 SHIPPED_TOKENS = 256
+
+#: What all arrays that are read of a file may take together, unpacked: 131,072 keys of 64 float32 do.
+LARGEST_BYTES = 1 << 27
+
+#: A .npy header is a few dozen bytes; numpy itself reads none above 10,000.
+LARGEST_HEADER = 10_000
+
+#: Rows of X are zero or have a largest entry of 2^-120 to 2^120: the squares of all neither overflow nor
+#: underflow, nor do those of X scaled to meet P3's hypothesis.
+SQUARED_EXPONENT = 120
 
 #: With entries of at most 2^500 no logit, nor a product of norms, overflows in float64.
 LARGEST_ENTRY = 2.0**500
@@ -185,7 +198,7 @@ def read_file(path: Path) -> Inputs:
     InputError
         If the file cannot be read, holds neither a head nor a matrix, or holds one that cannot be used.
     """
-    with opened(path) as (names, read):
+    with opened(path, LARGEST_BYTES) as (names, read):
         heads, matrices = _heads_among(names, path), _matrices_among(names, path)
         if not heads and not matrices:
             shown = ", ".join(map(repr, names[:6])) + (", ..." if len(names) > 6 else "")
@@ -210,8 +223,11 @@ _Arrays = tuple[list[str], Callable[[str], Matrix]]
 # what is caught below is Exception, around single calls of those libraries only.
 
 
-def opened(path: Path) -> AbstractContextManager[_Arrays]:
+def opened(path: Path, largest: float = math.inf) -> AbstractContextManager[_Arrays]:
     """Open a .npz or .safetensors file: the names of its arrays, and how to read one.
+
+    The arrays that are read may take ``largest`` bytes together; without a limit, as for weights, a file
+    should come from whoever one trusts.
 
     Raises
     ------
@@ -230,11 +246,11 @@ def opened(path: Path) -> AbstractContextManager[_Arrays]:
     readers = {".npz": _npz, ".safetensors": _safetensors}
     if path.suffix.lower() not in readers:
         raise InputError(f"FILE {path} has another format: {allowed}.")
-    return readers[path.suffix.lower()](path)
+    return readers[path.suffix.lower()](path, largest)
 
 
 @contextmanager
-def _npz(path: Path) -> Iterator[_Arrays]:
+def _npz(path: Path, largest: float) -> Iterator[_Arrays]:
     # np.load closes only the files that it is given open, when what it finds is damaged.
     with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
         # It would take a bare .npy too, and on a pickle would advise to load it unsafely.
@@ -252,7 +268,22 @@ def _npz(path: Path) -> Iterator[_Arrays]:
                 f"FILE {path} is not a .npz archive, or is corrupted: {_reason(error)}."
             ) from None
 
+        left = largest
+
         def read(name: str) -> Matrix:
+            nonlocal left
+            try:
+                size = _member_size(archive.zip, name)
+            except InputError as error:
+                raise InputError(f"Array {name} of {path} cannot be read ({error}).") from None
+            except Exception as error:
+                raise InputError(
+                    f"Array {name} of {path} cannot be read ({_reason(error)}): {_ALLOWED}, "
+                    "never pickled objects."
+                ) from None
+            left -= size
+            if left < 0:
+                raise _too_much(name, path, largest)
             try:
                 array = archive[name]
             except Exception as error:
@@ -268,8 +299,48 @@ def _npz(path: Path) -> Iterator[_Arrays]:
             yield names, read
 
 
+def _member_size(archive: zipfile.ZipFile, name: str) -> int:
+    """Return the bytes that a member of a .npz takes in memory, if its header and its length agree.
+
+    Nothing but the archive's directory and the member's first bytes is read.
+    """
+    names = archive.namelist()
+    member = archive.getinfo(f"{name}.npy" if f"{name}.npy" in names else name)
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise InputError("it is packed by a method that numpy does not write")
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        reader = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(version)
+        if reader is None:
+            raise InputError(f"its format {version[0]}.{version[1]} holds no numbers")
+        if version == (2, 0):
+            length = int.from_bytes(stream.read(4), "little")
+            if length > LARGEST_HEADER:
+                raise InputError(f"its header takes {length} bytes")
+            stream.seek(-4, io.SEEK_CUR)
+        shape, _, dtype = reader(stream, max_header_size=LARGEST_HEADER)
+        header = stream.tell()
+    promised = math.prod(shape) * dtype.itemsize
+    if not dtype.hasobject and promised != member.file_size - header:
+        raise InputError(
+            f"its header promises shape {shape} of {dtype}, {promised} bytes, and there are "
+            f"{member.file_size - header}"
+        )
+    return max(promised, member.file_size)
+
+
+def _too_much(name: str, path: Path, largest: float) -> InputError:
+    return InputError(
+        f"Array {name} of {path} is too large: all arrays that are read of a file may take "
+        f"{largest / 2**20:.3g} MiB together."
+    )
+
+
 @contextmanager
-def _safetensors(path: Path) -> Iterator[_Arrays]:
+def _safetensors(path: Path, largest: float) -> Iterator[_Arrays]:
     from safetensors import safe_open
 
     archive: Any  # the library's methods have no types
@@ -281,16 +352,26 @@ def _safetensors(path: Path) -> Iterator[_Arrays]:
             f"{_reason(error)}."
         ) from None
 
+    left = largest
+
     def read(name: str) -> Matrix:
+        nonlocal left
         try:
-            # Asked before reading, as numpy has no bfloat16 to read into.
-            kind = archive.get_slice(name).get_dtype()
-            array = archive.get_tensor(name) if kind in ("F16", "F32", "F64") else None
+            # Asked before reading, as numpy has no bfloat16 to read into.  The library has compared what
+            # the header says with the file's length.
+            promised = archive.get_slice(name)
+            kind, shape = promised.get_dtype(), promised.get_shape()
         except Exception as error:
             raise InputError(f"Array {name} of {path} cannot be read: {_reason(error)}.") from None
-        if array is None:
+        if kind not in ("F16", "F32", "F64"):
             raise InputError(f"Array {name} of {path} holds {kind}: {_ALLOWED} (F16, F32, F64).")
-        return array  # type: ignore[no-any-return]
+        left -= math.prod(shape) * int(kind[1:]) // 8
+        if left < 0:
+            raise _too_much(name, path, largest)
+        try:
+            return archive.get_tensor(name)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise InputError(f"Array {name} of {path} cannot be read: {_reason(error)}.") from None
 
     with archive:
         yield list(archive.keys()), read
@@ -347,7 +428,8 @@ def _head(name: str, read: Callable[[str], Matrix], path: Path) -> Head:
             f"Arrays {name}/K and {name}/V {where} must have equally many rows, "
             f"got shapes {K.shape} and {V.shape}."
         )
-    _check_rows(f"{name}/K", K, where)
+    for role, array in (("K", K), ("Q", Q)):
+        _check_rows(f"{name}/{role}", array, where)
     return Head(name, *(_widened(x) for x in (Q, K, V)))
 
 
@@ -355,6 +437,14 @@ def _feature_matrix(name: str, read: Callable[[str], Matrix], path: Path) -> Fea
     array, where = f"{name}/{FEATURES}", f"of {path}"
     X = _matrix(array, read(array), where)
     _check_rows(array, X, where)
+    largest = np.abs(X).max(axis=1)
+    exponents = np.frexp(largest[largest > 0])[1]
+    if exponents.size and np.abs(exponents).max() > SQUARED_EXPONENT:
+        raise InputError(
+            f"Array {array} {where} must have rows whose largest entries are zero or between "
+            f"2^-{SQUARED_EXPONENT} and 2^{SQUARED_EXPONENT} in magnitude, so that their squares are floats, "
+            f"got {largest[largest > 0].min():.3g} to {largest.max():.3g}."
+        )
     return FeatureMatrix(name, _widened(X))
 
 

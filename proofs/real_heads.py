@@ -20,11 +20,12 @@ __all__ = ["section"]
 
 _LEGEND = (
     f"Asked for is an error of {TOLERANCE:g} max|V| in all rows but the fraction {UNCOVERED:g}, except with "
-    f"probability {FAILURE_PROBABILITY:g} (claim R.certify); a probability of 0 means for certain, and a "
-    "fraction of 0 every row. The method exact is chosen where nothing else pays, as with few keys; its "
-    "bound is that of rounding. The rows outside are those checked that err by more than the bound, of which "
-    f"the uncovered fraction may. The speed is the time of {EXACT}.attention over that of this one, run in "
-    "turn."
+    f"probability {FAILURE_PROBABILITY:g} (claim R.certify), and at most half of what the best answer errs "
+    "that looks at no query (zeros, the mean, the middle of the values). The bound must be within that, "
+    "or of the size of rounding. A probability of 0 means for certain, and a fraction of 0 every row. The "
+    "method exact is chosen where nothing else pays, as with few keys; its bound is that of rounding. The "
+    "rows outside are those checked that err by more than the bound, of which the uncovered fraction may. "
+    f"The speed is the time of {EXACT}.attention over that of this one, run in turn."
 )
 
 
@@ -34,7 +35,7 @@ def section(examinations: Sequence[Examination], subject: str) -> Section:
         "real_heads",
         all(examination.passed for examination in examinations),
         (_table(examinations, subject),),
-        (_LEGEND, *_reasons(examinations), *_failures(examinations)),
+        (_LEGEND, *_lowered(examinations), *_reasons(examinations), *_failures(examinations)),
         _summary(examinations),
         [_document(examination) for examination in examinations],
     )
@@ -91,6 +92,15 @@ def _reasons(examinations: Sequence[Examination]) -> Iterator[str]:
         yield f"{method} for {counted(count, 'head')}: {reason}"
 
 
+def _lowered(examinations: Sequence[Examination]) -> list[str]:
+    """Say where less was asked for than of the others."""
+    return [
+        f"Of {e.name} {up(e.tolerance)} max|V| was asked for."
+        for e in examinations
+        if e.tolerance < TOLERANCE
+    ]
+
+
 def _failures(examinations: Sequence[Examination]) -> list[str]:
     return [
         f"{e.name}: {verdict_name(e.verdict)}. {e.failure} Reproduce with {e.call}."
@@ -125,7 +135,7 @@ def _document(examination: Examination) -> dict[str, Any]:
         "keys": n_k,
         "passed": examination.passed,
         "verdict": verdict_name(examination.verdict),
-        "tolerance": TOLERANCE,
+        "tolerance": examination.tolerance,
         "certificate": examination.certificate and asdict(examination.certificate),
         "bound_over_largest_value": _relative(examination),
         "rows_checked": len(examination.rows),

@@ -170,6 +170,22 @@ class _NoBound(fastpath.DynamicAttention):
         return 0.0
 
 
+class _Nothing(fastpath.DynamicAttention):
+    """Answers with zeros, and a bound within which they are."""
+
+    def query_row(self, i: int) -> Array:
+        return 0 * super().query_row(i)
+
+    def error_bound(self, i: int | None = None) -> float:
+        return 100.0
+
+
+def test_zeros_within_an_honest_bound_do_not_pass() -> None:
+    found = examine(SMALL, _Nothing)
+    assert not found.passed
+    assert all("which an answer errs that looks at no query" in run.failure for run in found.runs)
+
+
 class _TightBound(fastpath.DynamicAttention):
     """Bounds every row by a tenth of a unit of rounding of its largest entry."""
 

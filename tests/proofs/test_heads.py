@@ -15,7 +15,16 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from proofs.heads import LARGEST_ENTRY, Head, InputError, read_file, shipped_heads
+import fastpath
+from proofs.examine_features import examine
+from proofs.heads import (
+    LARGEST_BYTES,
+    LARGEST_ENTRY,
+    Head,
+    InputError,
+    read_file,
+    shipped_heads,
+)
 from proofs.hypotheses import Measurements, logit_rounding, measure, papers
 from reference import logits
 
@@ -165,6 +174,136 @@ def test_a_header_that_promises_more_than_memory_holds_is_refused(tmp_path: Path
             archive.writestr(f"h/{role}.npy", header.getvalue())
     with pytest.raises(InputError, match=r"h/Q .* cannot be read"):
         read_file(path)
+
+
+def crafted(
+    path: Path, header: bytes, content: bytes = b"", method: int = zipfile.ZIP_STORED
+) -> Path:
+    """Write a .npz whose h/Q is ``header`` and ``content``; the other arrays are sound."""
+    sound = head_arrays(np.float64, n=4, d=2)
+    with zipfile.ZipFile(path, "w") as archive:
+        for role in "KV":
+            stream = io.BytesIO()
+            np.save(stream, sound[f"h/{role}"])
+            archive.writestr(f"h/{role}.npy", stream.getvalue())
+        archive.writestr("h/Q.npy", header + content, compress_type=method)
+    return path
+
+
+def header(shape: tuple[int, ...], version: int = 1, descr: str = "<f8") -> bytes:
+    stream = io.BytesIO()
+    write = {1: np.lib.format.write_array_header_1_0, 2: np.lib.format.write_array_header_2_0}
+    write[version](stream, {"descr": descr, "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+#: A header of the second version that says it is 2 GiB long.
+ENDLESS = np.lib.format.magic(2, 0) + (1 << 31).to_bytes(4, "little") + b" " * 64
+
+CRAFTED: dict[str, tuple[bytes, bytes, int, str]] = {
+    "more than there is": (header((1 << 20, 8)), bytes(64), 0, "67108864 bytes, and there are 64"),
+    "less than there is": (header((4, 1)), bytes(64), 0, "32 bytes, and there are 64"),
+    "a negative size": (header((-4, -2)), bytes(32), 0, "64 bytes, and there are 32"),
+    "an endless header": (ENDLESS, b"", 0, "its header takes 2147483648 bytes"),
+    "a long header": (
+        np.lib.format.magic(1, 0) + (20_000).to_bytes(2, "little") + b" " * 20_000,
+        b"", 0, "h/Q .* cannot be read",
+    ),
+    "version 3": (np.lib.format.magic(3, 0), bytes(64), 0, "its format 3.0 holds no numbers"),
+    "no header": (b"\x93NUM", b"", 0, "h/Q .* cannot be read"),
+    "another packing": (header((4, 2)), bytes(64), zipfile.ZIP_LZMA, "packed by a method"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_a_header_that_lies_is_refused_before_memory_is_taken(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, content, method, says = CRAFTED[name]
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", _never)
+    with pytest.raises(InputError, match=says):
+        read_file(crafted(tmp_path / "f.npz", start, content, method))
+
+
+def _never(*_: Any) -> Any:
+    raise AssertionError("an array was read")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_sound_header_of_either_version_is_read(tmp_path: Path, version: int) -> None:
+    path = crafted(tmp_path / "f.npz", header((4, 2), version), bytes(64))
+    assert not read_file(path).heads[0].Q.any()
+
+
+def test_an_array_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = LARGEST_BYTES // 256 // 8 + 1
+    path = crafted(
+        tmp_path / "f.npz", header((rows, 256)), bytes(rows * 256 * 8), zipfile.ZIP_DEFLATED
+    )
+    assert path.stat().st_size < LARGEST_BYTES // 500
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", _never)
+    with pytest.raises(InputError, match=r"h/Q .* is too large: .* 128 MiB together"):
+        read_file(path)
+
+
+@pytest.mark.parametrize("write", [npz, tensors])
+def test_arrays_that_are_too_much_together_are_refused(
+    tmp_path: Path, write: Callable[[Path, Arrays], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = head_arrays() | head_arrays(name="g")
+    path = write(tmp_path / ("f.npz" if write is npz else "f.safetensors"), arrays)
+    unpacked = sum(x.nbytes for x in arrays.values())
+    headers = 128 * len(arrays) if write is npz else 0
+    monkeypatch.setattr("proofs.heads.LARGEST_BYTES", unpacked + headers)
+    assert len(read_file(path).heads) == 2
+    monkeypatch.setattr("proofs.heads.LARGEST_BYTES", unpacked + headers - 1)
+    with pytest.raises(InputError, match="is too large"):
+        read_file(path)
+
+
+@pytest.mark.parametrize("written", [0, 40, 1 << 20])
+def test_a_directory_that_lies_about_a_length_is_refused(tmp_path: Path, written: int) -> None:
+    path = crafted(tmp_path / "f.npz", header((4, 2)), bytes(64), zipfile.ZIP_DEFLATED)
+    whole = path.read_bytes()
+    length = (len(header((4, 2))) + 64).to_bytes(4, "little")
+    where = whole.rindex(length)  # in the directory, which comes last
+    path.write_bytes(whole[:where] + written.to_bytes(4, "little") + whole[where + 4 :])
+    with pytest.raises(InputError, match="h/Q"):
+        read_file(path)
+
+
+def test_safetensors_whose_header_promises_more_than_there_is_are_refused(tmp_path: Path) -> None:
+    for shape, end in (([1 << 40, 1 << 20], 32), ([4, 2], 1 << 40), ([1 << 40, 1 << 20], 1 << 63)):
+        offsets = {"dtype": "F64", "shape": shape, "data_offsets": [0, end]}
+        text = json.dumps({f"h/{role}": offsets for role in "QKV"}).encode()
+        path = tmp_path / "f.safetensors"
+        path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(32))
+        with pytest.raises(InputError):
+            read_file(path)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_features_whose_squares_are_no_floats_are_refused(tmp_path: Path, dtype: Any) -> None:
+    """What is not refused, ``sparsify`` takes, scaled down too."""
+    X = np.random.default_rng(7).uniform(1, 2, (4, 3)).astype(dtype)
+    least, most = -121, 119
+    for exponent, refused in ((least, False), (least - 1, True), (most, False), (most + 1, True)):
+        rows = X.copy()
+        rows[1] = np.ldexp(rows[1], exponent)
+        path = npz(tmp_path / "f.npz", {"m/X": rows})
+        if refused:
+            with pytest.raises(InputError, match=r"m/X .* between 2\^-120 and 2\^120"):
+                read_file(path)
+        else:
+            read_file(path)
+    rows = X.copy()
+    rows[0] = 0
+    rows[1], rows[2] = np.ldexp(rows[1], least), np.ldexp(rows[2], most)
+    (matrix,) = read_file(npz(tmp_path / "f.npz", {"m/X": rows})).matrices
+    found = examine(matrix, fastpath.sparsify)
+    assert found.passed, [run.failure for scaled in found.scales for run in scaled.runs]
 
 
 # --------------------------------------------------------------------------- what is measured

@@ -329,6 +329,22 @@ def test_an_implementation_that_writes_to_its_arguments_cannot_move_the_truth() 
 # ------------------------------------------------------------------------------- what is checked
 
 
+def test_a_bound_above_what_a_trivial_answer_errs_does_not_pass() -> None:
+    """All values are so near to one that their mean is within the tolerance."""
+    flat = replace(NARROW, V=(1 + NARROW.V / 2**14).astype(np.float32))
+    bound = np.float64(np.ptp(flat.V, axis=0).max())
+
+    def mean(honest: Any) -> dict[str, Any]:
+        output = np.repeat(flat.V.mean(axis=0)[None], len(honest.output), axis=0)
+        return {"output": output, "error_bound": bound}
+
+    (instance,) = examine(flat, _changed(mean)).instances
+    assert bound < 1e-3
+    assert instance.run is not None
+    assert "which an answer errs that looks at no query" in instance.run.failure
+    assert not instance.passed
+
+
 def test_of_a_large_head_some_rows_are_checked() -> None:
     def spoilt(row: int) -> Examination:
         def change(honest: Any) -> dict[str, Any]:
@@ -336,9 +352,11 @@ def test_of_a_large_head_some_rows_are_checked() -> None:
             output[row] += 1
             return {"output": output}
 
-        return examine(NARROW, _changed(change), budget=4 * 64 + 63)
+        return examine(NARROW, _changed(change), budget=4 * 64 + 63, rng=np.random.default_rng(0))
 
-    found = examine(NARROW, fastpath.polynomial_attention, budget=4 * 64)
+    found = examine(
+        NARROW, fastpath.polynomial_attention, budget=4 * 64, rng=np.random.default_rng(0)
+    )
     (rows,) = (instance.rows for instance in found.instances)
     assert len(rows) == len(set(rows)) == 4
     assert all(not spoilt(row).passed for row in rows)

@@ -248,7 +248,8 @@ def test_the_worst_direction_comes_within_a_millionth_of_the_loewner_error(
         for run in found.scales[0].runs:
             if run.guarantee != "entrywise":
                 assert run.quantities is not None
-                assert run.quantities["gram"].verdict is verdict
+                asked = run.epsilon is None or epsilon <= run.epsilon
+                assert run.quantities["gram"].verdict is (verdict if asked else Verdict.OUTSIDE)
                 error = run.quantities["gram"].error
                 assert error is not None
                 assert Fraction(error[0]) <= upper
@@ -419,6 +420,17 @@ def test_an_implementation_cannot_overwrite_the_matrix() -> None:
     np.testing.assert_array_equal(SMALL.X, before)
 
 
+def test_an_epsilon_above_the_one_asked_for_does_not_pass() -> None:
+    # No columns: an honest Loewner error of 1 whatever X is.
+    def nothing(X: Array, **_: Any) -> Any:
+        return _answer(0 * X[:, :1], epsilon=1, logit_error=1e9, entry_error=1, row_error=2)
+
+    for run in _runs(examine(SMALL, nothing)):
+        if run.epsilon is not None:
+            assert run.verdict is Verdict.OUTSIDE
+            assert run.failure.startswith("epsilon must be at most the 0.8 asked for, got 1.")
+
+
 def test_an_infinite_error_is_shown_as_such(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -451,21 +463,24 @@ def test_of_a_large_matrix_some_rows_are_checked() -> None:
 
         return sparsify
 
+    def examined(sparsify: Sparsify, budget: int) -> Examination:
+        return examine(HIDDEN, sparsify, budget=budget, rng=np.random.default_rng(0))
+
     work = 64 * (384 + 512)
-    found = examine(HIDDEN, fastpath.sparsify, budget=4 * work + 1)
+    found = examined(fastpath.sparsify, 4 * work + 1)
     assert found.passed
     assert len(found.rows) == len(set(found.rows)) == 4
-    assert found.rows == examine(HIDDEN, spoilt(0), budget=4 * work).rows
+    assert found.rows == examined(spoilt(0), 4 * work).rows
     for row in found.rows:
-        for run in _runs(examine(HIDDEN, spoilt(row), budget=4 * work)):
+        for run in _runs(examined(spoilt(row), 4 * work)):
             assert run.verdict is Verdict.OUTSIDE
     # Twice X has four times its Gram matrix, an error of three on the diagonal.
-    for run in _runs(examine(HIDDEN, lambda X, **_: _answer(2 * X), budget=4 * work)):
+    for run in _runs(examined(lambda X, **_: _answer(2 * X), 4 * work)):
         assert run.quantities is not None
         assert run.quantities["gram"].error == (3.0, 3.0)
     (document,) = section([found], "a test").document
     assert (document["rows_checked"], document["rows"]) == (4, found.rows)
-    assert len(examine(HIDDEN, spoilt(0), budget=1).rows) == 1
+    assert len(examined(spoilt(0), 1).rows) == 1
 
 
 def test_what_an_implementation_has_no_function_for_is_said(
