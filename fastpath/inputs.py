@@ -1,5 +1,7 @@
 """What the fast path accepts: one place where array arguments are checked and never changed."""
 
+from array import array as machine_array
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
@@ -7,6 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Matrix = NDArray[Any]
+
+#: Arrays whose entries are all that they mean.  Any other subclass (masked, with units, ...) is refused.
+PLAIN = (np.ndarray, np.memmap, np.matrix)
+
+#: What a type that only looks like an array may say beside its entries.
+_BESIDE_ENTRIES = ("mask", "unit", "units")
 
 
 def attention_inputs(
@@ -17,9 +25,11 @@ def attention_inputs(
     Raises
     ------
     TypeError
-        If an entry type is neither float32, float64 nor an integer, or ``causal`` is no bool.
+        If an entry type is neither float32, float64 nor an integer, an array means more than its
+        entries, or ``causal`` is no bool.
     ValueError
-        If a shape does not fit, an array is empty or an entry is not finite.
+        If a shape does not fit, an array is empty, or an entry is not finite or an integer that float64
+        does not hold.
     """
     if not isinstance(causal, (bool, np.bool_)):
         raise TypeError(f"causal must be True or False, got {causal!r}.")
@@ -40,11 +50,7 @@ def attention_inputs(
 
 def matrix(name: str, x: ArrayLike) -> Matrix:
     """Return x as a matrix of floats, or refuse as :func:`attention_inputs` does."""
-    array = np.asarray(x)
-    if array.dtype.kind in "iu":
-        array = array.astype(np.float64)
-    if array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"{name} must hold float32, float64 or integers, got {array.dtype}.")
+    array = exact_floats(name, x)
     if array.ndim != 2:
         raise ValueError(f"{name} must be a matrix (2 dimensions), got shape {array.shape}.")
     if array.size == 0:
@@ -55,6 +61,111 @@ def matrix(name: str, x: ArrayLike) -> Matrix:
             f"of {array.size} entries."
         )
     return array
+
+
+def exact_floats(name: str, x: ArrayLike, *, halves: bool = False) -> Matrix:
+    """Return the very numbers of x as float32 or float64 of this machine's byte order, or refuse.
+
+    Integers become float64.  Nothing is rounded, and nothing is looked at but the type: shapes, and
+    whether entries are finite, are the caller's to check.
+
+    Parameters
+    ----------
+    name : str
+        What error messages call it.
+    x : array_like
+        Numbers in an array, in nested sequences, or in what :func:`plain_array` can read.
+    halves : bool
+        Whether float16 is taken too, and kept.
+
+    Raises
+    ------
+    TypeError
+        If entries are of another type, or x means more than its entries.
+    ValueError
+        If an integer is none of float64's numbers, or sequences differ in length.
+    """
+    array = plain_array(name, x)
+    if array.dtype.kind in "iu":
+        return _exact_integers(name, array)
+    native = array.dtype.newbyteorder("=")
+    if native in (np.float32, np.float64) or (halves and native == np.float16):
+        return array.astype(native, copy=False)
+    allowed = "float16, float32, float64" if halves else "float32, float64"
+    found = f"{array.dtype}"
+    if native.kind == "O" and not isinstance(x, (np.ndarray, Sequence)):
+        found = f"{type(x).__name__}, which is no dense array of numbers"
+    raise TypeError(f"{name} must hold {allowed} or integers, got {found}.")
+
+
+def plain_array(name: str, x: Any) -> Matrix:
+    """Return x as an array of any type if that drops nothing of what it means, or refuse.
+
+    ``numpy.asarray`` drops masks and units, detaches nothing that has gradients, and rounds integers
+    that stand beside floats; it does so inside nested sequences too.
+    """
+    if isinstance(x, Sequence) and not isinstance(
+        x, (str, bytes, bytearray, memoryview, machine_array)
+    ):
+        return _stacked(name, x)
+    kind = type(x)
+    if getattr(x, "requires_grad", False) is True:
+        raise TypeError(
+            f"{name} must not require a gradient, which would be lost, got such a {kind.__name__}: pass "
+            f"{name}.detach()."
+        )
+    types = {str(column) for column in getattr(x, "dtypes", ())}
+    if len(types) > 1:
+        raise TypeError(
+            f"{name} must have columns of one type, since numpy rounds where it mixes them, got "
+            f"{', '.join(sorted(types))}."
+        )
+    try:
+        array = np.asanyarray(x)
+    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        raise TypeError(
+            f"{name} must be readable as an array, got a {kind.__name__} that is not: {error}"
+        ) from error
+    # A method of that name, as tables have, says nothing of the entries.
+    beside = [what for what in _BESIDE_ENTRIES if not callable(getattr(kind, what, callable))]
+    if type(array) not in PLAIN or beside:
+        stripped = kind if beside else type(array)
+        raise TypeError(
+            f"{name} must be a plain array, got {stripped.__module__}.{stripped.__qualname__}, of which "
+            "only the bare entries would be seen: pass those if they are meant."
+        )
+    return np.asarray(array)
+
+
+def _stacked(name: str, items: Sequence[Any]) -> Matrix:
+    """Return the array of nested sequences, each of whose items is looked at."""
+    if items and all(type(item) is float for item in items):
+        return np.array(items)
+    arrays = [plain_array(f"{name}[{i}]", item) for i, item in enumerate(items)]
+    if len({array.shape for array in arrays}) > 1:
+        raise ValueError(
+            f"{name} must have items of one shape, got sequences of different lengths."
+        )
+    kinds = {array.dtype.kind for array in arrays}
+    if len(kinds) > 1:
+        # Also signed beside unsigned integers, which become floats.
+        arrays = [exact_floats(f"{name}[{i}]", array) for i, array in enumerate(arrays)]
+    return np.array(arrays)
+
+
+def _exact_integers(name: str, array: Matrix) -> NDArray[np.float64]:
+    if array.dtype.itemsize == 8 and array.size:
+        # abs leaves the least int64 as it is, which is 2^63 when taken as unsigned.  Scalars would warn.
+        magnitude = np.abs(np.atleast_1d(array)).astype(np.uint64)
+        lowest_bit = np.maximum(magnitude & (~magnitude + np.uint64(1)), np.uint64(1))
+        rounded = (magnitude // lowest_bit >= np.uint64(2**53)).reshape(array.shape)
+        if rounded.any():
+            at = tuple(int(i) for i in np.argwhere(rounded)[0])
+            entry = f"{name}{list(at)}" if at else name
+            raise ValueError(
+                f"{name} must hold integers that float64 holds exactly, got {entry} = {array[at]}."
+            )
+    return array.astype(np.float64)
 
 
 def integer(name: str, value: Any, least: int) -> int:
