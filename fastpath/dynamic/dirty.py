@@ -39,6 +39,8 @@ class Dirty(Sums):
     a strategy with the same room and nothing pending, whose sums are taken over.
     """
 
+    VIEWS = Sums.VIEWS | {"_shifts"}
+
     def __init__(
         self,
         tokens: Tokens,
@@ -55,7 +57,7 @@ class Dirty(Sums):
         self._front = self._end = self._slice = 0
         self._weights = np.empty(2 * limit, tokens.dtype)
         self._ones = np.ones(2 * limit, tokens.dtype)
-        self._shifts = entries(self.shift)
+        self._view()
         if after is not None:
             self._take_over(after)
             return
@@ -63,6 +65,10 @@ class Dirty(Sums):
             self.sums[:, block] = tokens.block_sums(weights).T
             self.shift[block] = shift
             self.mass[block] = self.sums[-1, block]
+
+    def _view(self) -> None:
+        super()._view()
+        self._shifts = entries(self.shift)
 
     # ------------------------------------------------------------------------------------ reads
 
@@ -134,6 +140,7 @@ class Dirty(Sums):
             slots += (self._frozen,)
         return slots
 
+    @np.errstate(all="ignore")
     def _slot_weights(self, slots: Slots, i: int) -> Matrix | None:
         """Return the weights of all slots in row i, or None where one would overflow."""
         k = 2 * len(slots)
@@ -149,6 +156,7 @@ class Dirty(Sums):
         np.exp(weights, out=weights)
         return weights
 
+    @np.errstate(all="ignore")
     def _refresh(self, i: int) -> Matrix:
         """Compute a stale row, and let the sums and the slots together make it up from now on."""
         weights, shift = self.tokens.weights(i)
@@ -231,10 +239,10 @@ class Dirty(Sums):
         if len(self._slots) >= self.limit:
             self.rebuild()
 
+    @np.errstate(all="ignore")
     def rebuild(self) -> None:
         """Add the slots to the sums, at once or slice by slice."""
-        self.rebuilds += 1
-        self._operations.rebuilds += 1
+        self._count_rebuild()
         if self._frozen is None:
             for first in range(0, self.room, REBUILD_ROWS):
                 self._merge(self._slots, slice(first, min(first + REBUILD_ROWS, self.room)))
@@ -246,6 +254,7 @@ class Dirty(Sums):
             self._slice = -(-self._end // self.limit)
         self._slots.slot.clear()
 
+    @np.errstate(all="ignore")
     def _advance(self) -> None:
         """Add the frozen slots to the next rows: to all of them before the next are frozen."""
         assert self._frozen is not None

@@ -22,6 +22,25 @@ def entries(array: Matrix) -> Any:
     return memoryview(view)
 
 
+class Viewed:
+    """What keeps views of its own arrays: a copy has arrays of its own, and views of those.
+
+    ``VIEWS`` names the attributes that ``_view`` makes from the others.
+    """
+
+    VIEWS: frozenset[str] = frozenset()
+
+    def _view(self) -> None:
+        """Make every view anew."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: x for name, x in vars(self).items() if name not in self.VIEWS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._view()
+
+
 @dataclass
 class Operations:
     """How much was computed so far, as exact counts."""
@@ -32,7 +51,7 @@ class Operations:
     refreshed_rows: int = 0
 
 
-class Tokens:
+class Tokens(Viewed):
     r"""Queries, keys and values of the tokens, some of them evicted.
 
     Row i of attention is :math:`\sum_j e^{q_i \cdot k_j} v_j / \sum_j e^{q_i \cdot k_j}` over the live
@@ -40,6 +59,8 @@ class Tokens:
     that both sums are one product: *the sums* of a row are d_v numerators and, last, a denominator,
     all times a common :math:`e^{-shift}`.
     """
+
+    VIEWS = frozenset({"key_entries"})
 
     def __init__(self, q: Matrix, k: Matrix, v: Matrix, causal: bool) -> None:
         self.causal = causal
@@ -58,8 +79,11 @@ class Tokens:
 
     def _look(self) -> None:
         """Renew what depends on where the arrays are and how many tokens there are."""
-        self.key_entries = entries(self.keys[: self.count])
+        self._view()
         self._weights = np.empty(len(self.keys), self.dtype)
+
+    def _view(self) -> None:
+        self.key_entries = entries(self.keys[: self.count])
 
     @property
     def live(self) -> NDArray[np.intp]:
@@ -90,6 +114,7 @@ class Tokens:
         self.values[:, i] = 0
         self._evicted = np.append(self._evicted, i)
 
+    @np.errstate(all="ignore")
     def weights(self, i: int) -> tuple[Matrix, float]:
         """Return exp(logit - shift) of the tokens that row i sees, and the shift, their largest logit.
 
@@ -107,6 +132,7 @@ class Tokens:
         self.operations.exponentials += seen
         return weights, shift
 
+    @np.errstate(all="ignore")
     def sums(self, weights: Matrix) -> Matrix:
         """Return the weighted sums of the values and, last, of the weights."""
         self.operations.multiplications += weights.size * len(self.values)
