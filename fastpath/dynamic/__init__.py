@@ -18,6 +18,7 @@ from fastpath.dynamic.choice import (
 )
 from fastpath.dynamic.dirty import Dirty
 from fastpath.dynamic.recomputed import Recomputed
+from fastpath.dynamic.sums import TOLD_TO_RAISE
 from fastpath.dynamic.tokens import Tokens
 from fastpath.inputs import Matrix, attention_inputs, exact_floats, in_range, integer
 from fastpath.locked import Locked
@@ -84,6 +85,7 @@ class DynamicAttention(Locked):
     Claims: P1.correct, P1.update, P1.query, P1.worstcase, FP.dynamic, FP.exp.
     """
 
+    @np.errstate(all="ignore")
     def __init__(
         self,
         Q: ArrayLike,
@@ -252,15 +254,16 @@ class DynamicAttention(Locked):
         """Return entry (i, j) of attention: O(k) cached, O(k d) dirty."""
         with self._lock:
             entry = None
-            if type(i) is int and type(j) is int and i >= 0 and j >= 0:
+            if type(i) is int and type(j) is int and i >= 0 <= j:
                 try:
                     if self._tokens.alive[i]:
                         entry = self._strategy.entry(i, j)
-                except IndexError:
-                    pass  # said in full by what follows
+                except (IndexError, *TOLD_TO_RAISE):
+                    pass  # said in full by what follows, or read by it
             if entry is None:
-                columns = len(self._tokens.values) - 1
-                entry = self._strategy.entry(self._token(i), in_range("j", j, columns))
+                i, j = self._token(i), in_range("j", j, len(self._tokens.values) - 1)
+                with np.errstate(all="ignore"):
+                    entry = self._strategy.entry(i, j)
             if self._watching:
                 self._entries += 1
                 if self._entries >= REVIEW_READS:
@@ -277,8 +280,7 @@ class DynamicAttention(Locked):
                     self._review()
             try:
                 return self._strategy.row(i)
-            except (FloatingPointError, RuntimeWarning):
-                # A quotient underflowed, where the caller has numpy raise: no call for what is so rare.
+            except TOLD_TO_RAISE:
                 with np.errstate(all="ignore"):
                     return self._strategy.row(i)
 

@@ -67,7 +67,9 @@ class Cached(Sums):
     ``_end`` still need them.
     """
 
-    VIEWS = Sums.VIEWS | {"_pool_rows", "_places", "_query_columns", "_gemm", "_ger"}
+    VIEWS = Sums.VIEWS | {
+        *("_pool_rows", "_places", "_query_columns", "_magnitudes", "_gemm", "_ger"),
+    }
 
     factors = FACTORS
 
@@ -85,7 +87,6 @@ class Cached(Sums):
         self._frozen = Pairs(limit, self.room, len(tokens.values), tokens.dtype) if sliced else None
         self._front = self._end = self._slice = 0
         self._counted = np.ones(limit, tokens.dtype)
-        self._magnitudes = np.empty(MASS_PAIRS * self.room, tokens.dtype)
         self._view()
         for block, weights, shift in tokens.blocks(tokens.live):
             self._pool[: tokens.count, block] = weights.T
@@ -98,17 +99,21 @@ class Cached(Sums):
         self._pool_rows = list(self._pool)
         self._places = entries(self._place)
         self._query_columns = list(self.queries_by_column)
-        # Not a view, but nothing that can be copied.
+        self._magnitudes = np.empty(MASS_PAIRS * self.room, self.tokens.dtype)
+        # Neither a view nor an array, but nothing that can be copied.
         self._gemm, self._ger = get_blas_funcs(("gemm", "ger"), dtype=self.tokens.dtype)
 
     # ------------------------------------------------------------------------------------ reads
 
     def _row_sums(self, i: int) -> Matrix:
         sums: Matrix = self.sums[:, i]
+        products = 0
         for pairs in self._needed(i):
             k = pairs.count
-            self._operations.multiplications += k * sums.size
+            products += k * sums.size
             sums = pairs.coefficients[:k, i].dot(pairs.values[:k]) + sums
+        # Counted last: where numpy is told to raise, a read may begin anew.
+        self._operations.multiplications += products
         if self._mass(i) <= TURNOVER * sums[-1]:
             return sums
         return self._refresh(i)
@@ -120,12 +125,14 @@ class Cached(Sums):
         mass = self._masses[i]
         if not self.settled:
             mass = self._mass(i)
+            products = 0
             for pairs in self._needed(i):
                 k = pairs.count
-                self._operations.multiplications += 2 * k
+                products += 2 * k
                 coefficients = pairs.coefficients[:k, i]
                 numerator += float(coefficients.dot(pairs.values[:k, j]))
                 denominator += float(coefficients.dot(pairs.values[:k, -1]))
+            self._operations.multiplications += products
         if mass <= TURNOVER * denominator:
             return numerator / denominator
         sums = self._refresh(i)

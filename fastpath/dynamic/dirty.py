@@ -39,7 +39,7 @@ class Dirty(Sums):
     a strategy with the same room and nothing pending, whose sums are taken over.
     """
 
-    VIEWS = Sums.VIEWS | {"_shifts"}
+    VIEWS = Sums.VIEWS | {"_shifts", "_weights"}
 
     def __init__(
         self,
@@ -55,7 +55,6 @@ class Dirty(Sums):
         self._slots = Slots(*shape)
         self._frozen = Slots(*shape) if sliced else None
         self._front = self._end = self._slice = 0
-        self._weights = np.empty(2 * limit, tokens.dtype)
         self._ones = np.ones(2 * limit, tokens.dtype)
         self._view()
         if after is not None:
@@ -69,9 +68,11 @@ class Dirty(Sums):
     def _view(self) -> None:
         super()._view()
         self._shifts = entries(self.shift)
+        self._weights = np.empty(len(self._ones), self.tokens.dtype)
 
     # ------------------------------------------------------------------------------------ reads
 
+    @np.errstate(all="ignore")
     def _row_sums(self, i: int) -> Matrix:
         sums: Matrix = self.sums[:, i]
         mass = self._masses[i]
@@ -91,6 +92,12 @@ class Dirty(Sums):
         """Return entry (i, j) of attention."""
         numerator: float = self._numerators[j, i]
         denominator: float = self._denominators[i]
+        if self.settled and self._masses[i] <= TURNOVER * denominator:
+            return numerator / denominator
+        return self._pending_entry(i, j, numerator, denominator)
+
+    @np.errstate(all="ignore")
+    def _pending_entry(self, i: int, j: int, numerator: float, denominator: float) -> float:
         mass = self._masses[i]
         for slots in self._needed(i) if mass < np.inf else ():
             weights = self._slot_weights(slots, i)
@@ -108,6 +115,7 @@ class Dirty(Sums):
         sums = self._refresh(i)
         return float(sums[j]) / float(sums[-1])
 
+    @np.errstate(all="ignore")
     def _mass(self, i: int) -> float:
         mass: float = self._masses[i]
         if self._front <= i < self._end and self._frozen is not None:
@@ -140,7 +148,6 @@ class Dirty(Sums):
             slots += (self._frozen,)
         return slots
 
-    @np.errstate(all="ignore")
     def _slot_weights(self, slots: Slots, i: int) -> Matrix | None:
         """Return the weights of all slots in row i, or None where one would overflow."""
         k = 2 * len(slots)

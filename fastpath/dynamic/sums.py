@@ -8,6 +8,10 @@ from fastpath.dynamic.certificate import row_error_bound
 from fastpath.dynamic.tokens import PADDING, Tokens, Viewed, entries
 from fastpath.inputs import Matrix
 
+#: What numpy raises of an underflow where its caller told it to.  What is read often is then done again,
+#: since to tell numpy otherwise takes as long as a read.
+TOLD_TO_RAISE = (FloatingPointError, RuntimeWarning)
+
 #: A row is computed anew once this many times its denominator has passed through its sums, since
 #: what has left the sums has left its rounding errors behind: at 2^20 the error is 3e-8.
 TURNOVER = 32.0
@@ -82,11 +86,9 @@ class Sums(Viewed, ABC):
         if self.settled:
             denominator = self._denominators[i]
             if self._masses[i] <= TURNOVER * denominator:
-                clean: Matrix = self._numerator_rows[i] / denominator
-                return clean
+                return _quotients(self._numerator_rows[i], denominator)
         sums = self._row_sums(i)
-        row: Matrix = sums[:-1] / sums[-1]
-        return row
+        return _quotients(sums[:-1], sums[-1])
 
     @abstractmethod
     def _row_sums(self, i: int) -> Matrix:
@@ -209,3 +211,13 @@ class Sums(Viewed, ABC):
     def _remember_value(self, i: int) -> None:
         largest = np.abs(self.tokens.values[:-1, i]).max()
         self._largest_value = max(self._largest_value, float(largest))
+
+
+def _quotients(numerators: Matrix, denominator: float) -> Matrix:
+    quotients: Matrix
+    try:
+        quotients = numerators / denominator
+    except TOLD_TO_RAISE:
+        with np.errstate(all="ignore"):
+            quotients = numerators / denominator
+    return quotients

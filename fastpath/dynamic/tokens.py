@@ -23,7 +23,7 @@ def entries(array: Matrix) -> Any:
 
 
 class Viewed:
-    """What keeps views of its own arrays: a copy has arrays of its own, and views of those.
+    """What keeps views of its own arrays, and arrays to compute in: a copy makes its own.
 
     ``VIEWS`` names the attributes that ``_view`` makes from the others.
     """
@@ -31,7 +31,7 @@ class Viewed:
     VIEWS: frozenset[str] = frozenset()
 
     def _view(self) -> None:
-        """Make every view anew."""
+        """Make all of ``VIEWS`` anew."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: x for name, x in vars(self).items() if name not in self.VIEWS}
@@ -60,7 +60,7 @@ class Tokens(Viewed):
     all times a common :math:`e^{-shift}`.
     """
 
-    VIEWS = frozenset({"key_entries"})
+    VIEWS = frozenset({"key_entries", "_weights"})
 
     def __init__(self, q: Matrix, k: Matrix, v: Matrix, causal: bool) -> None:
         self.causal = causal
@@ -75,14 +75,11 @@ class Tokens(Viewed):
         #: One byte a token: is it live?
         self.alive = bytearray(b"\x01" * len(k))
         self._evicted = np.empty(0, np.intp)
-        self._look()
-
-    def _look(self) -> None:
-        """Renew what depends on where the arrays are and how many tokens there are."""
         self._view()
-        self._weights = np.empty(len(self.keys), self.dtype)
 
     def _view(self) -> None:
+        """Renew what depends on where the arrays are and how many tokens there are."""
+        self._weights = np.empty(len(self.keys), self.dtype)
         self.key_entries = entries(self.keys[: self.count])
 
     @property
@@ -105,7 +102,7 @@ class Tokens(Viewed):
         self.values[-1, index] = 1
         self.alive.append(1)
         self.count += 1
-        self._look()
+        self._view()
         return index
 
     def evict(self, i: int) -> None:
@@ -144,6 +141,7 @@ class Tokens(Viewed):
         """Return the sums of row i, computed from the definition."""
         return self.sums(self.weights(i)[0])
 
+    @np.errstate(all="ignore")
     def entry(self, i: int, j: int) -> float:
         """Return entry (i, j) of attention, from the definition."""
         # First what refuses a bad j, before anything is counted.
