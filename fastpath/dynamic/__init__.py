@@ -397,9 +397,13 @@ class DynamicAttention(Locked):
 
     def _token(self, i: int) -> int:
         """Return the index of a live token from 0 on, or refuse."""
-        tokens = self._tokens
-        token = i if type(i) is int and 0 <= i < tokens.count else in_range("i", i, tokens.count)
-        if not tokens.alive[token]:
+        try:
+            if type(i) is int and i >= 0 and self._tokens.alive[i]:
+                return i
+        except IndexError:
+            pass  # said in full by what follows
+        token = in_range("i", i, self._tokens.count)
+        if not self._tokens.alive[token]:
             raise ValueError(f"i must be a token that is not evicted, got {token}, which was.")
         return token
 

@@ -86,9 +86,18 @@ class Sums(Viewed, ABC):
         if self.settled:
             denominator = self._denominators[i]
             if self._masses[i] <= TURNOVER * denominator:
-                return _quotients(self._numerator_rows[i], denominator)
+                try:
+                    clean: Matrix = self._numerator_rows[i] / denominator
+                    return clean
+                except TOLD_TO_RAISE:
+                    pass  # again, by what follows
         sums = self._row_sums(i)
-        return _quotients(sums[:-1], sums[-1])
+        try:
+            row: Matrix = sums[:-1] / sums[-1]
+        except TOLD_TO_RAISE:
+            with np.errstate(all="ignore"):
+                row = sums[:-1] / sums[-1]
+        return row
 
     @abstractmethod
     def _row_sums(self, i: int) -> Matrix:
@@ -211,13 +220,3 @@ class Sums(Viewed, ABC):
     def _remember_value(self, i: int) -> None:
         largest = np.abs(self.tokens.values[:-1, i]).max()
         self._largest_value = max(self._largest_value, float(largest))
-
-
-def _quotients(numerators: Matrix, denominator: float) -> Matrix:
-    quotients: Matrix
-    try:
-        quotients = numerators / denominator
-    except TOLD_TO_RAISE:
-        with np.errstate(all="ignore"):
-            quotients = numerators / denominator
-    return quotients
