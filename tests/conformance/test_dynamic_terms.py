@@ -55,8 +55,8 @@ def _claimed(name: str, **arguments: Any) -> mpmath.mpf:
     return _compiled(name)(*map(mpmath.mpf, given))
 
 
-def _formula(query: Array, largest_keys: list[float], **counts: Any) -> mpmath.mpf:
-    """Return what FP.dynamic says of a row, in exact arithmetic but for exp."""
+def _formula(query: Array, size: mpmath.mpf, **counts: Any) -> mpmath.mpf:
+    """Return what FP.dynamic says of a row whose logits sum up products of so much in all."""
     constants = ARITHMETIC[query.dtype.name]
     u, tiny = (
         mpmath.mpf(x.numerator) / x.denominator for x in (constants.unit_roundoff, constants.tiny)
@@ -65,7 +65,6 @@ def _formula(query: Array, largest_keys: list[float], **counts: Any) -> mpmath.m
         mpmath.mpf(counts[name])
         for name in ("magnitude", "denominator", "mass", "roundings", "events", "factors", "steps")
     )
-    size = sum(abs(mpmath.mpf(float(q))) * key for q, key in zip(query, largest_keys, strict=True))
     logit_error = _claimed(
         "rounding_logit", dimension=len(query), unit_roundoff=u, logit_magnitude=size, tiny=tiny
     )
@@ -97,7 +96,7 @@ def _formula(query: Array, largest_keys: list[float], **counts: Any) -> mpmath.m
 #: Arguments in each of which the terms that are named are what there is.
 EXTREMES: dict[str, dict[str, Any]] = {
     "nothing": {},
-    "logit error": {"dimension": 64, "size": 8.0},
+    "logit error": {"dimension": 64, "size": 8.0, "roundings": 0},
     "products of a logit that underflow": {"dimension": 64, "size": 0.0},
     "reach of the shifted exponent": {"size": 30.0},
     "factors": {"factors": 32},
@@ -129,7 +128,22 @@ def test_what_is_certified_is_at_least_the_formula(extreme: str, dtype: Any) -> 
             keys = np.abs(size * rng.standard_normal(shape)).astype(dtype).tolist()
             for name in ("magnitude", "denominator", "mass"):
                 chosen[name] *= float(rng.uniform(1, 2))
-            assert row_error_bound(query, keys, **chosen) >= _formula(query, keys, **chosen)
+            size = sum(abs(mpmath.mpf(float(q))) * k for q, k in zip(query, keys, strict=True))
+            assert row_error_bound(query, keys, **chosen) >= _formula(query, size, **chosen)
+
+
+def test_the_magnitude_of_a_logit_is_not_rounded_downwards() -> None:
+    """Products that are each less than half a unit of the sum are lost, one by one."""
+    small, large = 0.49 * 2.0**-52, 64
+    query = np.full(2**21, small)
+    query[:large] = 1.0
+    counts: dict[str, Any] = {"magnitude": 1.0, "denominator": 1.0, "mass": 1.0, "roundings": 0}
+    counts |= {"events": 1, "factors": 0, "steps": 0.0}
+    with mpmath.workprec(BITS):
+        size = large + (len(query) - large) * mpmath.mpf(small)
+        assert row_error_bound(query, [1.0] * len(query), **counts) >= _formula(
+            query, size, **counts
+        )
 
 
 # ------------------------------------------------------------------------- what is counted
@@ -396,7 +410,7 @@ def test_a_weight_that_would_overflow_makes_its_row_stale(
             dynamic.update_key(1, 0, 0.5)
 
 
-@pytest.mark.parametrize("steps", [(-300.0,), (-30.0,) * 12, (-60.0,) * 14])
+@pytest.mark.parametrize("steps", [(-300.0,), (-20.0,) * 14, (-1.0,) * 600])
 @pytest.mark.parametrize("mode", ["cached", "dirty"])
 def test_a_weight_that_underflowed_comes_back(mode: Any, steps: tuple[float, ...]) -> None:
     rng = np.random.default_rng(0)
