@@ -374,21 +374,37 @@ def test_a_sum_of_products_that_stagnates_is_within_the_error_of_the_logits() ->
 def test_what_outweighed_all_and_left_takes_its_rounding_errors_along(
     mode: Any, sliced: bool, settled: bool
 ) -> None:
-    """At e^40 the sums keep none of the other tokens' digits."""
+    """Beside e^40 the sums keep no digits of the other tokens, and what is left may look like them."""
     rng = np.random.default_rng(0)
-    V = rng.standard_normal((5, 2))
-    K = 0.1 * rng.standard_normal((5, 1))
-    dynamic = _dynamic(mode, np.ones((5, 1)), K, V, rebuild_every=2, worst_case=sliced)
-    for step in (40.0, -40.0):
-        dynamic.update_key(0, 0, step)
+    for size in (33.3, 34.1, 35.2, 38.0, 38.7, 39.3):
+        V = rng.standard_normal((5, 2))
+        K = 0.1 * rng.standard_normal((5, 1))
+        dynamic = _dynamic(mode, np.ones((5, 1)), K, V, rebuild_every=2, worst_case=sliced)
+        for step in (size, -size):
+            dynamic.update_key(0, 0, step)
+            dynamic.update_key(1, 0, 0.01)
+            for _ in range(2 if sliced else 0):
+                # A slice each; the same token twice takes one pair.
+                dynamic.update_key(2, 0, 0.01)
+        if not settled:
+            dynamic.update_key(3, 0, 0.01)
+        for i in (0, 4):
+            _holds(dynamic, i)
+
+
+@pytest.mark.parametrize("mode", ["cached", "dirty"])
+def test_what_leaves_before_it_has_come_in_takes_its_rounding_errors_along(mode: Any) -> None:
+    """What is frozen counts: a pending pair takes away what it adds, and both are large."""
+    rng = np.random.default_rng(1)
+    for size in np.linspace(32.0, 38.0, 13).tolist():
+        V = rng.standard_normal((5, 2))
+        K = 0.1 * rng.standard_normal((5, 1))
+        dynamic = _dynamic(mode, np.ones((5, 1)), K, V, rebuild_every=2, worst_case=True)
+        dynamic.update_key(0, 0, size)
         dynamic.update_key(1, 0, 0.01)
-        for _ in range(2 if sliced else 0):
-            # A slice each; the same token twice takes one pair.
-            dynamic.update_key(2, 0, 0.01)
-    if not settled:
-        dynamic.update_key(3, 0, 0.01)
-    for i in range(5):
-        _holds(dynamic, i)
+        dynamic.update_key(0, 0, -size)
+        for i in (3, 4):
+            _holds(dynamic, i)
 
 
 @pytest.mark.parametrize("rebuild_every", [1, 4])
