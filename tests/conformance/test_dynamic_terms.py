@@ -458,7 +458,11 @@ def test_a_row_is_that_of_its_query_as_it_is(mode: Any) -> None:
         _holds(dynamic, i)
 
 
-def test_more_tokens_than_float32_covers_are_refused() -> None:
+def test_more_tokens_than_float32_covers_are_refused(monkeypatch: Any) -> None:
+    def begin(*_: Any) -> None:
+        raise AssertionError("all rows would be computed")
+
+    monkeypatch.setattr(DynamicAttention, "_begin", begin)
     many = np.zeros((2**21 + 1, 1), np.float32)
     with pytest.raises(ValueError, match=r"^K must have at most 2097152 rows in float32"):
         DynamicAttention(many, many, many)
