@@ -733,7 +733,7 @@ MUTANTS = (
         file=HINTED,
         before="    if step > _LARGEST_STEP:",
         after="    if False:",
-        tests=f"{HINTS}::test_the_safe_range_is_safe_at_both_ends",
+        tests=f"{HINTS}::test_no_step_is_safe_whose_exp_is_no_number",
         catches="the limit on steps whose exp is no number",
     ),
     Mutant(
