@@ -16,6 +16,7 @@ test: $(VENV)/.tests coq
 	$(BIN)/mypy
 	$(BIN)/attest audit --proofs
 	$(BIN)/pytest -m ""
+	$(BIN)/python tests/older_processor.py $(BIN)/pytest
 
 # Peers (torch, scikit-learn) are large and only measured against; one BLAS thread.
 bench: $(VENV)/.tests

@@ -16,7 +16,7 @@ that needs the bounds which that interface certifies.
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from fastpath._bounds import reduction_error
 from fastpath.arithmetic import standard_arithmetic
 from fastpath.dynamic import DynamicAttention
+from fastpath.inputs import in_range, plain_array
+from fastpath.locked import Locked
 from fastpath.rounding import UNIT_ROUNDOFF, UPWARD
 
 __all__ = ["HintedMv", "safe_steps"]
@@ -35,7 +37,7 @@ Boolean = NDArray[np.bool_]
 
 
 @standard_arithmetic
-class HintedMv:
+class HintedMv(Locked):
     """Answer columns of the Boolean product MPV by updates and reads of one DynamicAttention.
 
     Parameters
@@ -53,6 +55,7 @@ class HintedMv:
     Notes
     -----
     Cost: n^2 numbers; one update of a key's entry for every one of P; 2n entry reads a column.
+    A call that raises leaves everything as it was; threads and copies as in DynamicAttention.
 
     Claims: P1.reduction, FP.dynamic.
     """
@@ -60,6 +63,7 @@ class HintedMv:
     def __init__(
         self, M: ArrayLike, V: ArrayLike, *, mode: Literal["auto", "cached", "dirty"] = "auto"
     ) -> None:
+        super().__init__()
         m = _boolean("M", M)
         self._n = n = len(m)
         v = _boolean("V", V, n)
@@ -76,23 +80,29 @@ class HintedMv:
         """Take P in, in place of an earlier one: phase 2.
 
         ``step`` is c; by default 1 over the number of ones, so that no weight exceeds e.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If P is no Boolean n x n matrix, or the step is not in (0, 700]: beyond, e^c is no float64.
         """
         p = _boolean("P", P, self._n)
         entries = [(int(k), int(row)) for row, k in zip(*np.nonzero(p), strict=True)]
-        chosen = 1 / max(1, len(entries)) if step is None else float(step)
-        if not 0 < chosen < math.inf:
-            raise ValueError(f"step must be positive and finite, got {step}.")
-        for k, row in self._hint:
-            self._attention.update_key(k, row, -self._step)
-        for k, row in entries:
-            self._attention.update_key(k, row, chosen)
-        self._hint, self._step = entries, chosen
+        chosen = 1 / max(1, len(entries)) if step is None else _step(step)
+        with self._lock:
+            for k, row in self._hint:
+                self._attention.update_key(k, row, -self._step)
+            for k, row in entries:
+                self._attention.update_key(k, row, chosen)
+            self._hint, self._step = entries, chosen
 
     def signals(self, i: int) -> NDArray[np.float64]:
         """Return by how much a_j was found to exceed the number of ones in column i of V."""
-        read = self._attention.query
-        found = [read(j, i) / read(j, self._n) for j in range(self._n)]
-        signals: NDArray[np.float64] = np.array(found) - self._ones_of_v[i]
+        column = in_range("i", i, self._n)
+        with self._lock:
+            read = self._attention.query
+            found = [read(j, column) / read(j, self._n) for j in range(self._n)]
+        signals: NDArray[np.float64] = np.array(found) - self._ones_of_v[column]
         return signals
 
     def column(self, i: int) -> Boolean:
@@ -100,17 +110,21 @@ class HintedMv:
 
         Raises
         ------
+        IndexError, TypeError
+            If i is no column of V.
         ArithmeticError
             If the certified error of the reads does not let c decide.
         """
-        read_error = max(self._attention.error_bound(j) for j in range(self._n))
-        if not _decides(self._n, len(self._hint), self._step, read_error):
-            low, high = safe_steps(self._n, len(self._hint), read_error)
-            raise ArithmeticError(
-                f"step must be in [{low:.3g}, {high:.3g}] for reads that err by {read_error:.3g}, "
-                f"got {self._step:.3g}."
-            )
-        return self.signals(i) > math.expm1(self._step) / 2
+        column = in_range("i", i, self._n)
+        with self._lock:
+            read_error = max(self._attention.error_bound(j) for j in range(self._n))
+            if not _decides(self._n, len(self._hint), self._step, read_error):
+                low, high = safe_steps(self._n, len(self._hint), read_error)
+                raise ArithmeticError(
+                    f"step must be in [{low:.3g}, {high:.3g}] for reads that err by {read_error:.3g}, "
+                    f"got {self._step:.3g}."
+                )
+            return self.signals(column) > math.expm1(self._step) / 2
 
 
 @standard_arithmetic
@@ -148,8 +162,16 @@ def _decides(n: int, ones: int, step: float, read_error: float) -> bool:
     return bool(error * UPWARD < math.expm1(step) / 2)
 
 
+def _step(step: Any) -> float:
+    if isinstance(step, bool) or not isinstance(step, (int, float, np.integer, np.floating)):
+        raise TypeError(f"step must be a number, got {step!r}.")
+    if not 0 < step <= _LARGEST_STEP or float(step) == 0:
+        raise ValueError(f"step must be positive and at most {_LARGEST_STEP:g}, got {step}.")
+    return float(step)
+
+
 def _boolean(name: str, x: ArrayLike, n: int | None = None) -> Boolean:
-    matrix = np.asarray(x)
+    matrix = plain_array(name, x)
     if matrix.dtype != np.bool_:
         raise TypeError(f"{name} must hold booleans, got {matrix.dtype}.")
     if matrix.ndim != 2 or matrix.size == 0 or matrix.shape != (n or len(matrix),) * 2:

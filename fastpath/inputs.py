@@ -177,6 +177,15 @@ def integer(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
+def in_range(name: str, index: Any, count: int) -> int:
+    """Return an index from 0 on, or refuse; negative ones count from the end."""
+    if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {index!r}.")
+    if not -count <= index < count:
+        raise IndexError(f"{name} must be in [{-count}, {count}), got {index}.")
+    return int(index) % count
+
+
 def open_unit(name: str, value: Any) -> float:
     """Return a number in (0, 1), or refuse what is none."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg import get_blas_funcs
 
 from fastpath.dynamic.sums import TURNOVER, Sums
-from fastpath.dynamic.tokens import Tokens, entries
+from fastpath.dynamic.tokens import Tokens, Viewed, entries
 from fastpath.inputs import Matrix
 
 #: A weight is multiplied by at most so many factors e^step, and by at most e^this in all, before its
@@ -18,16 +18,17 @@ LARGEST_STEPS = {"float32": 16.0, "float64": 64.0}
 MASS_PAIRS = 8
 
 
-class Pairs:
+class Pairs(Viewed):
     r"""Pending rank-one corrections: sums + :math:`\sum_p` coefficient_p value_pᵀ.
 
     A token has at most two: for its changed key, (w now - w base, v now); for its changed value,
     (w base, v now - v base), where *base* is what the sums hold of the token.
     """
 
+    VIEWS = frozenset({"coefficient_rows"})
+
     def __init__(self, limit: int, room: int, width: int, dtype: np.dtype[Any]) -> None:
         self.coefficients = np.zeros((limit, room), dtype)
-        self.coefficient_rows = list(self.coefficients)
         self.values = np.zeros((limit, width), dtype)
         self.base_values = np.zeros((limit, width), dtype)
         self.count = 0
@@ -35,6 +36,10 @@ class Pairs:
         self.value_pair: dict[int, int] = {}
         #: The column of the pool with a token's base weights, where its key has changed.
         self.base_column: dict[int, int] = {}
+        self._view()
+
+    def _view(self) -> None:
+        self.coefficient_rows = list(self.coefficients)
 
     def add(self) -> int:
         """Take the next pair and return its number."""
@@ -62,19 +67,19 @@ class Cached(Sums):
     ``_end`` still need them.
     """
 
+    VIEWS = Sums.VIEWS | {
+        *("_pool_rows", "_places", "_query_columns", "_magnitudes", "_gemm", "_ger"),
+    }
+
     factors = FACTORS
 
     def __init__(self, tokens: Tokens, *, room: int, limit: int, sliced: bool) -> None:
         super().__init__(tokens, room=room, limit=limit)
         self.steps = LARGEST_STEPS[tokens.dtype.name]
-        self._gemm, self._ger = get_blas_funcs(("gemm", "ger"), dtype=tokens.dtype)
         # Room for the base columns of the pending pairs, and for the one that is being written.
         self._pool = np.zeros((room + limit + 1, self.room), tokens.dtype)
-        self._pool_rows = list(self._pool)
         self._place = np.arange(room)
-        self._places = entries(self._place)
         self._free = list(range(room, len(self._pool)))
-        self._query_columns = list(self.queries_by_column)
         self._largest_query = np.abs(self.queries_by_column).max(axis=1).tolist()
         self._factors = [0] * room
         self._steps = [0.0] * room
@@ -82,21 +87,33 @@ class Cached(Sums):
         self._frozen = Pairs(limit, self.room, len(tokens.values), tokens.dtype) if sliced else None
         self._front = self._end = self._slice = 0
         self._counted = np.ones(limit, tokens.dtype)
-        self._magnitudes = np.empty(MASS_PAIRS * self.room, tokens.dtype)
+        self._view()
         for block, weights, shift in tokens.blocks(tokens.live):
             self._pool[: tokens.count, block] = weights.T
             self.sums[:, block] = tokens.block_sums(weights).T
             self.shift[block] = shift
             self.mass[block] = self.sums[-1, block]
 
+    def _view(self) -> None:
+        super()._view()
+        self._pool_rows = list(self._pool)
+        self._places = entries(self._place)
+        self._query_columns = list(self.queries_by_column)
+        self._magnitudes = np.empty(MASS_PAIRS * self.room, self.tokens.dtype)
+        # Neither a view nor an array, but nothing that can be copied.
+        self._gemm, self._ger = get_blas_funcs(("gemm", "ger"), dtype=self.tokens.dtype)
+
     # ------------------------------------------------------------------------------------ reads
 
     def _row_sums(self, i: int) -> Matrix:
         sums: Matrix = self.sums[:, i]
+        products = 0
         for pairs in self._needed(i):
             k = pairs.count
-            self._operations.multiplications += k * sums.size
+            products += k * sums.size
             sums = pairs.coefficients[:k, i].dot(pairs.values[:k]) + sums
+        # Counted last: where numpy is told to raise, a read may begin anew.
+        self._operations.multiplications += products
         if self._mass(i) <= TURNOVER * sums[-1]:
             return sums
         return self._refresh(i)
@@ -108,12 +125,14 @@ class Cached(Sums):
         mass = self._masses[i]
         if not self.settled:
             mass = self._mass(i)
+            products = 0
             for pairs in self._needed(i):
                 k = pairs.count
-                self._operations.multiplications += 2 * k
+                products += 2 * k
                 coefficients = pairs.coefficients[:k, i]
                 numerator += float(coefficients.dot(pairs.values[:k, j]))
                 denominator += float(coefficients.dot(pairs.values[:k, -1]))
+            self._operations.multiplications += products
         if mass <= TURNOVER * denominator:
             return numerator / denominator
         sums = self._refresh(i)
@@ -146,6 +165,7 @@ class Cached(Sums):
             self._operations.multiplications += (self._end - self._front) * k * len(columns)
         return settled, mass
 
+    @np.errstate(all="ignore")
     def _refresh(self, i: int) -> Matrix:
         """Compute a stale row; its sums then hold the keys of now, and the values of the last rebuild."""
         weights, shift = self.tokens.weights(i)
@@ -170,6 +190,7 @@ class Cached(Sums):
 
     # ---------------------------------------------------------------------------------- updates
 
+    @np.errstate(all="ignore")
     def update_key(self, i: int, j: int, old: float, new: float) -> None:
         """Change entry j of the key of token i: multiply its weights by exp(change q_j)."""
         keys = self.tokens.key_entries
@@ -280,13 +301,13 @@ class Cached(Sums):
         if self._pending.count >= self.limit:
             self.rebuild()
 
+    @np.errstate(all="ignore")
     def rebuild(self) -> None:
         """Add the pending pairs to the sums, at once or slice by slice."""
         pending = self._pending
         if not pending.count:
             return
-        self.rebuilds += 1
-        self._operations.rebuilds += 1
+        self._count_rebuild()
         self._free.extend(pending.base_column.values())
         if self._frozen is None:
             self._merge(pending)
@@ -299,6 +320,7 @@ class Cached(Sums):
             self._front, self._end = 0, self.tokens.count
             self._slice = -(-self._end // self.limit)
 
+    @np.errstate(all="ignore")
     def _advance(self) -> None:
         """Add the frozen pairs to the next rows: to all of them before the next are frozen."""
         assert self._frozen is not None

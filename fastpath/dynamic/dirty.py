@@ -39,6 +39,8 @@ class Dirty(Sums):
     a strategy with the same room and nothing pending, whose sums are taken over.
     """
 
+    VIEWS = Sums.VIEWS | {"_shifts", "_weights"}
+
     def __init__(
         self,
         tokens: Tokens,
@@ -53,9 +55,8 @@ class Dirty(Sums):
         self._slots = Slots(*shape)
         self._frozen = Slots(*shape) if sliced else None
         self._front = self._end = self._slice = 0
-        self._weights = np.empty(2 * limit, tokens.dtype)
         self._ones = np.ones(2 * limit, tokens.dtype)
-        self._shifts = entries(self.shift)
+        self._view()
         if after is not None:
             self._take_over(after)
             return
@@ -64,8 +65,14 @@ class Dirty(Sums):
             self.shift[block] = shift
             self.mass[block] = self.sums[-1, block]
 
+    def _view(self) -> None:
+        super()._view()
+        self._shifts = entries(self.shift)
+        self._weights = np.empty(len(self._ones), self.tokens.dtype)
+
     # ------------------------------------------------------------------------------------ reads
 
+    @np.errstate(all="ignore")
     def _row_sums(self, i: int) -> Matrix:
         sums: Matrix = self.sums[:, i]
         mass = self._masses[i]
@@ -85,6 +92,12 @@ class Dirty(Sums):
         """Return entry (i, j) of attention."""
         numerator: float = self._numerators[j, i]
         denominator: float = self._denominators[i]
+        if self.settled and self._masses[i] <= TURNOVER * denominator:
+            return numerator / denominator
+        return self._pending_entry(i, j, numerator, denominator)
+
+    @np.errstate(all="ignore")
+    def _pending_entry(self, i: int, j: int, numerator: float, denominator: float) -> float:
         mass = self._masses[i]
         for slots in self._needed(i) if mass < np.inf else ():
             weights = self._slot_weights(slots, i)
@@ -102,6 +115,7 @@ class Dirty(Sums):
         sums = self._refresh(i)
         return float(sums[j]) / float(sums[-1])
 
+    @np.errstate(all="ignore")
     def _mass(self, i: int) -> float:
         mass: float = self._masses[i]
         if self._front <= i < self._end and self._frozen is not None:
@@ -149,6 +163,7 @@ class Dirty(Sums):
         np.exp(weights, out=weights)
         return weights
 
+    @np.errstate(all="ignore")
     def _refresh(self, i: int) -> Matrix:
         """Compute a stale row, and let the sums and the slots together make it up from now on."""
         weights, shift = self.tokens.weights(i)
@@ -231,10 +246,10 @@ class Dirty(Sums):
         if len(self._slots) >= self.limit:
             self.rebuild()
 
+    @np.errstate(all="ignore")
     def rebuild(self) -> None:
         """Add the slots to the sums, at once or slice by slice."""
-        self.rebuilds += 1
-        self._operations.rebuilds += 1
+        self._count_rebuild()
         if self._frozen is None:
             for first in range(0, self.room, REBUILD_ROWS):
                 self._merge(self._slots, slice(first, min(first + REBUILD_ROWS, self.room)))
@@ -246,6 +261,7 @@ class Dirty(Sums):
             self._slice = -(-self._end // self.limit)
         self._slots.slot.clear()
 
+    @np.errstate(all="ignore")
     def _advance(self) -> None:
         """Add the frozen slots to the next rows: to all of them before the next are frozen."""
         assert self._frozen is not None

@@ -5,18 +5,26 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from fastpath.dynamic.certificate import row_error_bound
-from fastpath.dynamic.tokens import PADDING, Tokens, entries
+from fastpath.dynamic.tokens import PADDING, Tokens, Viewed, entries
 from fastpath.inputs import Matrix
+
+#: What numpy raises of an underflow where its caller told it to.  What is read often is then done again,
+#: since to tell numpy otherwise takes as long as a read.
+TOLD_TO_RAISE = (FloatingPointError, RuntimeWarning)
 
 #: A row is computed anew once this many times its denominator has passed through its sums, since
 #: what has left the sums has left its rounding errors behind: at 2^20 the error is 3e-8.
 TURNOVER = 32.0
 
+#: A row is computed anew after so many rebuilds, each of which rounds its terms once more: in float32
+#: FP.dynamic covers 2^22 roundings, of which tokens take 2^21 and pending pairs 2^20.
+OLDEST = 2**16
+
 #: A logit that passes the shift of its row by more makes the row stale, so that no weight overflows.
 LARGEST_EXPONENT = {"float32": 16.0, "float64": 300.0}
 
 
-class Sums(ABC):
+class Sums(Viewed, ABC):
     """The sums of every row as of the last rebuild, and how far they can be trusted.
 
     Invariant, for every row i of a live token whose mass is finite: ``sums[:, i]`` plus what the
@@ -30,6 +38,8 @@ class Sums(ABC):
 
     Memory: n (d + d_v + 4) numbers and the pending pairs.
     """
+
+    VIEWS = frozenset({"_numerator_rows", "_numerators", "_denominators", "_masses"})
 
     #: By how many factors e^step a weight may have been multiplied, and the largest sum of |step|.
     factors = 0
@@ -54,10 +64,12 @@ class Sums(ABC):
         self.settled = True
         self._largest_exponent = LARGEST_EXPONENT[tokens.dtype.name]
         self._computed_at = np.zeros(self.room, np.int64)
-        self._look()
         # The largest ever, not of now: the sums remember what passed through them.
         self._largest_keys = np.abs(tokens.keys[: tokens.count]).max(axis=0).tolist()
         self._largest_value = float(np.abs(tokens.values[:-1]).max())
+
+    def _view(self) -> None:
+        self._look()
 
     def _look(self) -> None:
         """Renew the views that read one number of a token in 50 ns, and check its index."""
@@ -74,10 +86,17 @@ class Sums(ABC):
         if self.settled:
             denominator = self._denominators[i]
             if self._masses[i] <= TURNOVER * denominator:
-                clean: Matrix = self._numerator_rows[i] / denominator
-                return clean
+                try:
+                    clean: Matrix = self._numerator_rows[i] / denominator
+                    return clean
+                except TOLD_TO_RAISE:
+                    pass  # again, by what follows
         sums = self._row_sums(i)
-        row: Matrix = sums[:-1] / sums[-1]
+        try:
+            row: Matrix = sums[:-1] / sums[-1]
+        except TOLD_TO_RAISE:
+            with np.errstate(all="ignore"):
+                row = sums[:-1] / sums[-1]
         return row
 
     @abstractmethod
@@ -166,6 +185,13 @@ class Sums(ABC):
         self.rebuilds = other.rebuilds
         self.factors, self.steps = other.factors, other.steps
         self._largest_keys, self._largest_value = other._largest_keys, other._largest_value
+
+    def _count_rebuild(self) -> None:
+        """Note that the sums are about to be rebuilt."""
+        self.rebuilds += 1
+        self._operations.rebuilds += 1
+        if self.rebuilds % OLDEST == 0:
+            self.mass.fill(np.inf)
 
     def _store(self, i: int, sums: Matrix, mass: float, shift: float) -> None:
         """Note the sums of a row that was computed from the definition."""

@@ -22,6 +22,25 @@ def entries(array: Matrix) -> Any:
     return memoryview(view)
 
 
+class Viewed:
+    """What keeps views of its own arrays, and arrays to compute in: a copy makes its own.
+
+    ``VIEWS`` names the attributes that ``_view`` makes from the others.
+    """
+
+    VIEWS: frozenset[str] = frozenset()
+
+    def _view(self) -> None:
+        """Make all of ``VIEWS`` anew."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: x for name, x in vars(self).items() if name not in self.VIEWS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._view()
+
+
 @dataclass
 class Operations:
     """How much was computed so far, as exact counts."""
@@ -32,7 +51,7 @@ class Operations:
     refreshed_rows: int = 0
 
 
-class Tokens:
+class Tokens(Viewed):
     r"""Queries, keys and values of the tokens, some of them evicted.
 
     Row i of attention is :math:`\sum_j e^{q_i \cdot k_j} v_j / \sum_j e^{q_i \cdot k_j}` over the live
@@ -40,6 +59,8 @@ class Tokens:
     that both sums are one product: *the sums* of a row are d_v numerators and, last, a denominator,
     all times a common :math:`e^{-shift}`.
     """
+
+    VIEWS = frozenset({"key_entries", "_weights"})
 
     def __init__(self, q: Matrix, k: Matrix, v: Matrix, causal: bool) -> None:
         self.causal = causal
@@ -54,12 +75,12 @@ class Tokens:
         #: One byte a token: is it live?
         self.alive = bytearray(b"\x01" * len(k))
         self._evicted = np.empty(0, np.intp)
-        self._look()
+        self._view()
 
-    def _look(self) -> None:
+    def _view(self) -> None:
         """Renew what depends on where the arrays are and how many tokens there are."""
-        self.key_entries = entries(self.keys[: self.count])
         self._weights = np.empty(len(self.keys), self.dtype)
+        self.key_entries = entries(self.keys[: self.count])
 
     @property
     def live(self) -> NDArray[np.intp]:
@@ -81,7 +102,7 @@ class Tokens:
         self.values[-1, index] = 1
         self.alive.append(1)
         self.count += 1
-        self._look()
+        self._view()
         return index
 
     def evict(self, i: int) -> None:
@@ -90,6 +111,7 @@ class Tokens:
         self.values[:, i] = 0
         self._evicted = np.append(self._evicted, i)
 
+    @np.errstate(all="ignore")
     def weights(self, i: int) -> tuple[Matrix, float]:
         """Return exp(logit - shift) of the tokens that row i sees, and the shift, their largest logit.
 
@@ -107,6 +129,7 @@ class Tokens:
         self.operations.exponentials += seen
         return weights, shift
 
+    @np.errstate(all="ignore")
     def sums(self, weights: Matrix) -> Matrix:
         """Return the weighted sums of the values and, last, of the weights."""
         self.operations.multiplications += weights.size * len(self.values)
@@ -118,6 +141,7 @@ class Tokens:
         """Return the sums of row i, computed from the definition."""
         return self.sums(self.weights(i)[0])
 
+    @np.errstate(all="ignore")
     def entry(self, i: int, j: int) -> float:
         """Return entry (i, j) of attention, from the definition."""
         # First what refuses a bad j, before anything is counted.

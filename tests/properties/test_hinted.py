@@ -106,6 +106,11 @@ def test_the_safe_range_ends_where_the_condition_of_the_claim_does(n: int, ones:
         assert (error < math.expm1(step) / 2) == holds
 
 
+def test_no_step_is_safe_whose_exp_is_no_number() -> None:
+    """However exact the reads are."""
+    assert safe_steps(2, 1, 0.0)[1] <= 700 < math.log(np.finfo(float).max)
+
+
 def test_bad_arguments_are_refused_by_name() -> None:
     square = np.zeros((2, 2), bool)
     with pytest.raises(TypeError, match=r"^M must hold booleans"):
