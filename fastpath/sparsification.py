@@ -39,6 +39,9 @@ ATTEMPTS, GROWTH = 8, 1.5
 #: one rounding.
 SHORTEST = 2.0**-100
 
+#: Methods that sample or select columns up to a width, and keep all where that reaches them.
+KEEPING = ("bss", "leverage")
+
 #: What each method rests on; the bounds on attention rest on P3.loewner in every case.
 CLAIMS = {
     "copy": ("P3.loewner",),
@@ -189,22 +192,22 @@ def sparsify(
     elif not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator or None, got {rng!r}.")
     plan = make_plan(features, guarantee, epsilon, failure_probability, method, width)
-    if guarantee == "exact" or (method == "auto" and width is None):
-        copied = _copy(features, features.shape[0])
-        if copied is not None:
-            return copied
+    if (guarantee == "exact" or (method == "auto" and width is None)) and _is_narrow(features):
+        return _copy(features)
     if not plan.certified:
         return _vouched(features, plan, rng)
     return _certified(features, plan, rng)
 
 
-def _copy(X: Features, most: int) -> Sparsified | None:
-    """Return the columns of X that are not zero, if there are at most so many."""
-    if not sp.issparse(X) and X.shape[1] > most:
-        return None
+def _is_narrow(X: Features) -> bool:
+    """Whether no more columns than X has rows are nonzero; dense X is not looked through."""
+    n, d = X.shape
+    return bool(d <= n or (sp.issparse(X) and len(nonzero_columns(X)) <= n))
+
+
+def _copy(X: Features) -> Sparsified:
+    """Return the columns of X that are not zero."""
     columns = nonzero_columns(X)
-    if len(columns) > most:
-        return None
     # One zero column stands for none: a matrix without columns is none that others accept.
     columns = columns if len(columns) else np.zeros(1, dtype=np.intp)
     Y, weights = take_columns(X, columns), np.ones(len(columns))
@@ -220,6 +223,13 @@ def _certified(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified:
     X = by_columns(X) if plan.guarantee == "columns" or plan.method == "leverage" else X
     useful = X.shape[1]
     width = plan.first_width(len(G.matrix), len(whitening), useful)
+    if plan.method in KEEPING and width >= useful:
+        # Every column would be kept as it is, which no rounding needs to be allowed for.
+        return _copy(X)
+    if plan.method == "bss" and width <= len(whitening):
+        raise ValueError(
+            f"width must exceed the rank of X, {len(whitening)}, for method='bss', got {width}."
+        )
     attempts = ATTEMPTS if plan.method in (*SPARSITY, "jl", "leverage") and plan.epsilon else 1
     for _ in range(attempts):
         Y, columns, weights = _draw(X, plan.method, width, factor, whitening, rng)
