@@ -175,7 +175,8 @@ def sparsify(
         If X is refused (see :func:`fastpath.features.feature_matrix`), a choice is not allowed, or more
         columns would be needed than X has.
     RuntimeError
-        If a randomised method was not certified in eight draws, or rounding defeats the certificate.
+        If a randomised method was not certified in eight draws, rounding defeats the certificate, or Y
+        would overflow X's type.
 
     Notes
     -----
@@ -232,7 +233,9 @@ def _certified(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified:
         )
     attempts = ATTEMPTS if plan.method in (*SPARSITY, "jl", "leverage") and plan.epsilon else 1
     for _ in range(attempts):
-        Y, columns, weights = _draw(X, plan.method, width, factor, whitening, rng)
+        # What overflows is refused by _result_gram.
+        with np.errstate(over="ignore", invalid="ignore"):
+            Y, columns, weights = _draw(X, plan.method, width, factor, whitening, rng)
         result = _measured(plan, G, Y, columns, weights)
         if result.epsilon + result.slack <= (plan.epsilon or np.finfo(np.float64).max):
             return result
@@ -265,7 +268,7 @@ def _draw(
     if method in SPARSITY:
         sketch = osnap(X, width, rng, sparsity=SPARSITY[method])
         if method == "gram-of-sketch":
-            sketch = _stored(range_factor(gram(sketch))[0], X.dtype)
+            sketch = _stored(range_factor(_result_gram(sketch))[0], X.dtype)
         return sketch, None, None
     if method == "caratheodory":
         columns, weights = caratheodory_columns(X, whitening)
@@ -290,11 +293,26 @@ def _stored(Y: Array, dtype: Any) -> Matrix:
     return stored
 
 
+def _result_gram(Y: Matrix) -> Gram:
+    """Return the Gram matrix of what would stand for X, or refuse what left the type of X."""
+    try:
+        return gram(Y)
+    except ValueError as error:
+        raise RuntimeError(
+            f"X is so large or so small that the columns which would stand for it, or their squares, leave "
+            f"{Y.dtype}: scale X by a power of two{_or_double(Y)}."
+        ) from error
+
+
+def _or_double(Y: Matrix) -> str:
+    return ", or give it in float64" if Y.dtype == np.float32 else ""
+
+
 def _measured(
     plan: Plan, G: Gram, Y: Matrix, columns: NDArray[np.intp] | None, weights: Array | None
 ) -> Sparsified:
     """Prove how close Y Yᵀ is to G."""
-    H = gram(Y)
+    H = _result_gram(Y)
     if plan.guarantee == "entrywise":
         epsilon, slack, how = entrywise_error(G, H), 0.0, "entries"
     else:
@@ -326,7 +344,12 @@ def _vouched(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified:
     n, d = X.shape
     width = plan.first_width(n, n, d)
     epsilon, failure_probability = plan.epsilon or 0.0, plan.failure_probability
-    Y = osnap(X, width, rng, sparsity=SPARSITY[plan.method])
+    with np.errstate(over="ignore", invalid="ignore"):
+        Y = osnap(X, width, rng, sparsity=SPARSITY[plan.method])
+    if not np.isfinite(Y).all():
+        raise RuntimeError(
+            f"X is so large that its sketch overflows {Y.dtype}: scale X by a power of two{_or_double(Y)}."
+        )
     if sp.issparse(X):
         entries = np.diff(X.indptr) if X.format == "csr" else np.bincount(X.indices)
         terms = int(entries.max(initial=1))
@@ -335,9 +358,10 @@ def _vouched(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified:
         terms = -(-d // (width // SPARSITY[plan.method]))
     slack = float(sketch_slack(n, epsilon, terms, ARITHMETIC[X.dtype.name]["unit_roundoff"]))
     if plan.method == "gram-of-sketch":
-        sketch = gram(Y)
-        Y = _stored(range_factor(sketch)[0], X.dtype)
-        closeness = certified_closeness(sketch, gram(Y))
+        sketch = _result_gram(Y)
+        with np.errstate(over="ignore"):
+            Y = _stored(range_factor(sketch)[0], X.dtype)
+        closeness = certified_closeness(sketch, _result_gram(Y))
         slack = float(composed_slack(epsilon, slack, closeness.epsilon, closeness.slack))
         epsilon = float(composed_epsilon(epsilon, closeness.epsilon))
     if sp.issparse(X):
