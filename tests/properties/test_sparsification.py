@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import fastpath
@@ -159,6 +159,7 @@ def test_where_every_column_is_kept_nothing_is_lost(method: str) -> None:
     assert (result.certificate, result.epsilon, result.slack) == ("copy", 0, 0)
 
 
+@example(rank=1, epsilon=0.8)  # 4 columns exactly, of which rounding says 5
 @given(
     rank=st.integers(0, 10**6), epsilon=st.one_of(st.sampled_from(TINY), st.floats(1e-12, 0.999))
 )
@@ -171,7 +172,7 @@ def test_the_width_of_the_barrier_method_is_the_least_that_serves(
         return
     assert bss_epsilon(width / rank) <= epsilon
     # Beyond 2^46 columns the least is missed by a part in that.
-    less = width - max(2, width >> 46)
+    less = width - max(1, width >> 46)
     assert less <= rank or bss_epsilon(less / rank) > epsilon
 
 
