@@ -279,7 +279,7 @@ MUTANTS = (
     _model(
         before="INDEPENDENT = 2.0**-36",
         after="INDEPENDENT = 2.0**-48",
-        tests=f"{EXTREMES}::test_repeated_queries_do_not_drown_the_loss_in_the_rounding_of_y",
+        tests=f"{EXTREMES}::test_nearly_dependent_features_do_not_drown_the_loss_in_the_rounding_of_y",
         catches="that nearly dependent features are one",
     ),
     _model(
