@@ -42,11 +42,15 @@ def measurable_step(here: Point, search: Search) -> Point | None:
 def loss_rounding(here: Point) -> float:
     """Estimate what rounding does to the computed loss: four standard deviations of <R, dR>.
 
-    Every entry of dR is taken to be independent, and as large as a rounding of the largest term in it.
+    Every entry of dR is taken to be independent, and as large as a rounding of the largest term in it, or
+    as what roundings of the logits move the weights by.
     """
     data = here.data
     residual = np.abs(here.residual)
     terms = here.weights @ (np.abs(data.A3) @ np.abs(here.Y)) + np.abs(data.B) + residual
+    logits = (np.abs(data.A1) @ np.abs(here.X)) @ np.abs(data.A2).max(axis=0)
+    squares = here.weights @ here.values**2 - here.output**2
+    terms += logits[:, None] * np.sqrt(np.maximum(squares, 0))
     return 4 * EPSILON * length(residual * terms)
 
 
