@@ -7,7 +7,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from fastpath.inputs import Matrix
+from fastpath.inputs import Matrix, exact_floats
 
 #: A dense array, a csr_array or a csc_array.
 Features: TypeAlias = Any
@@ -34,7 +34,7 @@ def feature_matrix(X: Any, name: str = "X") -> Features:
     Parameters
     ----------
     X : array_like or sparse matrix or array in CSR or CSC format, shape (n, d)
-        float32 or float64; integers become float64.
+        float32 or float64; integers become float64, which must hold them exactly.
     name : str
         What error messages call it.
 
@@ -46,10 +46,12 @@ def feature_matrix(X: Any, name: str = "X") -> Features:
     Raises
     ------
     TypeError
-        If entries are neither float32, float64 nor integers, or the sparse format is another.
+        If entries are neither float32, float64 nor integers, X means more than its entries (a masked
+        array, say), or the sparse format is another.
     ValueError
-        If X is not a matrix, is empty, holds NaN or infinity, has float64 rows whose largest entry is
-        outside 2^-250 to 2^250, or has sparse indices that are unsorted, duplicate or out of range.
+        If X is not a matrix, is empty, holds NaN or infinity or integers that float64 does not hold, has
+        float64 rows whose largest entry is outside 2^-250 to 2^250, or has sparse indices that are
+        unsorted, duplicate or out of range.
 
     Notes
     -----
@@ -61,27 +63,23 @@ def feature_matrix(X: Any, name: str = "X") -> Features:
 
 
 def _dense(X: Any, name: str) -> Matrix:
-    array = np.asarray(X)
-    if array.dtype.kind in "iu":
-        array = array.astype(np.float64)
-    _check_type_and_shape(array.dtype, array.shape, name)
+    array = exact_floats(name, X)
+    _check_shape(array.shape, name)
     return array
 
 
 def _sparse(X: Any, name: str) -> Features:
     if X.format not in ("csr", "csc"):
         raise TypeError(f"{name} must be dense or sparse in CSR or CSC format, got {X.format!r}.")
-    data = X.data.astype(np.float64) if X.data.dtype.kind in "iu" else X.data
-    _check_type_and_shape(data.dtype, X.shape, name)
+    data = exact_floats(f"{name}.data", X.data)
+    _check_shape(X.shape, name)
     _check_indices(X, name)
     kind = sp.csr_array if X.format == "csr" else sp.csc_array
     # A new object on the same arrays: scipy notes what it finds out on the object, not on the user's.
     return kind((data, X.indices, X.indptr), shape=X.shape, copy=False)
 
 
-def _check_type_and_shape(dtype: Any, shape: tuple[int, ...], name: str) -> None:
-    if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"{name} must hold float32, float64 or integers, got {dtype}.")
+def _check_shape(shape: tuple[int, ...], name: str) -> None:
     if len(shape) != 2:
         raise ValueError(f"{name} must be a matrix (2 dimensions), got shape {shape}.")
     if 0 in shape:

@@ -17,6 +17,9 @@ PROJECTIONS = 16
 #: Columns scored at a time: their projections take 8 MiB.
 SCORED = 1 << 16
 
+#: Directions between it and its inverse are kept in float32, and their products stay far from its ends.
+SMALLEST_SINGLE = 2.0**-60
+
 #: Columns of the sketch that stands for X when nothing better is at hand, in units of its rows.
 SKETCH_OVERSAMPLING = 8
 
@@ -55,8 +58,12 @@ def leverage_scores(
         whitening = range_factor(gram(osnap(X, width + width % 2, rng)))[1]
     directions = rng.standard_normal((PROJECTIONS, len(whitening))) @ whitening
     directions /= np.sqrt(PROJECTIONS)
-    # X of type float32 stays float32 in the product: a score needs no digits.
-    directions = directions.astype(X.dtype)
+    # X of type float32 stays float32 in the product, where that holds the directions: a score needs no
+    # digits, but X of 2^-149 has directions of 2^149.
+    sizes = np.abs(directions).max(axis=0, initial=0.0)
+    sizes = sizes[sizes > 0]
+    if len(sizes) and sizes.min() > SMALLEST_SINGLE and sizes.max() < 1 / SMALLEST_SINGLE:
+        directions = directions.astype(X.dtype)
     X, scores = by_columns(X), np.empty(X.shape[1])
     for start in range(0, X.shape[1], SCORED):
         part = X[:, start : start + SCORED]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ WELL_CONDITIONED = 2.0**-20
 LARGEST_SLACK = 2.0**-6
 
 
-#: H beyond this, where G has 1 on its diagonal, is refused: its sums could overflow.
+#: H beyond this, where G has 1 on its diagonal, is refused: its sums could overflow.  A larger epsilon or
+#: slack is replaced by this one, which implies it, for the same reason.
 LARGEST_ENTRY = 2.0**1000
 
 
@@ -68,6 +70,8 @@ def certify_loewner(X: Any, Y: Any, epsilon: float, *, slack: float = 0.0) -> bo
 
     Raises
     ------
+    TypeError
+        If epsilon or slack is no number.
     ValueError
         If the numbers of rows differ or epsilon or slack is negative or not finite.
 
@@ -81,10 +85,8 @@ def certify_loewner(X: Any, Y: Any, epsilon: float, *, slack: float = 0.0) -> bo
     ----------
     S. M. Rump, Verification of positive definiteness, BIT Numerical Mathematics 46 (2006) 433-452.
     """
-    for name, value in (("epsilon", epsilon), ("slack", slack)):
-        if not 0 <= value < np.inf:
-            raise ValueError(f"{name} must be finite and at least 0, got {value!r}.")
-    return _Pair(_as_gram(X), _as_gram(Y)).proves(float(epsilon), float(slack))
+    allowed = _at_most("epsilon", epsilon), _at_most("slack", slack)
+    return _Pair(_as_gram(X), _as_gram(Y)).proves(*allowed)
 
 
 @standard_arithmetic
@@ -167,6 +169,20 @@ def range_factor(G: Gram) -> tuple[Array, Array]:
     return factor, whitening
 
 
+def _at_most(name: str, value: Any) -> float:
+    """Return a float that is no more than a number, and no more than LARGEST_ENTRY, or refuse."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    number: Any = value
+    if not 0 <= number < np.inf:
+        raise ValueError(f"{name} must be finite and at least 0, got {value!r}.")
+    if number >= LARGEST_ENTRY:
+        return LARGEST_ENTRY
+    # What is proved for a number that float rounds up need not be so for the number.
+    rounded = float(number)
+    return rounded if rounded <= number else math.nextafter(rounded, 0.0)
+
+
 def _as_gram(X: Any) -> Gram:
     return X if isinstance(X, Gram) else gram(X)
 
@@ -186,7 +202,10 @@ class _Pair:
         self.exponents = np.frexp(diagonal[self.kept])[1] // 2
         self.G, self.H = self._scaled(g.matrix), self._scaled(h.matrix)
         same_rows = not h.matrix.diagonal()[diagonal == 0].any()
-        self.comparable = same_rows and bool(np.abs(self.H).max(initial=0.0) < LARGEST_ENTRY)
+        # LAPACK may factor a matrix with a NaN to completion: what overflowed would count as a proof.
+        self.comparable = same_rows and all(
+            bool(np.abs(part).max(initial=0.0) < LARGEST_ENTRY) for part in (self.G, self.H)
+        )
         self.first_trace = _above(self.G.diagonal())
         self.second_trace = _above(self.H.diagonal()) if self.comparable else np.inf
         # A rounding more pays for underflow in each Gram matrix, and one for all that comes after.

@@ -38,6 +38,9 @@ LARGEST_CARATHEODORY = 32
 #: BSS is worth waiting this long for, or as long as ten Gram matrices.
 PATIENCE = 10.0
 
+#: Widths beyond any memory stand for all that are larger, up to infinity, and are refused as too wide.
+WIDEST = 2**62
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -72,14 +75,17 @@ class Plan:
         elif self.method == "leverage" and self.failure_probability is not None:
             width = _rounded_up(leverage_width(rank, self.epsilon, self.failure_probability, 2.0))
         else:
-            # The squared singular values of a random k x m matrix end at (1 ± sqrt(k/m))².
-            width = ceil(rank / (sqrt(1 + self.epsilon) - 1) ** 2)
+            # The squared singular values of a random k x m matrix end at (1 ± sqrt(k/m))².  The root is
+            # written so that it is not rounded to 1 before 1 is taken off.
+            ratio = (sqrt(1 + self.epsilon) + 1) / self.epsilon
+            width = _rounded_up(rank * ratio * ratio)
         width = max(1, -(-width // places)) * places
         if width > largest:
             if self.method in ("bss", "leverage"):
                 return largest
             raise ValueError(
-                f"method={self.method!r} needs {width} columns for epsilon={self.epsilon}"
+                f"method={self.method!r} needs {'at least ' if width >= WIDEST else ''}{width} columns "
+                f"for epsilon={self.epsilon}"
                 f"{'' if self.certified else f', failure_probability={self.failure_probability}'}, more "
                 f"than the {largest} that are useful: guarantee='exact' has no error with {rank}."
             )
@@ -182,15 +188,17 @@ def _sketch_seconds(X: Features) -> float:
 def _barrier_width(rank: int, epsilon: float) -> int:
     """Return the least m with 2 sqrt(q)/(q + 1) <= epsilon, q = m/rank."""
     rank = max(rank, 1)
-    width = max(rank + 1, _rounded_up(rank * ((1 + sqrt(1 - epsilon**2)) / epsilon) ** 2))
-    while float(bss_epsilon(width / rank)) > epsilon:
-        width += 1
+    root = (1 + sqrt(1 - epsilon**2)) / epsilon
+    width = max(rank + 1, _rounded_up(rank * root * root))
+    # What rounding left out is less than 2^-48 of the width, so that this takes a step or two.
+    while width < WIDEST and float(bss_epsilon(width / rank)) > epsilon:
+        width += max(1, width >> 48)
     return width
 
 
 def _rounded_up(value: Any) -> int:
-    # Sizes beyond any memory are refused as too wide; the cap keeps them integers.
-    return ceil(min(float(value), 2.0**62))
+    """Return the integer at or above a width, WIDEST where no memory holds it."""
+    return ceil(value) if value < WIDEST else WIDEST
 
 
 def _check_member(name: str, value: Any, allowed: tuple[str, ...]) -> None:
@@ -203,7 +211,9 @@ def _open_unit(name: str, value: Any) -> float | None:
         return None
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number or None, got {value!r}.")
-    if not 0 < float(value) < 1:
+    # As it is, which float may not hold, and as a float, which may round to 0 or 1.
+    given: Any = value
+    if not (0 < given < 1 and 0 < float(given) < 1):
         raise ValueError(f"{name} must be in (0, 1), got {value!r}.")
     return float(value)
 

@@ -39,6 +39,9 @@ ATTEMPTS, GROWTH = 8, 1.5
 #: one rounding.
 SHORTEST = 2.0**-100
 
+#: Methods that sample or select columns up to a width, and keep all where that reaches them.
+KEEPING = ("bss", "leverage")
+
 #: What each method rests on; the bounds on attention rest on P3.loewner in every case.
 CLAIMS = {
     "copy": ("P3.loewner",),
@@ -172,7 +175,8 @@ def sparsify(
         If X is refused (see :func:`fastpath.features.feature_matrix`), a choice is not allowed, or more
         columns would be needed than X has.
     RuntimeError
-        If a randomised method was not certified in eight draws, or rounding defeats the certificate.
+        If a randomised method was not certified in eight draws, rounding defeats the certificate, or Y
+        would overflow X's type.
 
     Notes
     -----
@@ -189,22 +193,22 @@ def sparsify(
     elif not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator or None, got {rng!r}.")
     plan = make_plan(features, guarantee, epsilon, failure_probability, method, width)
-    if guarantee == "exact" or (method == "auto" and width is None):
-        copied = _copy(features, features.shape[0])
-        if copied is not None:
-            return copied
+    if (guarantee == "exact" or (method == "auto" and width is None)) and _is_narrow(features):
+        return _copy(features)
     if not plan.certified:
         return _vouched(features, plan, rng)
     return _certified(features, plan, rng)
 
 
-def _copy(X: Features, most: int) -> Sparsified | None:
-    """Return the columns of X that are not zero, if there are at most so many."""
-    if not sp.issparse(X) and X.shape[1] > most:
-        return None
+def _is_narrow(X: Features) -> bool:
+    """Whether no more columns than X has rows are nonzero; dense X is not looked through."""
+    n, d = X.shape
+    return bool(d <= n or (sp.issparse(X) and len(nonzero_columns(X)) <= n))
+
+
+def _copy(X: Features) -> Sparsified:
+    """Return the columns of X that are not zero."""
     columns = nonzero_columns(X)
-    if len(columns) > most:
-        return None
     # One zero column stands for none: a matrix without columns is none that others accept.
     columns = columns if len(columns) else np.zeros(1, dtype=np.intp)
     Y, weights = take_columns(X, columns), np.ones(len(columns))
@@ -220,9 +224,18 @@ def _certified(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified:
     X = by_columns(X) if plan.guarantee == "columns" or plan.method == "leverage" else X
     useful = X.shape[1]
     width = plan.first_width(len(G.matrix), len(whitening), useful)
+    if plan.method in KEEPING and width >= useful:
+        # Every column would be kept as it is, which no rounding needs to be allowed for.
+        return _copy(X)
+    if plan.method == "bss" and width <= len(whitening):
+        raise ValueError(
+            f"width must exceed the rank of X, {len(whitening)}, for method='bss', got {width}."
+        )
     attempts = ATTEMPTS if plan.method in (*SPARSITY, "jl", "leverage") and plan.epsilon else 1
     for _ in range(attempts):
-        Y, columns, weights = _draw(X, plan.method, width, factor, whitening, rng)
+        # What overflows is refused by _result_gram.
+        with np.errstate(over="ignore", invalid="ignore"):
+            Y, columns, weights = _draw(X, plan.method, width, factor, whitening, rng)
         result = _measured(plan, G, Y, columns, weights)
         if result.epsilon + result.slack <= (plan.epsilon or np.finfo(np.float64).max):
             return result
@@ -255,7 +268,7 @@ def _draw(
     if method in SPARSITY:
         sketch = osnap(X, width, rng, sparsity=SPARSITY[method])
         if method == "gram-of-sketch":
-            sketch = _stored(range_factor(gram(sketch))[0], X.dtype)
+            sketch = _stored(range_factor(_result_gram(sketch))[0], X.dtype)
         return sketch, None, None
     if method == "caratheodory":
         columns, weights = caratheodory_columns(X, whitening)
@@ -280,11 +293,26 @@ def _stored(Y: Array, dtype: Any) -> Matrix:
     return stored
 
 
+def _result_gram(Y: Matrix) -> Gram:
+    """Return the Gram matrix of what would stand for X, or refuse what left the type of X."""
+    try:
+        return gram(Y)
+    except ValueError as error:
+        raise RuntimeError(
+            f"X is so large or so small that the columns which would stand for it, or their squares, leave "
+            f"{Y.dtype}: scale X by a power of two{_or_double(Y)}."
+        ) from error
+
+
+def _or_double(Y: Matrix) -> str:
+    return ", or give it in float64" if Y.dtype == np.float32 else ""
+
+
 def _measured(
     plan: Plan, G: Gram, Y: Matrix, columns: NDArray[np.intp] | None, weights: Array | None
 ) -> Sparsified:
     """Prove how close Y Yᵀ is to G."""
-    H = gram(Y)
+    H = _result_gram(Y)
     if plan.guarantee == "entrywise":
         epsilon, slack, how = entrywise_error(G, H), 0.0, "entries"
     else:
@@ -316,7 +344,12 @@ def _vouched(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified:
     n, d = X.shape
     width = plan.first_width(n, n, d)
     epsilon, failure_probability = plan.epsilon or 0.0, plan.failure_probability
-    Y = osnap(X, width, rng, sparsity=SPARSITY[plan.method])
+    with np.errstate(over="ignore", invalid="ignore"):
+        Y = osnap(X, width, rng, sparsity=SPARSITY[plan.method])
+    if not np.isfinite(Y).all():
+        raise RuntimeError(
+            f"X is so large that its sketch overflows {Y.dtype}: scale X by a power of two{_or_double(Y)}."
+        )
     if sp.issparse(X):
         entries = np.diff(X.indptr) if X.format == "csr" else np.bincount(X.indices)
         terms = int(entries.max(initial=1))
@@ -325,9 +358,10 @@ def _vouched(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified:
         terms = -(-d // (width // SPARSITY[plan.method]))
     slack = float(sketch_slack(n, epsilon, terms, ARITHMETIC[X.dtype.name]["unit_roundoff"]))
     if plan.method == "gram-of-sketch":
-        sketch = gram(Y)
-        Y = _stored(range_factor(sketch)[0], X.dtype)
-        closeness = certified_closeness(sketch, gram(Y))
+        sketch = _result_gram(Y)
+        with np.errstate(over="ignore"):
+            Y = _stored(range_factor(sketch)[0], X.dtype)
+        closeness = certified_closeness(sketch, _result_gram(Y))
         slack = float(composed_slack(epsilon, slack, closeness.epsilon, closeness.slack))
         epsilon = float(composed_epsilon(epsilon, closeness.epsilon))
     if sp.issparse(X):

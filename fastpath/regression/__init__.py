@@ -1,6 +1,8 @@
 """Attention regression: train one attention layer by least squares, with exact second derivatives."""
 
+import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,13 @@ from fastpath.arithmetic import standard_arithmetic
 from fastpath.inputs import integer, matrix
 from fastpath.regression.certificate import Certificate, certify
 from fastpath.regression.curvature import Products, hessian, schur
-from fastpath.regression.model import Array, Data, Point, joined, point
-from fastpath.regression.newton import Joint, Projected, Search, descend
+from fastpath.regression.model import Array, Data, Point, joined, length, point
+from fastpath.regression.newton import Joint, Projected, descend
 from fastpath.regression.newton_cg import descend_by_products
 from fastpath.regression.result import Progress, RegressionResult
+from fastpath.regression.search import Search
 from fastpath.regression.sketched import Sketched
+from fastpath.regression.units import Units
 
 __all__ = ["AttentionRegression", "Certificate", "Progress", "RegressionResult"]
 
@@ -180,7 +184,8 @@ class AttentionRegression:
         ================  ==========================================================================
 
         Every method is damped or keeps to a trust region, and takes only steps that do not raise the
-        loss.
+        loss.  Where it finds none, the best Y and steps along the gradient are tried before it ends.
+        Matrices far from size one are solved in units, powers of two, in which they are not.
 
         Parameters
         ----------
@@ -232,26 +237,32 @@ class AttentionRegression:
         tolerance = _positive("tolerance", tolerance)
         most = integer("max_iterations", max_iterations, 0)
         rng = _generator(rng)
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be callable or None, got {callback!r}.")
         X0 = self._matrix("X0", X0, self._data.X_shape)
         if Y0 is not None:
             Y0 = self._matrix("Y0", Y0, self._data.Y_shape)
         here = self._point(X0, None if method in ("auto", "varpro") else Y0)
         if not np.isfinite(here.gradient_norm):
-            raise ValueError("X0 must keep the gradient finite, but it overflows float64.")
-        report = _Reporter(callback)
-        threshold = tolerance * (1 + float(np.linalg.norm(self._data.B)))
-        search = Search(threshold, most, report)
+            raise ValueError("X0 and Y0 must keep the gradient finite, but it overflows float64.")
+        threshold = tolerance * (1 + length(self._data.B))
         with np.errstate(over="ignore", invalid="ignore"):
+            units = Units(self._data)
+            start = units.enter(here)
+            if not (np.isfinite(start.loss) and np.isfinite(start.gradient_norm)):
+                units, start = Units(self._data, ones=True), here
+            search = Search(threshold, most, _Reporter(callback, units))
+            products = self._kept if units.ordinary else cache(lambda: Products(units.data))
             if method == "newton-cg":
-                here = descend_by_products(here, search)
+                end = descend_by_products(start, search)
             elif method == "newton":
-                here = descend(here, Joint(self._data, self._kept()), search)
+                end = descend(start, Joint(units.data, products()), search)
             elif method == "sketched":
                 search.patience = SKETCH_PATIENCE
-                here = descend(here, Sketched(self._data, sketch, rows, rng), search)
+                end = descend(start, Sketched(units.data, sketch, rows, rng), search)
             else:
-                here = descend(here, Projected(self._data, self._kept), search)
-        return self._result(here, search)
+                end = descend(start, Projected(units.data, products), search)
+            return self._result(end, units, search)
 
     def solve_from_many(
         self,
@@ -296,9 +307,8 @@ class AttentionRegression:
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}.")
         data = self._data
-        norms = (np.linalg.norm(A) / np.sqrt(len(A)) for A in (data.A1, data.A2))
-        size = float(np.prod([norm or 1.0 for norm in norms]))
-        scale = _positive("logit_spread", logit_spread) / size
+        first, second = (length(A) / np.sqrt(len(A)) or 1.0 for A in (data.A1, data.A2))
+        scale = float(_positive("logit_spread", logit_spread) / first / second)
         return min(
             (
                 self.solve(
@@ -346,8 +356,9 @@ class AttentionRegression:
             )
         return here
 
-    def _result(self, here: Point, search: Search) -> RegressionResult:
+    def _result(self, end: Point, units: Units, search: Search) -> RegressionResult:
         status, message = _ENDS[search.status]
+        here = units.leave(end)
         X, Y = here.X, here.Y
         return RegressionResult(
             X=X,
@@ -355,10 +366,14 @@ class AttentionRegression:
             x=joined(X, Y),
             fun=here.loss,
             jac=joined(*here.gradient),
-            gradient_norm=here.gradient_norm,
-            success=here.gradient_norm <= search.threshold,
+            gradient_norm=end.gradient_norm,
+            success=end.gradient_norm <= search.threshold,
             status=status,
-            message=message.format(norm=here.gradient_norm, threshold=search.threshold),
+            message=message.format(
+                norm=end.gradient_norm,
+                threshold=search.threshold,
+                rounding=np.ldexp(search.rounding, units.loss),
+            ),
             nit=search.iterations,
             nfev=search.evaluations,
             njev=search.gradients,
@@ -375,8 +390,9 @@ _ENDS = {
     ),
     "floor": (
         2,
-        "No step lowers the loss measurably in float64; the gradient norm is {norm:.3g}, and "
-        "{threshold:.3g} was asked for.",
+        "No step lowers the loss measurably in float64: neither the method's own, nor the best Y, nor one "
+        "along the gradient lowers it by more than {rounding:.2g}, which rounding may; the gradient norm is "
+        "{norm:.3g}, and {threshold:.3g} was asked for.",
     ),
     "slow": (
         4,
@@ -390,17 +406,15 @@ _ENDS = {
 class _Reporter:
     """Tells the callback about every point, and whether it asked to stop."""
 
-    def __init__(self, callback: Callable[[Progress], Any] | None) -> None:
-        if callback is not None and not callable(callback):
-            raise TypeError(f"callback must be callable or None, got {callback!r}.")
-        self._callback = callback
+    def __init__(self, callback: Callable[[Progress], Any] | None, units: Units) -> None:
+        self._callback, self._units = callback, units
 
     def __call__(self, iteration: int, here: Point) -> bool:
         if self._callback is not None:
             try:
-                self._callback(
-                    Progress(iteration, here.X.copy(), here.Y.copy(), here.loss, here.gradient_norm)
-                )
+                X, Y = self._units.matrices(here)
+                loss = float(np.ldexp(here.loss, self._units.loss))
+                self._callback(Progress(iteration, X.copy(), Y.copy(), loss, here.gradient_norm))
             except StopIteration:
                 return True
         return False
@@ -419,7 +433,8 @@ def _positive(name: str, value: Any) -> float:
         value, (float, int, np.floating, np.integer)
     ):
         raise TypeError(f"{name} must be a number, got {value!r}.")
-    if not 0 < value < np.inf:
+    # As it is, which float may not hold, and as a float, which may round to 0.
+    if not (0 < value <= sys.float_info.max and float(value) > 0):
         raise ValueError(f"{name} must be positive and finite, got {value}.")
     return float(value)
 

@@ -1,7 +1,6 @@
 """Damped Newton steps that lower the loss from any start: projected on X, joint in X and Y, or sketched."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -9,8 +8,8 @@ import scipy.linalg as sl
 
 from fastpath.regression.curvature import Products, hessian, schur
 from fastpath.regression.model import Array, Data, Point, joined, point
-
-EPSILON = float(np.finfo(np.float64).eps)
+from fastpath.regression.plain_steps import measurable_step
+from fastpath.regression.search import EPSILON, Search
 
 #: A step is taken when the loss falls by this part of what the quadratic model predicts.
 SUFFICIENT = 1e-4
@@ -32,44 +31,6 @@ ATTEMPTS = 40
 #: Lengths tried of a step by which the loss falls by less than it rounds: one a little shorter rounds
 #: otherwise, and still halves the gradient.
 UNMEASURABLE = 1 - np.arange(14) / 32
-
-
-@dataclass
-class Search:
-    """What a search for a minimum needs to know, and counts."""
-
-    #: The gradient norm at which it has converged.
-    threshold: float
-    most_iterations: int
-    #: Called with every point; True asks to stop.
-    report: Callable[[int, Point], bool]
-    iterations: int = 0
-    evaluations: int = 1
-    gradients: int = 1
-    hessians: int = 0
-    hessian_products: int = 0
-    status: str = field(default="running", init=False)
-
-    #: Give up when this many steps together do not halve the gradient; None never does.
-    patience: int | None = None
-    _norms: list[float] = field(default_factory=list, init=False)
-
-    def finished(self, here: Point) -> bool:
-        """Tell the caller where the search is, and whether it ends there."""
-        self._norms.append(here.gradient_norm)
-        if self.report(self.iterations, here):
-            self.status = "stopped"
-        elif here.gradient_norm <= self.threshold:
-            self.status = "converged"
-        elif self.iterations >= self.most_iterations:
-            self.status = "iterations"
-        elif (
-            self.patience is not None
-            and len(self._norms) > self.patience
-            and here.gradient_norm > self._norms[-1 - self.patience] / 2
-        ):
-            self.status = "slow"
-        return self.status != "running"
 
 
 class Model(Protocol):
@@ -133,19 +94,19 @@ def descend(here: Point, model: Model, search: Search) -> Point:
     """Take damped Newton steps until the search ends; the loss never rises.
 
     The damping follows the ratio of actual to predicted decrease (Nielsen's rule), and more is tried
-    until the model is positive definite and the loss falls.  Where the predicted decrease is below the
-    rounding of the loss and no step lowers it, the search has reached its floor.
+    until the model is positive definite and the loss falls.  Where no damping gives a step, a plain one is
+    taken; where none of those lowers the loss measurably either, the search has reached its floor.
 
     A Hessian of float32 is trusted until a step that it gave is refused.  Where the last step shrank the
     gradient so much that its Hessian will do for one step more, and that for convergence, it is used again.
     """
     damping, growth = FIRST_DAMPING, 2.0
-    first_norm = here.gradient_norm
+    first_slope = here.slope
     shrunk, trusted, old = 1.0, True, False
     while not search.finished(here):
         gradient = model.gradient(here)
-        gauss_newton = here.gradient_norm > NEAR * first_norm
-        rough = trusted and here.gradient_norm > ROUGH * first_norm
+        gauss_newton = here.slope > NEAR * first_slope
+        rough = trusted and here.slope > ROUGH * first_slope
         # An old Hessian errs by about twice what shrunk the gradient; as much again for safety.
         old = not old and 4 * shrunk * here.gradient_norm <= search.threshold
         if not old:
@@ -153,6 +114,7 @@ def descend(here: Point, model: Model, search: Search) -> Point:
             search.hessians += 1
             diagonal = H.diagonal().copy()
         doubtful = old or rough
+        there: Point | None = None
         for _ in range(ATTEMPTS):
             scale = float(np.abs(diagonal).mean())
             H.ravel()[:: len(H) + 1] = diagonal + damping * scale
@@ -162,16 +124,12 @@ def descend(here: Point, model: Model, search: Search) -> Point:
                 slope = -float(gradient @ step)
                 predicted = 0.5 * (slope + damping * scale * float(step @ step))
                 if predicted <= EPSILON * here.loss:
-                    found = _unmeasured(here, model, step, search)
-                    if found is None:
-                        search.status = "floor"
-                        return here
-                    there, lowered = found, predicted
+                    there, lowered = _unmeasured(here, model, step, search), predicted
                     break
-                there = model.moved(here, step)
-                search.evaluations += 1
-                lowered = here.loss - there.loss
-                if lowered >= SUFFICIENT * predicted:
+                tried = search.tried(model.moved(here, step))
+                lowered = here.loss - tried.loss
+                if lowered >= SUFFICIENT * predicted and np.isfinite(tried.gradient_norm):
+                    there = tried
                     break
             if doubtful:
                 doubtful = trusted = old = False
@@ -181,13 +139,18 @@ def descend(here: Point, model: Model, search: Search) -> Point:
             else:
                 damping = max(damping, LEAST_DAMPING) * growth
                 growth *= 2
+        if there is None:
+            there = measurable_step(here, search)
+            if there is None:
+                search.status = "floor"
+                return here
+            damping, trusted, old, shrunk = FIRST_DAMPING, False, False, 1.0
         else:
-            search.status = "floor"
-            return here
-        quality = lowered / predicted if predicted > 0 else 1.0
-        damping *= max(1 / 30 if quality > 0.9 else 1 / 10, 1 - (2 * quality - 1) ** 3)
-        damping, growth = (damping if damping > LEAST_DAMPING else 0.0), 2.0
-        shrunk = there.gradient_norm / here.gradient_norm
+            quality = lowered / predicted if predicted > 0 else 1.0
+            damping *= max(1 / 30 if quality > 0.9 else 1 / 10, 1 - (2 * quality - 1) ** 3)
+            damping = damping if damping > LEAST_DAMPING else 0.0
+            shrunk = there.slope / here.slope
+        growth = 2.0
         here = there
         search.iterations += 1
         search.gradients += 1
@@ -197,9 +160,8 @@ def descend(here: Point, model: Model, search: Search) -> Point:
 def _unmeasured(here: Point, model: Model, step: Array, search: Search) -> Point | None:
     """Take a step whose decrease the computed loss is too coarse to show, but the gradient is not."""
     for length in UNMEASURABLE:
-        there = model.moved(here, length * step)
-        search.evaluations += 1
-        if there.loss <= here.loss and there.gradient_norm <= here.gradient_norm / 2:
+        there = search.tried(model.moved(here, length * step))
+        if there.loss <= here.loss and there.slope <= here.slope / 2:
             return there
     return None
 

@@ -6,15 +6,24 @@ import numpy as np
 import scipy.linalg as sl
 
 from fastpath.regression.model import Array, Point, joined, point
-from fastpath.regression.newton import EPSILON, SUFFICIENT, Search
+from fastpath.regression.newton import SUFFICIENT
+from fastpath.regression.plain_steps import measurable_step
+from fastpath.regression.search import EPSILON, Search
 
 Operator = Callable[[Array], Array]
 
 #: Queries whose blocks stand for all of them in the preconditioner, as a multiple of X's columns.
 SAMPLED = 4
 
-#: A trust region this much smaller than the first can no longer lower the loss.
+#: A trust region this much smaller than the first is given up.
 SMALLEST_REGION = 1e-14
+
+#: Regions tried for one step, at most: more than lie between the largest and the smallest.
+REGIONS = 100
+
+#: What is added to a block of the preconditioner, relative to its mean eigenvalue; and what the latter is
+#: at least, relative to the terms that it is a difference of.
+RIDGE, NOISE = 1e-8, 2.0**-40
 
 
 def descend_by_products(here: Point, search: Search) -> Point:
@@ -24,35 +33,44 @@ def descend_by_products(here: Point, search: Search) -> Point:
     Gauss-Newton block of a typical query, and FᵀF ⊗ I for Y.  Cost: one Hessian-vector product,
     O(n_q n_k d), an inner iteration.
     """
+    first_slope = here.slope
     region = first_region = 0.0
-    first_norm = here.gradient_norm
     while not search.finished(here):
         gradient = joined(*here.gradient)
         precondition = _preconditioner(here)
-        forcing = min(0.1, float(np.sqrt(here.gradient_norm / first_norm)))
+        forcing = min(0.1, float(np.sqrt(here.slope / first_slope)))
         if not first_region:
             steepest = float(np.sqrt(gradient @ precondition(gradient)))
             region = first_region = 10 * steepest
-        while True:
+        there: Point | None = None
+        for _ in range(REGIONS):
             step, predicted, at_edge = _truncated(
                 here, gradient, precondition, region, forcing, search
             )
             U, V = here.data.split(step)
-            there = point(here.data, here.X + U, here.Y + V)
-            search.evaluations += 1
-            lowered = here.loss - there.loss
-            if lowered < 0.25 * predicted:
+            tried = search.tried(point(here.data, here.X + U, here.Y + V))
+            lowered = here.loss - tried.loss
+            # A comparison with NaN is false, so that what overflowed shrinks the region too.
+            if not lowered >= 0.25 * predicted:
                 region /= 4
             elif lowered > 0.75 * predicted and at_edge:
                 region *= 2.5
             negligible = predicted <= EPSILON * here.loss
-            if lowered >= SUFFICIENT * predicted or (
-                lowered >= 0 and negligible and there.gradient_norm <= here.gradient_norm / 2
+            if np.isfinite(tried.gradient_norm) and (
+                lowered >= SUFFICIENT * predicted
+                or (lowered >= 0 and negligible and tried.slope <= here.slope / 2)
             ):
+                there = tried
                 break
-            if negligible or region < SMALLEST_REGION * first_region:
+            if negligible or not region >= SMALLEST_REGION * first_region:
+                break
+        if there is None:
+            there = measurable_step(here, search)
+            if there is None:
                 search.status = "floor"
                 return here
+            # The region says nothing of where a plain step led.
+            first_region = 0.0
         here = there
         search.iterations += 1
         search.gradients += 1
@@ -81,10 +99,12 @@ def _truncated(
         search.hessian_products += 1
         curvature = float(direction @ image)
         length = size / curvature if curvature > 0 else np.inf
-        reach = step_square + 2 * length * step_direction + length**2 * direction_square
-        at_edge = not reach < region**2
+        # Products, not powers: of Python's floats those raise where they overflow.
+        reach = step_square + 2 * length * step_direction + length * length * direction_square
+        at_edge = not reach < region * region
         if at_edge:
-            room = step_direction**2 + direction_square * (region**2 - step_square)
+            room = step_direction * step_direction
+            room += direction_square * (region * region - step_square)
             length = (-step_direction + np.sqrt(max(room, 0.0))) / direction_square
         step += length * direction
         curved += length * image
@@ -98,7 +118,7 @@ def _truncated(
         step_square = reach
         ratio = size / previous
         step_direction = ratio * (step_direction + length * direction_square)
-        direction_square = size + ratio**2 * direction_square
+        direction_square = size + ratio * ratio * direction_square
         direction = ratio * direction - correction
     return step, -float(gradient @ step) - 0.5 * float(step @ curved), at_edge
 
@@ -110,8 +130,15 @@ def _preconditioner(here: Point) -> Operator:
     # Cov_p(A2, H) for the sampled queries.
     blocks = (keys * here.weights[::stride, :, None]).transpose(0, 2, 1) @ here.values
     typical = np.einsum("iab,icb->ac", blocks, blocks) / len(blocks)
+    # Where all keys or values are equal their covariance is rounding, not a block to be inverted.
+    covariance = float((data.A2**2).sum(axis=1).max() * (here.values**2).sum(axis=1).max())
     queries, keys_factor, features = (
-        _factor(gram) for gram in (data.A1.T @ data.A1, typical, here.features.T @ here.features)
+        _factor(gram, least)
+        for gram, least in (
+            (data.A1.T @ data.A1, 0.0),
+            (typical, NOISE * covariance),
+            (here.features.T @ here.features, 0.0),
+        )
     )
 
     def precondition(z: Array) -> Array:
@@ -123,10 +150,11 @@ def _preconditioner(here: Point) -> Operator:
     return precondition
 
 
-def _factor(gram: Array) -> tuple[Array, bool]:
-    """Factor a Gram matrix, made definite where it is not."""
-    size = float(gram.trace()) / len(gram) or 1.0
-    factor: tuple[Array, bool] = sl.cho_factor(
-        gram + 1e-8 * size * np.eye(len(gram)), check_finite=False
-    )
+def _factor(gram: Array, least: float) -> tuple[Array, bool]:
+    """Factor a Gram matrix, made definite where it is not; 1 in its place where it has overflowed."""
+    size = max(float(gram.trace()) / len(gram), least) or 1.0
+    definite = gram + RIDGE * size * np.eye(len(gram))
+    if not np.isfinite(definite).all():
+        definite = np.eye(len(gram))
+    factor: tuple[Array, bool] = sl.cho_factor(definite, check_finite=False)
     return factor

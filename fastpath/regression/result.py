@@ -54,7 +54,8 @@ class RegressionResult:
     success : bool
         Whether the norm is at most tolerance times 1 + |B|.
     status : int
-        0 converged, 1 out of iterations, 2 at the floor of float64, 3 stopped by the callback,
+        0 converged, 1 out of iterations, 2 at the floor of float64 (neither the method's steps, the best Y
+        nor steps along the gradient lower the loss by more than rounding may), 3 stopped by the callback,
         4 sketched steps that do not contract.
     message : str
         The status in a sentence.

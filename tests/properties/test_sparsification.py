@@ -2,16 +2,18 @@
 
 import itertools
 import tracemalloc
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import fastpath
-from fastpath.plan import METHODS
+from fastpath._bounds import bss_epsilon
+from fastpath.plan import METHODS, WIDEST, _barrier_width
 from tests.strategies import feature_matrices
 
 
@@ -30,6 +32,12 @@ def _with(position: tuple[int, int], value: float) -> Any:
     [
         ({"epsilon": 0.0}, ValueError, r"epsilon must be in \(0, 1\), got 0.0"),
         ({"epsilon": 1.0}, ValueError, r"epsilon must be in \(0, 1\), got 1.0"),
+        ({"epsilon": 10**400}, ValueError, r"epsilon must be in \(0, 1\), got 10000"),
+        (
+            {"epsilon": Fraction(1, 10**400)},
+            ValueError,
+            r"epsilon must be in \(0, 1\), got Fraction",
+        ),
         ({"epsilon": float("nan")}, ValueError, r"epsilon must be in \(0, 1\), got nan"),
         ({"epsilon": "0.5"}, TypeError, "epsilon must be a number or None, got '0.5'"),
         ({"epsilon": True}, TypeError, "epsilon must be a number or None, got True"),
@@ -52,7 +60,12 @@ def _with(position: tuple[int, int], value: float) -> Any:
         (
             {"guarantee": "entrywise", "method": "jl", "epsilon": 1e-300},
             ValueError,
-            "method='jl' needs .* more than the 300 that are useful",
+            "method='jl' needs at least .* more than the 300 that are useful",
+        ),
+        (
+            {"guarantee": "columns", "method": "bss", "width": 4},
+            ValueError,
+            "width must exceed the rank of X, 4, for method='bss', got 4",
         ),
         ({"guarantee": "exactly"}, ValueError, "guarantee must be one of 'exact', 'loewner'"),
         ({"method": "bss"}, ValueError, "method must be one of 'auto', 'gram', .*got 'bss'"),
@@ -84,6 +97,17 @@ def test_a_choice_that_is_not_allowed_is_named(choices: Any, error: Any, message
         (np.ones((2, 2), np.float16), TypeError, "X must hold float32, float64 or integers"),
         (np.ones((2, 2), complex), TypeError, "X must hold float32, float64 or integers"),
         (np.array([["a", "b"]]), TypeError, "X must hold"),
+        (np.ma.masked_array(np.eye(3), np.eye(3)), TypeError, "X must be a plain array"),
+        (
+            np.full((2, 2), 2**53 + 1),
+            ValueError,
+            r"X must hold integers that float64 holds exactly",
+        ),
+        (
+            sp.csr_array(np.full((2, 2), 2**53 + 1)),
+            ValueError,
+            r"X.data must hold integers that float64 holds exactly",
+        ),
         (sp.coo_array(np.eye(3)), TypeError, "sparse in CSR or CSC format, got 'coo'"),
         (np.full((2, 2), 1e300), ValueError, "squares could underflow or overflow"),
         (np.full((2, 2), 5e-324), ValueError, "squares could underflow or overflow"),
@@ -91,8 +115,65 @@ def test_a_choice_that_is_not_allowed_is_named(choices: Any, error: Any, message
     ],
 )
 def test_features_that_are_not_allowed_are_named(X: Any, error: Any, message: str) -> None:
-    with pytest.raises(error, match=message):
-        fastpath.sparsify(X)
+    for take in (fastpath.sparsify, fastpath.gram):
+        with pytest.raises(error, match=message):
+            take(X)
+
+
+#: The least numbers that epsilon may be, and those at which a square, a root or a product underflows.
+TINY = (5e-324, 1e-310, 1e-200, 1e-155, 1e-100, 1e-20, 1e-16, 1e-10, 1e-9)
+
+
+@pytest.mark.parametrize("epsilon", [*TINY, 1 - 2.0**-53])
+@pytest.mark.parametrize(("guarantee", "method"), [(g, m) for g in METHODS for m in METHODS[g]])
+def test_any_epsilon_gives_an_answer_or_a_sentence(
+    guarantee: str, method: str, epsilon: float
+) -> None:
+    """A width counted up one by one from 2^62 never ended, and 1/epsilon² left as OverflowError."""
+    X = _wide()
+    for probability in (None, 5e-324, 1e-200, 1 - 2.0**-53):
+        try:
+            result = fastpath.sparsify(
+                X,
+                guarantee=guarantee,
+                method=method,
+                epsilon=epsilon,
+                failure_probability=probability,
+                rng=np.random.default_rng(0),
+            )
+        except (ValueError, RuntimeError) as error:
+            sentence = str(error)
+            assert "epsilon" in sentence or "failure_probability" in sentence
+            assert sentence.endswith(".")
+        else:
+            assert result.epsilon + result.slack <= epsilon
+
+
+@pytest.mark.parametrize("method", ["bss", "leverage"])
+def test_where_every_column_is_kept_nothing_is_lost(method: str) -> None:
+    """As wide as X, a selection is X itself: no certificate of float64 is needed, nor good enough."""
+    X = _wide()
+    X[:, 7] = 0
+    result = fastpath.sparsify(X, guarantee="columns", method=method, epsilon=5e-324)
+    assert np.array_equal(result.Y, np.delete(X, 7, axis=1))
+    assert (result.certificate, result.epsilon, result.slack) == ("copy", 0, 0)
+
+
+@example(rank=1, epsilon=0.8)  # 4 columns exactly, of which rounding says 5
+@given(
+    rank=st.integers(0, 10**6), epsilon=st.one_of(st.sampled_from(TINY), st.floats(1e-12, 0.999))
+)
+def test_the_width_of_the_barrier_method_is_the_least_that_serves(
+    rank: int, epsilon: float
+) -> None:
+    width, rank = _barrier_width(rank, epsilon), max(rank, 1)
+    if width >= WIDEST:
+        assert bss_epsilon(WIDEST / rank) >= epsilon
+        return
+    assert bss_epsilon(width / rank) <= epsilon
+    # Beyond 2^46 columns the least is missed by a part in that.
+    less = width - max(1, width >> 46)
+    assert less <= rank or bss_epsilon(less / rank) > epsilon
 
 
 def _malformed(kind: str) -> Any:
