@@ -1,0 +1,193 @@
+"""Faults planted one at a time, each with the tests that must notice it.
+
+A mutant is one edit of one module.  A fresh interpreter serves the edited text to the import system,
+nothing on disk changes, and runs the named tests there.  What survives is a term or a guard that the
+tests would not miss.
+"""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+
+#: Seconds of processor time, not of the clock, after which a run that has not ended never will.
+LONGEST = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One fault.
+
+    Attributes
+    ----------
+    file : str
+        The module, from the root of the checkout.
+    before, after : str
+        The exact text that stands there once, and what is planted in its place.
+    tests : str or tuple of str
+        pytest ids from the root, one of which must fail.
+    catches : str
+        What is then missing, in words.
+    """
+
+    file: str
+    before: str
+    after: str
+    tests: str | tuple[str, ...]
+    catches: str
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The tests, always as a tuple."""
+        return (self.tests,) if isinstance(self.tests, str) else self.tests
+
+    @property
+    def module(self) -> str:
+        """The dotted name of the module."""
+        return self.file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+    def source(self) -> str:
+        """Return the text of the module with the fault in it.
+
+        Raises
+        ------
+        ValueError
+            If the text to replace does not stand there exactly once, or the fault changes nothing.
+        """
+        text = (ROOT / self.file).read_text(encoding="utf-8")
+        count = text.count(self.before)
+        if count != 1:
+            raise ValueError(
+                f"before must stand exactly once in {self.file}, found {count} times: {self.before!r}."
+            )
+        if self.before == self.after:
+            raise ValueError(f"after must differ from before, got {self.after!r} for both.")
+        return text.replace(self.before, self.after)
+
+
+class Outcome(Enum):
+    """What the tests said of a mutant."""
+
+    KILLED = "killed"
+    SURVIVED = "survived"
+    #: It ran for LONGEST seconds: red too, for tests that do not end do not pass.
+    ENDLESS = "endless"
+    #: pytest found no such test, or could not collect it: nothing is shown.
+    BROKEN = "broken"
+
+
+def stems() -> list[str]:
+    """Return the modules beside this one that hold a list."""
+    return sorted(
+        path.stem for path in HERE.glob("*.py") if "\nMUTANTS" in path.read_text(encoding="utf-8")
+    )
+
+
+def mutants(stem: str) -> tuple[Mutant, ...]:
+    """Return the list of one stem."""
+    found: tuple[Mutant, ...] = import_module(f"tests.mutants.{stem}").MUTANTS
+    return found
+
+
+def judge(mutant: Mutant) -> tuple[Outcome, str]:
+    """Run the tests of a mutant in an interpreter of its own; return what they said."""
+    mutant.source()
+    stem, index = next(
+        (stem, i) for stem in stems() for i, other in enumerate(mutants(stem)) if other == mutant
+    )
+    return _outcome([stem, str(index)])
+
+
+def control(stem: str) -> tuple[Outcome, str]:
+    """Run all tests of a stem's mutants with nothing planted: they must survive."""
+    return _outcome([stem])
+
+
+def judged(several: Iterable[Mutant]) -> Iterator[tuple[Mutant, Outcome, str]]:
+    """Judge mutants, as many at once as there are cores."""
+    listed = tuple(several)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for mutant, (outcome, said) in zip(listed, pool.map(judge, listed), strict=True):
+            yield mutant, outcome, said
+
+
+def _outcome(arguments: list[str]) -> tuple[Outcome, str]:
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.mutants.runner", *arguments],
+        cwd=ROOT,
+        # A worker of xdist would hand down what only a worker knows.
+        env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    code = process.returncode
+    if code < 0:
+        outcome = Outcome.ENDLESS if code == -24 else Outcome.BROKEN  # SIGXCPU
+    else:
+        outcome = {0: Outcome.SURVIVED, 1: Outcome.KILLED}.get(code, Outcome.BROKEN)
+    return outcome, process.stdout
+
+
+class _Planted(SourceFileLoader):
+    """Loads a module from a text instead of its file."""
+
+    def __init__(self, name: str, path: str, text: str) -> None:
+        super().__init__(name, path)
+        self._text = text
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self._text, self.path, "exec", dont_inherit=True)
+
+
+class _Planter(MetaPathFinder):
+    """Finds one module with its fault in it, and leaves all others to those that come after."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self._name, self._text = mutant.module, mutant.source()
+
+    def find_spec(
+        self, fullname: str, path: Any = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        assert spec is not None
+        assert spec.origin is not None
+        spec.loader = _Planted(fullname, spec.origin, self._text)
+        return spec
+
+
+def _main(stem: str, index: str | None = None) -> int:
+    """Run the tests of one mutant, or of a whole stem with nothing planted, in this interpreter."""
+    listed = mutants(stem)
+    if index is not None:
+        listed = (listed[int(index)],)
+        # Here nothing of ours is loaded yet but this module and the list.
+        assert listed[0].module not in sys.modules, f"{listed[0].module} was loaded too early"
+        sys.meta_path.insert(0, _Planter(listed[0]))
+    resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))
+    addopts = "--import-mode=importlib --strict-markers --strict-config --benchmark-skip"
+    options = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    tests = sorted({test for mutant in listed for test in mutant.ids})
+    return int(pytest.main([*options, "-o", f"addopts={addopts}", *tests]))
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))

@@ -1,0 +1,51 @@
+"""Every planted fault is noticed, and nothing else is: the original passes the same tests."""
+
+import pytest
+
+from tests.mutants.runner import ROOT, Mutant, Outcome, control, judge, mutants, stems
+
+EVERY = [
+    pytest.param(mutant, id=f"{stem}: {mutant.catches}")
+    for stem in stems()
+    for mutant in mutants(stem)
+]
+
+
+@pytest.mark.parametrize("mutant", EVERY)
+def test_a_mutants_text_stands_once_and_its_edit_compiles(mutant: Mutant) -> None:
+    compile(mutant.source(), mutant.file, "exec")
+
+
+@pytest.mark.parametrize("mutant", EVERY)
+def test_a_mutants_tests_exist(mutant: Mutant) -> None:
+    for test in mutant.ids:
+        file, _, name = test.partition("::")
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert not name or f"def {name.partition('[')[0]}(" in text, test
+
+
+def test_no_two_mutants_are_alike() -> None:
+    edits = [(m.file, m.before, m.after) for s in stems() for m in mutants(s)]
+    assert len(edits) == len(set(edits))
+
+
+def test_a_text_that_is_gone_is_refused() -> None:
+    gone = Mutant(
+        file="fastpath/rounding.py", before="no such text", after="", tests="", catches=""
+    )
+    with pytest.raises(ValueError, match="exactly once in fastpath/rounding.py, found 0 times"):
+        gone.source()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stem", stems())
+def test_with_nothing_planted_all_tests_pass(stem: str) -> None:
+    outcome, said = control(stem)
+    assert outcome is Outcome.SURVIVED, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", EVERY)
+def test_a_planted_fault_is_noticed(mutant: Mutant) -> None:
+    outcome, said = judge(mutant)
+    assert outcome in (Outcome.KILLED, Outcome.ENDLESS), said
