@@ -1,13 +1,171 @@
 """Exact attention: each term of its certificate and each guard, left out."""
 
+from functools import partial
+
 from tests.mutants.runner import Mutant
 
+TERMS = "tests/conformance/test_terms.py"
+THEOREM = f"{TERMS}::test_for_parallel_queries_and_keys_the_certificate_is_the_theorem"
+PROPERTIES = "tests/properties/test_attention.py"
+CONFORMANCE = "tests/conformance/test_conformance.py"
+
+_planted = partial(Mutant, file="fastpath/attention.py")
+
 MUTANTS = (
-    Mutant(
-        file="fastpath/attention.py",
+    _planted(
+        before="            _roundings(visible),\n",
+        after="            0,\n",
+        tests=f"{TERMS}::test_sums_of_many_blocks_err_as_often_as_the_certificate_counts",
+        catches="gamma, in fact",
+    ),
+    _planted(
+        before="            _roundings(visible),\n",
+        after="            0 * _roundings(visible),\n",
+        tests=THEOREM,
+        catches="gamma, in the formula",
+    ),
+    _planted(
+        before="np.minimum(KEY_BLOCK, keys) + 2 * (-(-keys // KEY_BLOCK) - 1)",
+        after="np.minimum(KEY_BLOCK, keys)",
+        tests=f"{TERMS}::test_sums_of_many_blocks_err_as_often_as_the_certificate_counts",
+        catches="the roundings between blocks",
+    ),
+    _planted(
+        before="np.minimum(KEY_BLOCK, keys) + 2 * (-(-keys // KEY_BLOCK) - 1)",
+        after="np.minimum(KEY_BLOCK, keys) + (-(-keys // KEY_BLOCK) - 1)",
+        tests=THEOREM,
+        catches="the rescaling of each block",
+    ),
+    _planted(
+        before="np.minimum(KEY_BLOCK, keys) + 2 * (-(-keys // KEY_BLOCK) - 1)",
+        after="2 * (-(-keys // KEY_BLOCK) - 1)",
+        tests=THEOREM,
+        catches="the roundings within a block",
+    ),
+    _planted(
+        before="            value_magnitude,\n            quotient.astype",
+        after="            0 * value_magnitude,\n            quotient.astype",
+        tests=f"{TERMS}::test_sums_that_cancel_err_by_the_magnitude_of_their_values",
+        catches="the magnitude of the values",
+    ),
+    _planted(
+        before="            quotient.astype(np.float64),\n",
+        after="            0 * quotient.astype(np.float64),\n",
+        tests=THEOREM,
+        catches="the quotient: the error of the denominator and of the division",
+    ),
+    _planted(
+        before="            logit_error[rows, None],\n",
+        after="            0 * logit_error[rows, None],\n",
+        tests=f"{TERMS}::test_logits_of_products_that_cancel_err_by_their_magnitude",
+        catches="the logits' error, in fact",
+    ),
+    _planted(
+        before="            logit_error[rows, None],\n",
+        after="            logit_error[rows, None] * 0,\n",
+        tests=THEOREM,
+        catches="the logits' error, in the formula",
+    ),
+    _planted(
+        before='        k.shape[1], constants["unit_roundoff"], magnitude, constants["tiny"]\n',
+        after='        1, constants["unit_roundoff"], magnitude, constants["tiny"]\n',
+        tests=THEOREM,
+        catches="the roundings of a dot product but one",
+    ),
+    _planted(
+        before="0.0 if small else np.nextafter(2 * (magnitude",
+        after="0.0 if True else np.nextafter(2 * (magnitude",
+        tests=f"{TERMS}::test_logits_far_above_the_first_block_err_by_their_shift",
+        catches="the reach of the shifted exponent, in fact",
+    ),
+    _planted(
+        before="np.nextafter(2 * (magnitude + logit_error)[rows, None], np.inf)",
+        after="np.nextafter((magnitude + logit_error)[rows, None], np.inf)",
+        tests=THEOREM,
+        catches="half of the reach",
+    ),
+    _planted(
+        before="np.nextafter(2 * (magnitude + logit_error)[rows, None], np.inf)",
+        after="np.nextafter(2 * magnitude[rows, None], np.inf)",
+        tests=THEOREM,
+        catches="the logits' error in the reach",
+    ),
+    _planted(
+        before='            constants["exp_error"],\n',
+        after="            0.0,\n",
+        tests=THEOREM,
+        catches="the error of exp",
+    ),
+    _planted(
+        before="        exponentials = 1 if small else -(-visible // KEY_BLOCK)",
+        after="        exponentials = 1",
+        tests=THEOREM,
+        catches="the exponentials that rescale",
+    ),
+    _planted(
+        before="            spread,\n            value_magnitude,\n",
+        after="            0 * spread,\n            value_magnitude,\n",
+        tests=f"{TERMS}::test_logits_of_products_that_cancel_err_by_their_magnitude",
+        catches="the spread",
+    ),
+    _planted(
+        before="            lost / value_magnitude,\n",
+        after="            0 * lost,\n",
+        tests=THEOREM,
+        catches="what underflow takes from the sums",
+    ),
+    _planted(
+        before="            lost / value_magnitude,\n",
+        after="            lost,\n",
+        tests=THEOREM,
+        catches="that underflow is absolute, not relative to the values",
+    ),
+    _planted(
+        before='lost = 8 * visible * exponentials * constants["tiny"] / smallest_weight',
+        after='lost = 8 * visible * exponentials * constants["tiny"]',
+        tests=THEOREM,
+        catches="that weights without a shift may be as small as e^-40",
+    ),
+    _planted(
+        before="lost = 8 * visible * exponentials",
+        after="lost = 8 * exponentials",
+        tests=THEOREM,
+        catches="that every key may lose to underflow",
+    ),
+    _planted(
+        before="np.maximum(2.0**-40, 4 * lost)",
+        after="4 * lost",
+        tests=THEOREM,
+        catches="a magnitude below which the model of underflow ends",
+    ),
+    _planted(
+        before="            values.smallest,\n",
+        after="            0.0,\n",
+        tests=f"{TERMS}::test_subnormal_values_err_by_half_of_the_smallest_number",
+        catches="the underflow of the output",
+    ),
+    _planted(
+        before="np.maximum(float(information.tiny), np.ldexp(1.0, restored))",
+        after="float(information.tiny) + 0 * np.ldexp(1.0, restored)",
+        tests=f"{TERMS}::test_subnormal_values_err_by_half_of_the_smallest_number",
+        catches="the underflow of restoring the scale",
+    ),
+    _planted(
         before="    if max(k.shape[1], _roundings(np.array(len(k)))) > most:",
-        after="    if False:",
-        tests="tests/properties/test_attention.py::test_more_columns_than_the_claim_covers_are_refused",
-        catches="the limit on the roundings of a term",
+        after="    if _roundings(np.array(len(k))) > most:",
+        tests=f"{PROPERTIES}::test_more_columns_than_the_claim_covers_are_refused",
+        catches="the limit on columns",
+    ),
+    _planted(
+        before="if np.isfinite(denominator).all() and np.isfinite(numerator).all():",
+        after="if np.isfinite(numerator).all():",
+        tests=f"{TERMS}::test_a_sum_of_weights_that_overflows_is_not_divided_by",
+        catches="the finiteness test of the denominator",
+    ),
+    _planted(
+        before="if np.isfinite(denominator).all() and np.isfinite(numerator).all():",
+        after="if np.isfinite(denominator).all():",
+        tests=f"{TERMS}::test_a_sum_of_values_that_overflows_is_not_divided",
+        catches="the finiteness test of the numerator",
     ),
 )
