@@ -1,14 +1,19 @@
 """Faults planted one at a time, each with the tests that must notice it.
 
-A mutant is one edit of one module.  A fresh interpreter serves the edited text to the import system,
-nothing on disk changes, and runs the named tests there.  What survives is a term or a guard that the
-tests would not miss.
+A mutant is one edit of one module.  A process that has loaded nothing of ours serves the edited text to
+the import system, nothing on disk changes, and runs the named tests there.  What survives is a term or
+a guard that the tests would not miss.
 """
 
+import atexit
+import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import tempfile
+import traceback
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +22,7 @@ from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -27,6 +33,17 @@ HERE = Path(__file__).parent
 
 #: Seconds of processor time, not of the clock, after which a run that has not ended never will.
 LONGEST = 300
+
+#: What a run needs of others, loaded once.
+PRELOADED = (
+    "numpy",
+    "scipy.sparse.linalg",
+    "scipy.stats",
+    "sympy",
+    "mpmath",
+    "flint",
+    "hypothesis.extra.numpy",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +127,12 @@ def judge(mutant: Mutant) -> tuple[Outcome, str]:
     stem, index = next(
         (stem, i) for stem in stems() for i, other in enumerate(mutants(stem)) if other == mutant
     )
-    return _outcome([stem, str(index)])
+    return _outcome(stem, str(index))
 
 
 def control(stem: str) -> tuple[Outcome, str]:
     """Run all tests of a stem's mutants with nothing planted: they must survive."""
-    return _outcome([stem])
+    return _outcome(stem)
 
 
 def judged(several: Iterable[Mutant]) -> Iterator[tuple[Mutant, Outcome, str]]:
@@ -126,23 +143,49 @@ def judged(several: Iterable[Mutant]) -> Iterator[tuple[Mutant, Outcome, str]]:
             yield mutant, outcome, said
 
 
-def _outcome(arguments: list[str]) -> tuple[Outcome, str]:
-    process = subprocess.run(
-        [sys.executable, "-m", "tests.mutants.runner", *arguments],
-        cwd=ROOT,
-        # A worker of xdist would hand down what only a worker knows.
-        env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    code = process.returncode
-    if code < 0:
-        outcome = Outcome.ENDLESS if code == -24 else Outcome.BROKEN  # SIGXCPU
-    else:
-        outcome = {0: Outcome.SURVIVED, 1: Outcome.KILLED}.get(code, Outcome.BROKEN)
-    return outcome, process.stdout
+class _Host:
+    """An interpreter that has loaded what tests need of others, and forks for each run.
+
+    To load numpy, scipy, sympy and pytest takes longer than most of the runs.
+    """
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.mutants.runner"],
+            cwd=ROOT,
+            # A worker of xdist would hand down what only a worker knows.
+            env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        atexit.register(self._close)
+
+    def run(self, *what: str) -> tuple[int, str]:
+        """Return the exit code, or the negative number of a signal, and what pytest printed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(what), file=self._process.stdin, flush=True)
+        code, said = json.loads(self._process.stdout.readline())
+        return code, said
+
+    def _close(self) -> None:
+        self._process.communicate()
+
+
+_idle: SimpleQueue[_Host] = SimpleQueue()
+
+
+def _outcome(*what: str) -> tuple[Outcome, str]:
+    try:
+        host = _idle.get_nowait()
+    except Empty:
+        host = _Host()
+    code, said = host.run(*what)
+    _idle.put(host)
+    if code == -signal.SIGXCPU:
+        return Outcome.ENDLESS, said
+    return {0: Outcome.SURVIVED, 1: Outcome.KILLED}.get(code, Outcome.BROKEN), said
 
 
 class _Planted(SourceFileLoader):
@@ -174,20 +217,45 @@ class _Planter(MetaPathFinder):
         return spec
 
 
-def _main(stem: str, index: str | None = None) -> int:
-    """Run the tests of one mutant, or of a whole stem with nothing planted, in this interpreter."""
+def _run(stem: str, index: str | None = None) -> int:
+    """Run the tests of one mutant, or of a whole stem with nothing planted, in this process."""
     listed = mutants(stem)
     if index is not None:
         listed = (listed[int(index)],)
-        # Here nothing of ours is loaded yet but this module and the list.
         assert listed[0].module not in sys.modules, f"{listed[0].module} was loaded too early"
         sys.meta_path.insert(0, _Planter(listed[0]))
     resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))
-    addopts = "--import-mode=importlib --strict-markers --strict-config --benchmark-skip"
-    options = ["-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    addopts = (
+        "--import-mode=importlib --strict-markers --strict-config --benchmark-skip -p no:xdist"
+    )
+    options = ["-x", "-q", "--no-header", "--tb=line", "--assert=plain", "-p", "no:cacheprovider"]
     tests = sorted({test for mutant in listed for test in mutant.ids})
     return int(pytest.main([*options, "-o", f"addopts={addopts}", *tests]))
 
 
+def _serve() -> None:
+    """Answer each line of standard input by a run in a fork; nothing of ours is loaded here."""
+    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    for name in PRELOADED:
+        import_module(name)
+    for line in sys.stdin:
+        with tempfile.TemporaryFile("w+") as said:
+            child = os.fork()
+            if not child:
+                os.dup2(said.fileno(), 1)
+                os.dup2(said.fileno(), 2)
+                code = 4
+                try:
+                    code = _run(*json.loads(line))
+                except BaseException:
+                    traceback.print_exc()
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            said.seek(0)
+            print(json.dumps((code, said.read())), flush=True)
+
+
 if __name__ == "__main__":
-    sys.exit(_main(*sys.argv[1:]))
+    _serve()
