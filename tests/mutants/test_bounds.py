@@ -1,0 +1,154 @@
+"""Every term and every factor of the bounds that the fast path calls would be missed.
+
+Each is left out of the claim's expression, one at a time, and what remains is printed as Python: at some
+point the value is below the exact bound, or far above it, while the function that is called is neither.
+"""
+
+import ast
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+
+from fastpath import _bounds
+from reference import evaluate
+from specs import codegen
+from specs.claim import Bound
+
+ROOT = Path(__file__).parents[2]
+
+#: What directed rounding may add, relative to a bound (tests/specs/test_codegen.py).
+RELATIVE_ALLOWANCE = Fraction(1, 2**40)
+
+#: Fractional bits; no value at the points is below 2^-500.
+BITS = 1000
+
+#: How many points are tried until each term has shown.
+POINTS = 200
+
+#: The least and the largest logarithm of 2 of an argument, where not -12 to 6; integers are 1 to 64.
+EXPONENTS = {
+    "unit_roundoff": (-24, -10),
+    "underflow": (-24, -1),
+    "rounding": (-12, -1),
+    "epsilon": (-10, -1),
+    "second_epsilon": (-10, -1),
+    "relative_change": (-10, -2),
+    "relative_difference": (-10, -2),
+    "failure_probability": (-10, -1),
+    "uncovered": (-6, -1),
+    "share": (-12, -1),
+    "slack": (-12, -2),
+    "second_slack": (-12, -2),
+    "kappa": (0, 6),
+    "ratio": (0, 6),
+    "mass_ratio": (0, 6),
+    "overestimate": (0, 6),
+    "oversampling": (1, 6),
+    "distance": (-12, -1),
+    "weight_error": (-12, 1),
+    "bottom": (-1, 0),
+    "step": (-12, -2),
+    "curvature": (-12, 0),
+    "row_failure": (-12, -2),
+}
+
+
+def called() -> list[str]:
+    """Return the names of the bounds that the fast path imports."""
+    names = set()
+    for path in (ROOT / "fastpath").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "fastpath._bounds":
+                names |= {alias.name for alias in node.names}
+    return sorted(names)
+
+
+BOUNDS = {bound.name: bound for _, bound in codegen.bounds()}
+CALLED = [BOUNDS[name] for name in called() if name in BOUNDS]
+
+
+def _left_out(e: sympy.Basic) -> Iterator[sympy.Basic]:
+    """Yield the expression without one term of a sum or one factor of a product, for each of them."""
+    for i, argument in enumerate(e.args):
+        rest = [*e.args[:i], *e.args[i + 1 :]]
+        if e.is_Add or (e.is_Mul and argument != -1):
+            yield e.func(*rest)
+        if isinstance(e, sympy.Sum) and i:
+            continue  # the range of the index
+        for other in _left_out(argument):
+            yield e.func(*e.args[:i], other, *e.args[i + 1 :])
+
+
+def _code(e: sympy.Basic) -> Any:
+    """Compile an expression as codegen would write it, or return None where it has no code."""
+    try:
+        return compile(codegen.UpwardPrinter().up(e), "a bound with a term left out", "eval")
+    except (NotImplementedError, IndexError):  # nothing is left to print: a sum without a sum
+        return None
+
+
+def _points(bound: Bound[Any]) -> Iterator[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    for _ in range(POINTS):
+        point: dict[str, Any] = {}
+        for argument in bound.arguments:
+            if argument.is_integer:
+                point[argument.name] = int(2 ** rng.uniform(0, 6))
+            else:
+                point[argument.name] = float(
+                    2 ** rng.uniform(*EXPONENTS.get(argument.name, (-12, 6)))
+                )
+        yield point
+
+
+def _exactly(bound: Bound[Any], point: dict[str, Any]) -> tuple[Fraction, Fraction] | None:
+    """Enclose the bound at a point; None where it has no value there."""
+    values = {k: v if isinstance(v, int) else Fraction(v) for k, v in point.items()}
+    try:
+        low, high = evaluate(bound.expression, values, BITS).bounds()
+    except ArithmeticError:
+        return None
+    least, most = Fraction(low.item()), Fraction(high.item())
+    return (least, most) if least > 0 else None
+
+
+def _accepted(value: float, exact: tuple[Fraction, Fraction]) -> bool:
+    """Whether a value is at least the exact bound, and close."""
+    least, most = exact
+    return math.isfinite(value) and most <= Fraction(value) <= least * (1 + RELATIVE_ALLOWANCE)
+
+
+@pytest.mark.parametrize("bound", CALLED, ids=lambda b: b.name)
+def test_every_term_and_factor_of_a_bound_that_is_called_shows(bound: Bound[Any]) -> None:
+    unseen = {e: code for e in _left_out(bound.expression) if (code := _code(e)) is not None}
+    assert bound.expression not in unseen
+    seen_at = 0
+    for point in _points(bound):
+        exact = _exactly(bound, point)
+        value = float(getattr(_bounds, bound.name)(**point))
+        if exact is None or math.isinf(value):
+            continue
+        seen_at += 1
+        assert _accepted(value, exact), point
+        with np.errstate(all="ignore"):
+            for e, code in list(unseen.items()):
+                try:
+                    other = float(eval(code, vars(_bounds) | point))
+                except (ValueError, ZeroDivisionError):
+                    other = math.nan
+                if not _accepted(other, exact):
+                    del unseen[e]
+        if not unseen:
+            break
+    assert seen_at
+    assert not unseen, f"nothing shows where {bound.expression} is {list(unseen)}"
+
+
+def test_the_fast_path_calls_bounds() -> None:
+    assert len(CALLED) >= 40
