@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 
 #: Seconds of processor time, not of the clock, after which a run that has not ended never will.
-LONGEST = 300
+LONGEST = 60
 
 #: What a run needs of others, loaded once.
 PRELOADED = (

@@ -1,0 +1,369 @@
+"""The reference: each term of each radius, each rounding that is counted, each guard, left out."""
+
+from functools import partial
+
+from tests.mutants.runner import Mutant
+
+EXPONENTIAL = "tests/reference/test_exponential.py"
+ENCLOSURE = "tests/reference/test_enclosure.py"
+EXPRESSION = "tests/reference/test_expression.py"
+TERMS = "tests/reference/test_terms.py"
+
+_exponential = partial(Mutant, file="reference/exponential.py")
+_elementary = partial(Mutant, file="reference/elementary.py")
+_enclosure = partial(Mutant, file="reference/enclosure.py")
+_balls = partial(Mutant, file="reference/balls.py")
+_expression = partial(Mutant, file="reference/expression.py")
+
+_LENGTH = "range(work // reduction + 1, 0, -1)"
+
+MUTANTS = (
+    _exponential(
+        before=_LENGTH,
+        after="range(work // reduction, 0, -1)",
+        tests=TERMS,
+        catches="the last term of exp's series",
+    ),
+    _exponential(
+        before=_LENGTH,
+        after="range(work // reduction - 2, 0, -1)",
+        tests=TERMS,
+        catches="the last three terms of exp's series",
+    ),
+    _exponential(
+        before="GUARD = 8 ",
+        after="GUARD = 6 ",
+        tests=TERMS,
+        catches="two guard bits",
+    ),
+    _exponential(
+        before="    return (t + (1 << (halvings + GUARD - 1))) >> (halvings + GUARD)",
+        after="    return t >> (halvings + GUARD)",
+        tests=TERMS,
+        catches="the rounding of exp to nearest",
+    ),
+    _exponential(
+        before="    if x < -(bits << bits):",
+        after="    if x < -((3 * bits // 5) << bits):",
+        tests=TERMS,
+        catches="the reach of exp before it is zero",
+    ),
+    _exponential(
+        before="    halvings = (-x >> bits).bit_length() + reduction",
+        after="    halvings = reduction",
+        tests=TERMS,
+        catches="the halvings of a large argument",
+    ),
+    _exponential(
+        before="    extra = 3 * ((x >> bits) + 1) + 2",
+        after="    extra = 3 * ((x >> bits) + 1)",
+        tests=TERMS,
+        catches="two bits of the reciprocal",
+    ),
+    _exponential(
+        before="    extra = 3 * ((x >> bits) + 1) + 2",
+        after="    extra = 2 * ((x >> bits) + 1) + 2",
+        tests=TERMS,
+        catches="a third of the reciprocal's bits",
+    ),
+    _exponential(
+        before="    return ((1 << (2 * bits + extra + 1)) // reciprocal + 1) >> 1",
+        after="    return ((1 << (2 * bits + extra + 1)) // reciprocal) >> 1",
+        tests=TERMS,
+        catches="the rounding of a reciprocal to nearest",
+    ),
+    _exponential(
+        before="        if abs(rho) <= 8:",
+        after="        if abs(rho) <= 512:",
+        tests=TERMS,
+        catches="the last step of Newton",
+    ),
+    _exponential(
+        before="            return (y + (1 << (GUARD - 1))) >> GUARD",
+        after="            return y >> GUARD",
+        tests=TERMS,
+        catches="the rounding of the logarithm to nearest",
+    ),
+    _elementary(
+        before="    result = entrywise(lambda x: exp_real(x, bits), mid)\n    if radius == 0 or mid.size == 0:\n        return result, 1",
+        after="    result = entrywise(lambda x: exp_real(x, bits), mid)\n    if radius == 0 or mid.size == 0:\n        return result, 0",
+        tests=TERMS,
+        catches="the unit of exp's kernel where the radius is 0",
+    ),
+    _elementary(
+        before="exp_real(top + radius, bits) - exp_real(top, bits) + 2",
+        after="exp_real(top + radius, bits) - exp_real(top, bits)",
+        tests=TERMS,
+        catches="the units of the two kernels in exp's slope",
+    ),
+    _elementary(
+        before="exp_real(top + radius, bits) - exp_real(top, bits) + 2\n    return result, slope_error + 1",
+        after="exp_real(top + radius, bits) - exp_real(top, bits) + 2\n    return result, slope_error",
+        tests=TERMS,
+        catches="the unit of exp's kernel",
+    ),
+    _elementary(
+        before="exp_real(top + radius, bits) - exp_real(top, bits) + 2",
+        after="exp_real(top, bits) - exp_real(top - radius, bits) + 2",
+        tests=TERMS,
+        catches="that exp rises: its slope at the upper end",
+    ),
+    _elementary(
+        before="    result = entrywise(lambda x: log_positive(x, bits), mid)\n    if radius == 0 or mid.size == 0:\n        return result, 1",
+        after="    result = entrywise(lambda x: log_positive(x, bits), mid)\n    if radius == 0 or mid.size == 0:\n        return result, 0",
+        tests=TERMS,
+        catches="the unit of log's kernel where the radius is 0",
+    ),
+    _elementary(
+        before="log_positive(least, bits) - log_positive(least - radius, bits) + 2",
+        after="log_positive(least, bits) - log_positive(least - radius, bits)",
+        tests=TERMS,
+        catches="the units of the two kernels in log's slope",
+    ),
+    _elementary(
+        before="log_positive(least, bits) - log_positive(least - radius, bits) + 2\n    return result, slope_error + 1",
+        after="log_positive(least, bits) - log_positive(least - radius, bits) + 2\n    return result, slope_error",
+        tests=TERMS,
+        catches="the unit of log's kernel",
+    ),
+    _elementary(
+        before="log_positive(least, bits) - log_positive(least - radius, bits) + 2",
+        after="log_positive(least + radius, bits) - log_positive(least, bits) + 2",
+        tests=TERMS,
+        catches="that log falls to the left: its slope at the lower end",
+    ),
+    _elementary(
+        before="    if least - radius <= 0:",
+        after="    if least <= 0:",
+        tests=TERMS,
+        catches="the radius in log's domain",
+    ),
+    _elementary(
+        before="    if least + radius < 0:",
+        after="    if False:",
+        tests=TERMS,
+        catches="sqrt's domain",
+    ),
+    _elementary(
+        before="    result = entrywise(lambda x: isqrt(max(x, 0) << bits), mid)\n    if radius == 0:\n        return result, 1",
+        after="    result = entrywise(lambda x: isqrt(max(x, 0) << bits), mid)\n    if radius == 0:\n        return result, 0",
+        tests=TERMS,
+        catches="the floor of sqrt where the radius is 0",
+    ),
+    _elementary(
+        before="isqrt(start << bits) + 1 - isqrt(end << bits)\n",
+        after="isqrt(start << bits) - isqrt(end << bits)\n",
+        tests=TERMS,
+        catches="the floor in sqrt's slope",
+    ),
+    _elementary(
+        before="isqrt(start << bits) + 1 - isqrt(end << bits)\n    return result, slope_error + 1",
+        after="isqrt(start << bits) + 1 - isqrt(end << bits)\n    return result, slope_error",
+        tests=TERMS,
+        catches="the floor of sqrt",
+    ),
+    _elementary(
+        before="if least >= radius else (radius, 0)",
+        after="if True else (radius, 0)",
+        tests=TERMS,
+        catches="sqrt of a ball about zero",
+    ),
+    _elementary(
+        before="radius + 3  # one",
+        after="radius + 2  # one",
+        tests=TERMS,
+        catches="one unit of tanh",
+    ),
+    _elementary(
+        before="radius + 3  # one",
+        after="3  # one",
+        tests=TERMS,
+        catches="the radius in tanh",
+    ),
+    _enclosure(
+        before="        return Enclosure(a.mid + b.mid, a.radius + b.radius, a.bits)",
+        after="        return Enclosure(a.mid + b.mid, max(a.radius, b.radius), a.bits)",
+        tests=TERMS,
+        catches="the lesser radius of a sum",
+    ),
+    _enclosure(
+        before="_largest(self.mid) * b.radius + _largest(b.mid) * self.radius + self.radius * b.radius",
+        after="_largest(self.mid) * b.radius + _largest(b.mid) * self.radius",
+        tests=TERMS,
+        catches="ra rb in a product",
+    ),
+    _enclosure(
+        before="_largest(self.mid) * b.radius + _largest(b.mid) * self.radius + self.radius * b.radius",
+        after="_largest(b.mid) * self.radius + self.radius * b.radius",
+        tests=TERMS,
+        catches="|A| rb in a product",
+    ),
+    _enclosure(
+        before="_largest(self.mid) * b.radius + _largest(b.mid) * self.radius + self.radius * b.radius",
+        after="_largest(self.mid) * b.radius + self.radius * b.radius",
+        tests=TERMS,
+        catches="|B| ra in a product",
+    ),
+    _enclosure(
+        before="            _largest(rows) * b.radius\n",
+        after="            0\n",
+        tests=TERMS,
+        catches="|A| rb in a matrix product",
+    ),
+    _enclosure(
+        before="            + _largest(columns) * self.radius\n",
+        after="",
+        tests=TERMS,
+        catches="|B| ra in a matrix product",
+    ),
+    _enclosure(
+        before="            + self.shape[-1] * self.radius * b.radius\n",
+        after="",
+        tests=TERMS,
+        catches="n ra rb in a matrix product",
+    ),
+    _enclosure(
+        before="            + self.shape[-1] * self.radius * b.radius\n",
+        after="            + self.radius * b.radius\n",
+        tests=TERMS,
+        catches="the inner dimension in n ra rb",
+    ),
+    _enclosure(
+        before="default=b.radius + 1) - b.radius\n",
+        after="default=b.radius + 1)\n",
+        tests=TERMS,
+        catches="the radius in a denominator",
+    ),
+    _enclosure(
+        before="        if least <= 0:\n            raise ZeroDivisionError",
+        after="        if least < 0:\n            raise ZeroDivisionError",
+        tests=TERMS,
+        catches="a denominator that may be zero at the end of its ball",
+    ),
+    _enclosure(
+        before="        error = (self.radius << up) + ((_largest(quotient) + 1) * b.radius << down)",
+        after="        error = (self.radius << up) + (_largest(quotient) * b.radius << down)",
+        tests=TERMS,
+        catches="the unit that floors take from |A/B|",
+    ),
+    _enclosure(
+        before="        error = (self.radius << up) + ((_largest(quotient) + 1) * b.radius << down)",
+        after="        error = (_largest(quotient) + 1) * b.radius << down",
+        tests=TERMS,
+        catches="ra in a quotient",
+    ),
+    _enclosure(
+        before="        error = (self.radius << up) + ((_largest(quotient) + 1) * b.radius << down)",
+        after="        error = self.radius << up",
+        tests=TERMS,
+        catches="|A/B| rb in a quotient",
+    ),
+    _enclosure(
+        before="        return Enclosure(quotient, -(-error // (least << down)) + 1, bits)",
+        after="        return Enclosure(quotient, -(-error // (least << down)), bits)",
+        tests=TERMS,
+        catches="the floor of a quotient",
+    ),
+    _enclosure(
+        before="        return Enclosure(quotient, -(-error // (least << down)) + 1, bits)",
+        after="        return Enclosure(quotient, error // (least << down) + 1, bits)",
+        tests=TERMS,
+        catches="the rounding upward of a quotient's radius",
+    ),
+    _enclosure(
+        before="        return Enclosure(total, self.radius * summands, self.bits)",
+        after="        return Enclosure(total, self.radius * (summands - 1), self.bits)",
+        tests=TERMS,
+        catches="one radius of a sum",
+    ),
+    _enclosure(
+        before="np.maximum(a.mid, b.mid), max(a.radius, b.radius)",
+        after="np.maximum(a.mid, b.mid), min(a.radius, b.radius)",
+        tests=TERMS,
+        catches="the larger radius of a maximum",
+    ),
+    _balls(
+        before="        return type(self)(mid, -(-self.radius >> shift) + int(lost), bits)",
+        after="        return type(self)(mid, -(-self.radius >> shift), bits)",
+        tests=TERMS,
+        catches="the floor of a midpoint",
+    ),
+    _balls(
+        before="        return type(self)(mid, -(-self.radius >> shift) + int(lost), bits)",
+        after="        return type(self)(mid, (self.radius >> shift) + int(lost), bits)",
+        tests=TERMS,
+        catches="the rounding upward of a radius",
+    ),
+    _balls(
+        before="        return cls(mid, int(np.any(mid * units != scaled)), bits)",
+        after="        return cls(mid, 0, bits)",
+        tests=TERMS,
+        catches="the floor of a number that does not fit",
+    ),
+    _balls(
+        before="        within = np.asarray((distance + reach) * denominators <= allowed, dtype=bool)",
+        after="        within = np.asarray(distance * denominators <= allowed, dtype=bool)",
+        tests=TERMS,
+        catches="the radius in WITHIN",
+    ),
+    _balls(
+        before="        outside = np.asarray((distance - reach) * denominators > allowed, dtype=bool)",
+        after="        outside = np.asarray(distance * denominators > allowed, dtype=bool)",
+        tests=TERMS,
+        catches="the radius in OUTSIDE",
+    ),
+    _balls(
+        before="        outside |= np.asarray(allowed < 0, dtype=bool)",
+        after="        outside |= np.asarray(allowed < allowed, dtype=bool)",
+        tests=TERMS,
+        catches="that no distance is below a negative bound",
+    ),
+    _balls(
+        before="        return np.asarray(distance <= a.radius * units, dtype=bool)",
+        after="        return np.asarray(distance < a.radius * units, dtype=bool)",
+        tests=TERMS,
+        catches="the ends of a ball",
+    ),
+    _balls(
+        before="        if self.radius < 0:",
+        after="        if False:",
+        tests=TERMS,
+        catches="that no radius is negative",
+    ),
+    _balls(
+        before="        return _fraction(2 * self.radius, self.bits)",
+        after="        return _fraction(self.radius, self.bits)",
+        tests=TERMS,
+        catches="half of the width",
+    ),
+    _balls(
+        before="        return _fraction(top - self.radius, self.bits), _fraction(top + self.radius, self.bits)",
+        after="        return _fraction(top, self.bits), _fraction(top, self.bits)",
+        tests=TERMS,
+        catches="the radius of the largest entry",
+    ),
+    _expression(
+        before="            return value.at(max(value.bits, bits))",
+        after="            return Enclosure(value.at(max(value.bits, bits)).mid, 0, max(value.bits, bits))",
+        tests=TERMS,
+        catches="the radius of a symbol's value",
+    ),
+    _expression(
+        before="range(int(_rational(first, values)), int(_rational(last, values)) + 1)",
+        after="range(int(_rational(first, values)), int(_rational(last, values)))",
+        tests=TERMS,
+        catches="the last term of a sum",
+    ),
+    _expression(
+        before="    if exponent.denominator > 2:",
+        after="    if False:",
+        tests=TERMS,
+        catches="powers that are no half-integers",
+    ),
+    _expression(
+        before="    if value.denominator != 1 or value < 0:",
+        after="    if value.denominator != 1:",
+        tests=TERMS,
+        catches="binomials of negative numbers",
+    ),
+)
