@@ -14,7 +14,7 @@ import pytest
 import sympy
 
 import fastpath
-from fastpath.attention import KEY_BLOCK
+from fastpath.attention import KEY_BLOCK, ScaledValues, _logit_magnitude, row_norms
 from reference import Enclosure, Verdict, attention_verdict, evaluate
 from specs import CLAIMS
 from specs.rounding import ARITHMETIC
@@ -255,3 +255,80 @@ def test_a_sum_of_values_that_overflows_is_not_divided() -> None:
     K[KEY_BLOCK:], V[KEY_BLOCK:, 0] = 1, (1.99, 1.5)
     result = _judged(np.array([[88.0]], np.float32), K, V)
     assert result.error_bound.item() < np.ptp(V)
+
+
+# --------------------------------------------------------- what the certificate is computed from
+
+
+def _exceeds_norm(x: Any) -> bool:
+    """Whether every certified norm is at least the exact one."""
+    norms, exponent = row_norms(x)
+    squares = [sum(Fraction(float(entry)) ** 2 for entry in row) for row in x]
+    unit = Fraction(2) ** exponent
+    return all(
+        (Fraction(float(norm)) * unit) ** 2 >= square
+        for norm, square in zip(norms, squares, strict=True)
+    )
+
+
+def test_a_norm_is_bounded_where_every_addition_is_lost() -> None:
+    """Catches: the roundings of a sum of squares.  All but one square are below half its last place."""
+    x = np.full((1, 2**16), 2.0**-27.1)
+    x[0, 0] = 1 - 2.0**-53  # in its unit, whose square lies just below 1
+    assert _exceeds_norm(x)
+
+
+def test_a_norm_is_bounded_where_its_squares_underflow() -> None:
+    """Catches: what the squares lose to underflow beside a row that sets the unit."""
+    x = np.full((2, 9), 1e-170)
+    x[0] = 1
+    assert _exceeds_norm(x)
+
+
+def test_norms_of_all_kinds_of_rows_are_bounded() -> None:
+    rng = np.random.default_rng(0)
+    for dtype in (np.float32, np.float64):
+        for d in (1, 2, 3, 17):
+            assert _exceeds_norm(rng.standard_normal((300, d)).astype(dtype))
+
+
+def test_the_magnitude_of_a_logit_is_bounded_though_its_product_is_rounded() -> None:
+    """Catches: the rounding of |q| |k|, which one in many norms shows."""
+    rng = np.random.default_rng(0)
+    for q, k in rng.uniform(1, 2, (300, 2)):
+        (bound,) = _logit_magnitude(np.array([[q]]), np.array([[k]]), False)
+        assert Fraction(float(bound)) >= Fraction(q) * Fraction(k)
+
+
+def test_causal_logits_are_bounded_by_the_longest_key_so_far() -> None:
+    """Catches: the last key's length in place of the longest's."""
+    Q, K = np.ones((3, 1)), np.array([[1.0], [4.0], [2.0]])
+    assert (_logit_magnitude(Q, K, True) >= [1, 4, 4]).all()
+    assert (_logit_magnitude(Q, K, False) >= [4, 4, 4]).all()
+
+
+def test_a_spread_that_is_rounded_is_bounded() -> None:
+    """Catches: a difference of values that rounds down."""
+    values = ScaledValues(np.array([[1.0], [-(2.0**-60)]]), False)
+    spread, _ = values.spread_and_magnitude(slice(0, 1))
+    assert Fraction(float(spread.item())) >= 1 + Fraction(1, 2**60)
+
+
+def test_a_bound_in_the_units_of_tiny_values_is_rounded_upward() -> None:
+    """Catches: the last underflow, of the bound itself."""
+    values = ScaledValues(np.array([[3 * 2.0**-1074]]), False)
+    for bound in (1.0, 1.1, 2.0**-40):
+        restored = Fraction(float(values.restore_bound(np.array([[bound]])).item()))
+        assert restored >= Fraction(bound) * Fraction(1, 2**1073)
+
+
+def test_values_whose_spread_could_overflow_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"V must not exceed 2\^1021"):
+        fastpath.attention(np.ones((1, 1)), np.ones((2, 1)), np.array([[1.7e308], [-1.7e308]]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_logits_that_could_overflow_are_refused(dtype: type[Any]) -> None:
+    side = np.array([[np.sqrt(np.finfo(dtype).max / 7)]], dtype)
+    with pytest.raises(ValueError, match="a logit could overflow"):
+        fastpath.attention(side, side, np.ones((1, 1), dtype))

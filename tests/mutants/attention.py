@@ -168,4 +168,58 @@ MUTANTS = (
         tests=f"{TERMS}::test_a_sum_of_values_that_overflows_is_not_divided",
         catches="the finiteness test of the numerator",
     ),
+    _planted(
+        before="        squares *= 1 + (x.shape[1] + 2) * 2.0**-52\n",
+        after="",
+        tests=f"{TERMS}::test_a_norm_is_bounded_where_every_addition_is_lost",
+        catches="the roundings of a norm",
+    ),
+    _planted(
+        before="        squares += x.shape[1] * np.finfo(np.float64).tiny\n",
+        after="",
+        tests=f"{TERMS}::test_a_norm_is_bounded_where_its_squares_underflow",
+        catches="the underflow of a norm",
+    ),
+    _planted(
+        before="query_norms * longest * (1 + 2.0**-51)",
+        after="query_norms * longest * (1 - 2.0**-50)",
+        tests=f"{TERMS}::test_the_magnitude_of_a_logit_is_bounded_though_its_product_is_rounded",
+        catches="the rounding upward of |q| |k|, and a unit more",
+    ),
+    _planted(
+        before="np.nextafter(upper - lower, np.inf)",
+        after="upper - lower",
+        tests=f"{TERMS}::test_a_spread_that_is_rounded_is_bounded",
+        catches="the rounding of a spread",
+    ),
+    _planted(
+        before=" * np.ldexp(1.0, self._exponent) + 2.0**-1074",
+        after=" * np.ldexp(1.0, self._exponent)",
+        tests=f"{TERMS}::test_a_bound_in_the_units_of_tiny_values_is_rounded_upward",
+        catches="the underflow of the bound",
+    ),
+    _planted(
+        before="if v.dtype == np.float64 and largest.max() > 2.0**1021:",
+        after="if False:",
+        tests=f"{TERMS}::test_values_whose_spread_could_overflow_are_refused",
+        catches="the limit on values",
+    ),
+    _planted(
+        before="    if not largest <= np.finfo(q.dtype).max / 8:",
+        after="    if False:",
+        tests=f"{TERMS}::test_logits_that_could_overflow_are_refused",
+        catches="the limit on logits",
+    ),
+    _planted(
+        before="np.maximum.accumulate(key_norms) if causal else key_norms.max()",
+        after="key_norms if causal else key_norms.max()",
+        tests=f"{TERMS}::test_causal_logits_are_bounded_by_the_longest_key_so_far",
+        catches="the longest of the keys that a causal row sees",
+    ),
+    _planted(
+        before="np.minimum(bound, spread + DECIDABLE)",
+        after="np.minimum(bound, spread)",
+        tests="tests/conformance/test_certificate.py::test_equal_values_are_decided_at_once",
+        catches="what an enclosure needs to decide",
+    ),
 )
