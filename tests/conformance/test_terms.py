@@ -292,14 +292,6 @@ def test_norms_of_all_kinds_of_rows_are_bounded() -> None:
             assert _exceeds_norm(rng.standard_normal((300, d)).astype(dtype))
 
 
-def test_the_magnitude_of_a_logit_is_bounded_though_its_product_is_rounded() -> None:
-    """Catches: the rounding of |q| |k|, which one in many norms shows."""
-    rng = np.random.default_rng(0)
-    for q, k in rng.uniform(1, 2, (300, 2)):
-        (bound,) = _logit_magnitude(np.array([[q]]), np.array([[k]]), False)
-        assert Fraction(float(bound)) >= Fraction(q) * Fraction(k)
-
-
 def test_causal_logits_are_bounded_by_the_longest_key_so_far() -> None:
     """Catches: the last key's length in place of the longest's."""
     Q, K = np.ones((3, 1)), np.array([[1.0], [4.0], [2.0]])

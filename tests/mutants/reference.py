@@ -207,25 +207,25 @@ MUTANTS = (
     _enclosure(
         before="            _largest(rows) * b.radius\n",
         after="            0\n",
-        tests=TERMS,
+        tests=f"{ENCLOSURE}::test_the_radius_of_a_matrix_product_is_attained",
         catches="|A| rb in a matrix product",
     ),
     _enclosure(
         before="            + _largest(columns) * self.radius\n",
         after="",
-        tests=TERMS,
+        tests=f"{ENCLOSURE}::test_the_radius_of_a_matrix_product_is_attained",
         catches="|B| ra in a matrix product",
     ),
     _enclosure(
         before="            + self.shape[-1] * self.radius * b.radius\n",
         after="",
-        tests=TERMS,
+        tests=f"{ENCLOSURE}::test_the_radius_of_a_matrix_product_is_attained",
         catches="n ra rb in a matrix product",
     ),
     _enclosure(
         before="            + self.shape[-1] * self.radius * b.radius\n",
         after="            + self.radius * b.radius\n",
-        tests=TERMS,
+        tests=f"{ENCLOSURE}::test_the_radius_of_a_matrix_product_is_attained",
         catches="the inner dimension in n ra rb",
     ),
     _enclosure(
@@ -273,7 +273,7 @@ MUTANTS = (
     _enclosure(
         before="        return Enclosure(total, self.radius * summands, self.bits)",
         after="        return Enclosure(total, self.radius * (summands - 1), self.bits)",
-        tests=TERMS,
+        tests=f"{ENCLOSURE}::test_the_radius_of_a_sum_is_attained",
         catches="one radius of a sum",
     ),
     _enclosure(
@@ -303,55 +303,55 @@ MUTANTS = (
     _balls(
         before="        within = np.asarray((distance + reach) * denominators <= allowed, dtype=bool)",
         after="        within = np.asarray(distance * denominators <= allowed, dtype=bool)",
-        tests=TERMS,
+        tests=f"{ENCLOSURE}::test_verdict_is_undecided_exactly_when_the_ball_straddles_the_bound",
         catches="the radius in WITHIN",
     ),
     _balls(
         before="        outside = np.asarray((distance - reach) * denominators > allowed, dtype=bool)",
         after="        outside = np.asarray(distance * denominators > allowed, dtype=bool)",
-        tests=TERMS,
+        tests=f"{ENCLOSURE}::test_verdict_is_undecided_exactly_when_the_ball_straddles_the_bound",
         catches="the radius in OUTSIDE",
     ),
     _balls(
         before="        outside |= np.asarray(allowed < 0, dtype=bool)",
         after="        outside |= np.asarray(allowed < allowed, dtype=bool)",
-        tests=TERMS,
+        tests=f"{ENCLOSURE}::test_no_distance_is_within_a_negative_bound",
         catches="that no distance is below a negative bound",
     ),
     _balls(
         before="        return np.asarray(distance <= a.radius * units, dtype=bool)",
         after="        return np.asarray(distance < a.radius * units, dtype=bool)",
-        tests=TERMS,
+        tests=f"{ENCLOSURE}::test_contains_reaches_to_the_very_end_of_the_ball_and_no_further",
         catches="the ends of a ball",
     ),
     _balls(
         before="        if self.radius < 0:",
         after="        if False:",
-        tests=TERMS,
+        tests=f"{ENCLOSURE}::test_numpy_integers_that_would_wrap_are_refused_as_fields",
         catches="that no radius is negative",
     ),
     _balls(
         before="        return _fraction(2 * self.radius, self.bits)",
         after="        return _fraction(self.radius, self.bits)",
-        tests=TERMS,
+        tests=f"{ENCLOSURE}::test_bounds_and_width_are_the_ends_of_the_balls",
         catches="half of the width",
     ),
     _balls(
         before="_fraction(top - self.radius, self.bits)",
         after="_fraction(top, self.bits)",
-        tests=TERMS,
+        tests=f"{ENCLOSURE}::test_the_largest_entry_is_enclosed",
         catches="the radius of the largest entry",
     ),
     _expression(
         before="            return value.at(max(value.bits, bits))",
         after="            return Enclosure(value.at(max(value.bits, bits)).mid, 0, max(value.bits, bits))",
-        tests=TERMS,
+        tests=f"{EXPRESSION}::test_enclosures_are_taken_with_their_radius",
         catches="the radius of a symbol's value",
     ),
     _expression(
         before="range(int(_rational(first, values)), int(_rational(last, values)) + 1)",
         after="range(int(_rational(first, values)), int(_rational(last, values)))",
-        tests=TERMS,
+        tests=f"{EXPRESSION}::test_each_node_encloses_the_truth_from_arb",
         catches="the last term of a sum",
     ),
     _expression(
@@ -363,7 +363,7 @@ MUTANTS = (
     _expression(
         before="    if value.denominator != 1 or value < 0:",
         after="    if value.denominator != 1:",
-        tests=TERMS,
+        tests=f"{EXPRESSION}::test_a_binomial_coefficient_of_no_integers_is_refused",
         catches="binomials of negative numbers",
     ),
 )

@@ -38,6 +38,7 @@ POINTS = {
     "exp of positive numbers": (exp_real, arb.exp, 16, range(ONE - 8000, ONE)),
     "exp of 12": (exp_real, arb.exp, 16, range(12 * ONE, 12 * ONE + 300)),
     "log": (log_positive, arb.log, 16, range(1, 4 * ONE, 37)),
+    "log where its start is near": (log_positive, arb.log, 50, [10**30 + 7**k for k in range(40)]),
     "log where its start is far": (log_positive, arb.log, 64, [10**30 + k for k in range(300)]),
 }
 
