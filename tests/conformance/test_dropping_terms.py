@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastpath
 from fastpath import _bounds, dropping
 from fastpath.dropping import DroppedKeys
+from reference import Verdict, attention
 from specs.rounding import ARITHMETIC
 
 RECORDED = (
@@ -228,3 +230,33 @@ def test_the_allowed_share_leaves_room_for_rounding(spied: Any) -> None:
     spread = np.ptp(V.astype(float), axis=0)
     assert head._share * spread.max() + rounding.max() <= head._allowed
     assert (result.error_bound <= head._allowed).all()
+
+
+def test_rows_whose_kept_weights_add_up_to_little_are_computed_exactly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Catches: no look at the sum that underflow is relative to.  In exact arithmetic it never is so small."""
+    rng = np.random.default_rng(0)
+    Q, K, V = (rng.standard_normal((n, 2)) for n in (20, 9, 9))
+    sums = DroppedKeys._sums
+    exact = fastpath.attention(Q, K, V)
+    for factor, alike in ((1.0, False), (2.0**-12, True)):
+        monkeypatch.setattr(DroppedKeys, "_sums", lambda *given, f=factor: f * sums(*given))
+        result = DroppedKeys(Q, K, V, 0.3, np.random.default_rng(0)).attend()
+        assert np.array_equal(result.error_bound, exact.error_bound) is alike
+
+
+def test_a_cluster_far_from_its_centre_keeps_the_keys_of_its_farthest_query() -> None:
+    """Catches: the distance of a key not multiplied by the radius of the cluster."""
+    rng = np.random.default_rng(0)
+    Q = np.array([[40.0, 0.0], [-40.0, 1.0], [40.0, -1.0], [-40.0, 0.0]])
+    K = np.concatenate([rng.standard_normal((30, 2)) / 9, [[0.2, 0.0], [-0.2, 0.0]]])
+    V = np.zeros((32, 1))
+    V[-2:, 0] = 1.0, -1.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dropping, "CLUSTERS", 0.5)
+        head = DroppedKeys(Q, K, V, 0.1, np.random.default_rng(0))
+        assert len(head._centres) == 1
+        result = head.attend()
+    verdicts = attention(Q, K, V).verdict(result.output, result.error_bound)
+    assert all(v is Verdict.WITHIN for v in verdicts.flat)

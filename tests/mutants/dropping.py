@@ -260,7 +260,7 @@ MUTANTS = (
     _planted(
         before="        shares *= self._radius[some, None].astype(shares.dtype)\n",
         after="",
-        tests=f"{PROPERTIES}::test_a_key_that_one_query_of_a_cluster_weighs_is_kept",
+        tests=f"{TERMS}::test_a_cluster_far_from_its_centre_keeps_the_keys_of_its_farthest_query",
         catches="the radius of a cluster",
     ),
     _planted(
@@ -291,13 +291,7 @@ MUTANTS = (
     _planted(
         before="np.isfinite(sums).all(axis=1) & (sums[:, -1] >= LIGHTEST_SUM)",
         after="np.isfinite(sums).all(axis=1)",
-        tests=PROPERTIES,
+        tests=f"{TERMS}::test_rows_whose_kept_weights_add_up_to_little_are_computed_exactly",
         catches="the test of how light a sum is",
-    ),
-    _planted(
-        before="np.isfinite(means).all(axis=1) & (self",
-        after="(self",
-        tests=PROPERTIES,
-        catches="the finiteness test of the means",
     ),
 )
