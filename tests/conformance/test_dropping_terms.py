@@ -235,7 +235,7 @@ def test_the_allowed_share_leaves_room_for_rounding(spied: Any) -> None:
 def test_rows_whose_kept_weights_add_up_to_little_are_computed_exactly(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Catches: no look at the sum that underflow is relative to.  In exact arithmetic it never is so small."""
+    """Catches: no look at the sum that underflow is relative to, which exactly is never so small."""
     rng = np.random.default_rng(0)
     Q, K, V = (rng.standard_normal((n, 2)) for n in (20, 9, 9))
     sums = DroppedKeys._sums
@@ -247,10 +247,10 @@ def test_rows_whose_kept_weights_add_up_to_little_are_computed_exactly(
 
 
 def test_a_cluster_far_from_its_centre_keeps_the_keys_of_its_farthest_query() -> None:
-    """Catches: the distance of a key not multiplied by the radius of the cluster."""
+    """Catches: a key's distance, times the radius of the cluster, left out."""
     rng = np.random.default_rng(0)
-    Q = np.array([[40.0, 0.0], [-40.0, 1.0], [40.0, -1.0], [-40.0, 0.0]])
-    K = np.concatenate([rng.standard_normal((30, 2)) / 9, [[0.2, 0.0], [-0.2, 0.0]]])
+    Q = np.array([[40.0, 20.0], [-40.0, 21.0], [40.0, 19.0], [-40.0, 20.0]])
+    K = np.concatenate([rng.standard_normal((30, 2)) / 99, [[0.2, -0.3], [-0.2, -0.3]]])
     V = np.zeros((32, 1))
     V[-2:, 0] = 1.0, -1.0
     with pytest.MonkeyPatch.context() as patch:

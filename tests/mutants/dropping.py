@@ -259,7 +259,7 @@ MUTANTS = (
     ),
     _planted(
         before="        shares *= self._radius[some, None].astype(shares.dtype)\n",
-        after="",
+        after="        shares *= 0\n",
         tests=f"{TERMS}::test_a_cluster_far_from_its_centre_keeps_the_keys_of_its_farthest_query",
         catches="the radius of a cluster",
     ),
