@@ -4,6 +4,7 @@ With a single key attention is that key's value in every row, so an output errs 
 """
 
 from fractions import Fraction
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -202,3 +203,30 @@ def test_bad_input_is_refused_by_name(case: str) -> None:
     arguments = {"output": np.zeros((40, 3)), "rng": np.random.default_rng(0)} | changed
     with pytest.raises(error, match=message):
         fastpath.certify(Q, K, V, **arguments)
+
+
+def test_an_output_that_is_exact_attentions_is_certified_at_its_bound() -> None:
+    """Catches: the error of exact attention left out of that of an output."""
+    rng = np.random.default_rng(0)
+    Q, K, V = (rng.standard_normal((30, 3)) for _ in range(3))
+    exact = fastpath.attention(Q, K, V)
+    found = fastpath.certify(Q, K, V, exact.output, uncovered=1e-3, rng=rng)
+    assert found.error_bound >= exact.error_bound.max()
+
+
+def test_so_many_rows_are_drawn_as_the_probability_takes() -> None:
+    """Catches: one row too few, or one more skipped, by the tail of the binomial distribution."""
+    rng = np.random.default_rng(0)
+    Q, K, V = (rng.standard_normal((400, 1)) for _ in range(3))
+    output = fastpath.attention(Q, K, V).output
+    for rows in (None, 120, 250):
+        found = fastpath.certify(
+            Q, K, V, output, uncovered=0.1, failure_probability=1e-3, rows=rows, rng=rng
+        )
+        tail = sum(
+            comb(found.rows_checked, i)
+            * Fraction(0.1) ** i
+            * (1 - Fraction(0.1)) ** (found.rows_checked - i)
+            for i in range(found.rows_skipped + 1)
+        )
+        assert tail <= Fraction(found.failure_probability) <= Fraction(1e-3)

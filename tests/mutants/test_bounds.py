@@ -154,3 +154,25 @@ def test_every_term_and_factor_of_a_bound_that_is_called_shows(bound: Bound[Any]
 
 def test_the_fast_path_calls_bounds() -> None:
     assert len(CALLED) >= 40
+
+
+def test_what_is_subtracted_from_is_rounded_downward() -> None:
+    """Catches: a denominator rounded to nearest, where only it is rounded: 1 / (1 - k u), at many k."""
+    for terms in range(1, 400, 7):
+        for unit in (0.001, 0.0017):
+            value = Fraction(float(_bounds._down(1 - terms * unit)))
+            assert value <= 1 - terms * Fraction(unit)
+
+
+def test_a_function_of_a_library_is_rounded_past_its_error() -> None:
+    x = sympy.Symbol("x", positive=True)
+    for point in np.random.default_rng(0).uniform(0.1, 4, 200).tolist():
+        exact = evaluate(sympy.exp(x), {"x": Fraction(point)}, 200)
+        low, high = (Fraction(end.item()) for end in exact.bounds())
+        assert Fraction(float(_bounds._library_down(np.exp(point)))) <= low
+        assert Fraction(float(_bounds._library_up(np.exp(point)))) >= high
+
+
+def test_a_sum_of_many_terms_is_rounded_upward() -> None:
+    terms = [1.0] + [2.0**-54] * 100  # to nearest, every one is lost
+    assert Fraction(float(_bounds._total_up(terms))) >= sum(map(Fraction, terms))

@@ -10,6 +10,16 @@ EVERY = [
     for mutant in mutants(stem)
 ]
 
+#: Found by a review to be missed by nobody; judged in the quick loop too, at a second each.
+ONCE_MISSED = (
+    "attention: gamma, in fact",
+    "attention: the logits' error, in fact",
+    "attention: the reach of the shifted exponent, in fact",
+    "attention: the finiteness test of the denominator",
+    "reference: the last term of exp's series",
+    "reference: the last three terms of exp's series",
+)
+
 
 @pytest.mark.parametrize("mutant", EVERY)
 def test_a_mutants_text_stands_once_and_its_edit_compiles(mutant: Mutant) -> None:
@@ -44,8 +54,18 @@ def test_with_nothing_planted_all_tests_pass(stem: str) -> None:
     assert outcome is Outcome.SURVIVED, said
 
 
+@pytest.mark.parametrize("mutant", [every for every in EVERY if every.id in ONCE_MISSED])
+def test_a_fault_that_was_once_missed_is_noticed(mutant: Mutant) -> None:
+    outcome, said = judge(mutant)
+    assert outcome is Outcome.KILLED, said
+
+
+def test_the_faults_that_were_once_missed_are_still_planted() -> None:
+    assert set(ONCE_MISSED) <= {every.id for every in EVERY}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("mutant", EVERY)
+@pytest.mark.parametrize("mutant", [every for every in EVERY if every.id not in ONCE_MISSED])
 def test_a_planted_fault_is_noticed(mutant: Mutant) -> None:
     outcome, said = judge(mutant)
     assert outcome in (Outcome.KILLED, Outcome.ENDLESS), said

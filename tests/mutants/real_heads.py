@@ -1,0 +1,53 @@
+"""Certified attention on real heads, and certificates of anybody's output: each term and guard, left out."""
+
+from functools import partial
+
+from tests.mutants.runner import Mutant
+
+CERTIFY = "tests/conformance/test_certify.py"
+HEADS = "tests/conformance/test_certified_attention.py"
+AGAIN = (
+    f"{HEADS}::test_a_certificate_that_fails_is_followed_by_more_samples_and_half_the_probability"
+)
+
+_certify = partial(Mutant, file="fastpath/certify.py")
+_head = partial(Mutant, file="fastpath/real_heads.py")
+
+MUTANTS = (
+    _certify(
+        before="np.nextafter(np.nextafter(distance, inf) + exact.error_bound, inf)",
+        after="np.nextafter(distance, inf)",
+        tests=f"{CERTIFY}::test_an_output_that_is_exact_attentions_is_certified_at_its_bound",
+        catches="the error of exact attention",
+    ),
+    _certify(
+        before="np.nextafter(np.nextafter(distance, inf) + exact.error_bound, inf)",
+        after="exact.error_bound",
+        tests=f"{CERTIFY}::test_the_bound_is_the_largest_error_but_for_those_skipped",
+        catches="the distance from exact attention",
+    ),
+    _certify(
+        before="certify_failure(fewest, 0, uncovered) > failure_probability:\n        fewest += 1\n",
+        after="fewest > needed:\n        fewest -= 1\n",
+        tests=f"{CERTIFY}::test_so_many_rows_are_drawn_as_the_probability_takes",
+        catches="one row in the fewest that will do",
+    ),
+    _certify(
+        before="certify_failure(drawn, skipped + 1, uncovered) <= failure_probability",
+        after="certify_failure(drawn, skipped, uncovered) <= failure_probability",
+        tests=f"{CERTIFY}::test_so_many_rows_are_drawn_as_the_probability_takes",
+        catches="one skipped row in the probability",
+    ),
+    _head(
+        before="if found.error_bound <= allowed:",
+        after="if True:",
+        tests=AGAIN,
+        catches="that the certificate meets the tolerance",
+    ),
+    _head(
+        before="chance /= 2\n",
+        after="chance /= 1\n",
+        tests=AGAIN,
+        catches="that certificates share the failure probability",
+    ),
+)
