@@ -14,6 +14,7 @@ import pytest
 import sympy
 
 import fastpath
+from fastpath._bounds import ARITHMETIC as fastpath_arithmetic  # noqa: N811
 from fastpath.attention import KEY_BLOCK, ScaledValues, _logit_magnitude, row_norms
 from reference import Enclosure, Verdict, attention_verdict, evaluate
 from specs import CLAIMS
@@ -324,3 +325,15 @@ def test_logits_that_could_overflow_are_refused(dtype: type[Any]) -> None:
     side = np.array([[np.sqrt(np.finfo(dtype).max / 7)]], dtype)
     with pytest.raises(ValueError, match="a logit could overflow"):
         fastpath.attention(side, side, np.ones((1, 1), dtype))
+
+
+def test_more_roundings_than_the_claim_covers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: n u <= 1/4 not asked for, here of a type so coarse that 17 keys are too many."""
+    monkeypatch.setitem(fastpath_arithmetic["float32"], "unit_roundoff", 2.0**-6)
+    for keys in (16, 17):
+        Q, K, V = (np.zeros((n, 1), np.float32) for n in (1, keys, keys))
+        if keys == 16:
+            fastpath.attention(Q, K, V)
+            continue
+        with pytest.raises(ValueError, match="at most 16 roundings a term in float32"):
+            fastpath.attention(Q, K, V)

@@ -216,4 +216,22 @@ MUTANTS = (
         tests="tests/conformance/test_certificate.py::test_equal_values_are_decided_at_once",
         catches="what an enclosure needs to decide",
     ),
+    _planted(
+        before="    if max(k.shape[1], _roundings(np.array(len(k)))) > most:",
+        after="    if k.shape[1] > most:",
+        tests=f"{TERMS}::test_more_roundings_than_the_claim_covers_are_refused",
+        catches="the limit on the roundings of a sum",
+    ),
+    _planted(
+        before="    small = largest <= UNSHIFTED_LOGITS[q.dtype.name]",
+        after="    small = True",
+        tests=f"{TERMS}::test_a_sum_of_weights_that_overflows_is_not_divided_by",
+        catches="the limit on logits without a shift",
+    ),
+    _planted(
+        before="(_Shift.FIRST_MAXIMUM, _Shift.RUNNING_MAXIMUM)",
+        after="(_Shift.FIRST_MAXIMUM,)",
+        tests=f"{TERMS}::test_a_sum_of_values_that_overflows_is_not_divided",
+        catches="the running maximum where the first one overflows",
+    ),
 )

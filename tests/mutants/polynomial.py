@@ -210,4 +210,17 @@ MUTANTS = (
         tests=f"{TERMS}::test_a_causal_rows_own_keys_are_counted",
         catches="the roundings of keys taken one by one",
     ),
+    _moments(
+        before="        return self.reach <= LARGEST_REACH and (",
+        after="        return bool(",
+        tests=f"{PROPERTIES}::test_logits_that_float64_cannot_serve_are_refused_for_rounding",
+        catches="the limit on the reach at a degree",
+    ),
+    _moments(
+        before="self.farthest <= 1 or degree * log2(self.farthest) <= log2(LARGEST_POWER)",
+        after="True",
+        tests=f"{PROPERTIES}"
+        "::test_powers_of_queries_that_overflow_are_refused_however_small_the_logits",
+        catches="the limit on powers of queries",
+    ),
 )
