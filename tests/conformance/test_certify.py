@@ -5,7 +5,7 @@ With a single key attention is that key's value in every row, so an output errs 
 
 from fractions import Fraction
 from itertools import product
-from math import comb
+from math import comb, floor
 from typing import Any
 
 import numpy as np
