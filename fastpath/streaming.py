@@ -19,7 +19,7 @@ from fastpath.moments import CLAIMS, LARGEST_REACH, query_roundings, rounding_bo
 from fastpath.recovery import LARGEST_ROWS, CountSketch, RecoveryBound, TopEntries
 from fastpath.state_files import Arrays, read_arrays, write_arrays
 
-KIND = "StreamingAttention 1"
+KIND = "StreamingAttention 2"
 
 RECOVERIES: dict[str, type[TopEntries] | type[CountSketch]] = {
     "heap": TopEntries,
@@ -87,7 +87,7 @@ class StreamingAttention:
     Notes
     -----
     With t = C(d + degree, degree): 8 t (d_v + 1) bytes of moments and 2 t (d_v + 1) multiply-adds a key
-    and a query.  A heap has 16 d_v sparsity bytes, a sketch 73 728 d_v sparsity to twice that.
+    and a query.  A heap has 16 d_v sparsity bytes, a sketch 30 720 d_v sparsity to twice that.
 
     Few output columns are nearly sparse: where V >= 0 and logits stay within b, the largest k of n entries
     have no more than a share of k e^(8b) / n of a column's square (P2.compressibility).
@@ -217,7 +217,8 @@ class StreamingAttention:
 
         Notes
         -----
-        Cost: nothing for a heap; for a sketch some 36 000 ``sparsity`` reads a column, whatever n is.
+        Cost: nothing for a heap; for a sketch about n / 1000 + 10^4 ``sparsity`` estimates a column where
+        ``sparsity`` entries stand out, and up to as many as there are rows where fewer do.
         """
         if not self._attended:
             raise RuntimeError("decode must come after attend: no row was attended.")
