@@ -100,7 +100,8 @@ class TopEntries:
 
     Notes
     -----
-    16 k bytes a column; a comparison an entry, and k where one enters.  Claim: P2.heap.
+    16 k bytes a column; a comparison an entry, and k where one enters.  Threads must take turns.
+    Claim: P2.heap.
     """
 
     def __init__(self, columns: int, sparsity: int) -> None:
@@ -155,6 +156,9 @@ class TopEntries:
         kept._values, kept._rows = contents["values"], contents["rows"]
         return kept
 
+    def __copy__(self) -> TopEntries:
+        return self.from_contents({name: x.copy() for name, x in self.contents().items()})
+
     def _enter(self, column: int, rows: Rows, values: NDArray[Any]) -> None:
         values = np.concatenate((self._values[column], values))
         rows = np.concatenate((self._rows[column], rows))
@@ -193,7 +197,7 @@ class CountSketch:
     -----
     With B = 256 k rounded up to a power of two: 8 · 15 B bytes a column, whatever the length.  An entry
     costs 15 additions.  Decoding a column of n rows looks at about n / 1000 + 10^4 k of them where k entries
-    stand out, and at a good part of them where fewer do.
+    stand out, and at a good part of them where fewer do.  Threads must take turns.
 
     Claim: P2.recovery.
 
@@ -371,6 +375,9 @@ class CountSketch:
         sketch._sums = contents["sums"]
         sketch._hashes = _Hashes(contents["tables"], len(sketch._sums) // HASHES)
         return sketch
+
+    def __copy__(self) -> CountSketch:
+        return self.from_contents({name: x.copy() for name, x in self.contents().items()})
 
     def _added(self, name: str, absolute: Floats) -> Floats:
         """Return the magnitudes of all that was added once so much more is, or refuse."""
