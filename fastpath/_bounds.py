@@ -512,6 +512,28 @@ def recovery_failure(half_rows: Any, row_failure: Any) -> Any:
         )
 
 
+def recovery_column_failure(
+    n: Any, half_rows: Any, sparsity: Any, buckets: Any, accuracy: Any
+) -> Any:
+    """Bound the mean number of missed coordinates, so the probability of a failed column: P2.recovery.
+
+    ``n*(sparsity*(1 + accuracy**(-2))/buckets)**(half_rows + 1)*binomial(2*half_rows + 1, half_rows + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return _up(
+            _up(
+                n
+                * _library_up(
+                    np.power(
+                        _up(_up(sparsity * _up(1 + _up(1 / _down(accuracy * accuracy)))) / buckets),
+                        half_rows + 1,
+                    )
+                )
+            )
+            * _up(float(math.comb(2 * half_rows + 1, half_rows + 1)))
+        )
+
+
 def recovery_error(ratio: Any, tail: Any, n: Any, entry_error: Any) -> Any:
     """Bound the distance of T from the exact column: P2.recovery.
 

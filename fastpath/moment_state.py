@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import fields
 from typing import Any
 
@@ -61,6 +62,9 @@ class MomentState:
     With t = C(d + degree, degree): 8 t (d_v + 1) bytes; 2 t (d_v + 1) multiply-adds a key and a query,
     in float64.  Absorbing keys and values copies them.
 
+    Any thread may call any method at any time: what is absorbed is counted once, and a query is answered
+    over all that was absorbed when it began.  ``copy``, ``pickle`` and a fork give a state of its own.
+
     Claims: P2.poly, P2.kappa, P2.recentre, P2.onepass, FP.moments.
     """
 
@@ -76,9 +80,12 @@ class MomentState:
                 f"d = {d} and d_v = {d_v}: {features} features and {size} bytes."
             )
         self._centre = np.zeros(self._d) if centre is None else self._vector(centre)
+        # Moments are replaced, never changed: whoever holds some may go on with them.
         self._moments = Moments.none(self._d, self._d_v, self._degree)
-        self._middle: Moments | None = None
         self._dtype: np.dtype[Any] = np.dtype(np.float32)
+        #: Moments, and the same about the middle of the keys' range in each variable.
+        self._middle: tuple[Moments, Moments] | None = None
+        self._lock = threading.RLock()
 
     @property
     def d(self) -> int:
@@ -133,9 +140,7 @@ class MomentState:
             raise ValueError(
                 f"K and V must have the same number of rows, got {len(k)} and {len(v)}."
             )
-        self._moments = self._moments.merged(Moments.of(Block.of(k, v, self._centre), self._degree))
-        self._middle = None
-        self._dtype = np.result_type(self._dtype, k, v)
+        self._take_in(Moments.of(Block.of(k, v, self._centre), self._degree), np.result_type(k, v))
 
     def merge(self, other: MomentState) -> None:
         """Absorb all that another state has absorbed; the other stays as it is.
@@ -158,9 +163,7 @@ class MomentState:
                 f"other must have the centre {self._centre}, got {other._centre}: "
                 "use other.recentred(centre)."
             )
-        self._moments = self._moments.merged(other._moments)
-        self._middle = None
-        self._dtype = np.result_type(self._dtype, other._dtype)
+        self._take_in(*other._seen())
 
     def recentred(self, centre: ArrayLike) -> MomentState:
         r"""Return a state of the same keys about another centre.
@@ -174,9 +177,9 @@ class MomentState:
             If ``centre`` is no finite vector of length d.
         """
         moved = MomentState(self._d, self._d_v, self._degree, centre=self._vector(centre))
-        moved._dtype = self._dtype
-        if self.count:
-            moved._moments = self._moments.about(moved._centre - self._centre)
+        moments, moved._dtype = self._seen()
+        if moments.count:
+            moved._moments = moments.about(moved._centre - self._centre)
         return moved
 
     def query(self, Q: ArrayLike, *, tolerance: float | None = None) -> Certified:
@@ -203,11 +206,12 @@ class MomentState:
         """
         q = matrix("Q", Q)
         self._check_columns("Q", q.shape[1], self._d)
-        if not self.count:
+        seen, dtype = self._seen()
+        if not seen.count:
             raise ValueError("Q must come after keys and values: this state has absorbed none.")
         limit = None if tolerance is None else open_unit("tolerance", tolerance)
-        dtype = np.result_type(q, self._dtype)
-        plans = [_Plan(q, moments, dtype) for moments in (self._moments, self._about_the_middle())]
+        dtype = np.result_type(q, dtype)
+        plans = [_Plan(q, moments, dtype) for moments in (seen, self._about_the_middle(seen))]
         plan = min(plans, key=lambda plan: (plan.error, plan.queries.largest))
         if not plan.error < np.inf:
             raise ValueError(
@@ -215,7 +219,7 @@ class MomentState:
                 f"and rounding below 1, got logits up to {plan.queries.largest:.3g} from the middle."
             )
         result = plan.moments.attend(plan.queries, plan.polynomial, dtype)
-        ranges = self._moments.ranges
+        ranges = seen.ranges
         magnitude = float(ranges.magnitude.max())
         varied = (ranges.value_low < ranges.value_high).any()  # else every answer is exact
         if limit is not None and varied and not result.error_bound.max() <= limit * magnitude:
@@ -252,13 +256,13 @@ class MomentState:
 
     def contents(self) -> Arrays:
         """Return everything as arrays, the sums in the usual order of monomials."""
-        moments = self._moments
+        moments, dtype = self._seen()
         sums = np.empty_like(moments.sums)
         sums[monomials(self._d, self._degree).rank] = moments.sums
         return {
             "sizes": np.array([self._d, self._d_v, self._degree]),
             "centre": self._centre,
-            "dtype": np.array(self._dtype.name),
+            "dtype": np.array(dtype.name),
             "sums": sums,
             "count": np.array(moments.count),
             "moved": np.array(moments.moved),
@@ -285,12 +289,29 @@ class MomentState:
         )
         return state
 
-    def _about_the_middle(self) -> Moments:
-        """Return the moments about the middle of the keys' range in each variable."""
-        if self._middle is None:
-            ranges = self._moments.ranges
-            self._middle = self._moments.about(ranges.key_low / 2 + ranges.key_high / 2)
-        return self._middle
+    def __reduce__(self) -> Any:
+        """Copy, deeply too, and pickle what a file would hold."""
+        return type(self).from_contents, (self.contents(),)
+
+    def _seen(self) -> tuple[Moments, np.dtype[Any]]:
+        """Return the moments and the type of all that was absorbed so far."""
+        with self._lock:
+            return self._moments, self._dtype
+
+    def _take_in(self, moments: Moments, dtype: np.dtype[Any]) -> None:
+        with self._lock:
+            self._moments = self._moments.merged(moments)
+            self._dtype = np.result_type(self._dtype, dtype)
+            self._middle = None
+
+    def _about_the_middle(self, moments: Moments) -> Moments:
+        """Return moments about the middle of the keys' range in each variable."""
+        known = self._middle
+        if known is None or known[0] is not moments:
+            ranges = moments.ranges
+            known = moments, moments.about(ranges.key_low / 2 + ranges.key_high / 2)
+            self._middle = known
+        return known[1]
 
     def _vector(self, centre: ArrayLike) -> NDArray[np.float64]:
         vector = np.array(exact_floats("centre", centre), np.float64)

@@ -8,7 +8,9 @@ Where a row is final when it comes, :class:`TopEntries` keeps the best k-sparse 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastpath._bounds import (
     heap_excess,
+    recovery_column_failure,
     recovery_error,
-    recovery_failure,
     recovery_ratio,
-    recovery_row_failure,
 )
 from fastpath.arithmetic import standard_arithmetic
 from fastpath.inputs import matrix
@@ -29,9 +30,8 @@ from fastpath.state_files import Arrays
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
-Digits = list[Rows]
 
-#: An index has four digits of a byte each.  More and smaller digits are slower to add and to decode.
+#: An index has four digits of a byte each.  More and smaller digits are slower to add.
 DIGIT_BITS, DIGITS = 8, 4
 LARGEST_ROWS = 1 << (DIGIT_BITS * DIGITS)
 
@@ -40,11 +40,22 @@ LARGEST_ROWS = 1 << (DIGIT_BITS * DIGITS)
 HASHES, BUCKETS_PER_ENTRY = 15, 256
 FAILURE_PROBABILITY = 0.01
 
-#: For prefixes, of which only the heaviest few are looked into.
-PREFIX_HASHES, PREFIXES_PER_ENTRY = 7, 4
+#: Whatever more than half of the hash rows are, they contain all rows of one of these sets, in each list:
+#: no row at all; one of any 8; two of one of 4 threes, as otherwise 4 + 3 are the most; three of one of
+#: 3 fives, as otherwise 6 are.
+ROWS_IN_COMMON: list[list[tuple[int, ...]]] = [
+    [()],
+    [(row,) for row in range(HASHES // 2 + 1)],
+    [pair for first in range(0, 12, 3) for pair in combinations(range(first, first + 3), 2)],
+    [three for first in range(0, 15, 5) for three in combinations(range(first, first + 5), 3)],
+]
 
-#: No sum of 2^32 such values overflows.
-LARGEST_VALUE = 2.0**960
+#: Indices that are looked at together.
+PART = 1 << 18
+
+#: No value beyond the first, nor magnitudes of all that was added to a column beyond the second: no sum
+#: overflows.
+LARGEST_VALUE, LARGEST_TOTAL = 2.0**960, 2.0**1000
 
 #: The most memory that a sketch may take.
 LARGEST_BYTES = 2**30
@@ -91,7 +102,8 @@ class TopEntries:
 
     Notes
     -----
-    16 k bytes a column; a comparison an entry, and k where one enters.  Claim: P2.heap.
+    16 k bytes a column; a comparison an entry, and k where one enters.  Threads must take turns.
+    Claim: P2.heap.
     """
 
     def __init__(self, columns: int, sparsity: int) -> None:
@@ -146,6 +158,9 @@ class TopEntries:
         kept._values, kept._rows = contents["values"], contents["rows"]
         return kept
 
+    def __copy__(self) -> TopEntries:
+        return self.from_contents({name: x.copy() for name, x in self.contents().items()})
+
     def _enter(self, column: int, rows: Rows, values: NDArray[Any]) -> None:
         values = np.concatenate((self._values[column], values))
         rows = np.concatenate((self._rows[column], rows))
@@ -159,13 +174,13 @@ class CountSketch:
     r"""Sums from which the large entries of long columns can be told, linear in all that was added.
 
     Each of 15 hash rows adds :math:`s(i) y_i` to bucket :math:`h(i)`; the estimate of :math:`y_i` is the
-    median over rows of :math:`s(i)` times the bucket.  Indices have four digits, and three more tables
-    keep such sums for prefixes of one, two and three digits: decoding follows the heaviest prefixes, a
-    digit at a time, and looks at thousands of estimates instead of all.
+    median over rows of :math:`s(i)` times the bucket.  Signs and buckets are linear maps of the bits of i
+    over the field of two elements, drawn at random: a pair of indices collides for a share of exactly 1/B
+    of all draws and its signs cancel, which is what P2.recovery asks.
 
-    Signs and buckets are linear maps of the bits of i over the field of two elements, drawn at random: a
-    pair of indices collides for a share of exactly 1/B of all draws and its signs cancel, which is what
-    P2.recovery asks.
+    Decoding finds exactly what a look at all indices would, of which P2.recovery is proved.  An estimate of
+    magnitude t has buckets of at least t in more than half of the hash rows, hence in both of some pair out
+    of twelve; and those whose buckets in a pair are given solve linear equations.
 
     Parameters
     ----------
@@ -183,11 +198,11 @@ class CountSketch:
 
     Notes
     -----
-    With B = 256 k rounded up to a power of two: 8 (15 + 3 7) B bytes a column, whatever the length.  An entry
-    costs 36 additions; decoding a column about 1024 k (15 + 3 7) reads.
+    With B = 256 k rounded up to a power of two: 8 · 15 B bytes a column, whatever the length.  An entry
+    costs 15 additions.  Decoding a column of n rows looks at about n / 1000 + 10^4 k of them where k entries
+    stand out, and at a good part of them where fewer do.  Threads must take turns.
 
-    Claim: P2.recovery.  That the digits lead to all entries that a full scan would find is tested, not
-    proved.
+    Claim: P2.recovery.
 
     References
     ----------
@@ -197,16 +212,14 @@ class CountSketch:
     def __init__(self, columns: int, sparsity: int, *, rng: np.random.Generator) -> None:
         self._sparsity = sparsity
         buckets = BUCKETS_PER_ENTRY << (sparsity - 1).bit_length()
-        size = 8 * (HASHES + (DIGITS - 1) * PREFIX_HASHES) * buckets * columns
+        size = 8 * HASHES * buckets * columns
         if size > LARGEST_BYTES:
             raise ValueError(
                 f"sparsity must leave the sketch at most {LARGEST_BYTES} bytes, got {sparsity} for "
                 f"{columns} columns: {size} bytes."
             )
-        self._levels = [
-            _Level.drawn(digit, PREFIX_HASHES if digit else HASHES, buckets, columns, rng)
-            for digit in range(DIGITS)
-        ]
+        self._hashes = _Hashes.drawn(buckets, rng)
+        self._sums = np.zeros((HASHES * buckets, columns))
         self._length = 0
         self._roundings = 0
         self._absolute = np.zeros(columns)
@@ -214,7 +227,7 @@ class CountSketch:
     @property
     def nbytes(self) -> int:
         """Bytes of the sums and of the hash functions."""
-        return sum(level.sums.nbytes + level.tables.nbytes for level in self._levels)
+        return self._sums.nbytes + self._hashes.tables.nbytes
 
     def add(self, rows: ArrayLike, values: ArrayLike) -> None:
         """Add to entries; what is negative takes away again.
@@ -229,8 +242,8 @@ class CountSketch:
         Raises
         ------
         TypeError, ValueError
-            If a type or shape does not fit, an index is out of range, or a value is not finite or beyond
-            2^960.  The sketch is then as before.
+            If a type or shape does not fit, an index is out of range, a value is not finite or beyond
+            2^960, or the magnitudes of all that was added beyond 2^1000.  The sketch is then as before.
         """
         y = matrix("values", values).astype(np.float64, copy=False)
         indices = np.asarray(rows)
@@ -246,12 +259,14 @@ class CountSketch:
         largest = np.abs(y).max()
         if not largest <= LARGEST_VALUE:
             raise ValueError(f"values must not exceed 2^960 in magnitude, got {largest:.3g}.")
-        digits = _digits(indices.astype(np.int64))
-        for level in self._levels:
-            level.add(digits, y)
+        absolute = self._added("values", np.abs(y).sum(axis=0))
+        places, signs = self._hashes(indices.astype(np.int64))
+        starts = np.arange(0, places.size + 1, places.shape[1])
+        shape = (len(self._sums), len(places))
+        self._sums += sp.csc_array((signs.ravel(), places.ravel(), starts), shape=shape) @ y
         self._length = max(self._length, int(indices.max()) + 1)
         self._roundings += len(y) + 1
-        self._absolute += np.abs(y).sum(axis=0)
+        self._absolute = absolute
 
     def merge(self, other: CountSketch) -> None:
         """Add all that another sketch has added.
@@ -259,7 +274,8 @@ class CountSketch:
         Raises
         ------
         ValueError
-            If sizes or hash functions differ; the sketch is then as before.
+            If sizes or hash functions differ, or the magnitudes of all that was added would pass 2^1000;
+            the sketch is then as before.
         """
         for name, one, another in (
             ("columns", len(self._absolute), len(other._absolute)),
@@ -267,42 +283,49 @@ class CountSketch:
         ):
             if one != another:
                 raise ValueError(f"other must have {name} = {one}, got {another}.")
-        for mine, theirs in zip(self._levels, other._levels, strict=True):
-            if not np.array_equal(mine.tables, theirs.tables):
-                raise ValueError(
-                    "other must have the same hash functions, got others: "
-                    "draw both from generators with one seed."
-                )
-        for mine, theirs in zip(self._levels, other._levels, strict=True):
-            mine.sums += theirs.sums
+        if not np.array_equal(self._hashes.tables, other._hashes.tables):
+            raise ValueError(
+                "other must have the same hash functions, got others: "
+                "draw both from generators with one seed."
+            )
+        absolute = self._added("other", other._absolute)
+        self._sums += other._sums
         self._length = max(self._length, other._length)
         self._roundings += other._roundings + 1
-        self._absolute += other._absolute
+        self._absolute = absolute
 
     def estimate(self, rows: ArrayLike, column: int) -> Floats:
         """Return the estimates of entries of one column."""
-        read = self._levels[0].read(_digits(np.asarray(rows, np.int64)), column)
-        return np.asarray(np.median(read, axis=1))
+        places, signs = self._hashes(np.asarray(rows, np.int64))
+        return np.asarray(np.median(self._sums[:, column].take(places) * signs, axis=1))
 
     def entries(self, column: int) -> tuple[Rows, Floats]:
-        """Return rows and estimates of the k entries of a column that look largest, by rising row."""
-        most = PREFIXES_PER_ENTRY * self._sparsity
-        prefixes = np.zeros(1, np.int64)
-        for digit in reversed(range(DIGITS)):
-            prefixes = (prefixes[:, None] << DIGIT_BITS | np.arange(1 << DIGIT_BITS)).ravel()
-            prefixes = prefixes[prefixes << (DIGIT_BITS * digit) < self._length]
-            if digit and len(prefixes) > most:
-                digits = _digits(prefixes << (DIGIT_BITS * digit))
-                read = np.abs(self._levels[digit].read(digits, column))
-                # Entries of one prefix may cancel in most rows, but not in nearly all; a heavy entry
-                # elsewhere may share a bucket in one row, but hardly in two.
-                weights = np.partition(read, -2, axis=1)[:, -2]
-                prefixes = prefixes[np.argpartition(-weights, most)[:most]]
-        estimates = self.estimate(prefixes, column)
-        order = np.lexsort((prefixes, -np.abs(estimates)))[: self._sparsity]
-        order = order[estimates[order] != 0]
-        order = order[np.argsort(prefixes[order])]
-        return prefixes[order], estimates[order]
+        """Return rows and estimates of the k entries of a column that look largest, by rising row.
+
+        Of equal estimates the one with the smaller row is kept; none is 0.
+        """
+        magnitudes = np.abs(self._sums[:, column]).reshape(HASHES, -1)
+        least = magnitudes[magnitudes > 0].min(initial=np.inf)
+        rows, estimates = np.zeros(0, np.int64), np.zeros(0)
+        threshold, reached, candidates = np.inf, 0.0, self._sparsity
+        # Once k estimates reach the threshold, or every one but 0 would, no others can be larger.
+        while reached < threshold and threshold > least:
+            candidates *= 2
+            threshold = max(_middle_of_largest(magnitudes, candidates), reached, least)
+            rows, estimates = self._reaching(magnitudes >= threshold, column)
+            reached = float(np.abs(estimates).min()) if len(rows) == self._sparsity else 0.0
+        return rows, estimates
+
+    def _reaching(self, heavy: NDArray[np.bool_], column: int) -> tuple[Rows, Floats]:
+        """Return the k largest estimates with heavy buckets in more than half of the rows."""
+        rows, estimates = np.zeros(0, np.int64), np.zeros(0)
+        for part in self._hashes.mostly(heavy, self._length):
+            rows = np.union1d(rows, part)
+            estimates = self.estimate(rows, column)
+            order = np.lexsort((rows, -np.abs(estimates)))[: self._sparsity]
+            order = np.sort(order[estimates[order] != 0])
+            rows, estimates = rows[order], estimates[order]
+        return rows, estimates
 
     def bound(self, entry_error: Floats, length: int) -> RecoveryBound:
         """Bound the error of columns of that length whose entries err by at most ``entry_error``.
@@ -310,37 +333,39 @@ class CountSketch:
         The ratio is the one that fails with a probability of FAILURE_PROBABILITY, over all entries.
         """
         half = HASHES // 2
-        buckets = len(self._levels[0].sums) // HASHES
+        buckets = len(self._sums) // HASHES
         n = max(length, 1)
         row_failure = (FAILURE_PROBABILITY / (n * math.comb(HASHES, half + 1))) ** (1 / (half + 1))
         accuracy = 1 / math.sqrt(row_failure * buckets / self._sparsity - 1)
         ratio = recovery_ratio(accuracy)
-        failure = recovery_failure(half, recovery_row_failure(self._sparsity, buckets, accuracy))
+        failure = float(recovery_column_failure(n, half, self._sparsity, buckets, accuracy))
         # The sums are rounded.  Where estimates are off by a fixed amount besides, the k largest are by
         # no more than what a heap of entries off by that amount is, since
         # sqrt(t² + 4 t s + 5 s²) = |(t + 2 s, s)| is a norm.
         relative = self._roundings * UNIT_ROUNDOFF
-        rounding = relative / (1 - relative) ** 2 * self._absolute * UPWARD
+        if relative < 1:
+            rounding = relative / (1 - relative) ** 2 * self._absolute * UPWARD
+            rounding = np.nextafter(rounding, np.inf)  # below the normal numbers products lose more
+        else:
+            rounding = np.full_like(self._absolute, np.inf)
         excess = recovery_error(ratio, 0.0, n, entry_error) + heap_excess(self._sparsity, rounding)
         return RecoveryBound(
             float(ratio),
             np.nextafter(excess, np.inf),
-            min(1.0, float(np.nextafter(n * failure, 1.0))),
+            min(1.0, failure),
             ("P2.recovery", "P2.heap"),
         )
 
     def contents(self) -> Arrays:
         """Return all that is kept."""
-        arrays = {
+        return {
             "sparsity": np.array(self._sparsity),
             "length": np.array(self._length),
             "roundings": np.array(self._roundings),
             "absolute": self._absolute,
+            "sums": self._sums,
+            "tables": self._hashes.tables,
         }
-        for digit, level in enumerate(self._levels):
-            arrays[f"sums{digit}"] = level.sums
-            arrays[f"tables{digit}"] = level.tables
-        return arrays
 
     @classmethod
     def from_contents(cls, contents: Arrays) -> CountSketch:
@@ -350,63 +375,154 @@ class CountSketch:
         sketch._length = contents["length"].item()
         sketch._roundings = contents["roundings"].item()
         sketch._absolute = contents["absolute"]
-        sketch._levels = [
-            _Level(contents[f"tables{digit}"], contents[f"sums{digit}"]) for digit in range(DIGITS)
-        ]
+        sketch._sums = contents["sums"]
+        sketch._hashes = _Hashes(contents["tables"], len(sketch._sums) // HASHES)
         return sketch
 
+    def __copy__(self) -> CountSketch:
+        return self.from_contents({name: x.copy() for name, x in self.contents().items()})
 
-@dataclass
-class _Level:
-    """Hash functions of the leading digits of an index, with a sign of the whole index, and their sums.
+    def _added(self, name: str, absolute: Floats) -> Floats:
+        """Return the magnitudes of all that was added once so much more is, or refuse."""
+        with np.errstate(over="ignore"):
+            total = self._absolute + absolute
+        if not total.max() <= LARGEST_TOTAL:
+            raise ValueError(
+                f"{name} must leave the magnitudes of all that was added to a column at most 2^1000 "
+                f"together, got {total.max():.3g}."
+            )
+        return total
+
+
+@dataclass(frozen=True)
+class _Hashes:
+    """Hash functions from indices to buckets and signs, linear over the field of two elements.
 
     Attributes
     ----------
-    tables : (DIGITS, 256, hashes) array
+    tables : (DIGITS, 256, HASHES) array
         What each digit of an index contributes, by exclusive or, to 2 * place + (1 if negative); the
         place counts buckets, row after row.
-    sums : (hashes * buckets, columns) array
-        Of what was added, with signs.
+    buckets : int
+        In each row; a power of two.
     """
 
     tables: NDArray[np.int32]
-    sums: Floats
+    buckets: int
 
     @classmethod
-    def drawn(
-        cls, digit: int, hashes: int, buckets: int, columns: int, rng: np.random.Generator
-    ) -> _Level:
-        """Draw hash functions that ignore the last ``digit`` digits but for the sign."""
-        words = rng.integers(0, 2 * buckets, size=(DIGITS, DIGIT_BITS, hashes), dtype=np.int32)
-        words[:digit] &= 1
-        tables = np.zeros((DIGITS, 1 << DIGIT_BITS, hashes), np.int32)
+    def drawn(cls, buckets: int, rng: np.random.Generator) -> _Hashes:
+        """Draw them: a word, bucket and sign, for each bit of an index and each row."""
+        words = rng.integers(0, 2 * buckets, size=(DIGITS, DIGIT_BITS, HASHES), dtype=np.int32)
+        tables = np.zeros((DIGITS, 1 << DIGIT_BITS, HASHES), np.int32)
         for bit in range(DIGIT_BITS):
             half = 1 << bit
             tables[:, half : 2 * half] = tables[:, :half] ^ words[:, bit, None]
         # A power of two of buckets: the place of a row's first bucket joins by exclusive or as well.
-        tables[0] ^= np.arange(hashes, dtype=np.int32) * (2 * buckets)
-        return cls(tables, np.zeros((hashes * buckets, columns)))
+        tables[0] ^= np.arange(HASHES, dtype=np.int32) * (2 * buckets)
+        return cls(tables, buckets)
 
-    def add(self, digits: Digits, values: Floats) -> None:
-        """Add rows to the sums."""
-        places, signs = self._hash(digits)
-        starts = np.arange(0, places.size + 1, places.shape[1])
-        shape = (len(self.sums), len(places))
-        self.sums += sp.csc_array((signs.ravel(), places.ravel(), starts), shape=shape) @ values
+    def __call__(self, indices: Rows) -> tuple[NDArray[Any], Floats]:
+        """Return places and signs, of shape (b, HASHES)."""
+        hashed = _hashed(self.tables, indices)
+        return hashed >> 1, 1.0 - 2.0 * (hashed & 1).astype(np.float64)
 
-    def read(self, digits: Digits, column: int) -> Floats:
-        """Return what each hash row says of each index, of shape (b, hashes)."""
-        places, signs = self._hash(digits)
-        read: Floats = self.sums[:, column].take(places) * signs
-        return read
+    def bucket(self, row: int, indices: Rows) -> NDArray[Any]:
+        """Return their buckets in one row, without the place of its first."""
+        return _hashed(self.tables[:, :, row], indices) >> 1 & (self.buckets - 1)
 
-    def _hash(self, digits: Digits) -> tuple[NDArray[np.int32], Floats]:
-        hashed = self.tables[0].take(digits[0], axis=0)
-        for table, digit in zip(self.tables[1:], digits[1:], strict=True):
-            hashed ^= table.take(digit, axis=0)
-        return hashed >> 1, 1.0 - 2.0 * (hashed & 1)
+    def mostly(self, heavy: NDArray[np.bool_], length: int) -> Iterator[Rows]:
+        """Yield all indices below ``length`` with heavy buckets, (HASHES, buckets), in most rows, in parts.
+
+        An index may come again.
+        """
+        counts: list[int] = np.count_nonzero(heavy, axis=1).tolist()
+
+        def cost(sets: Sequence[tuple[int, ...]]) -> float:
+            return sum(
+                math.prod(counts[row] for row in rows)
+                * max(1.0, length / float(self.buckets) ** len(rows))
+                for rows in sets
+            )
+
+        bits = self.buckets.bit_length() - 1
+        fitting = [sets for sets in ROWS_IN_COMMON if bits * len(sets[0]) < 63]
+        for rows in min(fitting, key=cost):
+            for indices in self._all(rows, [np.flatnonzero(heavy[row]) for row in rows], length):
+                misses = np.zeros(len(indices), np.int8)
+                for row in set(range(HASHES)).difference(rows):
+                    misses += ~heavy[row].take(self.bucket(row, indices))
+                    still = misses <= HASHES // 2
+                    indices, misses = indices[still], misses[still]
+                yield indices
+
+    def _all(self, rows: tuple[int, ...], wanted: list[Rows], length: int) -> Iterator[Rows]:
+        """Yield all indices below ``length`` whose bucket in each row is one of those wanted there.
+
+        Linear equations: Gauss's algorithm splits the space of the indices into a kernel, which changes
+        no bucket, and one index for each pivot.
+        """
+        pieces = math.prod(map(len, wanted)) // PART
+        if pieces and len(wanted[0]) > 1:
+            for piece in np.array_split(wanted[0], min(pieces + 1, len(wanted[0]))):
+                yield from self._all(rows, [piece, *wanted[1:]], length)
+            return
+        bits = self.buckets.bit_length() - 1
+        pivots: list[tuple[int, int, int]] = []
+        kernel: list[int] = []
+        for bit in range((length - 1).bit_length()):
+            index = 1 << bit
+            word = sum(
+                int(self.bucket(row, np.array(index))) << bits * i for i, row in enumerate(rows)
+            )
+            for pivot, pivot_word, pivot_index in pivots:
+                if word >> pivot & 1:
+                    word, index = word ^ pivot_word, index ^ pivot_index
+            if word:
+                pivots.append((word.bit_length() - 1, word, index))
+            else:
+                kernel.append(index)
+        words = np.zeros(1, np.int64)
+        for i, buckets in enumerate(wanted):
+            words = (words[:, None] | buckets << bits * i).ravel()
+        indices = np.zeros(len(words), np.int64)
+        for pivot, pivot_word, pivot_index in pivots:
+            chosen = -(words >> pivot & 1)
+            words, indices = words ^ (chosen & pivot_word), indices ^ (chosen & pivot_index)
+        indices = indices[words == 0]
+        near = np.zeros(1, np.int64)
+        while kernel and len(near) < PART:
+            near = np.concatenate((near, near ^ kernel.pop()))
+        step = PART // len(near)
+        for far in _combined(kernel):
+            for start in range(0, len(indices), step):
+                found = (indices[start : start + step, None] ^ far ^ near).ravel()
+                yield found[found < length]
 
 
-def _digits(indices: Rows) -> Digits:
-    """Return the digits of indices, the last one first."""
-    return [(indices >> (DIGIT_BITS * digit)) & ((1 << DIGIT_BITS) - 1) for digit in range(DIGITS)]
+def _hashed(tables: NDArray[np.int32], indices: Rows) -> NDArray[np.int32]:
+    """Return what all digits of indices contribute, by exclusive or."""
+    hashed = np.zeros((), np.int32)
+    for digit, table in enumerate(tables):
+        hashed = hashed ^ table.take(
+            indices >> (DIGIT_BITS * digit) & ((1 << DIGIT_BITS) - 1), axis=0
+        )
+    return hashed
+
+
+def _combined(vectors: list[int]) -> Iterator[int]:
+    """Yield the exclusive or of every subset."""
+    for subset in range(1 << len(vectors)):
+        combination = 0
+        for i, vector in enumerate(vectors):
+            if subset >> i & 1:
+                combination ^= vector
+        yield combination
+
+
+def _middle_of_largest(magnitudes: Floats, count: int) -> float:
+    """Return the median over rows of what so many entries of a row reach; 0 if it has fewer."""
+    if count > magnitudes.shape[1]:
+        return 0.0
+    reached: Floats = np.partition(magnitudes, -count, axis=1)[:, -count]
+    return float(np.median(reached))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import replace
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,7 +21,7 @@ from fastpath.moments import CLAIMS, LARGEST_REACH, query_roundings, rounding_bo
 from fastpath.recovery import LARGEST_ROWS, CountSketch, RecoveryBound, TopEntries
 from fastpath.state_files import Arrays, read_arrays, write_arrays
 
-KIND = "StreamingAttention 1"
+KIND = "StreamingAttention 2"
 
 RECOVERIES: dict[str, type[TopEntries] | type[CountSketch]] = {
     "heap": TopEntries,
@@ -89,10 +90,14 @@ class StreamingAttention:
     Notes
     -----
     With t = C(d + degree, degree): 8 t (d_v + 1) bytes of moments and 2 t (d_v + 1) multiply-adds a key
-    and a query.  A heap has 16 d_v sparsity bytes, a sketch 73 728 d_v sparsity to twice that.
+    and a query.  A heap has 16 d_v sparsity bytes, a sketch 30 720 d_v sparsity to twice that.
 
     Few output columns are nearly sparse: where V >= 0 and logits stay within b, the largest k of n entries
     have no more than a share of k e^(8b) / n of a column's square (P2.compressibility).
+
+    Any thread may call any method at any time; calls on one state wait for one another.  Rows that
+    several threads attend are numbered in the order in which they come, unless ``first_row`` says which
+    they are.  ``copy``, ``pickle`` and a fork give a state of its own.
 
     Claims: P2.poly, P2.onepass, P2.order, P2.heap, P2.recovery, FP.moments.
     """
@@ -124,6 +129,7 @@ class StreamingAttention:
         # Disjoint ranges of rows, by rising row.
         self._attended: list[tuple[int, int]] = []
         self._entry_error = np.zeros(d_v)
+        self._lock = threading.RLock()
 
     @property
     def degree(self) -> int:
@@ -152,12 +158,13 @@ class StreamingAttention:
         TypeError, ValueError
             As :meth:`MomentState.update`.  The state is then as before.
         """
-        if self._attended:
-            raise RuntimeError(
-                "absorb must come before attend: rows that were attended depend on every key, and to "
-                "correct them later takes memory in proportion to their number (P2.order)."
-            )
-        self._moments.update(K, V)
+        with self._lock:
+            if self._attended:
+                raise RuntimeError(
+                    "absorb must come before attend: rows that were attended depend on every key, and to "
+                    "correct them later takes memory in proportion to their number (P2.order)."
+                )
+            self._moments.update(K, V)
 
     def attend(self, Q: ArrayLike, *, first_row: int | None = None) -> Certified:
         """Return softmax attention of queries over all keys absorbed, and keep its large entries.
@@ -187,27 +194,28 @@ class StreamingAttention:
         q = matrix("Q", Q)
         if q.shape[1] != self._moments.d:
             raise ValueError(f"Q must have {self._moments.d} columns, got {q.shape[1]}.")
-        if not self._moments.count:
-            raise RuntimeError(
-                "attend must come after absorb: to answer queries once keys come later takes memory in "
-                "proportion to their number (P2.order)."
-            )
-        following = self._attended[-1][1] if self._attended else 0
-        first = following if first_row is None else integer("first_row", first_row, 0)
-        if first + len(q) > LARGEST_ROWS:
-            raise ValueError(f"first_row must leave all rows below 2^32, got {first}.")
-        attended = _joined([*self._attended, (first, first + len(q))])
-        try:
-            result = self._moments.query(q, tolerance=self._tolerance)
-        except ValueError as problem:
-            raise ValueError(
-                f"Q must be answered within tolerance = {self._tolerance:g} by degree {self.degree}, which "
-                f"serves |q| max|k| up to logit_bound = {self._logit_bound:g}: {problem}"
-            ) from problem
-        self._kept.add(np.arange(first, first + len(q)), result.output)
-        self._entry_error = np.maximum(self._entry_error, result.error_bound.max(axis=0))
-        self._attended = attended
-        return result
+        with self._lock:
+            if not self._moments.count:
+                raise RuntimeError(
+                    "attend must come after absorb: to answer queries once keys come later takes memory in "
+                    "proportion to their number (P2.order)."
+                )
+            following = self._attended[-1][1] if self._attended else 0
+            first = following if first_row is None else integer("first_row", first_row, 0)
+            if first + len(q) > LARGEST_ROWS:
+                raise ValueError(f"first_row must leave all rows below 2^32, got {first}.")
+            attended = _joined([*self._attended, (first, first + len(q))])
+            try:
+                result = self._moments.query(q, tolerance=self._tolerance)
+            except ValueError as problem:
+                raise ValueError(
+                    f"Q must be answered within tolerance = {self._tolerance:g} by degree {self.degree}, "
+                    f"which serves |q| max|k| up to logit_bound = {self._logit_bound:g}: {problem}"
+                ) from problem
+            self._kept.add(np.arange(first, first + len(q)), result.output)
+            self._entry_error = np.maximum(self._entry_error, result.error_bound.max(axis=0))
+            self._attended = attended
+            return result
 
     def decode(self) -> Decoded:
         """Return the large entries of every output column, and what they may miss.
@@ -219,19 +227,21 @@ class StreamingAttention:
 
         Notes
         -----
-        Cost: nothing for a heap; for a sketch some 36 000 ``sparsity`` reads a column, whatever n is.
+        Cost: nothing for a heap; for a sketch about n / 1000 + 10^4 ``sparsity`` estimates a column where
+        ``sparsity`` entries stand out, and up to as many as there are rows where fewer do.
         """
-        if not self._attended:
-            raise RuntimeError("decode must come after attend: no row was attended.")
-        length = self._attended[-1][1]
-        found = [self._kept.entries(column) for column in range(self._moments.d_v)]
-        starts = np.cumsum([0, *(len(rows) for rows, _ in found)])
-        rows, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        bound = self._kept.bound(self._entry_error, length)
-        return Decoded(
-            sp.csc_array((values, rows, starts), shape=(length, self._moments.d_v)),
-            replace(bound, claims=(*bound.claims, *CLAIMS)),
-        )
+        with self._lock:
+            if not self._attended:
+                raise RuntimeError("decode must come after attend: no row was attended.")
+            length = self._attended[-1][1]
+            found = [self._kept.entries(column) for column in range(self._moments.d_v)]
+            starts = np.cumsum([0, *(len(rows) for rows, _ in found)])
+            rows, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
+            bound = self._kept.bound(self._entry_error, length)
+            return Decoded(
+                sp.csc_array((values, rows, starts), shape=(length, self._moments.d_v)),
+                replace(bound, claims=(*bound.claims, *CLAIMS)),
+            )
 
     def merge(self, other: StreamingAttention) -> None:
         """Take in what another shard has seen; the other stays as it is.
@@ -263,17 +273,19 @@ class StreamingAttention:
         ):
             if mine != theirs:
                 raise ValueError(f"other must have {name} = {mine}, got {theirs}.")
-        attended = _joined([*self._attended, *other._attended])
-        if attended and not _same(self._moments.contents(), other._moments.contents()):
-            raise ValueError(
-                "other must have absorbed the same keys once either has attended queries, got others: "
-                "merge shards of keys before attend (P2.order)."
-            )
-        self._kept.merge(other._kept)  # type: ignore[arg-type]
-        if not attended:
-            self._moments.merge(other._moments)
-        self._entry_error = np.maximum(self._entry_error, other._entry_error)
-        self._attended = attended
+        first, second = sorted((self._lock, other._lock), key=id)  # in one order in every thread
+        with first, second:
+            attended = _joined([*self._attended, *other._attended])
+            if attended and not _same(self._moments.contents(), other._moments.contents()):
+                raise ValueError(
+                    "other must have absorbed the same keys once either has attended queries, got others: "
+                    "merge shards of keys before attend (P2.order)."
+                )
+            self._kept.merge(other._kept)  # type: ignore[arg-type]
+            if not attended:
+                self._moments.merge(other._moments)
+            self._entry_error = np.maximum(self._entry_error, other._entry_error)
+            self._attended = attended
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a file, whole or not at all: a file of that name is replaced at the end.
@@ -285,17 +297,7 @@ class StreamingAttention:
         OSError
             If the file cannot be written.
         """
-        arrays = {
-            "logit_bound": np.array(self._logit_bound),
-            "tolerance": np.array(self._tolerance),
-            "recovery": np.array("heap" if isinstance(self._kept, TopEntries) else "sketch"),
-            "sparsity": np.array(self._sparsity),
-            "attended": np.array(self._attended, np.int64).reshape(-1, 2),
-            "entry_error": self._entry_error,
-        }
-        arrays |= {f"moments.{name}": x for name, x in self._moments.contents().items()}
-        arrays |= {f"kept.{name}": x for name, x in self._kept.contents().items()}
-        write_arrays(path, KIND, arrays)
+        write_arrays(path, KIND, self._contents())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> StreamingAttention:
@@ -308,7 +310,30 @@ class StreamingAttention:
         ValueError
             If it is no such file, or truncated, or changed since.
         """
-        arrays = read_arrays(path, KIND)
+        return cls._from_contents(read_arrays(path, KIND))
+
+    def __reduce__(self) -> Any:
+        """Copy, deeply too, and pickle what a file would hold."""
+        return type(self)._from_contents, (self._contents(),)
+
+    def _contents(self) -> Arrays:
+        """Return a copy of everything as arrays."""
+        with self._lock:
+            arrays = {
+                "logit_bound": np.array(self._logit_bound),
+                "tolerance": np.array(self._tolerance),
+                "recovery": np.array("heap" if isinstance(self._kept, TopEntries) else "sketch"),
+                "sparsity": np.array(self._sparsity),
+                "attended": np.array(self._attended, np.int64).reshape(-1, 2),
+                "entry_error": self._entry_error,
+            }
+            arrays |= {f"moments.{name}": x for name, x in self._moments.contents().items()}
+            arrays |= {f"kept.{name}": x for name, x in self._kept.contents().items()}
+            return {name: x.copy() for name, x in arrays.items()}
+
+    @classmethod
+    def _from_contents(cls, arrays: Arrays) -> StreamingAttention:
+        """Return the state that has these contents."""
         state = cls.__new__(cls)
         state._logit_bound = arrays["logit_bound"].item()
         state._tolerance = arrays["tolerance"].item()
@@ -318,6 +343,7 @@ class StreamingAttention:
         state._moments = MomentState.from_contents(_within(arrays, "moments."))
         kept = RECOVERIES[arrays["recovery"].item()]
         state._kept = kept.from_contents(_within(arrays, "kept."))
+        state._lock = threading.RLock()
         return state
 
 

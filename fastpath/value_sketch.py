@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
@@ -38,7 +40,7 @@ class ValueSketch:
 
     Notes
     -----
-    A key costs t ``sketch_rows`` multiply-adds, t = C(d + degree, degree).
+    A key costs t ``sketch_rows`` multiply-adds, t = C(d + degree, degree).  Threads must take turns.
     """
 
     def __init__(
@@ -50,6 +52,10 @@ class ValueSketch:
         self._features = np.zeros((monomial_count(d, degree), rows))
         self._values = np.zeros((rows, d_v + 1))
         self._rng = rng
+
+    def __copy__(self) -> ValueSketch:
+        # Neither sums nor the generator are shared.
+        return deepcopy(self)
 
     @property
     def numbers(self) -> int:

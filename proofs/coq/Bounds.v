@@ -154,6 +154,10 @@ Definition b_recovery_row_failure (sparsity : nat) (buckets : nat) (accuracy : R
 Definition b_recovery_failure (half_rows : nat) (row_failure : R) : R :=
   row_failure ^ (1%nat + half_rows)%nat * C (1%nat + (2%nat * half_rows)%nat)%nat (1%nat + half_rows)%nat.
 
+(** P2.recovery: the mean number of missed coordinates, so the probability of a failed column. *)
+Definition b_recovery_column_failure (n : nat) (half_rows : nat) (sparsity : nat) (buckets : nat) (accuracy : R) : R :=
+  INR n * ((INR sparsity * (1 + / (accuracy ^ 2%nat))) / (INR buckets)) ^ (1%nat + half_rows)%nat * C (1%nat + (2%nat * half_rows)%nat)%nat (1%nat + half_rows)%nat.
+
 (** P2.recovery: the distance of T from the exact column. *)
 Definition b_recovery_error (ratio : R) (tail : R) (n : nat) (entry_error : R) : R :=
   ratio * tail + entry_error * sqrt (INR n) * (1 + ratio).

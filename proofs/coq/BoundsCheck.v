@@ -164,6 +164,12 @@ Proof. unfold b_recovery_failure; pin. Qed.
 Goal Rabs (b_recovery_failure 0 (1 / 3) - (333333333333333333333333333333 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_recovery_failure; pin. Qed.
 
+Goal Rabs (b_recovery_column_failure 5 3 2 1000 (1 / 4) - (584647 / 2500000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_recovery_column_failure; pin. Qed.
+
+Goal Rabs (b_recovery_column_failure 2 0 1 64 (1) - (1 / 16)) <= 1 / 10 ^ 25.
+Proof. unfold b_recovery_column_failure; pin. Qed.
+
 Goal Rabs (b_recovery_error (3 / 2) (2) 100 (1 / 1000) - (121 / 40)) <= 1 / 10 ^ 25.
 Proof. unfold b_recovery_error; pin. Qed.
 

@@ -233,6 +233,27 @@ Proof.
   unfold b_recovery_failure. count (h + 1)%nat. count (2 * h + 1)%nat. ring.
 Qed.
 
+(** More than half of the rows are far off: as likely as that their median is. *)
+Lemma most_far {A} (seeds : list A) h (estimate : A -> R) y far p : seeds <> [] ->
+  probability seeds (misses far estimate y) <= p ->
+  probability (tuples (2 * h + 1) seeds) (fun l =>
+      Nat.leb (h + 1) (length (filter (misses far estimate y) l))) <= b_recovery_failure h p.
+Proof.
+  intros Hne Hp. rewrite recovery_failure_form.
+  assert (P0 : 0 <= probability seeds (misses far estimate y)).
+  { rewrite <- (expect_const seeds 0) by auto. apply expect_le; auto. intros a _.
+    destruct (misses far estimate y a); lra. }
+  apply Rle_trans
+    with (C (2 * h + 1) (h + 1) * probability seeds (misses far estimate y) ^ (h + 1)).
+  - rewrite <- expect_missing_sets by (auto; lia). unfold probability at 1.
+    apply expect_le; [apply tuples_nonempty; auto |]. intros l _.
+    destruct (Nat.leb_spec (h + 1) (length (filter (misses far estimate y) l)));
+      [apply missing_sets_ge_1; auto | apply missing_sets_nonneg].
+  - apply Rmult_le_compat_l; [| apply pow_incr; auto].
+    unfold C. apply Rmult_le_pos; [apply pos_INR |]. left. apply Rinv_0_lt_compat.
+    apply Rmult_lt_0_compat; apply INR_fact_lt_0.
+Qed.
+
 (** The median of 2 h + 1 rows is far off. *)
 Theorem p2_recovery_failure {A} (seeds : list A) h (estimate : A -> R) (median : list A -> R) y far
     p : seeds <> [] -> monotone far ->
@@ -240,19 +261,11 @@ Theorem p2_recovery_failure {A} (seeds : list A) h (estimate : A -> R) (median :
   probability seeds (misses far estimate y) <= p ->
   probability (tuples (2 * h + 1) seeds) (misses far median y) <= b_recovery_failure h p.
 Proof.
-  intros Hne Hfar Hmed Hp. rewrite recovery_failure_form.
-  assert (P0 : 0 <= probability seeds (misses far estimate y)).
-  { rewrite <- (expect_const seeds 0) by auto. apply expect_le; auto. intros a _.
-    destruct (misses far estimate y a); lra. }
-  apply Rle_trans
-    with (C (2 * h + 1) (h + 1) * probability seeds (misses far estimate y) ^ (h + 1)).
-  - rewrite <- expect_missing_sets by (auto; lia). unfold probability at 1.
-    apply expect_le; [apply tuples_nonempty; auto |]. intros l Hl.
-    destruct (misses far median y l) eqn:E; [| apply missing_sets_nonneg].
-    apply missing_sets_ge_1. eapply median_off; eauto.
-  - apply Rmult_le_compat_l; [| apply pow_incr; auto].
-    unfold C. apply Rmult_le_pos; [apply pos_INR |]. left. apply Rinv_0_lt_compat.
-    apply Rmult_lt_0_compat; apply INR_fact_lt_0.
+  intros Hne Hfar Hmed Hp. eapply Rle_trans; [| apply (most_far seeds h estimate y far); auto].
+  unfold probability. apply expect_le; [apply tuples_nonempty; auto |]. intros l Hl.
+  destruct (misses far median y l) eqn:E; [| destruct (Nat.leb _ _); lra].
+  pose proof (median_off h estimate l (median l) y far Hfar (Hmed l Hl) E) as Most.
+  apply Nat.leb_le in Most. rewrite Most. lra.
 Qed.
 
 (** * From the seeds to the column *)

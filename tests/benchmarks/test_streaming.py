@@ -76,7 +76,7 @@ def _seconds(call: Any) -> float:
     return time.perf_counter() - start
 
 
-def test_decoding_by_digits(benchmark: Any) -> None:
+def test_decoding(benchmark: Any) -> None:
     """The share of columns recovered to 1.1 of the best, and the time beside a scan of all rows."""
     n, trials = 10**7, 100
     ratios = []

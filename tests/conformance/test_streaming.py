@@ -7,6 +7,7 @@ import pytest
 
 from fastpath import StreamingAttention
 from fastpath._bounds import heap_excess, recovery_error
+from fastpath.recovery import CountSketch
 from reference import Verdict, attention, attention_verdict
 from reference.streaming import best_sparse, index_answer, index_stream
 from tests.judging import most_failures, recovery_verdict
@@ -112,6 +113,34 @@ def test_a_sketch_decodes_within_its_bound_but_for_the_stated_probability() -> N
             failures += verdict is Verdict.OUTSIDE
     assert bound.failure_probability is not None
     assert failures <= most_failures(120, bound.failure_probability)
+
+
+@pytest.mark.parametrize("heavy", [4, 64])
+def test_equal_outputs_in_neighbouring_rows_are_found_as_often_as_stated(heavy: int) -> None:
+    """Few queries that ask, in an aligned block among 100,096 that do not; 20 draws of hash functions."""
+    n, first, sparsity = 100_096, 65_536, 64
+    K = V = np.array([[1.0], [-1.0]])
+    queries = StreamingAttention(1, 1, logit_bound=2.0, tolerance=1e-8, sparsity=1)
+    queries.absorb(K, V)
+    Q = np.zeros((n, 1))
+    Q[first : first + heavy] = 2.0
+    output = queries.attend(Q)
+    failures, draws = 0, 20
+    for seed in range(draws):
+        sketch = CountSketch(1, sparsity, rng=np.random.default_rng(seed))
+        sketch.add(np.arange(n), output.output)
+        rows, estimates = sketch.entries(0)
+        bound = sketch.bound(output.error_bound.max(axis=0), n)
+        # In all other rows both columns are 0: keys and values are symmetric.
+        union = np.union1d(rows, np.arange(first, first + heavy))
+        kept = np.zeros(len(union))
+        kept[np.searchsorted(union, rows)] = estimates
+        exact = attention(Q[union], K, V, precision=BITS)[:, 0]
+        verdict = recovery_verdict(kept, exact, sparsity, bound.ratio, bound.excess[0])
+        assert verdict is not Verdict.UNDECIDED
+        failures += verdict is Verdict.OUTSIDE
+    assert bound.failure_probability is not None
+    assert failures <= most_failures(draws, bound.failure_probability)
 
 
 def test_what_a_sketch_or_heap_of_other_columns_keeps_is_outside_the_bound() -> None:
