@@ -298,16 +298,23 @@ def lies_in(
     if isinstance(where, sympy.And | sympy.Or):
         parts = [lies_in(part, parameters, instance) for part in where.args]
         return all(parts) if isinstance(where, sympy.And) else any(parts)
+    strict = isinstance(where, sympy.StrictGreaterThan | sympy.StrictLessThan)
     for bits in PRECISIONS:
         values = parameters(instance, bits)
         (low, high), (least, most) = (
             evaluate(side, values, bits).bounds() for side in (where.gts, where.lts)
         )
-        strict = isinstance(where, sympy.StrictGreaterThan | sympy.StrictLessThan)
         if low.item() > most.item() or (not strict and low.item() >= most.item()):
             return True
         if high.item() < least.item() or (strict and high.item() <= least.item()):
             return False
+    exact = {
+        symbol: sympy.Rational(value.numerator, value.denominator)
+        for symbol in where.free_symbols
+        if isinstance(value := values[symbol.name], int | Fraction)
+    }
+    if (where.gts - where.lts).subs(exact) == 0:
+        return not strict
     raise ArithmeticError(f"{where} is undecided with {PRECISIONS[-1]} bits.")
 
 

@@ -223,6 +223,12 @@ class Record:
     repaired_by: tuple[str, ...] = ()
     not_stated: str = ""
 
+    @property
+    def shown(self) -> str:
+        """The verdict, and that it is not one on the whole hypothesis set where that is so."""
+        elsewhere = f" in part, else {Status.OPEN}" if self.refuted_where else ""
+        return self.verdict + elsewhere + (", in part vacuous" if self.vacuous_where else "")
+
 
 @dataclass(frozen=True)
 class Sentence:
