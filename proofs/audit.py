@@ -239,7 +239,7 @@ def observe(claim: Claim[Any], name: str, instance: Any, bounds: Sequence[Bound[
         {b.name: decide_bound(b, instance) for b in bounds},
         frozenset(b.name for b in bounds if decide_trivial(b, instance) is not Verdict.OUTSIDE),
         frozenset(b.name for b in bounds if lies_in(b.vacuous_where, b.parameters, instance)),
-        claim.rival is not None and _pays_less(claim.rival, instance),
+        claim.rival is not None and pays_less(claim.rival, instance),
         refutation is not None and refutation.reaches(instance),
         refutation is not None and lies_in(refutation.where, refutation.parameters, instance),
     )
@@ -349,10 +349,19 @@ def decide_trivial(bound: Bound[Any], instance: Any) -> Verdict:
     return _decide(lambda bits: (bound.trivial(instance, bits), bound.value(instance, bits)))
 
 
-def decide_dominated(claim: Claim[Any], instances: Iterable[Any]) -> bool:
-    """Decide whether the claim's rival pays no more for anything, and less for something, always."""
-    rival = claim.rival
-    return rival is not None and all(_pays_less(rival, instance) for instance in instances)
+def pays_less(rival: Rival[Any], instance: Any) -> bool:
+    """Decide whether a rival pays no more for anything, and less for something, on an instance."""
+
+    def compared(name: str, smaller: int) -> Verdict:
+        def sides(bits: int) -> tuple[Enclosure, Enclosure]:
+            prices = rival.figures(instance, bits)[name]  # the claim's, the rival's
+            return prices[smaller], prices[1 - smaller]
+
+        return _decide(sides)
+
+    names = rival.figures(instance, PRECISIONS[0]).keys()
+    no_more = all(compared(name, 1) is Verdict.WITHIN for name in names)
+    return no_more and any(compared(name, 0) is Verdict.OUTSIDE for name in names)
 
 
 def compare(record: Record, finding: Finding) -> Iterable[str]:
@@ -414,19 +423,6 @@ def _decide(sides: Callable[[int], tuple[Enclosure, Enclosure]]) -> Verdict:
         if lower.item() > most.item():
             return Verdict.OUTSIDE
     return Verdict.UNDECIDED
-
-
-def _pays_less(rival: Rival[Any], instance: Any) -> bool:
-    def compared(name: str, smaller: int) -> Verdict:
-        def sides(bits: int) -> tuple[Enclosure, Enclosure]:
-            prices = rival.figures(instance, bits)[name]  # the claim's, the rival's
-            return prices[smaller], prices[1 - smaller]
-
-        return _decide(sides)
-
-    names = rival.figures(instance, PRECISIONS[0]).keys()
-    no_more = all(compared(name, 1) is Verdict.WITHIN for name in names)
-    return no_more and any(compared(name, 0) is Verdict.OUTSIDE for name in names)
 
 
 def _sharpness(bound: Bound[Any], instance: Any) -> Fraction | None:

@@ -93,9 +93,12 @@ def sampling_failure(i: Sampling, m: int) -> Fraction:
     return failure
 
 
-def _most_too_few(fails: Callable[[int], bool], low: int, high: int) -> int:
-    """Return a number in [low, high] that fails, as low is taken to, and of which the next does not."""
-    if fails(high):
+def _most_too_few(fails: Callable[[int], bool], low: int, most: int) -> int:
+    """Return a number up to ``most`` that fails, as ``low`` is taken to, and of which the next does not."""
+    high = low + 1
+    while high < most and fails(high):
+        low, high = high, min(2 * high, most)
+    if high == most and fails(high):
         return high
     while high - low > 1:
         middle = (low + high) // 2
@@ -107,15 +110,13 @@ def _columns_needed(i: Sampling, bits: int) -> Enclosure:
     """Count the columns that are needed at least for a failure probability as small as it shall be.
 
     As many as the rank: of fewer, every draw fails.  Where the outcomes can be gone through, one more
-    than a number up to the width for which failure is more probable than that.
+    than a number for which failure is more probable than that.
     """
-    _, width = P3_RANDOMISED.bounds[0].value(i, bits).bounds()
-    d, high, too_few = i.X.shape[1], ceil(width.item()), gram_rank(i.X) - 1
-    while high > too_few and comb(high + d - 1, d - 1) > _MOST_OUTCOMES:
-        high -= 1
-    if high > too_few:
+    d, too_few = i.X.shape[1], gram_rank(i.X) - 1
+    most = max(m for m in range(_MOST_OUTCOMES) if comb(m + d - 1, d - 1) <= _MOST_OUTCOMES)
+    if most > too_few:
         too_few = _most_too_few(
-            lambda m: sampling_failure(i, m) > i.failure_probability, too_few, high
+            lambda m: sampling_failure(i, m) > i.failure_probability, too_few, most
         )
     return lift(too_few + 1, bits)
 
@@ -412,9 +413,8 @@ def _projection_needed(i: Projection, bits: int) -> Enclosure:
         all_right = (1 - length_failure(m, i.epsilon, bits)) ** i.rows
         return bool(all_right.bounds()[1].item() < 1 - i.failure_probability)
 
-    _, width = P3_JL.bounds[0].value(i, bits).bounds()
-    pairs = max(1, min(ceil(width.item()), _MOST_COLUMNS) // 2)
-    return lift(2 * _most_too_few(lambda half: fails(2 * half), 0, pairs) + 1, bits)
+    pairs = _most_too_few(lambda half: fails(2 * half), 0, _MOST_COLUMNS // 2)
+    return lift(2 * pairs + 1, bits)
 
 
 _JL_WIDTH = sympy.log(2 * n**2 / failure_probability) / (epsilon**2 / 4 - epsilon**3 / 6)
