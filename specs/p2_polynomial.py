@@ -131,7 +131,7 @@ def _expansion_products(i: Expansion) -> int:
 
 
 def _expansion_sample(rng: np.random.Generator) -> Expansion:
-    queries, keys = (int(rng.integers(1, rng.choice([6, 40]))) for _ in range(2))
+    queries, keys = (int(rng.integers(1, rng.choice([6, 14]))) for _ in range(2))
     d, d_v = (int(rng.integers(1, 6)) for _ in range(2))
     keys += 1  # one key is given its value, with no error at all
     Q, K, V = (rng.uniform(-1, 1, shape) for shape in ((queries, d), (keys, d), (keys, d_v)))
