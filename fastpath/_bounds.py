@@ -822,7 +822,7 @@ def hinted_reads(n: Any) -> Any:
 
 
 def hinted_products(n: Any, tau: Any) -> Any:
-    """Bound the products of phase 3 on the paper's structure: P1.optimal.
+    """Bound the products of phase 3 on the lazy structure: P1.optimal.
 
     ``(4*n + 4)*exp(tau*log(n))``
     """

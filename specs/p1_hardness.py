@@ -187,7 +187,7 @@ P1_OPTIMAL = Claim[Hinted](
     where="P1, sentence 12",
     statement=(
         "The algorithm is optimal unless the hinted Mv conjecture is false.  What is checked: run on the "
-        "paper's own structure, phase 3 takes at most 4 (n + 1) n^tau products, a constant factor above "
+        "lazy structure of P1.query, phase 3 takes at most 4 (n + 1) n^tau products, a constant factor above "
         "the n^{1+tau-Omega(1)} that the conjecture excludes."
     ),
     not_stated=(
@@ -198,7 +198,7 @@ P1_OPTIMAL = Claim[Hinted](
     bounds=(
         Bound(
             name="hinted_products",
-            meaning="the products of phase 3 on the paper's structure",
+            meaning="the products of phase 3 on the lazy structure",
             arguments=(n, tau),
             expression=4 * (n + 1) * _power,
             points=((16, sympy.Rational(1, 3)),),

@@ -278,7 +278,7 @@ Definition b_hinted_updates (n : nat) (tau : R) : R :=
 Definition b_hinted_reads (n : nat) : R :=
   2 + 2 * INR n.
 
-(** P1.optimal: the products of phase 3 on the paper's structure. *)
+(** P1.optimal: the products of phase 3 on the lazy structure. *)
 Definition b_hinted_products (n : nat) (tau : R) : R :=
   (4 + 4 * INR n) * exp (tau * ln (INR n)).
 
