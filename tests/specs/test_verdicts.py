@@ -23,8 +23,19 @@ from specs.softmax import n
 
 BOUNDS = [pytest.param(c, b, id=b.name) for c in CLAIMS.values() for b in c.bounds]
 
-#: Samples in the slow test of claims whose enclosures are dear; the quick one leaves them out.
+#: Samples in the slow test of claims whose enclosures are dear; the quick one leaves the dearest out.  By
+#: hand each claim was judged with a thousand, or with as many as two minutes allow: no verdict changed.
 DEAR = {
+    **dict.fromkeys(
+        (
+            *("P1.update", "P1.query", "P1.slots", "P1.correct", "P1.worstcase", "P1.space"),
+            *("P1.tokens", "P1.exponentials", "P1.optimal", "P1.reduction", "P1.blocks"),
+            *("P2.cost", "P2.onepass", "P2.order", "P2.recentre", "P2.storage", "P2.quadratic"),
+            *("P2.compressibility", "FP.moments", "FP.polynomial", "P3.goal", "P3.loewner"),
+            *("P3.rows", "P3.gram", "P3.entries", "R.drop", "P4.kantorovich", "P4.newton"),
+        ),
+        250,
+    ),
     "P2.poly": 50,
     "P3.composed": 50,
     "P3.randomised": 50,
@@ -64,7 +75,7 @@ def _verdicts_change(claim: Claim[Any], pool: int, samples: int) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "claim", [c for c in CLAIMS.values() if c.id not in DEAR], ids=lambda c: c.id
+    "claim", [c for c in CLAIMS.values() if DEAR.get(c.id, 1000) > 100], ids=lambda c: c.id
 )
 def test_no_verdict_changes_with_the_witness(claim: Claim[Any]) -> None:
     assert _verdicts_change(claim, 8, 10) == []
@@ -72,7 +83,7 @@ def test_no_verdict_changes_with_the_witness(claim: Claim[Any]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
-def test_no_verdict_changes_with_any_of_a_thousand_witnesses(claim: Claim[Any]) -> None:
+def test_no_verdict_changes_with_any_of_many_witnesses(claim: Claim[Any]) -> None:
     assert _verdicts_change(claim, 25, DEAR.get(claim.id, 1000)) == []
 
 
