@@ -386,13 +386,13 @@ def quadratic_products(n: Any, dimension: Any, values: Any) -> Any:
         return _up(_up(n * n) * _up(dimension + values))
 
 
-def cache_numbers(n: Any, dimension: Any, values: Any) -> Any:
-    """Bound the numbers in K and V: P2.storage.
+def cache_numbers(revealed: Any) -> Any:
+    """Bound the numbers in V, which the outputs of n queries reveal: P2.storage.
 
-    ``n*(dimension + values)``
+    ``revealed``
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        return _up(n * _up(dimension + values))
+        return revealed
 
 
 def token_products(n: Any, dimension: Any, values: Any) -> Any:
@@ -844,7 +844,7 @@ def hinted_reads(n: Any) -> Any:
 
 
 def hinted_products(n: Any, tau: Any) -> Any:
-    """Bound the products of phase 3 on the paper's structure: P1.optimal.
+    """Bound the products of phase 3 on the lazy structure: P1.optimal.
 
     ``(4*n + 4)*exp(tau*log(n))``
     """
@@ -1207,7 +1207,7 @@ def composed_slack(epsilon: Any, slack: Any, second_epsilon: Any, second_slack: 
 
 
 def leverage_width(rank: Any, epsilon: Any, failure_probability: Any, overestimate: Any) -> Any:
-    """Bound the columns that matrix Bernstein asks of leverage-score sampling: P3.randomised.
+    """Bound the columns that leverage-score sampling needs at least, counted on few outcomes: P3.randomised.
 
     ``overestimate*rank*(2*epsilon/3 + 2)*log(2*rank/failure_probability)/epsilon**2``
     """
@@ -1231,7 +1231,7 @@ def osnap_width(n: Any, epsilon: Any, failure_probability: Any) -> Any:
 
 
 def bss_epsilon(oversampling: Any) -> Any:
-    """Bound the Loewner error of oversampling n reweighted columns, by the two barriers: P3.deterministic.
+    """Bound the Loewner error of oversampling n reweighted columns that the two barriers select: P3.deterministic.
 
     ``2*sqrt(oversampling)/(oversampling + 1)``
     """
@@ -1240,7 +1240,7 @@ def bss_epsilon(oversampling: Any) -> Any:
 
 
 def jl_width(n: Any, epsilon: Any, failure_probability: Any) -> Any:
-    """Bound the columns that Chernoff's bound asks of a Gaussian projection: P3.jl.
+    """Bound the columns that a Gaussian projection of orthogonal rows needs at least: P3.jl.
 
     ``log(2*n**2/failure_probability)/(-epsilon**3/6 + epsilon**2/4)``
     """

@@ -1,4 +1,4 @@
-"""The sketch of U₂ᵀV by which the paper compresses keys and values, beside what it would replace."""
+"""The sketch of U₂ᵀV, our reading of how P2 compresses keys and values, beside what it would replace."""
 
 from __future__ import annotations
 

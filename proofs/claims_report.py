@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sympy
@@ -53,7 +54,13 @@ def _row(audited: Audit) -> tuple[str, ...]:
         for name, value in finding.sharpness.items()
     ]
     scope = textwrap.fill(record.scope, SCOPE_WIDTH)
-    return record.id, finding.verdict, scope, finding.assurance, "\n".join(sharpness)
+    found = replace(
+        record,
+        verdict=finding.verdict,
+        vacuous_where=finding.vacuous_where,
+        refuted_where=finding.refuted_where,
+    )
+    return record.id, found.shown, scope, finding.assurance, "\n".join(sharpness)
 
 
 def print_claim(record: Record) -> None:
@@ -61,7 +68,13 @@ def print_claim(record: Record) -> None:
     out = console()
     out.print(Text(f"{record.id}  ({record.where})", style="bold"))
     out.print(Text(record.quote))
-    rows: list[tuple[str, str]] = [("verdict", record.verdict), ("assurance", record.assurance)]
+    rows: list[tuple[str, str]] = [("verdict", record.shown), ("assurance", record.assurance)]
+    if record.refuted_where:
+        rows.append(("refuted where", record.refuted_where))
+    rows += [
+        ("vacuous where", f"{where} ({name})")
+        for name, where in (record.vacuous_where or {}).items()
+    ]
     rows += [
         (name, text)
         for name, text in (

@@ -23,6 +23,7 @@ from reference.verdict import Verdict
 __all__ = [
     "Distance",
     "attention_matrices",
+    "barrier_selection",
     "distance",
     "loewner_epsilon",
     "loewner_interval",
@@ -183,6 +184,55 @@ def loewner_epsilon(
         return None
     a, b = interval
     return (1 - a).maximum(b - 1)
+
+
+def barrier_selection(X: Any, count: int) -> tuple[list[int], list[float]]:
+    """Select columns of X, reweighted so that they have nearly its Gram matrix, by the two barriers.
+
+    Batson, Spielman and Srivastava (SIAM Journal on Computing 41(6), 2012): in the basis in which the Gram
+    matrix is I, each of ``count`` steps moves a lower and an upper barrier and adds the column for
+    which there is most room between what the two allow.
+
+    Parameters
+    ----------
+    X : (n, d) array_like
+        Not zero.
+    count : int
+        More than the rank of X.
+
+    Returns
+    -------
+    The selected columns, some of them more than once, and their weights
+
+    Notes
+    -----
+    In floating point: what was selected is any selection, and :func:`loewner_epsilon` says exactly how good.
+    Cost: count · (k³ + d k²), k the rank.
+    """
+    X = np.asarray(X, float)
+    _, singular, right = np.linalg.svd(X, full_matrices=False)
+    V = right[singular > singular[0] * 1e-9]
+    k = len(V)
+    root = float(np.sqrt(count / k))
+    low, high, pace = -root * k, (root**2 + root) * k / (root - 1), (root + 1) / (root - 1)
+    A, columns, weights = np.zeros((k, k)), [], []
+    for _ in range(count):
+        above, below = (high + pace) * np.eye(k) - A, A - (low + 1) * np.eye(k)
+        old_above, old_below = high * np.eye(k) - A, A - low * np.eye(k)
+        room = {}
+        for name, new, old in (("upper", above, old_above), ("lower", below, old_below)):
+            inverse = np.linalg.inv(new)
+            gap = abs(np.trace(inverse) - np.trace(np.linalg.inv(old)))
+            once, twice = np.sum(V * (inverse @ V), 0), np.sum((inverse @ V) ** 2, 0)
+            room[name] = twice / gap + (once if name == "upper" else -once)
+        best = int(np.argmax(room["lower"] - room["upper"]))
+        weight = 2 / float(room["lower"][best] + room["upper"][best])
+        columns.append(best)
+        weights.append(weight)
+        A += weight * np.multiply.outer(V[:, best], V[:, best])
+        low, high = low + 1, high + pace
+    ends = np.linalg.eigvalsh(A)
+    return columns, [2 * w / float(ends[0] + ends[-1]) for w in weights]
 
 
 def _bisect(

@@ -79,6 +79,12 @@ class Bound(Generic[Instance]):
         Encloses the same quantity for the cheapest answer that ignores the data.
     extremal
         The instance that comes closest to equality.
+    vacuous_where
+        Where the cheapest answer meets the bound: a relation over symbols that ``parameters`` gives a
+        value.  ``false``: not everywhere for any of them, as the cheapest answer depends on the data;
+        ``true``: everywhere.
+    edges
+        Where ``vacuous_where`` is a relation, an instance on its edge or just inside, and one just outside.
     theorem
         The Coq theorem that concludes ``... <= b_<name> ...``, where there is one.
     attained
@@ -94,6 +100,8 @@ class Bound(Generic[Instance]):
     parameters: Callable[[Instance, int], Mapping[str, Value]]
     trivial: Callable[[Instance, int], Enclosure]
     extremal: Callable[[], Instance]
+    vacuous_where: sympy.Basic = sympy.false
+    edges: Callable[[], tuple[Instance, ...]] = tuple
     theorem: str = ""
     attained: str = ""
 
@@ -123,7 +131,8 @@ class Rival(Generic[Instance]):
 class Refutation(Generic[Instance]):
     """A published result under which a claim's conjecture is false, on some instances.
 
-    The claim then says nothing there, which is not to say that what it concludes is false.
+    The claim then says nothing there, which is not to say that what it concludes is false; elsewhere it
+    is as open as the conjecture.
 
     Attributes
     ----------
@@ -131,10 +140,19 @@ class Refutation(Generic[Instance]):
         Where it is published, by which statement.
     reaches
         Whether it reaches an instance, decided exactly.
+    where
+        The region that it reaches: a relation over symbols that ``parameters`` gives a value.
+    parameters
+        The values of the relation's symbols on an instance.
+    edges
+        An instance just inside the region, and one just outside.
     """
 
     source: str
     reaches: Callable[[Instance], bool]
+    where: sympy.Basic
+    parameters: Callable[[Instance, int], Mapping[str, Value]]
+    edges: Callable[[], tuple[Instance, ...]]
 
 
 @dataclass(frozen=True)
@@ -186,7 +204,11 @@ class Record:
     """One row of the ledger: what the project says of a claim, to be confirmed by the audit.
 
     ``sharpness`` is the largest quantity / bound seen, written to the digits that are claimed:
-    ``"0.99"`` says that the audit finds a ratio in [0.99, 1.00).
+    ``"0.99"`` says that the audit finds a ratio in [0.99, 1.00); ``"exact"``, that both are 0.
+
+    ``vacuous_where`` names for each bound that the cheapest answer meets on a part of the hypothesis set
+    which part; ``refuted_where`` says where a conjecture is refuted (elsewhere it is open).  On the rest
+    of the hypothesis set the verdict is ``verdict``.
     """
 
     id: str
@@ -196,8 +218,16 @@ class Record:
     assurance: Assurance
     scope: str = ""
     sharpness: Mapping[str, str] | None = None
+    vacuous_where: Mapping[str, str] | None = None
+    refuted_where: str = ""
     repaired_by: tuple[str, ...] = ()
     not_stated: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The verdict, and that it is not one on the whole hypothesis set where that is so."""
+        elsewhere = f" in part, else {Status.OPEN}" if self.refuted_where else ""
+        return self.verdict + elsewhere + (", in part vacuous" if self.vacuous_where else "")
 
 
 @dataclass(frozen=True)

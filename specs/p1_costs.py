@@ -35,6 +35,7 @@ from specs.p1_dynamic import (
     same_key_changes,
     sizes,
     small_changes,
+    updates,
 )
 from specs.p3_sparsification import exponent, lift
 from specs.rounding import dimension
@@ -111,12 +112,11 @@ P1_UPDATE = Claim[Changes](
             expression=n * pending * width,
             points=((5, 3, 7),),
             quantity=lambda i, bits: lift(_largest_cost(i.lazy(), i, lambda s: s.rebuilding), bits),
-            parameters=lambda i, bits: {
-                **sizes(i, "n", "value_columns"),
-                "pending": i.rebuild_every,
-            },
+            parameters=lambda i, bits: {**sizes(i, *SIZES), "pending": i.rebuild_every},
             trivial=_definition_of_all,
             extremal=lambda: same_key_changes(4, 1, 1, 3, 2),
+            vacuous_where=pending * width >= n * (dimension + width),
+            edges=lambda: (same_key_changes(2, 2, 1, 3, 4), same_key_changes(2, 2, 1, 3, 3)),
             theorem="p1_update_exact",
         ),
         Bound(
@@ -126,9 +126,11 @@ P1_UPDATE = Claim[Changes](
             expression=n * (value_columns + 3),
             points=((5, 7),),
             quantity=lambda i, bits: lift(_amortised(i.lazy(), i), bits),
-            parameters=lambda i, bits: sizes(i, "n", "value_columns"),
+            parameters=lambda i, bits: sizes(i, *SIZES),
             trivial=_definition_of_all,
             extremal=lambda: same_key_changes(4, 1, 1, 8, 2),
+            vacuous_where=value_columns + 3 >= n * (dimension + width),
+            edges=lambda: (same_key_changes(1, 2, 3, 3, 2), same_key_changes(1, 3, 3, 3, 2)),
             theorem="p1_update_amortised",
             attained="p1_update_attained",
         ),
@@ -228,10 +230,11 @@ def _count_bound(
     trivial: Callable[[Changes], int],
     changed: Callable[[Changes], int],
     extremal: Callable[[], Changes],
+    vacuous_where: sympy.Basic,
+    edges: tuple[Changes, Changes],
     theorem: str = "",
 ) -> Bound[Changes]:
     """Return the bound of a cost where so many pairs are pending, or so many tokens ``changed``."""
-    named = [a.name for a in arguments if a.name in SIZES]
     return Bound(
         name=name,
         meaning=meaning,
@@ -240,9 +243,11 @@ def _count_bound(
         points=(points,),
         theorem=theorem,
         quantity=lambda i, bits: lift(cost(i), bits),
-        parameters=lambda i, bits: {**sizes(i, *named), "pending": changed(i)},
+        parameters=lambda i, bits: {**sizes(i, *SIZES), "pending": changed(i)},
         trivial=lambda i, bits: lift(trivial(i), bits),
         extremal=extremal,
+        vacuous_where=vacuous_where,
+        edges=lambda: edges,
     )
 
 
@@ -272,6 +277,8 @@ P1_QUERY = Claim[Changes](
             lambda i: _definition_products(i, 2),
             _pending_now,
             _four_pending,
+            2 * pending >= n * (dimension + 2),
+            (same_key_changes(2, 1, 2, 3, 4), same_key_changes(2, 1, 2, 2, 4)),
             "p1_query_entry",
         ),
         _count_bound(
@@ -284,6 +291,8 @@ P1_QUERY = Claim[Changes](
             lambda i: _definition_products(i, i.V.shape[1] + 1),
             _pending_now,
             _four_pending,
+            pending * width >= n * (dimension + width),
+            (same_key_changes(2, 2, 1, 4, 5), same_key_changes(2, 2, 1, 3, 5)),
             "p1_query_row",
         ),
         _count_bound(
@@ -296,6 +305,8 @@ P1_QUERY = Claim[Changes](
             lambda i: len(i.K) * _definition_products(i, 2),
             _pending_now,
             _four_pending,
+            2 * pending >= n * (dimension + 2),
+            (same_key_changes(2, 1, 2, 3, 4), same_key_changes(2, 1, 2, 2, 4)),
             "p1_query_column",
         ),
     ),
@@ -329,6 +340,8 @@ def _token_bound(
     expression: sympy.Expr,
     points: tuple[int, ...],
     array: str,
+    vacuous_where: sympy.Basic = sympy.false,
+    edges: Callable[[], tuple[Changes, ...]] = tuple,
 ) -> Bound[Changes]:
     return Bound(
         name=name,
@@ -342,6 +355,8 @@ def _token_bound(
         parameters=lambda i, bits: sizes(i, *(a.name for a in arguments)),
         trivial=_definition_of_all,
         extremal=_rows_witness,
+        vacuous_where=vacuous_where,
+        edges=edges,
     )
 
 
@@ -350,6 +365,11 @@ def _rows_witness() -> Changes:
     return Changes(
         i.Q, i.K, i.V, (SetRow("key", 1, [1, 1]), SetRow("query", 2, [0, 1])), i.rebuild_every
     )
+
+
+def _one_query(tokens: int) -> Changes:
+    i = same_key_changes(tokens, 1, 1, 0, 1)
+    return Changes(i.Q, i.K, i.V, (SetRow("query", 0, [2]),), 1)
 
 
 P1_TOKENS = Claim[Changes](
@@ -384,6 +404,8 @@ P1_TOKENS = Claim[Changes](
             n * (dimension + value_columns + 1),
             (5, 4, 7),
             "query",
+            n <= 1,
+            lambda: (_one_query(1), _one_query(2)),
         ),
     ),
     witness=_rows_witness,
@@ -401,6 +423,13 @@ def _slots_now(i: Changes) -> int:
 
 def _two_slots() -> Changes:
     return same_key_changes(4, 1, 2, 3, 2)
+
+
+#: Where half of the tokens have changed, one row of a sum is as dear as computing it.
+_HALF_CHANGED = (
+    2 * pending >= n,
+    (same_key_changes(4, 1, 2, 2, 3), same_key_changes(5, 1, 2, 2, 3)),
+)
 
 
 def _slot_exponentials(i: Changes) -> int:
@@ -432,6 +461,7 @@ P1_SLOTS = Claim[Changes](
             lambda i: _definition_products(i, 2),
             _slots_now,
             _two_slots,
+            *_HALF_CHANGED,
             "p1_slots_entry",
         ),
         _count_bound(
@@ -444,6 +474,7 @@ P1_SLOTS = Claim[Changes](
             lambda i: _definition_products(i, i.V.shape[1] + 1),
             _slots_now,
             _two_slots,
+            *_HALF_CHANGED,
             "p1_slots_row",
         ),
         _count_bound(
@@ -456,6 +487,8 @@ P1_SLOTS = Claim[Changes](
             lambda i: len(i.K) * _definition_products(i, i.V.shape[1] + 1),
             lambda i: i.rebuild_every,
             _two_slots,
+            2 * pending >= n,
+            (same_key_changes(4, 1, 2, 3, 2), same_key_changes(5, 1, 2, 3, 2)),
             "p1_slots_amortised",
         ),
     ),
@@ -488,6 +521,8 @@ P1_EXPONENTIALS = Claim[Changes](
             parameters=lambda i, bits: sizes(i, "n"),
             trivial=lambda i, bits: lift(len(i.K) ** 2, bits),
             extremal=lambda: same_key_changes(4, 1, 1, 3, 2),
+            vacuous_where=n <= 1,
+            edges=lambda: (same_key_changes(1, 1, 1, 3, 2), same_key_changes(2, 1, 1, 3, 2)),
         ),
         _count_bound(
             "slot_exponentials",
@@ -499,6 +534,7 @@ P1_EXPONENTIALS = Claim[Changes](
             lambda i: len(i.K),
             _slots_now,
             _two_slots,
+            *_HALF_CHANGED,
         ),
     ),
     witness=small_changes,
@@ -540,6 +576,8 @@ P1_SPACE = Claim[Changes](
             # The weights as they were before each pending update.
             trivial=lambda i, bits: lift((i.rebuild_every + 1) * len(i.K) ** 2, bits),
             extremal=lambda: same_key_changes(3, 1, 1, 4, 4),
+            vacuous_where=_KEPT + (rebuild_every - 1) * (n + width) >= rebuild_every * n**2,
+            edges=lambda: (same_key_changes(3, 1, 1, 4, 2), same_key_changes(4, 1, 1, 4, 2)),
             theorem="p1_space_cached",
         ),
         Bound(
@@ -552,6 +590,8 @@ P1_SPACE = Claim[Changes](
             parameters=lambda i, bits: sizes(i, *SIZES),
             trivial=lambda i, bits: lift(len(i.K) ** 2, bits),
             extremal=lambda: same_key_changes(4, 1, 1, 4, 4),
+            vacuous_where=_KEPT + 2 * (rebuild_every - 1) * (dimension + width) >= n**2,
+            edges=lambda: (same_key_changes(6, 1, 1, 4, 2), same_key_changes(7, 1, 1, 4, 2)),
             theorem="p1_space_slots",
         ),
     ),
@@ -571,6 +611,14 @@ def _largest_column_cost(i: Changes) -> int:
         structure.column(0)
         most = max(most, structure.products - before)
     return most
+
+
+#: One token, or a rebuild after every update: there is nothing to slice.
+_NO_SLICES = (n - 1) * (rebuild_every - 1) <= 0
+
+
+def _one_slice() -> tuple[Changes, Changes]:
+    return same_key_changes(3, 1, 1, 4, 1), same_key_changes(2, 1, 1, 4, 2)
 
 
 def _unsliced_update(i: Changes) -> int:
@@ -607,6 +655,8 @@ P1_WORSTCASE = Claim[Changes](
             ),
             parameters=lambda i, bits: sizes(i, "n", "rebuild_every", "value_columns"),
             trivial=lambda i, bits: lift(_unsliced_update(i), bits),
+            vacuous_where=_NO_SLICES,
+            edges=_one_slice,
             # ceil(4/3) = (4 + 3 - 1)/3.
             extremal=lambda: same_key_changes(4, 1, 1, 4, 3),
             theorem="p1_worstcase_update",
@@ -618,9 +668,11 @@ P1_WORSTCASE = Claim[Changes](
             expression=2 * rebuild_every - 1,
             points=((64,),),
             quantity=lambda i, bits: lift(most_pending(i.lazy(sliced=True), i), bits),
-            parameters=lambda i, bits: sizes(i, "rebuild_every"),
+            parameters=lambda i, bits: {**sizes(i, "rebuild_every"), "updates": len(i.log)},
             trivial=lambda i, bits: lift(len(i.log), bits),
             extremal=lambda: same_key_changes(6, 1, 1, 5, 3),
+            vacuous_where=2 * rebuild_every - 1 >= updates,
+            edges=lambda: (same_key_changes(6, 1, 1, 5, 3), same_key_changes(6, 1, 1, 6, 3)),
             theorem="p1_worstcase_pairs",
         ),
         Bound(
@@ -632,9 +684,11 @@ P1_WORSTCASE = Claim[Changes](
             quantity=lambda i, bits: lift(
                 _read_cost(i.lazy(sliced=True), i, lambda s: s.entry(len(i.K) - 1, 0)), bits
             ),
-            parameters=lambda i, bits: sizes(i, "rebuild_every"),
+            parameters=lambda i, bits: sizes(i, *SIZES),
             trivial=lambda i, bits: lift(_definition_products(i, 2), bits),
             extremal=lambda: same_key_changes(6, 1, 1, 5, 3),
+            vacuous_where=2 * (2 * rebuild_every - 1) >= n * (dimension + 2),
+            edges=lambda: (same_key_changes(2, 1, 1, 5, 2), same_key_changes(3, 1, 1, 5, 2)),
             theorem="p1_worstcase_entry",
         ),
         Bound(
@@ -644,9 +698,11 @@ P1_WORSTCASE = Claim[Changes](
             expression=2 * n * rebuild_every,
             points=((5, 64),),
             quantity=lambda i, bits: lift(_largest_column_cost(i), bits),
-            parameters=lambda i, bits: sizes(i, "n", "rebuild_every"),
+            parameters=lambda i, bits: sizes(i, *SIZES),
             trivial=lambda i, bits: lift(len(i.K) * _definition_products(i, 2), bits),
             extremal=lambda: same_key_changes(4, 1, 1, 3, 3),
+            vacuous_where=2 * rebuild_every >= n * (dimension + 2),
+            edges=lambda: (same_key_changes(2, 1, 1, 5, 3), same_key_changes(3, 1, 1, 5, 3)),
             theorem="p1_worstcase_column",
         ),
         Bound(
@@ -663,6 +719,8 @@ P1_WORSTCASE = Claim[Changes](
             trivial=lambda i, bits: lift(
                 2 * i.rebuild_every * _definition_products(i, i.V.shape[1] + 1), bits
             ),
+            vacuous_where=_NO_SLICES,
+            edges=_one_slice,
             extremal=lambda: same_key_changes(4, 1, 1, 4, 3),
             theorem="p1_slots_sliced",
         ),

@@ -99,7 +99,8 @@ def _sparse(n: int, places: Any) -> Booleans:
 
 
 def _hinted_sample(rng: np.random.Generator) -> Hinted:
-    n, tau = int(rng.integers(2, 9)), Fraction(int(rng.integers(1, 20)), 20)
+    n, q = int(rng.integers(1, 9)), int(rng.choice([4, 20, 50]))
+    tau = Fraction(int(rng.integers(1, q + 1)), q)
     # Fewer than n^tau, so that the comparison with that bound can be decided.
     fewer = sum(s**tau.denominator < n**tau.numerator for s in range(1, n))
     places = rng.choice(n * n, int(rng.integers(0, fewer + 1)), replace=False)
@@ -113,13 +114,21 @@ def _all_ones(n: int, count: int, tau: Fraction) -> Hinted:
     return Hinted(full, full, _sparse(n, range(count)), 0, tau)
 
 
+def _one_and_two_tokens() -> tuple[Hinted, Hinted]:
+    return _all_ones(1, 0, Fraction(1, 2)), _all_ones(2, 1, Fraction(1, 2))
+
+
 _FEW_ONES = Hypothesis[Hinted]("P has at most n^tau ones, 0 < tau <= 1", _few_ones)
 
 #: tau < ln 4 / (5 ln 10), decided as 10^(5p) < 4^q for tau = p/q.
 _COROLLARY_40 = Refutation[Hinted](
     "Alman and Vassilevska Williams, arXiv 2610.06783 (October 2026), Corollary 40: the hinted Mv "
     "conjecture fails for 0 < tau < ln 4/(5 ln 10)",
-    lambda i: 10 ** (5 * i.tau.numerator) < 4**i.tau.denominator,
+    reaches=lambda i: 10 ** (5 * i.tau.numerator) < 4**i.tau.denominator,
+    where=5 * tau * sympy.log(10) < sympy.log(4),
+    parameters=lambda i, bits: {"tau": i.tau},
+    # Neighbours among the fractions with denominators up to 1000.
+    edges=lambda: (_all_ones(4, 1, Fraction(82, 681)), _all_ones(4, 1, Fraction(105, 872))),
 )
 
 _power = sympy.exp(tau * sympy.log(n))
@@ -150,6 +159,8 @@ P1_HARDNESS = Claim[Hinted](
             parameters=lambda i, bits: {"n": len(i.M), "tau": i.tau},
             # An update for every entry of P, 0 or 1.
             trivial=lambda i, bits: lift(i.P.size, bits),
+            vacuous_where=n <= 1,
+            edges=_one_and_two_tokens,
             extremal=lambda: _all_ones(16, 4, Fraction(1, 2)),
         ),
         Bound(
@@ -161,6 +172,8 @@ P1_HARDNESS = Claim[Hinted](
             quantity=lambda i, bits: lift(_phases(i)[0].reads, bits),
             parameters=lambda i, bits: {"n": len(i.M)},
             trivial=lambda i, bits: lift((len(i.M) + 1) ** 2, bits),
+            vacuous_where=n <= 1,
+            edges=_one_and_two_tokens,
             extremal=lambda: _all_ones(4, 1, Fraction(1, 2)),
         ),
     ),
@@ -174,7 +187,7 @@ P1_OPTIMAL = Claim[Hinted](
     where="P1, sentence 12",
     statement=(
         "The algorithm is optimal unless the hinted Mv conjecture is false.  What is checked: run on the "
-        "paper's own structure, phase 3 takes at most 4 (n + 1) n^tau products, a constant factor above "
+        "lazy structure of P1.query, phase 3 takes at most 4 (n + 1) n^tau products, a constant factor above "
         "the n^{1+tau-Omega(1)} that the conjecture excludes."
     ),
     not_stated=(
@@ -185,7 +198,7 @@ P1_OPTIMAL = Claim[Hinted](
     bounds=(
         Bound(
             name="hinted_products",
-            meaning="the products of phase 3 on the paper's structure",
+            meaning="the products of phase 3 on the lazy structure",
             arguments=(n, tau),
             expression=4 * (n + 1) * _power,
             points=((16, sympy.Rational(1, 3)),),

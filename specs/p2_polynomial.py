@@ -131,10 +131,12 @@ def _expansion_products(i: Expansion) -> int:
 
 
 def _expansion_sample(rng: np.random.Generator) -> Expansion:
-    queries, keys, d, d_v = (int(rng.integers(1, 6)) for _ in range(4))
+    queries, keys = (int(rng.integers(1, rng.choice([6, 14]))) for _ in range(2))
+    d, d_v = (int(rng.integers(1, 6)) for _ in range(2))
     keys += 1  # one key is given its value, with no error at all
     Q, K, V = (rng.uniform(-1, 1, shape) for shape in ((queries, d), (keys, d), (keys, d_v)))
-    order = 2 * int(rng.integers(1, 5))  # Taylor polynomials of even degree are positive
+    # Taylor polynomials of even degree are positive; many features are slow to count.
+    order = 2 * int(rng.integers(1, 5 if d < 4 else 3))
     centre = K.mean(axis=0)
     return Expansion(Q, K, V, taylor(order), centre, half_range(Q, K, centre=centre))
 
@@ -207,12 +209,16 @@ P2_POLY = Claim[Expansion](
             # The exponential's own matrix has full rank.
             trivial=lambda i, bits: lift(min(len(i.Q), len(i.K)), bits),
             extremal=lambda: _generic(12, 2, 1, 2),
+            vacuous_where=features >= sympy.Min(queries, keys),
+            edges=lambda: (_generic(6, 2, 1, 2), _generic(7, 2, 1, 2)),
             theorem="p2_poly_width",
         ),
     ),
     witness=lambda: _two_sided((3, 57), 60, 4),
     sample=_expansion_sample,
 )
+
+_POLY_PRODUCTS = features * ((values + 2) * (queries + keys) + values + 1) + queries * values
 
 P2_COST = Claim[Expansion](
     id="P2.cost",
@@ -228,13 +234,15 @@ P2_COST = Claim[Expansion](
             name="poly_products",
             meaning="the products and quotients of polynomial attention by moments",
             arguments=(queries, keys, variables, degree, values),
-            expression=features * ((values + 2) * (queries + keys) + values + 1) + queries * values,
+            expression=_POLY_PRODUCTS,
             points=((7, 5, 3, 2, 4),),
             quantity=lambda i, bits: lift(_expansion_products(i), bits),
             parameters=lambda i, bits: _expansion_counts(i),
             # Exact attention's products, and its exponentials counted as nothing.
             trivial=lambda i, bits: lift(len(i.Q) * len(i.K) * (i.K.shape[1] + i.V.shape[1]), bits),
             extremal=lambda: _generic(40, 2, 16, 12),
+            vacuous_where=queries * keys * (variables + values) <= _POLY_PRODUCTS,
+            edges=lambda: (_generic(9, 1, 1, 2), _generic(10, 1, 1, 2)),
         ),
     ),
     witness=lambda: _two_sided((3, 57), 60, 4),

@@ -13,7 +13,7 @@ For a heap √5 √k entry_error is enough, and no n is in it (P2.heap).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from heapq import heappush, heappushpop
 from itertools import product
@@ -368,7 +368,7 @@ def _heaped(i: Kept) -> tuple[Column, ...]:
 
 
 def _kept_sample(rng: np.random.Generator) -> Kept:
-    size, k = int(rng.integers(1, 12)), int(rng.integers(1, 5))
+    size, k = int(rng.integers(1, 24)), int(rng.integers(1, 9))
     exact = tuple(_drawn(rng, 1, size) for _ in range(int(rng.integers(1, 4))))
     noise = Fraction(1, int(rng.integers(2, 64)))
     computed = tuple(_added(y, _drawn(rng, float(noise) * 0.999, size)) for y in exact)
@@ -427,10 +427,16 @@ P2_HEAP = Claim[Kept](
             quantity=lambda i, bits: lift(
                 sum(2 * len(kept_by_heap(column, i.sparsity)) for column in i.computed), bits
             ),
-            parameters=lambda i, bits: {"sparsity": i.sparsity, "values": len(i.computed)},
+            parameters=lambda i, bits: {
+                "sparsity": i.sparsity,
+                "values": len(i.computed),
+                "n": len(i.computed[0]),
+            },
             # The whole output.
             trivial=lambda i, bits: lift(sum(map(len, i.computed)), bits),
             extremal=_deceived,
+            vacuous_where=2 * sparsity >= n,
+            edges=lambda: (_deceived(), replace(_deceived(), sparsity=1)),
             theorem="p2_heap_numbers",
         ),
     ),
@@ -457,8 +463,8 @@ class NonnegativeValues:
     sparsity: int
 
 
-def _column(i: NonnegativeValues, bits: int, sharpening: float = 1.0) -> Enclosure:
-    return attention(sharpening * i.Q, i.K, i.v[:, None], precision=bits)[:, 0]
+def _column(i: NonnegativeValues, bits: int) -> Enclosure:
+    return attention(i.Q, i.K, i.v[:, None], precision=bits)[:, 0]
 
 
 def _column_ratio(y: Enclosure) -> Enclosure:
@@ -530,8 +536,8 @@ P2_COMPRESSIBILITY = Claim[NonnegativeValues](
             points=((5, sympy.Rational(1, 2)),),
             quantity=lambda i, bits: _column_ratio(_column(i, bits)),
             parameters=_compressibility_parameters,
-            # An answer that sharpens the logits threefold forgets the hypothesis.
-            trivial=lambda i, bits: _column_ratio(_column(i, bits, 3.0)),
+            # Each of two weights within e^{2r} of the other, however many keys there are.
+            trivial=lambda i, bits: lift(4 * i.logit_bound, bits).exp(),
             extremal=lambda: _one_value(1, 5, 8),
             theorem="p2_compressibility_ratio",
             attained="p2_compressibility_ratio_attained",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
+from itertools import count, product
 from math import comb
 from typing import Any
 
@@ -20,6 +20,7 @@ import sympy
 from numpy.typing import NDArray
 
 from reference import Enclosure, attention, evaluate
+from reference.gram import gram_rank
 from reference.operations import Tally
 from reference.streaming import (
     exponents,
@@ -36,11 +37,14 @@ from specs.softmax import degree, n
 
 Matrix = NDArray[Any]
 
-states, value_rows, output_rows = sympy.symbols(
-    "states value_rows output_rows", integer=True, positive=True
+states, value_rows, output_rows, revealed = sympy.symbols(
+    "states value_rows output_rows revealed", integer=True, positive=True
 )
 doublings = sympy.Symbol("doublings", integer=True, positive=True)
 half = sympy.Symbol("half_range", positive=True)
+
+#: The one choice of parameters at which the sentences of the abstract are witnessed together.
+P2_DOUBLINGS, P2_COLUMNS = 5, 1
 
 # ------------------------------------------------------------------- P2.storage, P2.quadratic
 
@@ -70,9 +74,32 @@ def _token_products(i: Tokens) -> int:
     return _products(i.Q[-1:], i.K, i.V)
 
 
+def _revealed(i: Tokens) -> int:
+    """Count the numbers that the outputs of n queries reveal of V, whatever it is.
+
+    Outputs are W V, W the weights of the queries: as many numbers a column of V as W has rank.  The queries
+    are multiples, 0 to n - 1, of one that tells the keys apart, times ln 2: weights are then powers of 2.
+    """
+    seeds = (np.random.default_rng(seed) for seed in count())
+    directions = (i.K @ rng.integers(-9, 10, i.K.shape[1]) for rng in seeds)
+    logits = next([int(x) for x in k] for k in directions if len(np.unique(k)) == len(k))
+    weights = np.array([[Fraction(2) ** (t * s) for s in logits] for t in range(len(i.K))], object)
+    rank: int = gram_rank(weights)
+    return rank * int(i.V.shape[1])
+
+
 def _tokens_sample(rng: np.random.Generator) -> Tokens:
-    n, d, d_v = (int(rng.integers(2, 9)) for _ in range(3))
-    return Tokens(*(rng.standard_normal(s) for s in ((n, d), (n, d), (n, d_v))))
+    """Draw integers; no two keys are equal."""
+    d, d_v = (int(rng.integers(1, 9)) for _ in range(2))
+    K = np.unique(rng.integers(-2, 3, (int(rng.integers(2, 9)), d)), axis=0)
+    K = np.vstack([K, K[-1:] + 1])
+    return Tokens(rng.integers(-2, 3, K.shape), K, rng.integers(-2, 3, (len(K), d_v)))
+
+
+def _steps(n: int) -> Tokens:
+    """Give n tokens whose keys differ."""
+    K = np.arange(2 * n).reshape(n, 2)
+    return Tokens(0 * K + 1, K, 0 * K + 1)
 
 
 _MORE_THAN_ONE = Hypothesis[Tokens]("there are at least two tokens", lambda i: len(i.K) > 1)
@@ -81,26 +108,34 @@ P2_STORAGE = Claim[Tokens](
     id="P2.storage",
     where="P2, sentence 7",
     statement=(
-        "Keeping K and V takes n(d + d_v) numbers; with them a token costs n(d + d_v) products. For exact "
-        "attention both are needed; polynomial attention needs neither (P2.onepass)."
+        "Storing K and V necessitates O(n d) space. Our reading: the outputs of n queries reveal all n d_v "
+        "entries of V, if no two keys are equal, so that no cache from which exact attention can be "
+        "answered has fewer numbers; with K and V, n (d + d_v) numbers, a token costs n (d + d_v) "
+        "products. Polynomial attention needs neither (P2.onepass)."
     ),
     not_stated=(
-        "That no exact method keeps less: an output under a query of unbounded length reveals any value, "
-        "which is not checked here. Exponentials are not counted."
+        "That K must be kept too: (n - 1) d of its numbers suffice, as a key subtracted from all changes "
+        "nothing. How many bits approximate attention needs. Exponentials are not counted."
     ),
-    assumes=(_MORE_THAN_ONE,),
+    assumes=(
+        _MORE_THAN_ONE,
+        Hypothesis(
+            "keys are integers and no two are equal",
+            lambda i: i.K.dtype.kind == "i" and len(np.unique(i.K, axis=0)) == len(i.K),
+        ),
+    ),
     bounds=(
         Bound(
             name="cache_numbers",
-            meaning="the numbers in K and V",
-            arguments=(n, dimension, values),
-            expression=n * (dimension + values),
-            points=((7, 3, 2),),
-            quantity=lambda i, bits: lift(i.K.size + i.V.size, bits),
-            parameters=lambda i, bits: _token_counts(i),
-            # Keeping every weight as well.
-            trivial=lambda i, bits: lift(i.K.size + i.V.size + len(i.Q) * len(i.K), bits),
-            extremal=lambda: Tokens(*(np.ones((3, 2)),) * 3),
+            meaning="the numbers in V, which the outputs of n queries reveal",
+            arguments=(revealed,),
+            expression=revealed,
+            points=((14,),),
+            quantity=lambda i, bits: lift(i.V.size, bits),
+            parameters=lambda i, bits: {"revealed": _revealed(i)},
+            # K and V: the outputs do not tell K from K less a key.
+            trivial=lambda i, bits: lift(i.K.size + i.V.size, bits),
+            extremal=lambda: _steps(3),
         ),
         Bound(
             name="token_products",
@@ -112,10 +147,10 @@ P2_STORAGE = Claim[Tokens](
             parameters=lambda i, bits: _token_counts(i),
             # Computing every row again.
             trivial=lambda i, bits: lift(_products(i.Q, i.K, i.V), bits),
-            extremal=lambda: Tokens(*(np.ones((3, 2)),) * 3),
+            extremal=lambda: _steps(3),
         ),
     ),
-    witness=lambda: Tokens(*(np.ones((4, 2)),) * 3),
+    witness=lambda: _steps(4),
     sample=_tokens_sample,
 )
 
@@ -179,7 +214,7 @@ def _moment_count(i: Stream) -> int:
 
 
 def _stream_sample(rng: np.random.Generator) -> Stream:
-    n, d, d_v, q = (int(rng.integers(1, 5)) for _ in range(4))
+    n, d, d_v, q = (int(rng.integers(1, most)) for most in (40, 5, 5, 5))
     K, V = rng.standard_normal((n, d)), rng.standard_normal((n, d_v))
     return Stream(K, V, int(rng.integers(0, 4)), "k" * n + "q" * min(q, 3))
 
@@ -211,10 +246,15 @@ P2_ONEPASS = Claim[Stream](
                 "variables": i.K.shape[1],
                 "degree": i.degree,
                 "values": i.V.shape[1],
+                "n": len(i.K),
             },
             # K and V.
             trivial=lambda i, bits: lift(i.K.size + i.V.size, bits),
             extremal=lambda: Stream(np.ones((2, 2)), np.ones((2, 1)), 3, "kk"),
+            vacuous_where=(values + 1) * features >= n * (variables + values),
+            edges=lambda: tuple(
+                Stream(np.ones((keys, 1)), np.ones((keys, 1)), 3, "k" * keys) for keys in (4, 5)
+            ),
             theorem="p2_moment_numbers",
         ),
     ),
@@ -285,17 +325,27 @@ P2_ORDER = Claim[TooEarly](
 
 @dataclass(frozen=True)
 class Sketches:
-    """How many rows the sketches have, for n tokens, d columns everywhere, P of degree g, k entries kept.
+    """How many rows the sketches have, for n = 2^doublings tokens, d columns everywhere, k entries kept.
 
-    The sketch of U₂ᵀV has ``value_rows`` rows, the sketch of D⁻¹U₁ ``output_rows``.
+    The degree of the polynomial is ``doublings``, as in :class:`Growing`: P2.space and P2.error are about
+    the same sketches.  That of U₂ᵀV has ``value_rows`` rows, that of D⁻¹U₁ ``output_rows``.
     """
 
-    n: int
+    doublings: int
     d: int
-    degree: int
     value_rows: int
     output_rows: int
     sparsity: int
+
+    @property
+    def n(self) -> int:
+        """The tokens."""
+        return 1 << self.doublings
+
+    @property
+    def degree(self) -> int:
+        """The degree of the polynomial."""
+        return self.doublings
 
     @property
     def width(self) -> int:
@@ -303,12 +353,26 @@ class Sketches:
         return comb(self.d + self.degree, self.degree)
 
 
+def sketch(i: Sketches) -> tuple[Matrix, Matrix, Matrix]:
+    """Return Ψ U₂, Ψ V and Φ D⁻¹U₁, formed token by token, for random tokens and maps of signs Ψ and Φ."""
+    rng = np.random.default_rng(i.n)
+    of_keys, of_values = np.zeros((i.value_rows, i.width)), np.zeros((i.value_rows, i.d))
+    of_queries = np.zeros((i.output_rows, i.width))
+    powers = np.array(exponents(i.d, i.degree))
+    Q, K, V = (rng.uniform(-1, 1, (i.n, i.d)) for _ in range(3))
+    denominators = np.exp(Q @ K.T).sum(axis=1)
+    for q, k, v, denominator in zip(Q, K, V, denominators, strict=True):
+        signs = rng.choice([-1.0, 1.0], i.value_rows)
+        of_keys += np.multiply.outer(signs, np.prod(k**powers, axis=1))
+        of_values += np.multiply.outer(signs, v)
+        signs = rng.choice([-1.0, 1.0], i.output_rows)
+        of_queries += np.multiply.outer(signs, np.prod(q**powers, axis=1) / denominator)
+    return of_keys, of_values, of_queries
+
+
 def _sketched_numbers(i: Sketches) -> int:
-    """Form Ψ U₂, Ψ V and Φ D⁻¹U₁ for maps Ψ and Φ of n rows, and count their entries."""
-    U, V = np.zeros((i.n, i.width), np.int8), np.zeros((i.n, i.d), np.int8)
-    into_values = np.zeros((i.value_rows, i.n), np.int8)
-    into_outputs = np.zeros((i.output_rows, i.n), np.int8)
-    return (into_values @ U).size + (into_values @ V).size + (into_outputs @ U).size
+    """Count the numbers in the three sketches that are not 0."""
+    return sum(int(np.count_nonzero(part)) for part in sketch(i))
 
 
 def _space_prices(i: Sketches, bits: int) -> Mapping[str, tuple[Enclosure, Enclosure]]:
@@ -331,21 +395,23 @@ def _space_prices(i: Sketches, bits: int) -> Mapping[str, tuple[Enclosure, Enclo
 def _space_sample(rng: np.random.Generator) -> Sketches:
     d, k = int(rng.integers(1, 5)), int(rng.integers(1, 5))
     return Sketches(
-        int(rng.integers(32, 200)),
+        int(rng.integers(max(2, d), 9)),
         d,
-        int(rng.integers(1, 4)),
         d + int(rng.integers(0, 5)),
         2 * k + int(rng.integers(0, 9)),
         k,
     )
 
 
+_SKETCH_NUMBERS = value_rows * (features + values) + output_rows * features
+
 P2_SPACE = Claim[Sketches](
     id="P2.space",
     where="P2, sentences 9 and 10",
     statement=(
         "Three sketches in o(n) space replace K and V. Our reading: Psi U2 (m2 x t), Psi V (m2 x d), "
-        "Phi D^-1 U1 (m1 x t), m2 (t + d) + m1 t numbers. True, and each is dominated: with m2 >= d rows, "
+        "Phi D^-1 U1 (m1 x t), m2 (t + d) + m1 t numbers, at the degree log2(n) of P2.error. True where "
+        "that is less than Q, K and V have, and each is dominated: with m2 >= d rows, "
         "which the rank of U2ᵀV asks for, the first two are larger than U2ᵀV itself, t d numbers without "
         "error; Phi (D^-1 U1 U2ᵀV) is m1 x d; and where a row is final once computed, a heap of k entries a "
         "column needs 2 k d numbers, no randomness, and makes no error (P2.heap)."
@@ -356,7 +422,7 @@ P2_SPACE = Claim[Sketches](
     ),
     assumes=(
         Hypothesis("n >= 2^d", lambda i: i.n >= 2**i.d),
-        Hypothesis("degree >= 1", lambda i: i.degree >= 1),
+        Hypothesis("n = 2^doublings and doublings >= 2", lambda i: i.doublings >= 2),
         Hypothesis("the sketch of U2ᵀV has at least d rows", lambda i: i.value_rows >= i.d),
         Hypothesis(
             "the sketch of the output has at least 2 k rows",
@@ -368,7 +434,7 @@ P2_SPACE = Claim[Sketches](
             name="sketch_numbers",
             meaning="the numbers in the three sketches",
             arguments=(variables, degree, values, value_rows, output_rows),
-            expression=value_rows * (features + values) + output_rows * features,
+            expression=_SKETCH_NUMBERS,
             points=((3, 2, 3, 5, 7),),
             quantity=lambda i, bits: lift(_sketched_numbers(i), bits),
             parameters=lambda i, bits: {
@@ -377,13 +443,16 @@ P2_SPACE = Claim[Sketches](
                 "values": i.d,
                 "value_rows": i.value_rows,
                 "output_rows": i.output_rows,
+                "n": i.n,
             },
             # Q, K and V.
             trivial=lambda i, bits: lift(3 * i.n * i.d, bits),
-            extremal=lambda: Sketches(16, 2, 2, 3, 4, 2),
+            extremal=lambda: Sketches(4, 2, 3, 4, 2),
+            vacuous_where=3 * n * variables <= _SKETCH_NUMBERS,
+            edges=lambda: (Sketches(6, 2, 2, 12, 1), Sketches(6, 2, 2, 11, 1)),
         ),
     ),
-    witness=lambda: Sketches(1000, 2, 2, 3, 4, 2),
+    witness=lambda: Sketches(P2_DOUBLINGS, P2_COLUMNS, 1, 2, 1),
     sample=_space_sample,
     rival=Rival("P2.heap", _space_prices),
 )
@@ -406,13 +475,21 @@ def _growing_error(i: Growing, approximation: Enclosure, bits: int) -> Enclosure
     return abs(approximation - attention(i.Q, i.K, i.V, precision=bits)).max()
 
 
+_ERROR_NUMBERS = (values + 1) * sympy.binomial(variables + doublings, doublings)
 _remainder = sympy.exp(half) * half ** (doublings + 1) / sympy.factorial(doublings + 1)
 
 
 def _growing_sample(rng: np.random.Generator) -> Growing:
-    level, d = int(rng.integers(2, 6)), int(rng.integers(1, 3))
-    Q, K, V = (rng.uniform(-0.7, 0.7, s) for s in ((2, d), (2**level, d), (2**level, 2)))
+    level, d, d_v = int(rng.integers(2, 8)), int(rng.integers(1, 6)), int(rng.integers(1, 4))
+    Q, K, V = (rng.uniform(-0.99, 0.99, s) for s in ((2, d), (2**level, d), (2**level, d_v)))
+    Q /= d
     return Growing(Q, K, V, level, half_range(Q, K))
+
+
+def _bits_of(doublings: int, d: int) -> Growing:
+    """Give as keys and values the corners of a cube, repeated."""
+    K = np.array(list(product((-0.25, 0.25), repeat=d)) * 2 ** (doublings - d))
+    return Growing(K[:1], K, K, doublings, Fraction(d, 16))
 
 
 def _four_keys() -> Growing:
@@ -428,7 +505,8 @@ P2_ERROR = Claim[Growing](
         "As n grows, the error falls and memory stays nearly constant. Our reading: with degree log2(n), the "
         "error is at most 2 max|V| E/(1 + sqrt(1-E^2)), E = e^b b^{g+1}/(g+1)! for g = log2(n) and b = "
         "half_range <= 1, less than 2 e max|V|/n; memory is (d_v+1) C(d + log2(n), d) numbers: "
-        "polylogarithmic, of degree d. With a fixed degree neither changes: the error does not fall."
+        "polylogarithmic, of degree d, and more than K and V themselves until n is large: for d = 10 at n = "
+        "2^15 a hundredfold. With a fixed degree neither changes: the error does not fall."
     ),
     not_stated=(
         "How the paper trades n for error (unread). With half_range growing as o(sqrt(log n)) the error "
@@ -470,7 +548,7 @@ P2_ERROR = Claim[Growing](
             name="error_numbers",
             meaning="the numbers kept, the degree being log2(n)",
             arguments=(doublings, variables, values),
-            expression=(values + 1) * sympy.binomial(variables + doublings, doublings),
+            expression=_ERROR_NUMBERS,
             points=((4, 2, 3),),
             quantity=lambda i, bits: lift(
                 len(exponents(i.K.shape[1], i.doublings)) * (i.V.shape[1] + 1), bits
@@ -483,14 +561,16 @@ P2_ERROR = Claim[Growing](
             # K and V.
             trivial=lambda i, bits: lift(i.K.size + i.V.size, bits),
             extremal=_four_keys,
+            vacuous_where=2**doublings * (variables + values) <= _ERROR_NUMBERS,
+            edges=lambda: (_bits_of(5, 3), _bits_of(6, 3)),
             theorem="p2_error_numbers",
         ),
     ),
     witness=lambda: Growing(
         np.array([[1.0]]),
-        np.repeat([[0.5], [-0.25]], 16, axis=0),
-        np.repeat([[1.0], [-1.0]], 16, axis=0),
-        5,
+        np.repeat([[0.5], [-0.25]], 1 << (P2_DOUBLINGS - 1), axis=0),
+        np.repeat([[1.0], [-1.0]], 1 << (P2_DOUBLINGS - 1), axis=0),
+        P2_DOUBLINGS,
         Fraction(1, 2),
     ),
     sample=_growing_sample,

@@ -107,6 +107,7 @@ P3_GOAL = Claim[SmallLogits](
             parameters=lambda i, bits: {"n": len(i.X), "logit_bound": i.logit_bound},
             trivial=lambda i, bits: distance(i.X, _nothing(i.X), precision=bits).entry,
             extremal=lambda: SmallLogits(blocks(1, 63, 0.25), _JUST_ABOVE_A_SIXTEENTH),
+            vacuous_where=sympy.true,
             theorem="p3_goal_entry_vacuous",
             attained="p3_goal_entry_attained",
         ),
@@ -121,6 +122,7 @@ P3_GOAL = Claim[SmallLogits](
             trivial=lambda i, bits: distance(i.X, _nothing(i.X), precision=bits).row,
             # e^{1/16} is nearly 33/31.
             extremal=lambda: SmallLogits(blocks(31, 33, 0.25), _JUST_ABOVE_A_SIXTEENTH),
+            vacuous_where=sympy.true,
             theorem="p3_goal_row_vacuous",
             attained="p3_goal_row_attained",
         ),
@@ -389,9 +391,11 @@ P3_GRAM = Claim[Factored](
             expression=n,
             points=((5,),),
             quantity=lambda i, bits: lift(gram_rank(i.X), bits),
-            parameters=lambda i, bits: {"n": len(i.X)},
+            parameters=lambda i, bits: {"n": len(i.X), "columns": i.X.shape[1]},
             trivial=lambda i, bits: lift(i.X.shape[1], bits),
             extremal=lambda: Factored(np.eye(4) + 1),
+            vacuous_where=n >= columns,
+            edges=lambda: (Factored(np.eye(2) + 1), Factored(np.ones((2, 4)))),
         ),
         Bound(
             name="gram_rounding",
@@ -420,6 +424,8 @@ P3_GRAM = Claim[Factored](
             # What the dense way costs with every product of entries taken.
             trivial=lambda i, bits: lift(i.X.shape[1] * len(i.X) ** 2 + len(i.X) ** 3, bits),
             extremal=_sparse_columns,
+            vacuous_where=sympy.And(column_squares >= columns * n**2, exponent >= 3),
+            edges=lambda: (Factored(np.ones((2, 4))), Factored(np.array([[1.0, 1], [1, 0]]))),
         ),
     ),
     witness=lambda: Factored(
@@ -464,14 +470,16 @@ P3_CARATHEODORY = Claim[Columns](
             expression=n * (n + 1) / 2,
             points=((5,),),
             quantity=lambda i, bits: lift(lifted_rank(i.X), bits),
-            parameters=lambda i, bits: {"n": len(i.X)},
+            parameters=lambda i, bits: {"n": len(i.X), "columns": i.X.shape[1]},
             trivial=lambda i, bits: lift(i.X.shape[1], bits),
             extremal=lambda: _pairs(4),
+            vacuous_where=n * (n + 1) / 2 >= columns,
+            edges=lambda: (_pairs(2), Columns(np.ones((2, 4)))),
         ),
     ),
     witness=lambda: Columns(np.array([[1.0, 2.0, 0.5, -1.0, 3.0], [0.0, 1.0, 2.0, 1.0, -1.0]])),
     sample=lambda rng: Columns(
-        rng.integers(-2, 3, (rng.integers(1, 5), rng.integers(1, 12))).astype(float)
+        rng.integers(-2, 3, (rng.integers(1, 6), rng.integers(1, 24))).astype(float)
     ),
 )
 

@@ -182,6 +182,9 @@ def _bounded(line: Line) -> Bounded:
 def _sample(rng: np.random.Generator) -> Bounded:
     """Draw a line with two keys at least: one alone moves no output."""
     i = Line(**{k: rng.standard_normal(shape) for k, shape in sampled_sizes(rng).items()})
+    # Far and near, with weights that are even or concentrated: bounds are exponential in the distance.
+    near, large = 0.25 ** int(rng.integers(0, 5)), 4.0 ** int(rng.integers(0, 2))
+    i = replace(i, U=near * i.U, V=near * i.V, X=large * i.X)
     return _bounded(
         replace(i, A2=np.vstack([i.A2, i.A2[:1] + 1]), A3=np.vstack([i.A3, i.A3[:1] - 1]))
     )

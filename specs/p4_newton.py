@@ -118,7 +118,8 @@ def _sample(rng: np.random.Generator) -> Cubic:
     # The sum of w's positive entries is at least |w|.
     lipschitz_constant = sum(w.tolist()) ** 3
     H = root.dot(root.T) + 2 * np.eye(k, dtype=int)
-    return Cubic(H, Fraction(int(rng.choice([-1, 1]))), w, start, Fraction(1), lipschitz_constant)
+    least = Fraction(int(rng.integers(16, 32)), 16)  # H has 2, and the start is not at 0
+    return Cubic(H, Fraction(int(rng.choice([-1, 1]))), w, start, least, lipschitz_constant)
 
 
 _LIPSCHITZ = Hypothesis[Cubic](
@@ -326,6 +327,7 @@ def _shapes(i: Line, bits: int) -> Mapping[str, Value]:
     }
 
 
+_entries = query_dimension * key_dimension  # of X
 _SIZES = (queries, keys, query_dimension, key_dimension, feature_dimension, outputs)
 _logits = queries * key_dimension * (query_dimension + keys) + queries * keys
 _residual = (
@@ -407,6 +409,8 @@ P4_COST = Claim[Line](
             quantity=lambda i, bits: _counted(i, gradient, bits),
             parameters=_shapes,
             trivial=lambda i, bits: lift(_kronecker_products(i, squared=False), bits),
+            vacuous_where=2 * queries * keys * _entries <= sympy.expand(_gradient_products),
+            edges=lambda: (_line_of(4, 22, 3), _line_of(4, 23, 3)),
             extremal=lambda: _line_of(3, 4, 2),
             theorem="p4_gradient_products",
         ),
@@ -419,13 +423,16 @@ P4_COST = Claim[Line](
             quantity=lambda i, bits: _counted(i, hessian, bits),
             parameters=_shapes,
             trivial=lambda i, bits: lift(_kronecker_products(i, squared=True), bits),
+            vacuous_where=queries * keys * _entries * (keys + _entries)
+            <= sympy.expand(_hessian_products),
+            edges=lambda: (_line_of(4, 5, 2), _line_of(4, 6, 2)),
             extremal=lambda: _line_of(3, 4, 2),
             theorem="p4_hessian_products",
         ),
     ),
     witness=lambda: _line_of(4, 32, 4),
     sample=lambda rng: Line(
-        **{k: rng.integers(-1, 2, shape) for k, shape in sampled_sizes(rng).items()}
+        **{k: rng.integers(-1, 2, shape) for k, shape in sampled_sizes(rng, largest=7).items()}
     ),
 )
 

@@ -74,9 +74,9 @@ class Line:
         return fractions(self.U), fractions(self.V)
 
 
-def sampled_sizes(rng: np.random.Generator) -> dict[str, tuple[int, int]]:
-    """Draw the shapes of a line's arrays, small ones."""
-    n, m, d1, d2, d3, outputs = (int(rng.integers(1, most)) for most in (4, 5, 3, 3, 3, 3))
+def sampled_sizes(rng: np.random.Generator, largest: int = 4) -> dict[str, tuple[int, int]]:
+    """Draw the shapes of a line's arrays, small ones, one as likely to be 1 as another."""
+    n, m, d1, d2, d3, outputs = (int(x) for x in rng.integers(1, largest + 1, 6))
     return {
         "A1": (n, d1),
         "A2": (m, d2),

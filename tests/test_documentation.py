@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from specs.claim import Assurance, ledger
+from specs import CLAIMS
+from specs.claim import Assurance, Status, ledger
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -38,3 +39,15 @@ def test_the_readme_counts_what_the_ledger_says(papers: str) -> None:
     proved = sum(record.assurance is Assurance.PROVED for record in records)
     (row,) = [x for x in README.splitlines() if x.startswith(f"| {papers}: ")]
     assert row.endswith(f" | {shown} | {proved} of {len(records)} |")
+
+
+def test_the_readme_counts_claims_and_theorems() -> None:
+    bounds = [bound for claim in CLAIMS.values() for bound in claim.bounds]
+    records = ledger().records
+    told = " ".join(README.split())
+    assert f"Of {len(records)} claims, {len(CLAIMS)} are executable" in told
+    open_ones = sum(record.verdict is Status.OPEN for record in records.values())
+    assert open_ones == len(records) - len(CLAIMS)
+    assert f"and {open_ones} are open" in told
+    proved = sum(bool(bound.theorem) for bound in bounds)
+    assert f"for {proved} of {len(bounds)} bounds" in told

@@ -180,7 +180,7 @@ class AttentionRegression:
         ``"varpro"``      Newton on X, Y by least squares; Gauss-Newton while far.  The default
         ``"newton"``      the same on X and Y together
         ``"newton-cg"``   conjugate gradients with Hessian-vector products: for large p q + r s
-        ``"sketched"``    the paper's: Newton on a sketched and regularised Hessian
+        ``"sketched"``    our reading of P4: Newton on a sketched, regularised Hessian
         ================  ==========================================================================
 
         Every method is damped or keeps to a trust region, and takes only steps that do not raise the

@@ -1,4 +1,7 @@
-"""The paper's step: Newton's method on a sketched Hessian, with the exact gradient."""
+"""Our reading of P4's step: Newton's method on a sketched Hessian, with the exact gradient.
+
+Only the abstract was read; it says that the algorithm is iterative and greedy, and no more of the step.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,15 +11,16 @@ from fastpath.regression.model import Array, Data, Point, joined, point
 
 
 class Sketched:
-    r"""A model in X and Y whose Hessian is a sketch, and is regularised as P4 does.
+    r"""A model in X and Y whose Hessian is a sketch, and is regularised by P4.psd.
 
     The Gauss-Newton Hessian is :math:`J^\top J`, where query i and output column k give J the row
     :math:`(a_i \otimes Q_{i,k}, F_i \otimes e_k)`.  Its place is taken by :math:`(SJ)^\top SJ` with m rows,
     plus :math:`w^2 (A_1 \otimes A_2)^\top(A_1 \otimes A_2)`, with P4.psd's w², which makes the whole
     Hessian positive semidefinite.
 
-    NOTE The paper sketches :math:`A_1 \otimes A_2`; the Hessian weighs its rows by n x n blocks that are no
-    tensor product, so the sketch has to be applied to the weighted rows, which costs more than the exact
+    NOTE The abstract's time has room for a sketch of :math:`A_1 \otimes A_2` alone; the Hessian weighs its
+    rows by n x n blocks that are no tensor product, so the sketch has to be applied to the weighted rows,
+    which costs more than the exact
     Hessian: n_q s p q log(n_q s) operations against n_q (p q)² / 4.
     """
 

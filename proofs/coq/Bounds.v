@@ -114,9 +114,9 @@ Definition b_moments_output (magnitude : R) (rounding : R) (amplification : R) (
 Definition b_quadratic_products (n : nat) (dimension : nat) (values : nat) : R :=
   (INR n) ^ 2%nat * (INR dimension + INR values).
 
-(** P2.storage: the numbers in K and V. *)
-Definition b_cache_numbers (n : nat) (dimension : nat) (values : nat) : R :=
-  INR n * (INR dimension + INR values).
+(** P2.storage: the numbers in V, which the outputs of n queries reveal. *)
+Definition b_cache_numbers (revealed : nat) : R :=
+  INR revealed.
 
 (** P2.storage: the products that one more token costs, with K and V kept. *)
 Definition b_token_products (n : nat) (dimension : nat) (values : nat) : R :=
@@ -282,7 +282,7 @@ Definition b_hinted_updates (n : nat) (tau : R) : R :=
 Definition b_hinted_reads (n : nat) : R :=
   2 + 2 * INR n.
 
-(** P1.optimal: the products of phase 3 on the paper's structure. *)
+(** P1.optimal: the products of phase 3 on the lazy structure. *)
 Definition b_hinted_products (n : nat) (tau : R) : R :=
   (4 + 4 * INR n) * exp (tau * ln (INR n)).
 
@@ -374,7 +374,7 @@ Definition b_composed_epsilon (epsilon : R) (second_epsilon : R) : R :=
 Definition b_composed_slack (epsilon : R) (slack : R) (second_epsilon : R) (second_slack : R) : R :=
   slack + second_epsilon * slack + second_slack * (1 + epsilon + slack).
 
-(** P3.randomised: the columns that matrix Bernstein asks of leverage-score sampling. *)
+(** P3.randomised: the columns that leverage-score sampling needs at least, counted on few outcomes. *)
 Definition b_leverage_width (rank : nat) (epsilon : R) (failure_probability : R) (overestimate : R) : R :=
   (overestimate * INR rank * (2 + (2 * epsilon) / 3) * ln ((2 * INR rank) / failure_probability)) / (epsilon ^ 2%nat).
 
@@ -382,11 +382,11 @@ Definition b_leverage_width (rank : nat) (epsilon : R) (failure_probability : R)
 Definition b_osnap_width (n : nat) (epsilon : R) (failure_probability : R) : R :=
   (INR n * (1 + INR n)) / (failure_probability * epsilon ^ 2%nat).
 
-(** P3.deterministic: the Loewner error of oversampling n reweighted columns, by the two barriers. *)
+(** P3.deterministic: the Loewner error of oversampling n reweighted columns that the two barriers select. *)
 Definition b_bss_epsilon (oversampling : R) : R :=
   (2 * sqrt oversampling) / (1 + oversampling).
 
-(** P3.jl: the columns that Chernoff's bound asks of a Gaussian projection. *)
+(** P3.jl: the columns that a Gaussian projection of orthogonal rows needs at least. *)
 Definition b_jl_width (n : nat) (epsilon : R) (failure_probability : R) : R :=
   ln ((2 * (INR n) ^ 2%nat) / failure_probability) / (epsilon ^ 2%nat / 4 - epsilon ^ 3%nat / 6).
 

@@ -131,7 +131,7 @@ Proof. unfold b_moments_output; pin. Qed.
 Goal Rabs (b_quadratic_products 7 3 2 - (245)) <= 1 / 10 ^ 25.
 Proof. unfold b_quadratic_products; pin. Qed.
 
-Goal Rabs (b_cache_numbers 7 3 2 - (35)) <= 1 / 10 ^ 25.
+Goal Rabs (b_cache_numbers 14 - (14)) <= 1 / 10 ^ 25.
 Proof. unfold b_cache_numbers; pin. Qed.
 
 Goal Rabs (b_token_products 7 3 2 - (35)) <= 1 / 10 ^ 25.

@@ -62,6 +62,34 @@ def test_the_audit_says_when_coq_was_not_run() -> None:
         ("K.exp", '"0.977"', '"0.976"', "found 0.977"),
         ("S.tv", 'softmax_tv = "0.9999", ', "", "does not record the sharpness of softmax_tv"),
         ("S.tv", "softmax_tv", "softmax_vt", "is no bound of this claim"),
+        ("P1.correct", '"exact: both zero"', '"0.9999"', "the audit found exact: both zero"),
+        ("S.tv", '"0.9999"', '"exact: both zero"', "says exact: both zero of softmax_tv"),
+        (
+            "P1.query",
+            'entry_products = "2*pending >=',
+            'entry_products = "3*pending >=',
+            "entry_products is vacuous where 3*pending >= n*(dimension + 2), the audit found 2*pending",
+        ),
+        (
+            "P1.tokens",
+            "vacuous_where",
+            "# vacuous_where",
+            "vacuous where nothing, the audit found n <= 1",
+        ),
+        (
+            "P1.optimal",
+            "5*tau",
+            "4*tau",
+            "refuted where 4*tau*log(10) < log(4), the audit found 5*tau",
+        ),
+        ("P1.update", "amortized", "amortised", "is in no sentence that names the claim"),
+        (
+            "P1.hardness",
+            "conjecture … is",
+            "conjecture is",
+            "is in no sentence that names the claim",
+        ),
+        ("P4.tensor", "is Kronecker", "… is the Kronecker", "'is the Kronecker product between"),
     ],
 )
 def test_a_record_that_says_more_or_less_than_was_found_is_a_difference(
