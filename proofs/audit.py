@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
@@ -22,7 +22,17 @@ import numpy as np
 from proofs import check
 from reference import Enclosure, Verdict
 from specs import CLAIMS
-from specs.claim import Assurance, Bound, Claim, Ledger, Record, Rival, Status, ledger
+from specs.claim import (
+    Assurance,
+    Bound,
+    Claim,
+    Ledger,
+    Record,
+    Relation,
+    Rival,
+    Status,
+    ledger,
+)
 from specs.codegen import coq_bounds
 
 #: Fractional bits to try before an instance is called undecided.
@@ -85,8 +95,8 @@ def audit(
     ids
         Claim ids; none means every claim.
     proofs
-        Whether to run Coq.  Without it a theorem counts when the sources state it word for word as in
-        the snapshot of the last run, and the report says that Coq was not run.
+        Whether to run Coq.  Without it a theorem counts when its source, and all that it requires, is
+        what Coq checked when the snapshot was taken, and the report says that Coq was not run.
     book
         The ledger to audit; the one that ships by default.
 
@@ -117,7 +127,7 @@ def audit(
     return AuditReport(tuple(audits), tuple(differences), not_run)
 
 
-def find(claim: Claim[Any], proved: Callable[[str, str], bool]) -> Finding:
+def find(claim: Claim[Any], proved: Callable[[str, str, Relation | None], bool]) -> Finding:
     """Recompute verdict, assurance and sharpness of an executable claim.
 
     Parameters
@@ -125,7 +135,8 @@ def find(claim: Claim[Any], proved: Callable[[str, str], bool]) -> Finding:
     claim
         The claim.
     proved
-        Whether a theorem of that name was checked, and its statement mentions the bound of that name.
+        Whether a theorem of that name was checked, and concludes the bound of that name in that relation;
+        ``None``: speaks of the bound.
     """
     faults: list[str] = []
     rng = np.random.default_rng(SEED)
@@ -161,12 +172,13 @@ def find(claim: Claim[Any], proved: Callable[[str, str], bool]) -> Finding:
         if dominated
         else Status.HOLDS
     )
-    with_theorem = all(b.theorem and proved(b.theorem, b.name) for b in claim.bounds)
+    with_theorem = all(b.theorem and proved(b.theorem, b.name, b.relation) for b in claim.bounds)
     faults += [
-        f"no checked theorem {name} states anything of b_{b.name}."
+        f"no checked theorem {name} concludes b_{b.name}"
+        + (f" as {relation.value}." if relation else ".")
         for b in claim.bounds
-        for name in (b.theorem, b.attained)
-        if name and not proved(name, b.name)
+        for name, relation in ((b.theorem, b.relation), (b.attained, None))
+        if name and not proved(name, b.name, relation)
     ]
     assurance = Assurance.PROVED if with_theorem else Assurance.CERTIFIED
     if verdict is Status.HYPOTHESIS_REFUTED:
@@ -264,27 +276,29 @@ def _nothing_found() -> Finding:
     return Finding(Status.OPEN, Assurance.NONE)
 
 
-def _theorems(run: bool) -> tuple[Callable[[str, str], bool], tuple[str, ...], tuple[str, ...]]:
+def _theorems(
+    run: bool,
+) -> tuple[Callable[[str, str, Relation | None], bool], tuple[str, ...], tuple[str, ...]]:
     """Return which theorems count as proved, what was not run, and what the checker found broken."""
-    stated = check.statements()
+    stated, concluded = check.statements(), check.conclusions()
     if (check.SOURCES / "Bounds.v").read_text(encoding="utf-8") != coq_bounds():
         stale = "proofs/coq/Bounds.v is not what the claims say; run python -m specs.codegen."
-        return lambda theorem, bound: False, (), (stale,)
+        return lambda theorem, bound, relation: False, (), (stale,)
+    sound: Collection[str]
     if run:
         report = check.check()
-        sound = (
-            {t.name for t in report.theorems if not t.problems} if not report.problems else set()
-        )
+        sound = {t.name for t in report.theorems} if report.passed else ()
         not_run, broken = report.not_run, report.all_problems()
     else:
-        sound = stated.keys() & check.declared()
-        not_run = ("Coq: the proofs are taken from the last check's snapshot; --proofs runs them.",)
-        broken = ()
+        sound, broken = check.confirmed()
+        not_run = ("Coq: the proofs are as of the last check's snapshot; --proofs runs them.",)
 
-    def proved(theorem: str, bound: str) -> bool:
-        return (
-            theorem in sound and re.search(rf"\bb_{bound}\b", stated.get(theorem, "")) is not None
-        )
+    def proved(theorem: str, bound: str, relation: Relation | None) -> bool:
+        if theorem not in sound:
+            return False
+        if relation is None:
+            return re.search(rf"\b{check.BOUNDS}\.b_{bound}\b", stated[theorem]) is not None
+        return relation in concluded[theorem].get(bound, ())
 
     return proved, not_run, broken
 

@@ -47,6 +47,21 @@ class Assurance(StrEnum):
     NONE = "none"
 
 
+class Relation(StrEnum):
+    """How the head of a theorem's conclusion relates the bound to what it bounds."""
+
+    #: quantity <= bound
+    AT_MOST = "at most"
+    #: bound <= quantity
+    AT_LEAST = "at least"
+    #: quantity = bound
+    EQUALS = "equals"
+    #: scaled quantity <= bound * scale, where the quantity of the claim is the quotient
+    RELATIVE = "relative"
+    #: a sum that equals, or is at least, the quantity, with the bound (or a multiple of it) as one term
+    TERM = "term"
+
+
 @dataclass(frozen=True)
 class Hypothesis(Generic[Instance]):
     """A condition on the inputs, decided exactly, with the sentence a user reads when it fails."""
@@ -81,6 +96,8 @@ class Bound(Generic[Instance]):
         The instance that comes closest to equality.
     theorem
         The Coq theorem that concludes ``... <= b_<name> ...``, where there is one.
+    relation
+        Where the theorem's conclusion has the bound, if not as an upper bound of what stands alone.
     attained
         The Coq theorem that the bound is attained or approached, where there is one.
     """
@@ -95,6 +112,7 @@ class Bound(Generic[Instance]):
     trivial: Callable[[Instance, int], Enclosure]
     extremal: Callable[[], Instance]
     theorem: str = ""
+    relation: Relation = Relation.AT_MOST
     attained: str = ""
 
     def value(self, instance: Instance, bits: int) -> Enclosure:

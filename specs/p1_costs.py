@@ -21,7 +21,7 @@ import sympy
 from reference import Enclosure
 from reference.dynamic import SetRow
 from reference.lazy_sums import LazySums, Sums
-from specs.claim import Bound, Claim, Hypothesis
+from specs.claim import Bound, Claim, Hypothesis, Relation
 from specs.p1_dynamic import (
     ENTRIES,
     REBUILDS,
@@ -103,6 +103,7 @@ P1_UPDATE = Claim[Changes](
             trivial=_definition_of_all,
             extremal=lambda: same_key_changes(4, 1, 1, 3, 2),
             theorem="p1_update_exact",
+            relation=Relation.TERM,
         ),
         Bound(
             name="rebuild_products",
@@ -118,6 +119,7 @@ P1_UPDATE = Claim[Changes](
             trivial=_definition_of_all,
             extremal=lambda: same_key_changes(4, 1, 1, 3, 2),
             theorem="p1_update_exact",
+            relation=Relation.TERM,
         ),
         Bound(
             name="amortised_products",
@@ -130,6 +132,7 @@ P1_UPDATE = Claim[Changes](
             trivial=_definition_of_all,
             extremal=lambda: same_key_changes(4, 1, 1, 8, 2),
             theorem="p1_update_amortised",
+            relation=Relation.RELATIVE,
             attained="p1_update_attained",
         ),
     ),
@@ -229,6 +232,7 @@ def _count_bound(
     changed: Callable[[Changes], int],
     extremal: Callable[[], Changes],
     theorem: str = "",
+    relation: Relation = Relation.EQUALS,
 ) -> Bound[Changes]:
     """Return the bound of a cost where so many pairs are pending, or so many tokens ``changed``."""
     named = [a.name for a in arguments if a.name in SIZES]
@@ -239,6 +243,7 @@ def _count_bound(
         expression=expression,
         points=(points,),
         theorem=theorem,
+        relation=relation,
         quantity=lambda i, bits: lift(cost(i), bits),
         parameters=lambda i, bits: {**sizes(i, *named), "pending": changed(i)},
         trivial=lambda i, bits: lift(trivial(i), bits),
@@ -457,6 +462,7 @@ P1_SLOTS = Claim[Changes](
             lambda i: i.rebuild_every,
             _two_slots,
             "p1_slots_amortised",
+            Relation.RELATIVE,
         ),
     ),
     witness=small_changes,

@@ -29,7 +29,7 @@ from reference.streaming import (
     moments,
     polynomial_attention,
 )
-from specs.claim import Bound, Claim, Hypothesis, Rival, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Rival, Value
 from specs.p2_polynomial import features, lift, taylor, values, variables
 from specs.rounding import dimension, magnitude
 from specs.softmax import degree, n
@@ -215,7 +215,8 @@ P2_ONEPASS = Claim[Stream](
             # K and V.
             trivial=lambda i, bits: lift(i.K.size + i.V.size, bits),
             extremal=lambda: Stream(np.ones((2, 2)), np.ones((2, 1)), 3, "kk"),
-            theorem="p2_moment_numbers",
+            theorem="p2_onepass_pass",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=lambda: Stream(np.ones((9, 1)), np.ones((9, 1)), 2, "k" * 9 + "qqq"),
@@ -484,6 +485,7 @@ P2_ERROR = Claim[Growing](
             trivial=lambda i, bits: lift(i.K.size + i.V.size, bits),
             extremal=_four_keys,
             theorem="p2_error_numbers",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=lambda: Growing(
