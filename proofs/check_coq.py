@@ -375,9 +375,9 @@ def _definition(answer: str) -> str:
 #: its property, and a definition of the project what it stands for.  What is left concludes a bound
 #: if it compares the bound with a quantity that has a variable in it; the bound stands nowhere else
 #: in it, and no premise speaks of the bound and of that quantity.  ``relative``: the bound is a
-#: factor of its side; ``term``: it is in a term of it.
+#: factor of its side; ``term``, ``equal_term``: it is in a term of what is no less, or equal.
 _MATCHING = """
-Inductive relation := at_most | at_least | equals | relative | term.
+Inductive relation := at_most | at_least | equals | relative | term | equal_term.
 Ltac says relation h := lazymatch h with BOUNDS _ => idtac end.
 Ltac head_of t := lazymatch t with ?f _ => head_of f | _ => t end.
 Ltac mentions_variable t :=
@@ -392,18 +392,16 @@ Ltac compares relation quantity others side :=
   | Rplus ?a ?b =>
       lazymatch relation with
       | at_least => idtac
-      | _ => let rest := constr:(Rplus others b) in compares term quantity rest a;
-             let rest := constr:(Rplus others a) in compares term quantity rest b
+      | equals => in_both equal_term quantity others a b
+      | equal_term => in_both equal_term quantity others a b
+      | _ => in_both term quantity others a b
       end
   | Rmult ?a ?b =>
       lazymatch relation with
-      | at_most => let rest := constr:(Rplus others b) in compares relative quantity rest a;
-                   let rest := constr:(Rplus others a) in compares relative quantity rest b
-      | relative => let rest := constr:(Rplus others b) in compares relative quantity rest a;
-                    let rest := constr:(Rplus others a) in compares relative quantity rest b
-      | term => let rest := constr:(Rplus others b) in compares term quantity rest a;
-                let rest := constr:(Rplus others a) in compares term quantity rest b
-      | _ => idtac
+      | at_least => idtac
+      | equals => idtac
+      | at_most => in_both relative quantity others a b
+      | _ => in_both relation quantity others a b
       end
   | pow ?a _ =>
       lazymatch relation with
@@ -420,7 +418,10 @@ Ltac compares relation quantity others side :=
              then tryif is_premise h quantity then idtac else says relation h
              else idtac
       end
-  end.
+  end
+with in_both relation quantity others a b :=
+  let rest := constr:(Rplus others b) in compares relation quantity rest a;
+  let rest := constr:(Rplus others a) in compares relation quantity rest b.
 Ltac at_most_of l r := compares at_most l l r; compares at_least r r l.
 Ltac conclusion :=
   intros;

@@ -58,8 +58,10 @@ class Relation(StrEnum):
     EQUALS = "equals"
     #: scaled quantity <= bound * scale, where the quantity of the claim is the quotient
     RELATIVE = "relative"
-    #: a sum that equals, or is at least, the quantity, with the bound (or a multiple of it) as one term
+    #: quantity <= a sum of which the bound, or a multiple of it, is a term
     TERM = "term"
+    #: quantity = such a sum
+    EQUAL_TERM = "equal term"
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ P1_UPDATE = Claim[Changes](
             trivial=_definition_of_all,
             extremal=lambda: same_key_changes(4, 1, 1, 3, 2),
             theorem="p1_update_exact",
-            relation=Relation.TERM,
+            relation=Relation.EQUAL_TERM,
         ),
         Bound(
             name="rebuild_products",
@@ -119,7 +119,7 @@ P1_UPDATE = Claim[Changes](
             trivial=_definition_of_all,
             extremal=lambda: same_key_changes(4, 1, 1, 3, 2),
             theorem="p1_update_exact",
-            relation=Relation.TERM,
+            relation=Relation.EQUAL_TERM,
         ),
         Bound(
             name="amortised_products",

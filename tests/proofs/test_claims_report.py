@@ -1,7 +1,9 @@
 """What audit, show and conform print, and their exit codes."""
 
+import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -106,6 +108,31 @@ def test_audit_without_coq_counts_only_theorems_whose_sources_were_checked(
     report = audit(["S.tv"])
     assert any("no checked theorem s_tv concludes" in d for d in report.claims[0].differences)
     assert report.differences == changed
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        (
+            "TotalVariation.v",
+            "Theorem s_tv n u v eta S :",
+            "Theorem s_tv n u v eta S : eta <= 0 ->",
+        ),
+        ("Softmax.v", "Rabs (u i - v i) <= eta", "Rabs (u i - v i) < eta"),
+    ],
+)
+def test_audit_without_coq_does_not_take_a_changed_proof_for_the_one_that_was_checked(
+    file: str, before: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = Path(shutil.copytree(check.SOURCES, tmp_path / "coq"))
+    text = (sources / file).read_text(encoding="utf-8")
+    assert before in text
+    changed = text.replace(before, after).replace("Qed.", "Admitted.", 1)
+    (sources / file).write_text(changed, encoding="utf-8")
+    monkeypatch.setattr("proofs.check.SOURCES", sources)
+    report = audit(["S.tv"])
+    assert report.claims[0].finding.assurance == Assurance.CERTIFIED
+    assert any(f"{file} is not what Coq checked" in d for d in report.differences)
 
 
 @pytest.mark.parametrize(

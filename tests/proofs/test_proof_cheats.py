@@ -1,9 +1,10 @@
 """Every way to cheat the proof checker that anybody thought of, on a project of two short files.
 
-A cheat is caught by what its sources say, before Coq runs; then the sources are let pass, and what
-Coq and coqchk say of the compiled files has to catch it too.
+Most are caught by what their sources say, before Coq runs; then the sources are let pass, and what
+Coq and coqchk say of the compiled files has to catch them too.
 """
 
+import json
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
@@ -70,14 +71,14 @@ class Cheat:
     edits
         Files, what they say, and what they are made to say; an empty text: the file is new.
     says
-        What the checker objects.
+        What is objected when the sources are read; empty if they read well.
     coq
-        What it objects where the sources are let pass; empty if nothing is left of the cheat then.
+        What is objected when Coq was asked; empty if a compiled file would not show it.
     """
 
     name: str
     edits: tuple[tuple[str, str, str], ...]
-    says: str
+    says: str = ""
     coq: str = ""
 
 
@@ -136,12 +137,12 @@ CHEATS = (
                 "Proof. pose proof (proof_irrelevance True I I) as unused.\n" + PROOF[7:],
             ),
         ),
-        "rests on ProofIrrelevance.proof_irrelevance, which axioms.toml does not allow",
+        coq="rests on ProofIrrelevance.proof_irrelevance, which axioms.toml does not allow",
     ),
     Cheat(
         "a section with a hypothesis is left open",
         assuming("Section Cheating.\nHypothesis cheat : False."),
-        "Halving.v does not compile",
+        coq="Halving.v does not compile",
     ),
     Cheat(
         "a hypothesis is left in a section that is closed",
@@ -149,7 +150,7 @@ CHEATS = (
             *assuming("Section Cheating.\nHypothesis cheat : False."),
             ("Halving.v", FALSEHOOD, f"{FALSEHOOD}\nEnd Cheating."),
         ),
-        "Theorem x_half states",
+        coq="Theorem x_half states",
     ),
     Cheat(
         "<= is another relation",
@@ -181,12 +182,12 @@ CHEATS = (
             STATEMENT.replace(": small x r", ": r <= 0 -> small x r"),
             PROOF.replace("intros H.", "intros _ H."),
         ),
-        "Theorem x_half states",
+        coq="Theorem x_half states",
     ),
     Cheat(
         "a definition of the statement is another",
         (("Halving.v", "Rabs x <= r.", "Rabs x <= 1 * r."),),
-        "Definition Attest.Halving.small is",
+        coq="Definition Attest.Halving.small is",
     ),
     Cheat(
         "a variable is named like the bound",
@@ -195,7 +196,7 @@ CHEATS = (
             "  Rabs (x / 2) <= b_half r.",
             "Proof. intros H H'. rewrite halved. unfold small in H. lra. Qed.",
         ),
-        NOT_CONCLUDED,
+        coq=NOT_CONCLUDED,
     ),
     Cheat(
         "the statement is over a definition in mid-line",
@@ -204,15 +205,15 @@ CHEATS = (
             "Theorem x_half x r : small x r -> quantity x <= b_half r.",
             "Proof. intros H. unfold quantity. rewrite halved. unfold small, b_half in *. lra. Qed.",
         ),
-        "Definition Attest.Halving.quantity is",
+        coq="Definition Attest.Halving.quantity is",
     ),
     Cheat(
         "the bound is on the wrong side",
         instead(
             "Theorem x_half x r : small x r -> b_half r <= 2 * r - Rabs (x / 2).",
-            PROOF,
+            "Proof. intros H. rewrite halved. unfold small, b_half in *. pose proof (Rabs_pos x). lra. Qed.",
         ),
-        NOT_CONCLUDED,
+        coq=NOT_CONCLUDED,
     ),
     # --------------------------------------------------------------------------- our own
     Cheat(
@@ -250,7 +251,7 @@ CHEATS = (
             "Proof. intros b H. rewrite halved. unfold small, b in *.\n"
             "  pose proof (Rabs_pos x). pose proof (Rle_abs r). lra. Qed.",
         ),
-        NOT_CONCLUDED,
+        coq=NOT_CONCLUDED,
     ),
     Cheat(
         "an obligation is admitted",
@@ -362,7 +363,7 @@ CHEATS = (
                 "Proof. intros _. exact I. Qed.",
             ),
         ),
-        NOT_CONCLUDED,
+        coq=NOT_CONCLUDED,
     ),
     Cheat(
         "the relation is a definition of the file",
@@ -371,7 +372,7 @@ CHEATS = (
             "Theorem x_half x r : small x r -> within (Rabs (x / 2)) (b_half r).",
             "Proof. intros _. right. exact I. Qed.",
         ),
-        NOT_CONCLUDED,
+        coq=NOT_CONCLUDED,
     ),
     Cheat(
         "the conclusion is a premise",
@@ -379,7 +380,7 @@ CHEATS = (
             STATEMENT.replace("small x r ->", "Rabs (x / 2) <= b_half r ->"),
             "Proof. intros H. exact H. Qed.",
         ),
-        NOT_CONCLUDED,
+        coq=NOT_CONCLUDED,
     ),
     Cheat(
         "the quantity is a number",
@@ -387,12 +388,12 @@ CHEATS = (
             STATEMENT.replace("Rabs (x / 2)", "0"),
             "Proof. unfold small, b_half. pose proof (Rabs_pos x). lra. Qed.",
         ),
-        NOT_CONCLUDED,
+        coq=NOT_CONCLUDED,
     ),
     Cheat(
         "the quantity is the bound",
         instead(STATEMENT.replace("Rabs (x / 2)", "b_half r"), "Proof. intros _. lra. Qed."),
-        NOT_CONCLUDED,
+        coq=NOT_CONCLUDED,
     ),
     Cheat(
         "the bound is divided by itself",
@@ -402,7 +403,7 @@ CHEATS = (
             "  replace (r / 2 * (r / (r / 2))) with r by (field; lra). "
             "pose proof (Rabs_pos x). lra. Qed.",
         ),
-        NOT_CONCLUDED,
+        coq=NOT_CONCLUDED,
     ),
     Cheat(
         "the bound is multiplied",
@@ -411,7 +412,7 @@ CHEATS = (
             "Proof. intros H. rewrite halved. unfold small, b_half in *.\n"
             "  pose proof (Rabs_pos x). lra. Qed.",
         ),
-        NOT_CONCLUDED,
+        coq=NOT_CONCLUDED,
     ),
     Cheat(
         "the conclusion is one of two",
@@ -419,12 +420,12 @@ CHEATS = (
             STATEMENT.replace("b_half r.", "b_half r \\/ True."),
             "Proof. intros _. right. exact I. Qed.",
         ),
-        NOT_CONCLUDED,
+        coq=NOT_CONCLUDED,
     ),
     Cheat(
         "a theorem is removed",
         instead(STATEMENT.replace("Theorem", "Lemma")),
-        f"Theorem x_half is in {SNAPSHOT}, and no source declares it",
+        coq=f"Theorem x_half is in {SNAPSHOT}, and no source declares it",
     ),
     Cheat("a plugin is loaded", before('Declare ML Module "ring_plugin".'), COMMAND),
     Cheat("a file is loaded", before('Load "Bounds".'), COMMAND),
@@ -452,10 +453,8 @@ CHEATS = (
 )
 
 
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a project that passes, with its snapshot."""
-    directory = tmp_path_factory.mktemp("honest") / "coq"
+def write_project(directory: Path) -> None:
+    """Write a project that passes, and the axioms that it may use beside it; not its snapshot."""
     directory.mkdir()
     (directory / PROJECT).write_text("-R . Attest\n-arg -w -arg -all\n\nBounds.v\nHalving.v\n")
     (directory / "Bounds.v").write_text(BOUNDS)
@@ -463,6 +462,13 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = (PROOFS / AXIOMS).read_text(encoding="utf-8").split("[[axiom]]")
     used = [row for row in rows[1:] if any(name in row for name in USED)]
     (directory.parent / AXIOMS).write_text("[[axiom]]".join(["", *used]), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project that passes, with its snapshot."""
+    directory = tmp_path_factory.mktemp("honest") / "coq"
+    write_project(directory)
     write_snapshot(directory)
     return directory
 
@@ -518,23 +524,31 @@ def test_an_honest_project_in_folders_passes(project: Path) -> None:
     assert set(report.definitions) == {"Attest.Deep.Halves.Halving.small"}
 
 
-@pytest.mark.proofs
-@pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name)
-def test_a_cheat_is_caught(cheat: Cheat, project: Path) -> None:
-    edit(project, cheat.edits)
-    assert cheat.says in objections(check(project))
+def test_every_cheat_is_to_be_caught() -> None:
+    assert all(cheat.says or cheat.coq for cheat in CHEATS)
+
+
+@pytest.mark.parametrize("cheat", [c for c in CHEATS if c.says], ids=lambda cheat: cheat.name)
+def test_a_cheat_is_caught_by_what_the_sources_say(cheat: Cheat, tmp_path: Path) -> None:
+    write_project(tmp_path / "coq")
+    assert read_project(tmp_path / "coq").problems == ()
+    edit(tmp_path / "coq", cheat.edits)
+    report = check(tmp_path / "coq")
+    assert cheat.says in objections(report)
+    assert report.not_run == ("Nothing was compiled, as the sources were refused.",)
 
 
 @pytest.mark.proofs
 @pytest.mark.parametrize("cheat", [c for c in CHEATS if c.coq], ids=lambda cheat: cheat.name)
-def test_a_cheat_whose_words_are_overlooked_is_caught_by_coq(
+def test_a_cheat_is_caught_by_coq_whatever_the_sources_say(
     cheat: Cheat, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit(project, cheat.edits)
-    monkeypatch.setattr(
-        "proofs.check.read_project", lambda d: replace(read_project(d), problems=())
-    )
-    monkeypatch.setattr(check_coq, "_read_differently", lambda source, output: iter(()))
+    if cheat.says:
+        monkeypatch.setattr(
+            "proofs.check.read_project", lambda d: replace(read_project(d), problems=())
+        )
+        monkeypatch.setattr(check_coq, "_read_differently", lambda source, output: iter(()))
     assert cheat.coq in objections(check(project))
 
 
@@ -592,8 +606,6 @@ def test_without_coq_a_theorem_counts_only_as_it_was_checked(
     "change", ["statement", "concludes", "exact", "sources"], ids=lambda part: part
 )
 def test_a_snapshot_that_says_something_else_is_found(change: str, project: Path) -> None:
-    import json
-
     file = project / SNAPSHOT
     content = json.loads(file.read_text(encoding="utf-8"))
     if change == "sources":
