@@ -124,7 +124,7 @@ CHEATS = (
     ),
     Cheat(
         "a hypothesis with an attribute stands outside a section",
-        assuming("#[local] Hypothesis cheat : False."),
+        assuming("#[global] Hypothesis cheat : False."),
         COMMAND,
         f"Attest.Halving.cheat {LISTED} Axioms",
     ),
@@ -232,8 +232,8 @@ CHEATS = (
             + STATEMENT.replace("b_half", "Attest.Bounds.b_half"),
             PROOF.replace("b_half", "Attest.Bounds.b_half"),
         ),
+        # Coq keeps a full name for what has it first, so nothing is left of this one.
         COMMAND,
-        NOT_CONCLUDED,
     ),
     Cheat(
         "the bound is a Let of a section",
@@ -347,7 +347,7 @@ CHEATS = (
             PROOF.replace("b_half", "b_h\u0430lf"),
         ),
         "outside a comment",
-        NOT_CONCLUDED,
+        "Coq did not answer",
     ),
     Cheat(
         "a file is called like one of Coq's",
