@@ -124,7 +124,7 @@ CHEATS = (
     ),
     Cheat(
         "a hypothesis with an attribute stands outside a section",
-        assuming("#[global] Hypothesis cheat : False."),
+        assuming("#[universes(polymorphic=no)] Hypothesis cheat : False."),
         COMMAND,
         f"Attest.Halving.cheat {LISTED} Axioms",
     ),
