@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from fractions import Fraction
@@ -32,6 +32,7 @@ from specs.claim import (
     Claim,
     Ledger,
     Record,
+    Relation,
     Rival,
     Status,
     Value,
@@ -140,8 +141,8 @@ def audit(
     ids
         Claim ids; none means every claim.
     proofs
-        Whether to run Coq.  Without it a theorem counts when the sources state it word for word as in
-        the snapshot of the last run, and the report says that Coq was not run.
+        Whether to run Coq.  Without it a theorem counts when its source, and all that it requires, is
+        what Coq checked when the snapshot was taken, and the report says that Coq was not run.
     book
         The ledger to audit; the one that ships by default.
 
@@ -176,7 +177,7 @@ def audit(
     return AuditReport(tuple(audits), tuple(differences), not_run)
 
 
-def find(claim: Claim[Any], proved: Callable[[str, str], bool]) -> Finding:
+def find(claim: Claim[Any], proved: Callable[[str, str, Relation | None], bool]) -> Finding:
     """Recompute verdict, assurance and sharpness of an executable claim.
 
     Parameters
@@ -184,18 +185,20 @@ def find(claim: Claim[Any], proved: Callable[[str, str], bool]) -> Finding:
     claim
         The claim.
     proved
-        Whether a theorem of that name was checked, and its statement mentions the bound of that name.
+        Whether a theorem of that name was checked, and concludes the bound of that name in that relation;
+        ``None``: speaks of the bound.
     """
     seen = [observe(claim, *named) for named in instances(claim)]
     verdict, judged = judge(claim, seen)
     faults = list(judged)
     sharpness = {b.name: _sharpness(b, b.extremal()) for b in claim.bounds}
-    with_theorem = all(b.theorem and proved(b.theorem, b.name) for b in claim.bounds)
+    with_theorem = all(b.theorem and proved(b.theorem, b.name, b.relation) for b in claim.bounds)
     faults += [
-        f"no checked theorem {name} states anything of b_{b.name}."
+        f"no checked theorem {name} concludes b_{b.name}"
+        + (f" as {relation.value}." if relation else ".")
         for b in claim.bounds
-        for name in (b.theorem, b.attained)
-        if name and not proved(name, b.name)
+        for name, relation in ((b.theorem, b.relation), (b.attained, None))
+        if name and not proved(name, b.name, relation)
     ]
     assurance = Assurance.PROVED if with_theorem else Assurance.CERTIFIED
     if verdict is Status.HYPOTHESIS_REFUTED:
@@ -439,27 +442,29 @@ def _nothing_found() -> Finding:
     return Finding(Status.OPEN, Assurance.NONE)
 
 
-def _theorems(run: bool) -> tuple[Callable[[str, str], bool], tuple[str, ...], tuple[str, ...]]:
+def _theorems(
+    run: bool,
+) -> tuple[Callable[[str, str, Relation | None], bool], tuple[str, ...], tuple[str, ...]]:
     """Return which theorems count as proved, what was not run, and what the checker found broken."""
-    stated = check.statements()
+    stated, concluded = check.statements(), check.conclusions()
     if (check.SOURCES / "Bounds.v").read_text(encoding="utf-8") != coq_bounds():
         stale = "proofs/coq/Bounds.v is not what the claims say; run python -m specs.codegen."
-        return lambda theorem, bound: False, (), (stale,)
+        return lambda theorem, bound, relation: False, (), (stale,)
+    sound: Collection[str]
     if run:
         report = check.check()
-        sound = (
-            {t.name for t in report.theorems if not t.problems} if not report.problems else set()
-        )
+        sound = {t.name for t in report.theorems} if report.passed else ()
         not_run, broken = report.not_run, report.all_problems()
     else:
-        sound = stated.keys() & check.declared()
-        not_run = ("Coq: the proofs are taken from the last check's snapshot; --proofs runs them.",)
-        broken = ()
+        sound, broken = check.confirmed()
+        not_run = ("Coq: the proofs are as of the last check's snapshot; --proofs runs them.",)
 
-    def proved(theorem: str, bound: str) -> bool:
-        return (
-            theorem in sound and re.search(rf"\bb_{bound}\b", stated.get(theorem, "")) is not None
-        )
+    def proved(theorem: str, bound: str, relation: Relation | None) -> bool:
+        if theorem not in sound:
+            return False
+        if relation is None:
+            return re.search(rf"\b{check.BOUNDS}\.b_{bound}\b", stated[theorem]) is not None
+        return relation in concluded[theorem].get(bound, ())
 
     return proved, not_run, broken
 

@@ -47,6 +47,23 @@ class Assurance(StrEnum):
     NONE = "none"
 
 
+class Relation(StrEnum):
+    """How the head of a theorem's conclusion relates the bound to what it bounds."""
+
+    #: quantity <= bound
+    AT_MOST = "at most"
+    #: bound <= quantity
+    AT_LEAST = "at least"
+    #: quantity = bound
+    EQUALS = "equals"
+    #: scaled quantity <= bound * scale, where the quantity of the claim is the quotient
+    RELATIVE = "relative"
+    #: quantity <= a sum of which the bound, or a multiple of it, is a term
+    TERM = "term"
+    #: quantity = such a sum
+    EQUAL_TERM = "equal term"
+
+
 @dataclass(frozen=True)
 class Hypothesis(Generic[Instance]):
     """A condition on the inputs, decided exactly, with the sentence a user reads when it fails."""
@@ -87,6 +104,8 @@ class Bound(Generic[Instance]):
         Where ``vacuous_where`` is a relation, an instance on its edge or just inside, and one just outside.
     theorem
         The Coq theorem that concludes ``... <= b_<name> ...``, where there is one.
+    relation
+        Where the theorem's conclusion has the bound, if not as an upper bound of what stands alone.
     attained
         The Coq theorem that the bound is attained or approached, where there is one.
     """
@@ -103,6 +122,7 @@ class Bound(Generic[Instance]):
     vacuous_where: sympy.Basic = sympy.false
     edges: Callable[[], tuple[Instance, ...]] = tuple
     theorem: str = ""
+    relation: Relation = Relation.AT_MOST
     attained: str = ""
 
     def value(self, instance: Instance, bits: int) -> Enclosure:

@@ -21,7 +21,7 @@ import sympy
 from reference import Enclosure
 from reference.dynamic import SetRow
 from reference.lazy_sums import LazySums, Sums
-from specs.claim import Bound, Claim, Hypothesis
+from specs.claim import Bound, Claim, Hypothesis, Relation
 from specs.p1_dynamic import (
     ENTRIES,
     REBUILDS,
@@ -104,6 +104,7 @@ P1_UPDATE = Claim[Changes](
             trivial=_definition_of_all,
             extremal=lambda: same_key_changes(4, 1, 1, 3, 2),
             theorem="p1_update_exact",
+            relation=Relation.EQUAL_TERM,
         ),
         Bound(
             name="rebuild_products",
@@ -118,6 +119,7 @@ P1_UPDATE = Claim[Changes](
             vacuous_where=pending * width >= n * (dimension + width),
             edges=lambda: (same_key_changes(2, 2, 1, 3, 4), same_key_changes(2, 2, 1, 3, 3)),
             theorem="p1_update_exact",
+            relation=Relation.EQUAL_TERM,
         ),
         Bound(
             name="amortised_products",
@@ -132,6 +134,7 @@ P1_UPDATE = Claim[Changes](
             vacuous_where=value_columns + 3 >= n * (dimension + width),
             edges=lambda: (same_key_changes(1, 2, 3, 3, 2), same_key_changes(1, 3, 3, 3, 2)),
             theorem="p1_update_amortised",
+            relation=Relation.RELATIVE,
             attained="p1_update_attained",
         ),
     ),
@@ -233,6 +236,7 @@ def _count_bound(
     vacuous_where: sympy.Basic,
     edges: tuple[Changes, Changes],
     theorem: str = "",
+    relation: Relation = Relation.EQUALS,
 ) -> Bound[Changes]:
     """Return the bound of a cost where so many pairs are pending, or so many tokens ``changed``."""
     return Bound(
@@ -242,6 +246,7 @@ def _count_bound(
         expression=expression,
         points=(points,),
         theorem=theorem,
+        relation=relation,
         quantity=lambda i, bits: lift(cost(i), bits),
         parameters=lambda i, bits: {**sizes(i, *SIZES), "pending": changed(i)},
         trivial=lambda i, bits: lift(trivial(i), bits),
@@ -490,6 +495,7 @@ P1_SLOTS = Claim[Changes](
             2 * pending >= n,
             (same_key_changes(4, 1, 2, 3, 2), same_key_changes(5, 1, 2, 3, 2)),
             "p1_slots_amortised",
+            Relation.RELATIVE,
         ),
     ),
     witness=small_changes,

@@ -43,7 +43,7 @@ from reference.streaming import (
     recentred,
 )
 from specs import softmax
-from specs.claim import Bound, Claim, Hypothesis, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.softmax import degree, n, spread
 
 Matrix = NDArray[Any]
@@ -212,6 +212,7 @@ P2_POLY = Claim[Expansion](
             vacuous_where=features >= sympy.Min(queries, keys),
             edges=lambda: (_generic(6, 2, 1, 2), _generic(7, 2, 1, 2)),
             theorem="p2_poly_width",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=lambda: _two_sided((3, 57), 60, 4),
@@ -341,6 +342,7 @@ P2_KAPPA = Claim[Grid](
             trivial=lambda i, bits: kappa([1], i.half_range, precision=bits),
             extremal=lambda: Grid(taylor(2), Fraction(1), 256),
             theorem="p2_kappa_grid",
+            relation=Relation.RELATIVE,
         ),
         Bound(
             name="grid_curvature",

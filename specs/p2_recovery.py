@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from reference import Enclosure, attention, evaluate
 from reference.streaming import best_sparse, half_range, sparse_tail
-from specs.claim import Bound, Claim, Hypothesis, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.p2_polynomial import lift, queries, values
 from specs.softmax import logit_bound, n
 
@@ -250,6 +250,7 @@ P2_RECOVERY = Claim[Recovered](
             ),
             extremal=_wrongly_ranked,
             theorem="p2_recovery_ratio",
+            relation=Relation.RELATIVE,
             attained="p2_recovery_ratio_attained",
         ),
         Bound(
@@ -416,6 +417,7 @@ P2_HEAP = Claim[Kept](
             ),
             extremal=_deceived,
             theorem="p2_heap_excess",
+            relation=Relation.TERM,
             attained="p2_heap_excess_attained",
         ),
         Bound(
@@ -540,6 +542,7 @@ P2_COMPRESSIBILITY = Claim[NonnegativeValues](
             trivial=lambda i, bits: lift(4 * i.logit_bound, bits).exp(),
             extremal=lambda: _one_value(1, 5, 8),
             theorem="p2_compressibility_ratio",
+            relation=Relation.RELATIVE,
             attained="p2_compressibility_ratio_attained",
         ),
         Bound(
@@ -554,6 +557,7 @@ P2_COMPRESSIBILITY = Claim[NonnegativeValues](
             trivial=lambda i, bits: lift(1, bits),
             extremal=lambda: _one_value(2, 6, 8),
             theorem="p2_compressibility_share",
+            relation=Relation.RELATIVE,
         ),
     ),
     witness=lambda: NonnegativeValues(

@@ -30,7 +30,7 @@ from reference.streaming import (
     moments,
     polynomial_attention,
 )
-from specs.claim import Bound, Claim, Hypothesis, Rival, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Rival, Value
 from specs.p2_polynomial import features, lift, taylor, values, variables
 from specs.rounding import dimension, magnitude
 from specs.softmax import degree, n
@@ -255,7 +255,8 @@ P2_ONEPASS = Claim[Stream](
             edges=lambda: tuple(
                 Stream(np.ones((keys, 1)), np.ones((keys, 1)), 3, "k" * keys) for keys in (4, 5)
             ),
-            theorem="p2_moment_numbers",
+            theorem="p2_onepass_pass",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=lambda: Stream(np.ones((9, 1)), np.ones((9, 1)), 2, "k" * 9 + "qqq"),
@@ -564,6 +565,7 @@ P2_ERROR = Claim[Growing](
             vacuous_where=2**doublings * (variables + values) <= _ERROR_NUMBERS,
             edges=lambda: (_bits_of(5, 3), _bits_of(6, 3)),
             theorem="p2_error_numbers",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=lambda: Growing(

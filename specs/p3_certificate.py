@@ -25,7 +25,7 @@ import sympy
 
 from reference import Enclosure
 from reference.gram import gram, semidefinite
-from specs.claim import Bound, Claim, Hypothesis, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.p3_sparsification import Matrix, lift, sequential_gram
 from specs.rounding import ARITHMETIC, gamma, unit_roundoff
 from specs.softmax import n
@@ -270,6 +270,7 @@ P3_CERTIFICATE = Claim[Factorisation](
             trivial=lambda i, bits: _residual(i, np.zeros_like(i.lower), bits),
             extremal=_late_pivot,
             theorem="p3_cholesky_residual",
+            relation=Relation.RELATIVE,
         ),
         Bound(
             name="certificate_shift",
@@ -297,6 +298,7 @@ P3_CERTIFICATE = Claim[Factorisation](
             # The computed H is 1, and H is not.
             extremal=lambda: factorised(np.ones((1, 1)), lost_squares(1 << 16), 1 + 2.0**-40),
             theorem="p3_certificate_shift",
+            relation=Relation.RELATIVE,
         ),
     ),
     witness=lambda: factorised(
@@ -396,6 +398,7 @@ P3_ENTRIES = Claim[Computed](
             trivial=lambda i, bits: _largest_relative(gram(i.X), _squares(i.X), bits),
             extremal=lambda: Computed(np.ones((1, 1)), lost_squares(1 << 16)),
             theorem="p3_entry_difference",
+            relation=Relation.RELATIVE,
         ),
         Bound(
             name="logit_difference",

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from reference import Enclosure
 from reference.gram import gram, semidefinite
-from specs.claim import Bound, Claim, Hypothesis, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.p3_certificate import slack
 from specs.p3_sparsification import Matrix, lift
 from specs.rounding import ARITHMETIC, gamma, terms, unit_roundoff
@@ -185,6 +185,7 @@ P3_SKETCH = Claim[Sketch](
             trivial=lambda i, bits: least_slack(gram(i.X), 0 * gram(i.X), i.epsilon, bits),
             extremal=_rounded_up,
             theorem="p3_sketch",
+            relation=Relation.TERM,
         ),
     ),
     witness=lambda: sketched(
@@ -296,6 +297,7 @@ P3_COMPOSED = Claim[Chain](
             trivial=lambda i, bits: _needed_epsilon(i, 0 * i.X, bits),
             extremal=_scaled_twice,
             theorem="p3_composed",
+            relation=Relation.TERM,
         ),
         Bound(
             name="composed_slack",
@@ -308,6 +310,7 @@ P3_COMPOSED = Claim[Chain](
             trivial=lambda i, bits: _needed_slack(i, 0 * i.X, bits),
             extremal=_scaled_twice,
             theorem="p3_composed",
+            relation=Relation.TERM,
         ),
     ),
     witness=lambda: Chain(

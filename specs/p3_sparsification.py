@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from reference import Enclosure, Verdict, distance, loewner_verdict, weights
 from reference.gram import gram, gram_rank, lifted_rank
 from reference.operations import Tally
-from specs.claim import Bound, Claim, Hypothesis, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.rounding import ARITHMETIC, gamma, unit_roundoff
 from specs.softmax import epsilon, logit_bound, n
 
@@ -411,6 +411,7 @@ P3_GRAM = Claim[Factored](
             trivial=lambda i, bits: _relative_rounding(i, np.zeros((len(i.X),) * 2), bits),
             extremal=_lost_products,
             theorem="p3_gram_rounding",
+            relation=Relation.RELATIVE,
         ),
         Bound(
             name="gram_operations",

@@ -26,7 +26,7 @@ import sympy
 from reference import Enclosure, softmax
 from reference.gram import gram, semidefinite
 from reference.regression import Regression, along_line, residual
-from specs.claim import Bound, Claim, Hypothesis, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.p3_sparsification import lift
 from specs.p4_regression import Line, Matrix, fractions, sampled_sizes, small_line
 
@@ -356,6 +356,7 @@ def _derivative_bound(
         trivial=lambda i, bits: quantity(_longer_queries(i), bits),
         extremal=extremal,
         theorem=f"p4_{name}",
+        relation=Relation.RELATIVE,
         attained=attained,
     )
 
@@ -490,6 +491,7 @@ P4_PSD = Claim[Bounded](
             trivial=lambda i, bits: GRADIENT_X.value(i, bits),
             extremal=lambda: _heavy_pair(1.0, 1.0),
             theorem="p4_damping_x",
+            relation=Relation.RELATIVE,
         ),
         Bound(
             name="damping",
@@ -502,6 +504,7 @@ P4_PSD = Claim[Bounded](
             trivial=lambda i, bits: GRADIENT.value(i, bits),
             extremal=lambda: _heavy_pair(2.0**-20, 2.0**20),
             theorem="p4_damping",
+            relation=Relation.RELATIVE,
         ),
         Bound(
             name="regulariser_weight",
@@ -515,6 +518,7 @@ P4_PSD = Claim[Bounded](
             trivial=_shortfall,
             extremal=lambda: _heavy_pair(1.0, 1.0),
             theorem="p4_regulariser_weight",
+            relation=Relation.RELATIVE,
         ),
     ),
     witness=_witness,
@@ -737,6 +741,7 @@ P4_LOCAL = Claim[Bounded](
             trivial=lambda i, bits: abs(_derivative(_longer_queries(i), bits, 3)),
             extremal=lambda: _light_key(2.0**-12, -(2.0**14), 1.0),
             theorem="p4_local_lipschitz",
+            relation=Relation.RELATIVE,
         ),
     ),
     witness=_witness,

@@ -21,7 +21,7 @@ from reference import Enclosure
 from reference.gram import semidefinite
 from reference.operations import Tally
 from reference.regression import Regression, gradient, hessian
-from specs.claim import Bound, Claim, Hypothesis, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.p2_polynomial import keys, queries
 from specs.p3_sparsification import lift
 from specs.p4_curvature import distance
@@ -268,6 +268,7 @@ P4_KANTOROVICH = Claim[Cubic](
             trivial=lambda i, bits: lift(1, bits),
             extremal=lambda: _at_start(_line_cubic(1, 1, Fraction(1, 4))),
             theorem="p4_kantorovich_number",
+            relation=Relation.RELATIVE,
             attained="p4_kantorovich_number_attained",
         ),
         Bound(
@@ -413,6 +414,7 @@ P4_COST = Claim[Line](
             edges=lambda: (_line_of(4, 22, 3), _line_of(4, 23, 3)),
             extremal=lambda: _line_of(3, 4, 2),
             theorem="p4_gradient_products",
+            relation=Relation.EQUALS,
         ),
         Bound(
             name="hessian_products",
@@ -428,6 +430,7 @@ P4_COST = Claim[Line](
             edges=lambda: (_line_of(4, 5, 2), _line_of(4, 6, 2)),
             extremal=lambda: _line_of(3, 4, 2),
             theorem="p4_hessian_products",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=lambda: _line_of(4, 32, 4),

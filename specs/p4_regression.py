@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from reference import Enclosure
 from reference.gram import gram_rank
 from reference.regression import Regression, along_line, gradient, hessian, residual
-from specs.claim import Bound, Claim, Hypothesis, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.p3_sparsification import lift
 
 Matrix = NDArray[Any]
@@ -158,6 +158,7 @@ P4_TENSOR = Claim[Line](
             trivial=lambda i, bits: _tensor_difference(i, bits, i.X.T.ravel()),
             extremal=lambda: _integers(np.random.default_rng(1)),
             theorem="p4_tensor",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=lambda: replace(small_line(), X=np.array([[1, 2], [0, 1]])),
@@ -229,6 +230,7 @@ P4_MODEL = Claim[Head](
             trivial=lambda i, bits: _model_difference(i, bits, i.X.T),
             extremal=_wide_head,
             theorem="p4_model",
+            relation=Relation.EQUALS,
         ),
         Bound(
             name="model_rank",
@@ -328,6 +330,7 @@ P4_LOSS = Claim[Line](
             ),
             extremal=small_line,
             theorem="p4_loss",
+            relation=Relation.EQUALS,
         ),
         Bound(
             name="largest_residual",
@@ -401,7 +404,8 @@ P4_GRADIENT = Claim[Line](
             parameters=lambda i, bits: {},
             trivial=lambda i, bits: _difference(_slope(i, _uniform(i)), _derivative(i, 1), bits),
             extremal=small_line,
-            theorem="p4_gradient",
+            theorem="p4_gradient_difference",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=small_line,
@@ -434,7 +438,8 @@ P4_HESSIAN = Claim[Line](
                 _curvature(i, _uniform(i)), _derivative(i, 2), bits
             ),
             extremal=small_line,
-            theorem="p4_hessian",
+            theorem="p4_hessian_difference",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=small_line,

@@ -25,7 +25,7 @@ import sympy
 
 from reference import Enclosure
 from reference.regression import Regression, gradient, hessian, residual
-from specs.claim import Bound, Claim, Hypothesis, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.p2_polynomial import queries
 from specs.p3_sparsification import lift
 from specs.p4_curvature import (
@@ -344,6 +344,7 @@ FP_REGRESSION = Claim[Computed](
             trivial=lambda i, bits: _longest_row(i.problem.lifted(bits).A2),
             extremal=lambda: _opposite(5.0, 2.0**-6),
             theorem="fp_computed_deviation",
+            relation=Relation.RELATIVE,
         ),
     ),
     witness=lambda: _computed(_line(np.random.default_rng(5), 2.0)),

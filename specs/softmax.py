@@ -16,7 +16,7 @@ import sympy
 from numpy.typing import NDArray
 
 from reference import Enclosure, evaluate, softmax
-from specs.claim import Bound, Claim, Hypothesis, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 
 Vector = NDArray[np.float64]
 
@@ -208,6 +208,7 @@ S_RATIO = Claim[Perturbation](
             trivial=lambda i, bits: _largest_ratio(*_uniform_pair(i, bits)),
             extremal=lambda: _FAR_KEYS,
             theorem="s_ratio",
+            relation=Relation.RELATIVE,
             attained="s_ratio_sharp",
         ),
         Bound(
@@ -221,6 +222,7 @@ S_RATIO = Claim[Perturbation](
             trivial=lambda i, bits: _relative_change(*_uniform_pair(i, bits)),
             extremal=lambda: _FAR_KEYS,
             theorem="s_entry",
+            relation=Relation.RELATIVE,
             attained="s_entry_sharp",
         ),
     ),
@@ -532,6 +534,7 @@ S_TAYLOR = Claim[TaylorPoint](
             trivial=lambda i, bits: _lift(np.array(1.0), bits),
             extremal=lambda: _SMALL_POINT,
             theorem="s_taylor_relative",
+            relation=Relation.RELATIVE,
             attained="s_taylor_relative_sharp",
         ),
     ),

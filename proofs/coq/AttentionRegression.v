@@ -467,6 +467,23 @@ Proof.
     cbv beta zeta in D. rewrite !moved_0 in D. exact D.
 Qed.
 
+(** The same of Coq's own derivatives, as equations. *)
+Theorem p4_gradient_difference g X Y U V : (0 < key_count g)%nat ->
+  ex_derive (loss_along g X Y U V) 0 /\
+  Derive (loss_along g X Y U V) 0 - gradient_form g X Y U V = b_gradient_difference.
+Proof.
+  intros Hm. pose proof (p4_gradient g X Y U V Hm) as D. split; [now eexists; exact D |].
+  rewrite (is_derive_unique _ _ _ D). ring.
+Qed.
+
+Theorem p4_hessian_difference g X Y U V : (0 < key_count g)%nat ->
+  ex_derive_n (loss_along g X Y U V) 2 0 /\
+  Derive_n (loss_along g X Y U V) 2 0 - hessian_form g X Y U V = b_hessian_difference.
+Proof.
+  intros Hm. pose proof (p4_hessian g X Y U V Hm) as D. split; [now eexists; exact D |].
+  rewrite (is_derive_n_unique _ _ _ _ D). ring.
+Qed.
+
 (** * Heads *)
 
 (** W_Q W_K^T *)

@@ -559,7 +559,7 @@ Qed.
 
 (** However G, H, their difference and L were summed: a shift c with which the factorisation runs to
     completion exceeds the least eigenvalue of f G + k H + slack diag (G) by at most the bound. *)
-Theorem p3_certificate_shift u g h n d m X Y G' H' A L f k slack c x :
+Lemma certificate_shift u g h n d m X Y G' H' A L f k slack c x :
   0 <= u < 1 -> INR (g + 4) * u < 1 / 2 -> INR (h + 3) * u < 1 / 2 -> INR (n + 1) * u < 1 / 2 ->
   Rabs k = 1 -> 0 <= slack -> 0 <= c ->
   computed_gram u g n d X G' -> computed_gram u h n m Y H' ->
@@ -622,6 +622,20 @@ Proof.
   apply Rabs_bounds in BE, BD. rewrite Split. lra.
 Qed.
 
+Theorem p3_certificate_shift u g h n d m X Y G' H' A L f k slack c x :
+  0 <= u < 1 -> INR (g + 4) * u < 1 / 2 -> INR (h + 3) * u < 1 / 2 -> INR (n + 1) * u < 1 / 2 ->
+  Rabs k = 1 -> 0 <= slack -> 0 <= c ->
+  computed_gram u g n d X G' -> computed_gram u h n m Y H' ->
+  assembled u n f k slack c G' H' A -> symmetric A -> cholesky u n A L ->
+  c * length_squared n x - quad n (sandwich_form f k slack (gram d X) (gram m Y)) x
+    <= b_certificate_shift (Rabs f) slack g h n u (trace n G') (trace n H') (trace n A)
+       * length_squared n x.
+Proof.
+  intros Hu Hg Hh Hn Hk Hs Hc HG HH HA SA C.
+  pose proof (certificate_shift u g h n d m X Y G' H' A L f k slack c x Hu Hg Hh Hn Hk Hs Hc
+    HG HH HA SA C). lra.
+Qed.
+
 (** (1 - eps) G - slack diag (G) <= H <= (1 + eps) G + slack diag (G) *)
 Definition loewner_up_to (n : nat) (G H : nat -> nat -> R) (eps slack : R) : Prop := forall x,
   let more := slack * quad n (fun i j => identity i j * G i j) x in
@@ -640,9 +654,9 @@ Theorem p3_certificate u g h n d m X Y G' H' A L A' L' f f' slack c c' eps :
 Proof.
   intros Hu Hg Hh Hn Hf Hf' Hs H0c H0c' HG HH HA SA C HA' SA' C' Hc Hc' x more.
   assert (Q : 0 <= length_squared n x) by (apply fsum_nonneg; intros; apply pow2_ge_0).
-  pose proof (p3_certificate_shift u g h n d m X Y G' H' A L f (-1) slack c x Hu Hg Hh Hn
+  pose proof (certificate_shift u g h n d m X Y G' H' A L f (-1) slack c x Hu Hg Hh Hn
     ltac:(rewrite Rabs_left; lra) Hs H0c HG HH HA SA C) as U.
-  pose proof (p3_certificate_shift u g h n d m X Y G' H' A' L' (- f') 1 slack c' x Hu Hg Hh Hn
+  pose proof (certificate_shift u g h n d m X Y G' H' A' L' (- f') 1 slack c' x Hu Hg Hh Hn
     Rabs_R1 Hs H0c' HG HH HA' SA' C') as W.
   rewrite Rabs_Ropp in W.
   assert (Form : forall a b, quad n (sandwich_form a b slack (gram d X) (gram m Y)) x

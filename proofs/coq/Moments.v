@@ -1,4 +1,5 @@
-(** Polynomials of a logit from moments of the keys (claims P2.poly, P2.recentre).
+(** Polynomials of a logit from moments of the keys (claims P2.poly, P2.onepass,
+    P2.recentre).
 
     A state holds S_alpha = sum_j k_j^alpha v_j for the exponents alpha with |alpha| <= g: one sum
     for each column of the values, and one for v = 1.  A query q reads from it
@@ -8,7 +9,8 @@
     Steps: (1) the multinomial theorem, by induction on the dimension, in the form
     (x + y)^m / m! = sum_a x^a / a! y^(m - a) / (m - a)!; (2) C (d + g, g) features, by Pascal's
     rule; (3) (k - c)^alpha is a combination of the k^beta with beta <= alpha, by the binomial
-    theorem in each coordinate; (4) a moment is a sum over keys, so it adds over any partition.
+    theorem in each coordinate; (4) a moment is a sum over keys, so it adds over any partition, and
+    one pass over the tokens, each added when it comes, ends with it (by induction on the pass).
 
     An exponent is the list of its powers, the last coordinate's first, as a dot product adds its
     last term last. *)
@@ -215,18 +217,6 @@ Qed.
 Theorem p2_poly_width d g : INR (length (features d g)) = b_poly_features d g.
 Proof. unfold b_poly_features. count (d + g)%nat. apply features_count. Qed.
 
-(** With one column for the denominator: all that is kept of keys and values. *)
-Theorem p2_moment_numbers d g values :
-  INR ((1 + values) * length (features d g)) = b_moment_numbers d g values.
-Proof.
-  unfold b_moment_numbers. count (d + g)%nat. rewrite mult_INR, plus_INR, features_count.
-  simpl (INR 1). ring.
-Qed.
-
-Theorem p2_error_numbers d g values :
-  INR ((1 + values) * length (features d g)) = b_error_numbers g d values.
-Proof. rewrite p2_moment_numbers. unfold b_error_numbers, b_moment_numbers. ring. Qed.
-
 (** * P2.poly: moments *)
 
 (** S_alpha *)
@@ -246,6 +236,80 @@ Proof.
     by (intros; rewrite <- fsum_scale; apply fsum_ext; intros; ring).
   rewrite lsum_fsum. apply fsum_ext. intros j _.
   rewrite p2_poly_features, Rmult_comm, <- lsum_scale. apply lsum_ext. intros. ring.
+Qed.
+
+(** * P2.onepass: a pass *)
+
+(** The number of token (k, v) in column e: 1 for the denominator, before the values. *)
+Definition column_value (v : nat -> R) (e : nat) : R := match e with O => 1 | S l => v l end.
+
+(** A token takes part in the sums of one column, and of all: nothing else is read or kept. *)
+Definition absorb_column (d g : nat) (k : nat -> R) (x : R) (column : list R) : list R :=
+  map (fun entry => snd entry + monomial k (fst entry) * x) (combine (features d g) column).
+
+Definition absorb_token (d g values : nat) (state : list (list R)) (token : (nat -> R) * (nat -> R)) :
+  list (list R) :=
+  map (fun column => absorb_column d g (fst token) (column_value (snd token) (fst column)) (snd column))
+    (combine (seq 0 (S values)) state).
+
+Definition empty_state (d g values : nat) : list (list R) :=
+  map (fun _ => map (fun _ => 0) (features d g)) (seq 0 (S values)).
+
+(** What is kept once the tokens have come, one by one. *)
+Definition one_pass (d g values : nat) (tokens : list ((nat -> R) * (nat -> R))) : list (list R) :=
+  fold_left (absorb_token d g values) tokens (empty_state d g values).
+
+(** What a query reads from a column. *)
+Definition read_column (d g : nat) (c q : nat -> R) (column : list R) : R :=
+  lsum (fun entry => feature_weight c (fst entry) * monomial q (fst entry) * snd entry)
+    (combine (features d g) column).
+
+Lemma combine_map {A B} (f : A -> B) l : combine l (map f l) = map (fun a => (a, f a)) l.
+Proof. induction l; simpl; now f_equal. Qed.
+
+Lemma one_pass_moments d g values n K V :
+  one_pass d g values (map (fun j => (K j, V j)) (seq 0 n))
+  = map (fun e => map (moment n K (fun j => column_value (V j) e)) (features d g)) (seq 0 (S values)).
+Proof.
+  unfold one_pass. induction n.
+  - reflexivity.
+  - rewrite seq_S, map_app, fold_left_app, IHn. cbn [map fold_left plus]. unfold absorb_token.
+    rewrite combine_map, map_map. apply map_ext. intros e. cbn [fst snd].
+    unfold absorb_column. rewrite combine_map, map_map. apply map_ext. intros alpha. cbn [fst snd].
+    unfold moment. now rewrite fsum_S.
+Qed.
+
+Lemma length_concat_map {A} (h : nat -> list A) m l :
+  (forall e, length (h e) = m) -> length (concat (map h l)) = (length l * m)%nat.
+Proof.
+  intros H. induction l as [| e l IH]; [reflexivity |]. simpl.
+  rewrite app_length, H, IH. reflexivity.
+Qed.
+
+(** Every query, asked after the pass, reads its polynomial from so many numbers. *)
+Theorem p2_onepass_pass d g values n K V :
+  let state := one_pass d g values (map (fun j => (K j, V j)) (seq 0 n)) in
+  (forall c q e, (e <= values)%nat -> read_column d g c q (nth e state [])
+     = dot n (fun j => polynomial g c (dot d q (K j))) (fun j => column_value (V j) e)) /\
+  INR (length (concat state)) = b_moment_numbers d g values.
+Proof.
+  cbv zeta. rewrite one_pass_moments. split.
+  - intros c q e He. rewrite <- p2_poly_moments.
+    set (h := fun e => map (moment n K (fun j => column_value (V j) e)) (features d g)).
+    rewrite (nth_indep _ [] (h 0%nat)) by (rewrite map_length, seq_length; lia).
+    rewrite map_nth, seq_nth by lia. unfold h, read_column, read.
+    rewrite combine_map, lsum_map. reflexivity.
+  - rewrite (length_concat_map _ (length (features d g))) by (intros; now rewrite map_length).
+    rewrite seq_length. unfold b_moment_numbers. count (d + g)%nat.
+    rewrite mult_INR, S_INR, features_count. ring.
+Qed.
+
+Theorem p2_error_numbers d g values n K V :
+  INR (length (concat (one_pass d g values (map (fun j => (K j, V j)) (seq 0 n)))))
+  = b_error_numbers g d values.
+Proof.
+  rewrite (proj2 (p2_onepass_pass d g values n K V)).
+  unfold b_error_numbers, b_moment_numbers. ring.
 Qed.
 
 (** * P2.recentre *)

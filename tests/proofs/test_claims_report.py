@@ -1,7 +1,9 @@
 """What audit, show and conform print, and their exit codes."""
 
+import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -9,8 +11,10 @@ import pytest
 
 import fastpath
 from fastpath import Certified
+from proofs import check
 from proofs.__main__ import main
 from proofs.audit import audit
+from specs import CLAIMS
 from specs.claim import Assurance, Ledger, ledger
 
 
@@ -96,16 +100,65 @@ def test_conform_refuses_a_module_that_is_not_there(capsys: pytest.CaptureFixtur
     assert "no_such_module" in capsys.readouterr().err
 
 
-def test_audit_without_coq_counts_only_theorems_that_the_sources_declare(
+def test_audit_without_coq_counts_only_theorems_whose_sources_were_checked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("proofs.check.declared", lambda: frozenset({"s_tv_attained"}))
+    changed = ("proofs/coq/TotalVariation.v is not what Coq checked.",)
+    monkeypatch.setattr("proofs.check.confirmed", lambda: (frozenset({"s_tv_attained"}), changed))
     report = audit(["S.tv"])
-    assert any("no checked theorem s_tv" in d for d in report.claims[0].differences)
+    assert any("no checked theorem s_tv concludes" in d for d in report.claims[0].differences)
+    assert report.differences == changed
 
 
-def test_a_theorem_counts_only_for_the_bound_that_it_states(
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        (
+            "TotalVariation.v",
+            "Theorem s_tv n u v eta S :",
+            "Theorem s_tv n u v eta S : eta <= 0 ->",
+        ),
+        ("Softmax.v", "Rabs (u i - v i) <= eta", "Rabs (u i - v i) < eta"),
+    ],
+)
+def test_audit_without_coq_does_not_take_a_changed_proof_for_the_one_that_was_checked(
+    file: str, before: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = Path(shutil.copytree(check.SOURCES, tmp_path / "coq"))
+    text = (sources / file).read_text(encoding="utf-8")
+    assert before in text
+    changed = text.replace(before, after).replace("Qed.", "Admitted.", 1)
+    (sources / file).write_text(changed, encoding="utf-8")
+    monkeypatch.setattr("proofs.check.SOURCES", sources)
+    report = audit(["S.tv"])
+    assert report.claims[0].finding.assurance == Assurance.CERTIFIED
+    assert any(f"{file} is not what Coq checked" in d for d in report.differences)
+
+
+@pytest.mark.parametrize(
+    "concluded",
+    [{}, {"softmax_tv": ("equals",)}, {"softmax_tv": ("at least",)}, {"hilbert_tv": ("at most",)}],
+)
+def test_a_theorem_counts_only_for_the_bound_that_it_concludes_on_the_right_side(
+    monkeypatch: pytest.MonkeyPatch, concluded: dict[str, tuple[str, ...]]
+) -> None:
+    whole = check.conclusions()
+    assert audit(["S.tv"]).agrees
+    monkeypatch.setattr("proofs.check.conclusions", lambda: {**whole, "s_tv": concluded})
+    report = audit(["S.tv"])
+    assert "the ledger says proved, the evidence makes it certified" in " ".join(
+        report.claims[0].differences
+    )
+
+
+def test_a_link_to_the_theorem_that_the_bound_is_attained_proves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("proofs.check.statements", lambda: {"s_tv": "0 <= 1", "s_tv_attained": ""})
-    assert not audit(["S.tv"]).agrees
+    claim = CLAIMS["S.tv"]
+    turned = [replace(b, theorem=b.attained) for b in claim.bounds]
+    monkeypatch.setitem(CLAIMS, "S.tv", replace(claim, bounds=tuple(turned)))
+    report = audit(["S.tv"])
+    assert report.claims[0].finding.assurance == Assurance.CERTIFIED
+    assert "no checked theorem s_tv_attained concludes b_softmax_tv as at most" in " ".join(
+        report.claims[0].differences
+    )
