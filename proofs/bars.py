@@ -37,7 +37,11 @@ LEAST_MAGNITUDE = 2.0**-40
 #: Logits up to this size, a type, may be left unshifted: exp neither overflows nor underflows.
 UNSHIFTED = {"float32": 40.0, "float64": 300.0}
 
-#: An answer that is nearer to the truth than this, in units of the largest value, is the truth, rounded.
+#: What underflow may take from an output, in units of the smallest normal number.
+UNDERFLOWS = 8
+
+#: An answer that is nearer to the truth than what the sums round where all logits are zero, and so many
+#: units of the last subnormal place, is the truth, rounded.
 RIGHT_ROUNDINGS = 4
 
 
@@ -77,8 +81,11 @@ def trivial_error(
         The largest error of the best of them over the other rows; None where each is right.
     """
     least = Fraction(float(np.finfo(V.dtype).smallest_subnormal))
-    unit = ARITHMETIC[V.dtype.name].unit_roundoff * Fraction(float(np.abs(V).max())) + least
-    right = RIGHT_ROUNDINGS * unit
+    no_logits = (np.zeros((n, 1), V.dtype) for n in (1, len(V)))
+    query, keys = no_logits
+    summed = Fraction(float(rounding_bar(query, keys, V).max()))
+    underflow = UNDERFLOWS * ARITHMETIC[V.dtype.name].tiny
+    right = max(Fraction(0), summed - underflow) + RIGHT_ROUNDINGS * least
     errors = []
     for answer in _trivial_answers(V, causal):
         rows = []
@@ -159,7 +166,7 @@ def rounding_bar(Q: Array, K: Array, V: Array, *, causal: bool = False) -> NDArr
             underflow=8 * seen * blocks * tiny * np.exp(UNSHIFTED[V.dtype.name]),
             tiny=0.0,
         )
-        bar: NDArray[np.float64] = np.ldexp(in_units, exponent) + 8 * tiny
+        bar: NDArray[np.float64] = np.ldexp(in_units, exponent) + UNDERFLOWS * tiny
     return np.where(np.isnan(bar), np.inf, bar)
 
 

@@ -39,7 +39,7 @@ def test_an_answer_that_is_right_but_for_rounding_is_not_trivial() -> None:
         values = V.astype(dtype)
         unit = float(np.spacing(dtype(4)))
         assert trivial_error(truth(4.0 + unit), values) == Fraction(1.5) - Fraction(unit)
-        assert trivial_error(truth(4.0 + 16 * unit), values) == Fraction(16 * unit)
+        assert trivial_error(truth(4.0 + 1024 * unit), values) == Fraction(1024 * unit)
     assert trivial_error(truth(0.0), np.zeros((3, 1))) is None
 
 
