@@ -230,15 +230,10 @@ def test_logits_far_above_the_first_block_err_by_their_shift() -> None:
     _judged(np.array([[q]]), K, V)
 
 
-@pytest.mark.parametrize("dtype", [np.float32])
-def test_subnormal_values_err_by_half_of_the_smallest_number(dtype: type[Any]) -> None:
+def test_subnormal_values_err_by_half_of_the_smallest_number() -> None:
     """Catches: the underflow of the output left out."""
-    smallest = np.finfo(dtype).smallest_subnormal
-    V = np.array([[1.0], [2.0]], dtype) * smallest
-    result = _judged(np.zeros((1, 1), dtype), np.zeros((2, 1), dtype), V)
-    assert (
-        abs(Fraction(float(result.output.item())) - Fraction(3, 2) * Fraction(float(smallest))) > 0
-    )
+    V = np.array([[1], [2]], np.float32) * np.finfo(np.float32).smallest_subnormal
+    _judged(np.zeros((1, 1), np.float32), np.zeros((2, 1), np.float32), V)
 
 
 def test_a_sum_of_weights_that_overflows_is_not_divided_by() -> None:
