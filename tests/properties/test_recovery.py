@@ -1,5 +1,6 @@
 """Heaps and sketches of long columns: what is kept, in any order and over any shards."""
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -372,6 +373,20 @@ def test_rounding_in_the_sums_is_covered_by_the_excess() -> None:
     assert Verdict.combine(moved.verdict(0, 0)) is Verdict.OUTSIDE
     rounding = s.bound(np.zeros(1), 200).excess[0]
     assert Verdict.combine(moved.verdict(0, rounding)) is Verdict.WITHIN
+
+
+def test_every_rounding_of_a_bucket_is_counted() -> None:
+    """A thousand halves of the last bit are lost, one after the other, in one call and in many."""
+    half, count = Fraction(1, 2**53), 1000
+    s, t = sketch(0, sparsity=1), sketch(0, sparsity=1)
+    s.add([7] * (count + 1), [[1.0]] + [[float(half)]] * count)
+    t.add([7], [[1.0]])
+    for _ in range(count):
+        t.add([7], [[float(half)]])
+    for one in (s, t):
+        ((estimate,), lost) = one.estimate([7], 0), count * half
+        assert Fraction(estimate) == 1
+        assert lost <= Fraction(one.bound(np.zeros(1), 8).excess[0])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fastpath import Certified, StreamingAttention, attention
+from fastpath.minimax import minimax, widened
 from fastpath.monomials import monomials
 from fastpath.streaming import sufficient_degree
 from fastpath.value_sketch import ValueSketch
@@ -378,6 +379,22 @@ def test_what_reaches_the_logit_bound_with_values_of_both_signs_is_not_refused(
     state = stream(1, 1, logit_bound=bound, tolerance=tolerance)
     state.absorb([[1.0], [-1.0]], [[1.0], [-1.0]])
     assert state.attend([[bound], [-bound]]).error_bound.max() <= tolerance
+
+
+def test_the_degree_leaves_room_for_outputs_in_float32() -> None:
+    """A tolerance that a degree just fails to leave room in: rounding to float32 takes more than is left."""
+    polynomial = minimax(2, widened(1 + 2.0**-30))
+    just = 2 * polynomial.total_variation * (1 + 2.0**-24)
+    state = stream(1, 1, tolerance=just)
+    ones = np.array([[1.0], [-1.0]], np.float32)
+    state.absorb(ones, ones)
+    assert state.attend(ones).error_bound.max() <= just
+
+
+def test_a_tolerance_that_many_keys_would_break_is_refused_before_the_first() -> None:
+    """Some 2^14 roundings are 2e-12: far above those of one key and one query."""
+    with pytest.raises(ValueError, match="rounding alone could exceed it"):
+        stream(1, 1, logit_bound=0.1, tolerance=1e-12)
 
 
 def test_the_degree_is_the_least_that_certifies() -> None:
