@@ -3,18 +3,28 @@
 Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``attest show FP.softmax``.
 """
 
-from fastpath.attention import attention
-from fastpath.certified import Certified
-from fastpath.certify import CertifiedRows, certify
+from fastpath.core.certified import Certified
 from fastpath.dynamic import DynamicAttention
-from fastpath.gram import Gram, gram
-from fastpath.loewner import Closeness, certified_closeness, certify_loewner, entrywise_error
-from fastpath.moment_state import MomentState
-from fastpath.polynomial import CertifiedExpansion, Expansion, ExpansionError, polynomial_attention
-from fastpath.real_heads import CertifiedHead, certified_attention
+from fastpath.exact.attention import attention
+from fastpath.polynomial.attention import (
+    CertifiedExpansion,
+    Expansion,
+    ExpansionError,
+    polynomial_attention,
+)
+from fastpath.polynomial.moment_state import MomentState
+from fastpath.real_heads.attention import CertifiedHead, certified_attention
+from fastpath.real_heads.certify import CertifiedRows, certify
 from fastpath.regression import AttentionRegression
-from fastpath.sparsification import Sparsified, sparsify
-from fastpath.streaming import StreamingAttention
+from fastpath.sparsification.certificate import (
+    Closeness,
+    certified_closeness,
+    certify_loewner,
+    entrywise_error,
+)
+from fastpath.sparsification.gram import Gram, gram
+from fastpath.sparsification.sparsify import Sparsified, sparsify
+from fastpath.streaming.attention import StreamingAttention
 
 __all__ = [
     "AttentionRegression",

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from proofs.heads import (
+from proofs.judging.heads import (
     InputError,
     Inputs,
     Replacements,
@@ -57,21 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     """Examine every head and feature matrix of a file, or all data that ship."""
-    from proofs import (
-        attention,
-        dynamic,
-        examine,
-        examine_dynamic,
-        examine_features,
-        examine_polynomial,
-        examine_real_heads,
-        examine_regression,
-        polynomial,
-        real_heads,
-        regression,
-        sparsification,
-    )
-    from proofs.report import Check, as_json, print_check, track
+    from proofs.command.report import Check, as_json, print_check, track
+    from proofs.command.sections import dynamic, polynomial, real_heads, regression, sparsification
+    from proofs.command.sections import exact as attention
+    from proofs.judging import dynamic as examine_dynamic
+    from proofs.judging import exact as examine
+    from proofs.judging import polynomial as examine_polynomial
+    from proofs.judging import real_heads as examine_real_heads
+    from proofs.judging import regression as examine_regression
+    from proofs.judging import sparsification as examine_features
 
     replacements: tuple[Replacements, ...] = ()
     if arguments.file is None:
@@ -108,9 +102,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _audit(arguments: argparse.Namespace) -> int:
     """Recompute what is known of the claims and compare it with the ledger."""
-    from proofs.audit import audit
-    from proofs.check import CoqMissingError
-    from proofs.claims_report import print_audit
+    from proofs.command.claims_report import print_audit
+    from proofs.evidence.audit import audit
+    from proofs.evidence.coq_checker import CoqMissingError
 
     try:
         report = audit(arguments.claims, proofs=arguments.proofs)
@@ -122,8 +116,8 @@ def _audit(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     """Print what is claimed, what it rests on and where that is."""
-    from proofs.claims_report import print_claim
-    from specs.claim import ledger
+    from proofs.command.claims_report import print_claim
+    from specs.ledger import ledger
 
     records = ledger().records
     if arguments.claim not in records:
@@ -137,9 +131,9 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _conform(arguments: argparse.Namespace) -> int:
     """Run the conformance suite against a module."""
-    from proofs.claims_report import print_conformance
-    from proofs.conformance import run
-    from proofs.examine import implementation
+    from proofs.command.claims_report import print_conformance
+    from proofs.evidence.conformance import run
+    from proofs.judging.exact import implementation
 
     outcomes = run(implementation(arguments.impl, "attention", "certified_attention"))
     print_conformance(arguments.impl, outcomes)
@@ -148,14 +142,14 @@ def _conform(arguments: argparse.Namespace) -> int:
 
 def _long_heads(arguments: argparse.Namespace) -> int:
     """Write one head of an encoder over a long text to a file."""
-    from proofs.long_heads import (
+    from proofs.command.long_heads import (
         check_output,
         long_head,
         read_encoder,
         read_windows,
         write_head,
     )
-    from proofs.report import track
+    from proofs.command.report import track
 
     check_output(arguments.output)
     encoder = read_encoder(arguments.model)

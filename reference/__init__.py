@@ -7,13 +7,14 @@ proved in Coq), ``balls`` and ``enclosure`` (at most one floor an operation, cou
 arrays.
 """
 
+from reference.arithmetic.decide import PRECISIONS, decide
+from reference.arithmetic.enclosure import Enclosure
+from reference.arithmetic.expression import evaluate
+from reference.arithmetic.verdict import Verdict
 from reference.attention import attention, attention_verdict, logits, softmax, weights
-from reference.enclosure import Enclosure
-from reference.expression import evaluate
+from reference.polynomial_weights import polynomial_attention
 from reference.polynomials import kappa
 from reference.sparsification import distance, loewner_epsilon, loewner_verdict
-from reference.streaming import polynomial_attention
-from reference.verdict import PRECISIONS, Verdict, decide
 
 __all__ = [
     "PRECISIONS",

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reference.enclosure import Enclosure
-from reference.exact_numbers import entries
-from reference.verdict import PRECISIONS, Verdict, decide
+from reference.arithmetic.decide import PRECISIONS, decide
+from reference.arithmetic.enclosure import Enclosure
+from reference.arithmetic.exact_numbers import entries
+from reference.arithmetic.verdict import Verdict
 
 __all__ = ["attention", "attention_verdict", "logits", "softmax", "weights"]
 

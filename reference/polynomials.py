@@ -15,8 +15,8 @@ from itertools import pairwise
 from math import comb, lcm
 from typing import Any
 
-from reference.enclosure import Enclosure
-from reference.exact_numbers import entries, ratios
+from reference.arithmetic.enclosure import Enclosure
+from reference.arithmetic.exact_numbers import entries, ratios
 
 __all__ = [
     "derived",

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from reference.arithmetic.enclosure import Enclosure
 from reference.attention import weights
-from reference.enclosure import Enclosure
-from reference.operations import Tally
+from reference.models.counted_products import Tally
 
 __all__ = [
     "Gradient",

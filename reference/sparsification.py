@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from reference.arithmetic.enclosure import Enclosure
+from reference.arithmetic.exact_numbers import ratios
+from reference.arithmetic.gram import gram, gram_rank, semidefinite
+from reference.arithmetic.verdict import Verdict
 from reference.attention import weights
-from reference.enclosure import Enclosure
-from reference.exact_numbers import ratios
-from reference.gram import gram, gram_rank, semidefinite
-from reference.verdict import Verdict
 
 __all__ = [
     "Distance",

@@ -1,36 +1,33 @@
 """specs: what is claimed.  One module a paper, plus softmax, kernel, rounding, real_heads, drop_rounding.
 
-``CLAIMS`` maps the id of every executable claim to it; ``specs.claim.ledger()`` is the closed list
+``CLAIMS`` maps the id of every executable claim to it; ``specs.ledger.ledger()`` is the closed list
 of what the four papers say, sentence by sentence, with what the project holds of each.
 """
 
 from typing import Any
 
-from specs import (
-    drop_rounding,
-    kernel,
-    p1_costs,
-    p1_dynamic,
-    p1_hardness,
-    p1_rounding,
-    p2_polynomial,
-    p2_recovery,
-    p2_rounding,
-    p2_streaming,
-    p3_algorithms,
-    p3_certificate,
-    p3_sketch,
-    p3_sparsification,
-    p4_curvature,
-    p4_local,
-    p4_newton,
-    p4_regression,
-    p4_rounding,
-    real_heads,
-    rounding,
-    softmax,
-)
 from specs.claim import Claim
+from specs.dynamic import costs as p1_costs
+from specs.dynamic import hardness as p1_hardness
+from specs.dynamic import problem as p1_dynamic
+from specs.dynamic import rounding as p1_rounding
+from specs.polynomial import rounding as p2_rounding
+from specs.polynomial import weights as p2_polynomial
+from specs.real_heads import drop_rounding
+from specs.real_heads import expansion as real_heads
+from specs.regression import affine as p4_local
+from specs.regression import curvature as p4_curvature
+from specs.regression import derivatives as p4_regression
+from specs.regression import newton as p4_newton
+from specs.regression import rounding as p4_rounding
+from specs.softmax import kernel, rounding
+from specs.softmax import perturbation as softmax
+from specs.sparsification import algorithms as p3_algorithms
+from specs.sparsification import certificate as p3_certificate
+from specs.sparsification import loewner as p3_sparsification
+from specs.sparsification import sketch as p3_sketch
+from specs.streaming import recovery as p2_recovery
+from specs.streaming import stream as p2_streaming
 
 CLAIMS: dict[str, Claim[Any]] = {
     claim.id: claim

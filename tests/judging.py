@@ -6,7 +6,7 @@ from typing import Any
 from scipy.stats import binom
 
 from reference import Enclosure, Verdict
-from reference.streaming import sparse_tail
+from reference.sparse_tail import sparse_tail
 
 #: The rate at which a statistical test may fail although the claim is true.
 FALSE_ALARM = 1e-9

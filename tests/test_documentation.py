@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from specs import CLAIMS
-from specs.claim import Assurance, Status, ledger
+from specs.claim import Assurance, Status
+from specs.ledger import ledger
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from scipy.linalg import get_blas_funcs
 
+from fastpath.core.inputs import Matrix
 from fastpath.dynamic.sums import TURNOVER, Sums
 from fastpath.dynamic.tokens import Tokens, Viewed, entries
-from fastpath.inputs import Matrix
 
 #: A weight is multiplied by at most so many factors e^step, and by at most e^this in all, before its
 #: column is computed anew: products drift, and a weight that underflowed must not come back.

@@ -8,9 +8,9 @@ of the logarithm of a weight.  Pending or rebuilt, in any order, after any numbe
 
 import numpy as np
 
-from fastpath._bounds import ARITHMETIC, dynamic_output, dynamic_weight, rounding_logit
-from fastpath.inputs import Matrix
-from fastpath.rounding import UNIT_ROUNDOFF, UPWARD
+from fastpath.core.bounds import ARITHMETIC, dynamic_output, dynamic_weight, rounding_logit
+from fastpath.core.directed import UNIT_ROUNDOFF, UPWARD
+from fastpath.core.inputs import Matrix
 
 
 def row_error_bound(

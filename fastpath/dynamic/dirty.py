@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from fastpath.core.inputs import Matrix
 from fastpath.dynamic.sums import TURNOVER, Sums
 from fastpath.dynamic.tokens import Tokens, entries
-from fastpath.inputs import Matrix
 
 #: Rows that a rebuild treats at a time: the exponents of 64 slots take 512 KiB in float64.
 REBUILD_ROWS = 512

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from fastpath.core.inputs import Matrix
 from fastpath.dynamic.certificate import row_error_bound
 from fastpath.dynamic.tokens import Tokens
-from fastpath.inputs import Matrix
 
 
 class Recomputed:

@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from fastpath.core.inputs import Matrix
 from fastpath.dynamic.certificate import row_error_bound
 from fastpath.dynamic.tokens import PADDING, Tokens, Viewed, entries
-from fastpath.inputs import Matrix
 
 #: What numpy raises of an underflow where its caller told it to.  What is read often is then done again,
 #: since to tell numpy otherwise takes as long as a read.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.inputs import Matrix
+from fastpath.core.inputs import Matrix
 
 #: Rows whose weights are computed by one matrix product: 8 MiB at 4096 tokens in float64.
 ROW_BLOCK = 256

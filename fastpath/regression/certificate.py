@@ -13,7 +13,7 @@ import numpy as np
 import scipy.linalg as sl
 from numpy.typing import NDArray
 
-from fastpath._bounds import (
+from fastpath.core.bounds import (
     ARITHMETIC,
     affine_radius,
     cholesky_residual,

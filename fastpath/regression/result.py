@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from fastpath.arithmetic import standard_arithmetic
+from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.regression.certificate import Certificate
 from fastpath.regression.model import Array
 

@@ -11,12 +11,12 @@ import pytest
 import scipy.sparse as sp
 
 import fastpath
-from fastpath._bounds import bss_epsilon
-from fastpath.barriers import barrier_columns
-from fastpath.features import feature_matrix, take_columns
-from fastpath.leverage import leverage_scores, poisson_columns
-from fastpath.loewner import range_factor
-from fastpath.sketches import osnap
+from fastpath.core.bounds import bss_epsilon
+from fastpath.sparsification.barriers import barrier_columns
+from fastpath.sparsification.certificate import range_factor
+from fastpath.sparsification.feature_matrix import feature_matrix, take_columns
+from fastpath.sparsification.leverage import leverage_scores, poisson_columns
+from fastpath.sparsification.sketches import osnap
 from tests.benchmarks.interleaved import medians
 
 

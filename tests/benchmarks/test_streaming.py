@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastpath import StreamingAttention
-from fastpath.recovery import CountSketch
+from fastpath.streaming.count_sketch import CountSketch
 
 BLOCK = 8192
 D, D_V, SPARSITY = 4, 2, 16

@@ -11,8 +11,8 @@ import pytest
 
 import fastpath
 from fastpath import Certified
-from proofs import conformance
-from proofs.conformance import (
+from proofs.evidence import conformance
+from proofs.evidence.conformance import (
     Case,
     NonConformanceError,
     Refusal,

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 import fastpath
-from proofs import conformance
-from proofs.conformance import NonConformanceError, judge, judge_certified
+from proofs.evidence import conformance
+from proofs.evidence.conformance import NonConformanceError, judge, judge_certified
 
 Array = NDArray[Any]
 CASES = {case.name: case for case in conformance.cases()}

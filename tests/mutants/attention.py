@@ -4,12 +4,12 @@ from functools import partial
 
 from tests.mutants.runner import Mutant
 
-TERMS = "tests/conformance/test_terms.py"
+TERMS = "tests/fastpath/exact/test_terms.py"
 THEOREM = f"{TERMS}::test_for_parallel_queries_and_keys_the_certificate_is_the_theorem"
-PROPERTIES = "tests/properties/test_attention.py"
+PROPERTIES = "tests/fastpath/exact/test_attention.py"
 CONFORMANCE = "tests/conformance/test_conformance.py"
 
-_planted = partial(Mutant, file="fastpath/attention.py")
+_planted = partial(Mutant, file="fastpath/exact/attention.py")
 
 MUTANTS = (
     _planted(
@@ -145,6 +145,7 @@ MUTANTS = (
         catches="the underflow of the output",
     ),
     _planted(
+        file="fastpath/exact/scaled_values.py",
         before="np.maximum(float(information.tiny), np.ldexp(1.0, restored))",
         after="float(information.tiny) + 0 * np.ldexp(1.0, restored)",
         tests=f"{TERMS}::test_subnormal_values_err_by_half_of_the_smallest_number",
@@ -181,18 +182,21 @@ MUTANTS = (
         catches="the underflow of a norm",
     ),
     _planted(
+        file="fastpath/exact/scaled_values.py",
         before="np.nextafter(upper - lower, np.inf)",
         after="upper - lower",
         tests=f"{TERMS}::test_a_spread_that_is_rounded_is_bounded",
         catches="the rounding of a spread",
     ),
     _planted(
+        file="fastpath/exact/scaled_values.py",
         before=" * np.ldexp(1.0, self._exponent) + 2.0**-1074",
         after=" * np.ldexp(1.0, self._exponent)",
         tests=f"{TERMS}::test_a_bound_in_the_units_of_tiny_values_is_rounded_upward",
         catches="the underflow of the bound",
     ),
     _planted(
+        file="fastpath/exact/scaled_values.py",
         before="if v.dtype == np.float64 and largest.max() > 2.0**1021:",
         after="if False:",
         tests=f"{TERMS}::test_values_whose_spread_could_overflow_are_refused",
@@ -205,15 +209,15 @@ MUTANTS = (
         catches="the limit on logits",
     ),
     _planted(
-        before="np.maximum.accumulate(key_norms) if causal else key_norms.max()",
-        after="key_norms if causal else key_norms.max()",
+        before="key_norms.max() if last is None else np.maximum.accumulate(key_norms)[last]",
+        after="key_norms.max() if last is None else key_norms[last]",
         tests=f"{TERMS}::test_causal_logits_are_bounded_by_the_longest_key_so_far",
         catches="the longest of the keys that a causal row sees",
     ),
     _planted(
         before="np.minimum(bound, spread + DECIDABLE)",
         after="np.minimum(bound, spread)",
-        tests="tests/conformance/test_certificate.py::test_equal_values_are_decided_at_once",
+        tests="tests/fastpath/sparsification/test_certificate.py::test_equal_values_are_decided_at_once",
         catches="what an enclosure needs to decide",
     ),
     _planted(

@@ -7,7 +7,7 @@ from tests.mutants.runner import Mutant
 EVERY = "tests/mutants/test_bounds.py"
 CODEGEN = "tests/specs/test_codegen.py"
 
-_planted = partial(Mutant, file="fastpath/_bounds.py")
+_planted = partial(Mutant, file="fastpath/core/bounds.py")
 
 MUTANTS = (
     _planted(
@@ -49,7 +49,7 @@ MUTANTS = (
     _planted(
         before='"exp_error": 6.0,',
         after='"exp_error": 3.0,',
-        tests="tests/conformance/test_terms.py"
+        tests="tests/fastpath/exact/test_terms.py"
         "::test_for_parallel_queries_and_keys_the_certificate_is_the_theorem",
         catches="half of what exp may err in float32",
     ),

@@ -4,10 +4,10 @@ from functools import partial
 
 from tests.mutants.runner import Mutant
 
-TERMS = "tests/conformance/test_dropping_terms.py"
-PROPERTIES = "tests/properties/test_dropping.py"
+TERMS = "tests/fastpath/real_heads/test_dropped_keys_terms.py"
+PROPERTIES = "tests/fastpath/real_heads/test_dropped_keys.py"
 
-_planted = partial(Mutant, file="fastpath/dropping.py")
+_planted = partial(Mutant, file="fastpath/real_heads/dropped_keys.py")
 
 
 def _argument(before: str, after: str, catches: str, test: str) -> Mutant:

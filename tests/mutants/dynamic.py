@@ -12,15 +12,15 @@ SUMS = "fastpath/dynamic/sums.py"
 CACHED = "fastpath/dynamic/cached.py"
 DIRTY = "fastpath/dynamic/dirty.py"
 RECOMPUTED = "fastpath/dynamic/recomputed.py"
-OBJECT = "fastpath/dynamic/__init__.py"
-LOCKED = "fastpath/locked.py"
-HINTED = "fastpath/hinted.py"
+OBJECT = "fastpath/dynamic/attention.py"
+LOCKED = "fastpath/core/locked.py"
+HINTED = "fastpath/dynamic/hinted.py"
 
-TERMS = "tests/conformance/test_dynamic_terms.py"
-COUNTS = "tests/conformance/test_dynamic.py"
-REFUSALS = "tests/conformance/test_dynamic_refusals.py"
-SHARED = "tests/properties/test_dynamic_shared.py"
-HINTS = "tests/properties/test_hinted.py"
+TERMS = "tests/fastpath/dynamic/test_dynamic_terms.py"
+COUNTS = "tests/fastpath/dynamic/test_dynamic_enclosed.py"
+REFUSALS = "tests/fastpath/dynamic/test_dynamic_refusals.py"
+SHARED = "tests/fastpath/dynamic/test_dynamic_shared.py"
+HINTS = "tests/fastpath/dynamic/test_hinted.py"
 
 MUTANTS = (
     Mutant(

@@ -2,7 +2,7 @@
 
 from tests.mutants.runner import Mutant
 
-CERTIFY = "tests/conformance/test_certify.py::"
+CERTIFY = "tests/fastpath/real_heads/test_certify.py::"
 CONFORMANCE = "tests/conformance/test_conformance.py::"
 PLANTED = (
     "tests/conformance/test_planted_bugs.py::test_a_public_bug_is_rejected_by_the_case_meant_for_it"
@@ -15,91 +15,91 @@ HEADS = "tests/proofs/test_heads.py::"
 MUTANTS = (
     # ------------------------------------------------------------------------------- certify
     Mutant(
-        file="fastpath/certify.py",
+        file="fastpath/real_heads/certify.py",
         before="    if drawn == len(q):\n",
         after="    if False:\n",
         tests=CERTIFY + "test_checked_rows_are_all_covered",
         catches="that rows which were all checked are all covered",
     ),
     Mutant(
-        file="fastpath/certify.py",
+        file="fastpath/real_heads/certify.py",
         before="    exact = attend(q[rows], k, v, rows if causal else None)\n",
         after="    exact = attend(q[rows], k, v, None)\n",
         tests=CERTIFY + "test_a_causal_row_that_sees_a_key_too_many_or_too_few_is_found",
         catches="the mask of the rows that are checked",
     ),
     Mutant(
-        file="fastpath/certify.py",
+        file="fastpath/real_heads/certify.py",
         before="        error = np.nextafter(distance + exact.error_bound, inf)\n",
         after="        error = distance + exact.error_bound\n",
         tests=CERTIFY + "test_a_difference_that_rounds_down_is_covered",
         catches="the rounding of a difference from exact attention",
     ),
     Mutant(
-        file="fastpath/certify.py",
+        file="fastpath/real_heads/certify.py",
         before="        error = np.nextafter(distance + exact.error_bound, inf)\n",
         after="        error = np.nextafter(distance, inf)\n",
         tests=CERTIFY + "test_where_every_row_is_checked_none_exceeds_the_bound",
         catches="the error of exact attention itself",
     ),
     Mutant(
-        file="fastpath/certify.py",
+        file="fastpath/real_heads/certify.py",
         before="    bound = np.sort(errors[repeats])[drawn - 1 - skipped]\n",
         after="    bound = np.sort(errors)[len(errors) - 1 - skipped]\n",
         tests=CERTIFY + "test_the_bound_is_the_largest_error_drawn_but_for_those_skipped",
         catches="that repeats count as often as they were drawn",
     ),
     Mutant(
-        file="fastpath/certify.py",
+        file="fastpath/real_heads/certify.py",
         before="    while certify_failure(fewest, 0, uncovered) > failure_probability:\n",
         after="    while False:\n",
         tests=CERTIFY + "test_no_number_of_bad_rows_is_missed_more_often_than_stated",
         catches="the rounding of the number of rows",
     ),
     Mutant(
-        file="fastpath/certify.py",
+        file="fastpath/real_heads/certify.py",
         before="        and certify_failure(drawn, skipped + 1, uncovered) <= failure_probability\n",
         after="        and certify_failure(drawn, skipped, uncovered) <= failure_probability\n",
         tests=CERTIFY + "test_no_number_of_bad_rows_is_missed_more_often_than_stated",
         catches="the error that is skipped one too many",
     ),
     Mutant(
-        file="fastpath/certify.py",
+        file="fastpath/real_heads/certify.py",
         before="        skipped < LARGEST_SKIPPED\n",
         after="        True\n",
         tests=CERTIFY + "test_no_more_than_a_few_errors_are_skipped_however_many_rows_are_drawn",
         catches="the limit on errors that are skipped",
     ),
     Mutant(
-        file="fastpath/certify.py",
+        file="fastpath/real_heads/certify.py",
         before="    if not fewest <= drawn <= len(q):\n",
         after="    if not drawn <= len(q):\n",
         tests=CERTIFY + "test_bad_input_is_refused_by_name",
         catches="too few rows for the probability",
     ),
     Mutant(
-        file="fastpath/certify.py",
+        file="fastpath/real_heads/certify.py",
         before='    array = exact_floats("output", output, halves=True)\n',
         after="    array = np.asarray(output)\n",
         tests=CERTIFY + "test_bad_input_is_refused_by_name",
         catches="outputs that mean more than their entries",
     ),
     Mutant(
-        file="fastpath/certify.py",
+        file="fastpath/real_heads/certify.py",
         before="    if array.shape != shape:\n",
         after="    if False:\n",
         tests=CERTIFY + "test_bad_input_is_refused_by_name",
         catches="outputs of another shape",
     ),
     Mutant(
-        file="fastpath/certify.py",
+        file="fastpath/real_heads/certify.py",
         before="    if not finite.all():\n",
         after="    if False:\n",
         tests=CERTIFY + "test_bad_input_is_refused_by_name",
         catches="outputs that are not finite",
     ),
     Mutant(
-        file="fastpath/certify.py",
+        file="fastpath/real_heads/certify.py",
         before="    if largest > LARGEST_OUTPUT:\n",
         after="    if False:\n",
         tests=CERTIFY + "test_bad_input_is_refused_by_name",
@@ -107,42 +107,42 @@ MUTANTS = (
     ),
     # ------------------------------------------------------------------ bars of the judge
     Mutant(
-        file="proofs/bars.py",
+        file="proofs/judging/bars.py",
         before="    yield np.zeros((len(means), V.shape[1]))\n",
         after="",
         tests=BARS + "test_the_best_of_the_trivial_answers_counts",
         catches="zeros as a trivial answer",
     ),
     Mutant(
-        file="proofs/bars.py",
+        file="proofs/judging/bars.py",
         before="    yield np.ldexp(np.array(means), exponent)\n",
         after="",
         tests=BARS + "test_the_best_of_the_trivial_answers_counts",
         catches="the mean as a trivial answer",
     ),
     Mutant(
-        file="proofs/bars.py",
+        file="proofs/judging/bars.py",
         before="    yield np.ldexp(np.atleast_2d(lower / 2 + upper / 2), exponent)\n",
         after="",
         tests=BARS + "test_the_best_of_the_trivial_answers_counts",
         catches="the middle of the range as a trivial answer",
     ),
     Mutant(
-        file="proofs/bars.py",
+        file="proofs/judging/bars.py",
         before="        if error > right:\n",
         after="        if error > 0:\n",
         tests=BARS + "test_an_answer_that_is_right_but_for_rounding_is_not_trivial",
         catches="that a trivial answer may be right",
     ),
     Mutant(
-        file="proofs/bars.py",
+        file="proofs/judging/bars.py",
         before="sorted(rows, reverse=True)[left_out]",
         after="sorted(rows, reverse=True)[0]",
         tests=BARS + "test_the_row_that_errs_most_counts_but_for_those_left_out",
         catches="the rows that a trivial answer may leave out",
     ),
     Mutant(
-        file="proofs/bars.py",
+        file="proofs/judging/bars.py",
         before="    half = float(trivial / (2 * Fraction(largest_value)))\n",
         after="    half = float(trivial / Fraction(largest_value))\n",
         tests=BARS + "test_no_more_than_half_of_what_a_trivial_answer_errs_is_asked_for",
@@ -150,7 +150,7 @@ MUTANTS = (
     ),
     # ------------------------------------------------------------------------- conformance
     Mutant(
-        file="proofs/conformance.py",
+        file="proofs/evidence/conformance.py",
         before='    _within(case, truth, output, rounding, f"what rounding in {output.dtype} explains")\n',
         after="",
         tests=(
@@ -160,21 +160,21 @@ MUTANTS = (
         catches="that attention is right but for rounding",
     ),
     Mutant(
-        file="proofs/conformance.py",
+        file="proofs/evidence/conformance.py",
         before='        _within(case, truth, output, bound, "its bound")\n',
         after="",
         tests=CONFORMANCE + "test_an_error_above_a_bound_below_rounding_is_told",
         catches="errors above the implementation's own bound",
     ),
     Mutant(
-        file="proofs/conformance.py",
+        file="proofs/evidence/conformance.py",
         before="            bool((bound <= half).all()),\n",
         after="            True,\n",
         tests=CONFORMANCE + "test_a_broken_contract_is_named",
         catches="bounds that say no more than a trivial answer",
     ),
     Mutant(
-        file="proofs/conformance.py",
+        file="proofs/evidence/conformance.py",
         before="        causal=case.causal,\n        budget",
         after="        budget",
         tests=CONFORMANCE + "test_every_asked_for_quantity_is_asked_for_and_held_to",
@@ -182,49 +182,49 @@ MUTANTS = (
     ),
     # ---------------------------------------------------------- certified_attention on heads
     Mutant(
-        file="proofs/examine_real_heads.py",
+        file="proofs/judging/real_heads.py",
         before="    if bound <= asked:\n",
         after="    if True:\n",
         tests=(CONFORMANCE + "test_every_asked_for_quantity_is_asked_for_and_held_to", PLANTED),
         catches="bounds above the tolerance that was asked for",
     ),
     Mutant(
-        file="proofs/examine_real_heads.py",
+        file="proofs/judging/real_heads.py",
         before="        bar = min(bar, trivial / 2)\n",
         after="        pass\n",
         tests=SECTION + "test_rounding_that_explains_everything_excuses_nothing",
         catches="bounds of rounding that say nothing",
     ),
     Mutant(
-        file="proofs/examine_real_heads.py",
+        file="proofs/judging/real_heads.py",
         before="        tolerance_below(trivial, largest_value, TOLERANCE),\n",
         after="        TOLERANCE,\n",
         tests=SECTION + "test_no_more_is_asked_than_half_of_what_trivial_answers_err",
         catches="the tolerance below what trivial answers err",
     ),
     Mutant(
-        file="proofs/examine_real_heads.py",
+        file="proofs/judging/real_heads.py",
         before="        if not problem and not 0 <= value <= allowed:\n",
         after="        if False:\n",
         tests=CONFORMANCE + "test_every_asked_for_quantity_is_asked_for_and_held_to",
         catches="fractions and probabilities above those asked for",
     ),
     Mutant(
-        file="proofs/examine_real_heads.py",
+        file="proofs/judging/real_heads.py",
         before="    rng = np.random.default_rng() if rng is None else rng\n",
         after="    rng = np.random.default_rng(SEED)\n",
         tests=SECTION + "test_the_rows_are_drawn_when_the_answer_is_fixed_from_what_nobody_knows",
         catches="rows that an implementation can foresee",
     ),
     Mutant(
-        file="proofs/examine_real_heads.py",
+        file="proofs/judging/real_heads.py",
         before="    if checked < len(head.Q):\n",
         after="    if False:\n",
         tests=SECTION + "test_zeros_with_no_bound_are_convicted_however_many_the_rows",
         catches="that few rows convict too",
     ),
     Mutant(
-        file="proofs/examine_real_heads.py",
+        file="proofs/judging/real_heads.py",
         before="max(budget, LEAST_ROWS * len(head.K))",
         after="max(budget, len(head.K))",
         tests=SECTION + "test_zeros_with_no_bound_are_convicted_however_many_the_rows",
@@ -232,21 +232,21 @@ MUTANTS = (
     ),
     # -------------------------------------------------------------------- attention on heads
     Mutant(
-        file="proofs/examine.py",
+        file="proofs/judging/exact.py",
         before="    if decide(truth, answer.output[rows], rounding)[0] is not Verdict.WITHIN:\n",
         after="    if False:\n",
         tests=COMMAND + "test_why_an_honest_bound_does_not_do_is_said",
         catches="errors that rounding does not explain",
     ),
     Mutant(
-        file="proofs/examine.py",
+        file="proofs/judging/exact.py",
         before="    elif run.bound > half:\n",
         after="    elif False:\n",
         tests=COMMAND + "test_why_an_honest_bound_does_not_do_is_said",
         catches="bounds that say nothing",
     ),
     Mutant(
-        file="proofs/examine.py",
+        file="proofs/judging/exact.py",
         before="    rows = checked_rows(head, budget, np.random.default_rng() if rng is None else rng)\n",
         after="    rows = checked_rows(head, budget, np.random.default_rng(SEED))\n",
         tests=COMMAND + "test_of_a_large_head_some_rows_are_checked",
@@ -254,7 +254,7 @@ MUTANTS = (
     ),
     # ----------------------------------------------------------------------- other sections
     Mutant(
-        file="proofs/examine_polynomial.py",
+        file="proofs/judging/polynomial.py",
         before="    if run.bound is not None and trivial is not None and run.bound >= trivial:\n",
         after="    if False:\n",
         tests="tests/proofs/test_polynomial_section.py::"
@@ -262,14 +262,14 @@ MUTANTS = (
         catches="polynomial bounds that say nothing",
     ),
     Mutant(
-        file="proofs/examine_dynamic.py",
+        file="proofs/judging/dynamic.py",
         before="            if not problem and moment.trivial is not None and bound >= moment.trivial:\n",
         after="            if False:\n",
         tests="tests/proofs/test_dynamic_section.py::test_zeros_within_an_honest_bound_do_not_pass",
         catches="dynamic bounds that say nothing",
     ),
     Mutant(
-        file="proofs/examine_features.py",
+        file="proofs/judging/sparsification.py",
         before='    if epsilon is not None and bounds["gram"][0] > epsilon:\n',
         after="    if False:\n",
         tests="tests/proofs/test_sparsification.py::"
@@ -278,42 +278,42 @@ MUTANTS = (
     ),
     # -------------------------------------------------------------------------------- files
     Mutant(
-        file="proofs/heads.py",
+        file="proofs/judging/heads.py",
         before="    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):\n",
         after="    if False:\n",
         tests=HEADS + "test_a_header_that_lies_is_refused_before_memory_is_taken",
         catches="packings whose unpacking takes memory of its own",
     ),
     Mutant(
-        file="proofs/heads.py",
+        file="proofs/judging/heads.py",
         before="            if length > LARGEST_HEADER:\n",
         after="            if False:\n",
         tests=HEADS + "test_a_header_that_lies_is_refused_before_memory_is_taken",
         catches="headers without end",
     ),
     Mutant(
-        file="proofs/heads.py",
+        file="proofs/judging/heads.py",
         before="    if not dtype.hasobject and promised != member.file_size - header:\n",
         after="    if False:\n",
         tests=HEADS + "test_a_header_that_lies_is_refused_before_memory_is_taken",
         catches="headers that promise what is not there",
     ),
     Mutant(
-        file="proofs/heads.py",
+        file="proofs/judging/heads.py",
         before="            left -= size\n",
         after="",
         tests=HEADS + "test_an_array_that_unpacks_to_too_much_is_refused_before_it_is_unpacked",
         catches="the limit on what a .npz unpacks to",
     ),
     Mutant(
-        file="proofs/heads.py",
+        file="proofs/judging/heads.py",
         before="        left -= math.prod(shape) * int(kind[1:]) // 8\n",
         after="",
         tests=HEADS + "test_arrays_that_are_too_much_together_are_refused",
         catches="the limit on what is read of a .safetensors",
     ),
     Mutant(
-        file="proofs/heads.py",
+        file="proofs/judging/heads.py",
         before="    if exponents.size and np.abs(exponents).max() > SQUARED_EXPONENT:\n",
         after="    if False:\n",
         tests=(

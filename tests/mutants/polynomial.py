@@ -4,17 +4,17 @@ from functools import partial
 
 from tests.mutants.runner import Mutant
 
-TERMS = "tests/conformance/test_polynomial_terms.py"
-CONFORMANCE = "tests/conformance/test_polynomial.py"
-PROPERTIES = "tests/properties/test_polynomial.py"
+TERMS = "tests/fastpath/polynomial/test_polynomial_terms.py"
+CONFORMANCE = "tests/fastpath/polynomial/test_polynomial_enclosed.py"
+PROPERTIES = "tests/fastpath/polynomial/test_polynomial.py"
 
 CERTIFICATE = f"{TERMS}::test_the_certificate_is_the_claims_bound_term_by_term"
 CLAIM = f"{CONFORMANCE}::test_the_rounding_in_a_certificate_is_the_claims_bound"
 VARIATIONS = f"{CONFORMANCE}::test_the_total_variations_bound_those_of_exact_kappa_closely"
 
-_moments = partial(Mutant, file="fastpath/moments.py")
-_minimax = partial(Mutant, file="fastpath/minimax.py")
-_polynomial = partial(Mutant, file="fastpath/polynomial.py")
+_moments = partial(Mutant, file="fastpath/polynomial/moments.py")
+_minimax = partial(Mutant, file="fastpath/polynomial/minimax.py")
+_polynomial = partial(Mutant, file="fastpath/polynomial/attention.py")
 
 MUTANTS = (
     _moments(

@@ -4,24 +4,24 @@ from functools import partial
 
 from tests.mutants.runner import Mutant
 
-CERTIFY = "tests/conformance/test_certify.py"
-HEADS = "tests/conformance/test_certified_attention.py"
+CERTIFY = "tests/fastpath/real_heads/test_certify.py"
+HEADS = "tests/fastpath/real_heads/test_certified_attention.py"
 AGAIN = (
     f"{HEADS}::test_a_certificate_that_fails_is_followed_by_more_samples_and_half_the_probability"
 )
 
-_certify = partial(Mutant, file="fastpath/certify.py")
-_head = partial(Mutant, file="fastpath/real_heads.py")
+_certify = partial(Mutant, file="fastpath/real_heads/certify.py")
+_head = partial(Mutant, file="fastpath/real_heads/attention.py")
 
 MUTANTS = (
     _certify(
-        before="np.nextafter(np.nextafter(distance, inf) + exact.error_bound, inf)",
-        after="np.nextafter(distance, inf)",
+        before="np.nextafter(distance + exact.error_bound, inf)",
+        after="distance",
         tests=f"{CERTIFY}::test_an_output_that_is_exact_attentions_is_certified_at_its_bound",
         catches="the error of exact attention",
     ),
     _certify(
-        before="np.nextafter(np.nextafter(distance, inf) + exact.error_bound, inf)",
+        before="np.nextafter(distance + exact.error_bound, inf)",
         after="exact.error_bound",
         tests=f"{CERTIFY}::test_the_bound_is_the_largest_error_but_for_those_skipped",
         catches="the distance from exact attention",

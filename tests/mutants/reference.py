@@ -9,11 +9,11 @@ ENCLOSURE = "tests/reference/test_enclosure.py"
 EXPRESSION = "tests/reference/test_expression.py"
 TERMS = "tests/reference/test_terms.py"
 
-_exponential = partial(Mutant, file="reference/exponential.py")
-_elementary = partial(Mutant, file="reference/elementary.py")
-_enclosure = partial(Mutant, file="reference/enclosure.py")
-_balls = partial(Mutant, file="reference/balls.py")
-_expression = partial(Mutant, file="reference/expression.py")
+_exponential = partial(Mutant, file="reference/arithmetic/exponential.py")
+_elementary = partial(Mutant, file="reference/arithmetic/elementary.py")
+_enclosure = partial(Mutant, file="reference/arithmetic/enclosure.py")
+_balls = partial(Mutant, file="reference/arithmetic/balls.py")
+_expression = partial(Mutant, file="reference/arithmetic/expression.py")
 
 _LENGTH = "range(work // reduction + 1, 0, -1)"
 

@@ -4,10 +4,10 @@ from functools import partial
 
 from tests.mutants.runner import Mutant
 
-CONFORMANCE = "tests/conformance/test_regression.py"
-PROPERTIES = "tests/properties/test_regression.py"
-EXTREMES = "tests/properties/test_regression_extremes.py"
-TERMS = "tests/conformance/test_regression_terms.py"
+CONFORMANCE = "tests/fastpath/regression/test_regression_enclosed.py"
+PROPERTIES = "tests/fastpath/regression/test_regression.py"
+EXTREMES = "tests/fastpath/regression/test_regression_extremes.py"
+TERMS = "tests/fastpath/regression/test_regression_terms.py"
 
 TAKEN_OFF = (
     f"{CONFORMANCE}::test_whatever_rounding_may_have_done_is_taken_off_the_certified_numbers"
@@ -22,7 +22,7 @@ _cg = partial(Mutant, file="fastpath/regression/newton_cg.py")
 _plain = partial(Mutant, file="fastpath/regression/plain_steps.py")
 _model = partial(Mutant, file="fastpath/regression/model.py")
 _units = partial(Mutant, file="fastpath/regression/units.py")
-_solve = partial(Mutant, file="fastpath/regression/__init__.py")
+_solve = partial(Mutant, file="fastpath/regression/attention_regression.py")
 
 MUTANTS = (
     # ----------------------------------------------------------------------- what is certified

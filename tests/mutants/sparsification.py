@@ -4,18 +4,18 @@ from functools import partial
 
 from tests.mutants.runner import Mutant
 
-TERMS = "tests/conformance/test_sparsification_terms.py"
-EXTREMES = "tests/conformance/test_sparsification_extremes.py"
-CONFORMANCE = "tests/conformance/test_sparsification.py"
-PROPERTIES = "tests/properties/test_sparsification.py"
+TERMS = "tests/fastpath/sparsification/test_sparsify_terms.py"
+EXTREMES = "tests/fastpath/sparsification/test_sparsify_extremes.py"
+CONFORMANCE = "tests/fastpath/sparsification/test_sparsify_enclosed.py"
+PROPERTIES = "tests/fastpath/sparsification/test_sparsify.py"
 
 SHIFT = f"{TERMS}::test_the_shift_is_that_of_the_claim_for_what_was_counted"
 
-_loewner = partial(Mutant, file="fastpath/loewner.py")
-_gram = partial(Mutant, file="fastpath/gram.py")
-_sparsify = partial(Mutant, file="fastpath/sparsification.py")
-_plan = partial(Mutant, file="fastpath/plan.py")
-_features = partial(Mutant, file="fastpath/features.py")
+_loewner = partial(Mutant, file="fastpath/sparsification/certificate.py")
+_gram = partial(Mutant, file="fastpath/sparsification/gram.py")
+_sparsify = partial(Mutant, file="fastpath/sparsification/sparsify.py")
+_plan = partial(Mutant, file="fastpath/sparsification/choice.py")
+_features = partial(Mutant, file="fastpath/sparsification/feature_matrix.py")
 
 MUTANTS = (
     # ------------------------------------------------------------------- the Loewner certificate

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import sympy
 
-from fastpath import _bounds
+from fastpath.core import bounds as _bounds
 from reference import evaluate
-from specs import codegen
 from specs.claim import Bound
+from specs.printing import codegen
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +64,7 @@ def called() -> list[str]:
     names = set()
     for path in (ROOT / "fastpath").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module == "fastpath._bounds":
+            if isinstance(node, ast.ImportFrom) and node.module == "fastpath.core.bounds":
                 names |= {alias.name for alias in node.names}
     return sorted(names)
 

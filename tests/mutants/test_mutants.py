@@ -41,7 +41,7 @@ def test_no_two_mutants_are_alike() -> None:
 
 def test_a_text_that_is_gone_is_refused() -> None:
     gone = Mutant(
-        file="fastpath/rounding.py", before="no such text", after="", tests="", catches=""
+        file="fastpath/core/directed.py", before="no such text", after="", tests="", catches=""
     )
     with pytest.raises(ValueError, match=r"exactly once in fastpath/rounding\.py, found 0 times"):
         gone.source()

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from proofs import __main__ as command
-from proofs.heads import Head
+from proofs.judging.heads import Head
 
 
 def run_check(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, str]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from proofs.audit import audit
-from specs.claim import parse_ledger
+from proofs.evidence.audit import audit
+from specs.ledger import parse_ledger
 
 #: Every claim is found anew, which `attest audit` does in `make test` too.
 pytestmark = pytest.mark.slow
@@ -104,7 +104,7 @@ def test_a_record_that_says_more_or_less_than_was_found_is_a_difference(
 def finding_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is found of every claim takes half a minute, and says nothing of the ledger's own gaps."""
     nothing = audit(["P3.omega"]).claims[0].finding
-    monkeypatch.setattr("proofs.audit.find", lambda claim, proved: nothing)
+    monkeypatch.setattr("proofs.evidence.audit.find", lambda claim, proved: nothing)
 
 
 @pytest.mark.usefixtures("finding_nothing")
@@ -139,7 +139,7 @@ def test_an_unknown_id_is_refused_with_the_known_ones() -> None:
 def test_nothing_counts_as_proved_when_the_coq_bounds_are_not_the_claims(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("proofs.audit.coq_bounds", lambda: "Definition b_softmax_tv := 0.")
+    monkeypatch.setattr("proofs.evidence.audit.coq_bounds", lambda: "Definition b_softmax_tv := 0.")
     report = audit(["S.tv"])
     assert report.claims[0].finding.assurance == "certified"
     assert "proofs/coq/Bounds.v is not what the claims say" in " ".join(report.differences)

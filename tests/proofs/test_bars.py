@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 import fastpath
-from proofs.bars import rounding_bar, tolerance_below, trivial_error
+from proofs.judging.bars import rounding_bar, tolerance_below, trivial_error
 from reference import Enclosure
 from tests.strategies import attention_inputs
 

@@ -11,11 +11,12 @@ import pytest
 
 import fastpath
 from fastpath import Certified
-from proofs import check
 from proofs.__main__ import main
-from proofs.audit import audit
+from proofs.evidence import coq_checker as check
+from proofs.evidence.audit import audit
 from specs import CLAIMS
-from specs.claim import Assurance, Ledger, ledger
+from specs.claim import Assurance
+from specs.ledger import Ledger, ledger
 
 
 def test_audit_ends_with_a_table_and_agrees(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,7 +35,7 @@ def test_audit_fails_when_the_ledger_says_more(
     book = ledger()
     proved = replace(book.records["P4.omega"], assurance=Assurance.PROVED)
     edited = Ledger(book.papers, {**book.records, "P4.omega": proved})
-    monkeypatch.setattr("proofs.audit.ledger", lambda: edited)
+    monkeypatch.setattr("proofs.evidence.audit.ledger", lambda: edited)
     assert main(["audit", "P4.omega"]) == 1
     assert (
         "P4.omega: the ledger says proved, the evidence makes it none." in capsys.readouterr().out
@@ -71,7 +72,7 @@ def test_show_gives_formula_hypotheses_theorem_and_place(
         "spread*tanh(eta/2)",
         "every |u_i - v_i| <= eta",
         "s_output: forall",
-        "softmax.py",
+        "perturbation.py",
     ):
         assert text in printed
 
@@ -104,7 +105,9 @@ def test_audit_without_coq_counts_only_theorems_whose_sources_were_checked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     changed = ("proofs/coq/TotalVariation.v is not what Coq checked.",)
-    monkeypatch.setattr("proofs.check.confirmed", lambda: (frozenset({"s_tv_attained"}), changed))
+    monkeypatch.setattr(
+        "proofs.evidence.coq_checker.confirmed", lambda: (frozenset({"s_tv_attained"}), changed)
+    )
     report = audit(["S.tv"])
     assert any("no checked theorem s_tv concludes" in d for d in report.claims[0].differences)
     assert report.differences == changed
@@ -129,7 +132,7 @@ def test_audit_without_coq_does_not_take_a_changed_proof_for_the_one_that_was_ch
     assert before in text
     changed = text.replace(before, after).replace("Qed.", "Admitted.", 1)
     (sources / file).write_text(changed, encoding="utf-8")
-    monkeypatch.setattr("proofs.check.SOURCES", sources)
+    monkeypatch.setattr("proofs.evidence.coq_checker.SOURCES", sources)
     report = audit(["S.tv"])
     assert report.claims[0].finding.assurance == Assurance.CERTIFIED
     assert any(f"{file} is not what Coq checked" in d for d in report.differences)
@@ -144,7 +147,9 @@ def test_a_theorem_counts_only_for_the_bound_that_it_concludes_on_the_right_side
 ) -> None:
     whole = check.conclusions()
     assert audit(["S.tv"]).agrees
-    monkeypatch.setattr("proofs.check.conclusions", lambda: {**whole, "s_tv": concluded})
+    monkeypatch.setattr(
+        "proofs.evidence.coq_checker.conclusions", lambda: {**whole, "s_tv": concluded}
+    )
     report = audit(["S.tv"])
     assert "the ledger says proved, the evidence makes it certified" in " ".join(
         report.claims[0].differences

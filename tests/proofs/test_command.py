@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 import fastpath
 from proofs import __main__ as command
-from proofs import attention as heads_section
-from proofs.examine import Examination, examine
-from proofs.heads import Head, shipped_heads
-from proofs.report import Check, as_json, print_check
+from proofs.command.report import Check, as_json, print_check
+from proofs.command.sections import exact as heads_section
+from proofs.judging.exact import Examination, examine
+from proofs.judging.heads import Head, shipped_heads
 from reference import Verdict, attention, decide
 from tests.proofs.checking import install, run_check, write_heads
 
@@ -206,7 +206,7 @@ def test_the_largest_error_is_enclosed() -> None:
 def test_the_largest_error_is_enclosed_however_wide_the_enclosure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("proofs.examine.decide", partial(decide, precisions=(24,)))
+    monkeypatch.setattr("proofs.judging.exact.decide", partial(decide, precisions=(24,)))
     (_, run) = examine(REAL, _answer(_honest, lambda *_: 1.0)).runs
     exact = attention(*REAL.matrices)
     lower, upper = exact.distance(_honest(*(x.astype(float) for x in REAL.matrices))).largest()
@@ -580,7 +580,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 ) -> None:
     file = write_heads(tmp_path / "real.safetensors", REAL)
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, "proofs.report")
+    monkeypatch.delitem(sys.modules, "proofs.command.report")
     _refused(run_check(capsys, file), f"{package} is not installed", '"attest-attention[report]"')
 
 

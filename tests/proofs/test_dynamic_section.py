@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 import fastpath
 from proofs import __main__ as command
-from proofs.examine_dynamic import MODES, examine
-from proofs.heads import Head, Replacements, shipped_heads, shipped_replacements
+from proofs.judging.dynamic import MODES, examine
+from proofs.judging.heads import Head, Replacements, shipped_heads, shipped_replacements
 from reference import Verdict, attention
 from tests.proofs.checking import install, run_check
 

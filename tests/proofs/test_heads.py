@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 import fastpath
-from proofs.examine_features import examine
-from proofs.heads import (
+from proofs.judging.heads import (
     LARGEST_BYTES,
     LARGEST_ENTRY,
     Head,
@@ -25,7 +24,8 @@ from proofs.heads import (
     read_file,
     shipped_heads,
 )
-from proofs.hypotheses import Measurements, logit_rounding, measure, papers
+from proofs.judging.hypotheses import Measurements, logit_rounding, measure, papers
+from proofs.judging.sparsification import examine
 from reference import logits
 
 Arrays = dict[str, NDArray[Any]]
@@ -256,9 +256,9 @@ def test_arrays_that_are_too_much_together_are_refused(
     path = write(tmp_path / ("f.npz" if write is npz else "f.safetensors"), arrays)
     unpacked = sum(x.nbytes for x in arrays.values())
     headers = 128 * len(arrays) if write is npz else 0
-    monkeypatch.setattr("proofs.heads.LARGEST_BYTES", unpacked + headers)
+    monkeypatch.setattr("proofs.judging.heads.LARGEST_BYTES", unpacked + headers)
     assert len(read_file(path).heads) == 2
-    monkeypatch.setattr("proofs.heads.LARGEST_BYTES", unpacked + headers - 1)
+    monkeypatch.setattr("proofs.judging.heads.LARGEST_BYTES", unpacked + headers - 1)
     with pytest.raises(InputError, match="is too large"):
         read_file(path)
 
@@ -349,9 +349,9 @@ def test_blocks_of_rows_cover_every_row(monkeypatch: pytest.MonkeyPatch) -> None
         Q = head.Q.copy()
         Q[row] *= 4
         scaled = Head("h", Q, head.K, head.V)
-        monkeypatch.setattr("proofs.hypotheses.BLOCK", 64 * 64)
+        monkeypatch.setattr("proofs.judging.hypotheses.BLOCK", 64 * 64)
         at_once = measure(scaled)
-        monkeypatch.setattr("proofs.hypotheses.BLOCK", 7 * 64)
+        monkeypatch.setattr("proofs.judging.hypotheses.BLOCK", 7 * 64)
         blocked = measure(scaled)
         assert _agree(scaled, blocked.logit_bound, at_once.logit_bound)
         assert _agree(scaled, blocked.half_row_range, at_once.half_row_range)

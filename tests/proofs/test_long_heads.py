@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from proofs import __main__ as command
-from proofs.heads import read_file
-from proofs.long_heads import Encoder, Window, long_head, read_encoder, read_windows
+from proofs.command.long_heads import Encoder, Window, long_head, read_encoder, read_windows
+from proofs.judging.heads import read_file
 
 Array = NDArray[Any]
 

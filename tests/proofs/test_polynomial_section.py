@@ -15,9 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 import fastpath
-from proofs.examine_polynomial import COLUMNS_KEPT, TOLERANCE, Examination, examine
-from proofs.heads import Head, shipped_heads
-from proofs.polynomial import section
+from proofs.command.sections.polynomial import section
+from proofs.judging.heads import Head, shipped_heads
+from proofs.judging.polynomial import COLUMNS_KEPT, TOLERANCE, Examination, examine
 from reference import Verdict, attention
 from tests.proofs.checking import install, run_check, write_heads
 
@@ -127,7 +127,7 @@ def test_no_shipped_head_is_feasible_and_each_is_when_cut() -> None:
             assert stated.features == math.comb(instance.d + stated.degree, stated.degree)
             assert stated.bytes == 8 * stated.features * (head.V.shape[1] + 1)
         assert whole.expansion is not None
-        assert whole.expansion.bytes > fastpath.polynomial.LARGEST_BYTES
+        assert whole.expansion.bytes > fastpath.polynomial.attention.LARGEST_BYTES
 
 
 def test_the_error_is_that_of_the_reference_on_the_columns_that_are_kept() -> None:

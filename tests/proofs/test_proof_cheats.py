@@ -12,9 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from proofs import check_coq
-from proofs.check import AXIOMS, PROOFS, SNAPSHOT, Report, check, confirmed, write_snapshot
-from proofs.check_sources import PROJECT, read_project
+from proofs.evidence import coq_questions as check_coq
+from proofs.evidence.coq_checker import (
+    AXIOMS,
+    PROOFS,
+    SNAPSHOT,
+    Report,
+    check,
+    confirmed,
+    write_snapshot,
+)
+from proofs.evidence.coq_sources import PROJECT, read_project
 
 BOUNDS = """\
 Require Import Reals.
@@ -546,7 +554,8 @@ def test_a_cheat_is_caught_by_coq_whatever_the_sources_say(
     edit(project, cheat.edits)
     if cheat.says:
         monkeypatch.setattr(
-            "proofs.check.read_project", lambda d: replace(read_project(d), problems=())
+            "proofs.evidence.coq_checker.read_project",
+            lambda d: replace(read_project(d), problems=()),
         )
         monkeypatch.setattr(check_coq, "_read_differently", lambda source, output: iter(()))
     assert cheat.coq in objections(check(project))
@@ -569,7 +578,8 @@ def test_a_sentence_that_coq_splits_otherwise_is_found(
     last = whole.sources[-1]
     joined = replace(last, sentences=last.sentences[:-1])
     monkeypatch.setattr(
-        "proofs.check.read_project", lambda d: replace(whole, sources=(whole.sources[0], joined))
+        "proofs.evidence.coq_checker.read_project",
+        lambda d: replace(whole, sources=(whole.sources[0], joined)),
     )
     assert "Coq did not split Halving.v into the sentences" in objections(check(project))
 

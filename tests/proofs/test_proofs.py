@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proofs.check import (
+from proofs.evidence.coq_checker import (
     AXIOMS,
     PROOFS,
     SOURCES,
@@ -21,7 +21,7 @@ from proofs.check import (
     statements,
     table,
 )
-from reference.exponential import GUARD, exp_nonpositive, exp_real, log_positive
+from reference.arithmetic.exponential import GUARD, exp_nonpositive, exp_real, log_positive
 from specs import CLAIMS
 
 BOUNDS = [bound for claim in CLAIMS.values() for bound in claim.bounds if bound.theorem]

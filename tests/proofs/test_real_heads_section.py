@@ -17,11 +17,11 @@ import pytest
 from numpy.typing import NDArray
 
 import fastpath
-from proofs.conformance import run
-from proofs.examine import checked_rows
-from proofs.examine_real_heads import FALSE_ALARM, LEAST_ROWS, Examination, _chance, examine
-from proofs.heads import Head, shipped_heads
-from proofs.real_heads import section
+from proofs.command.sections.real_heads import section
+from proofs.evidence.conformance import run
+from proofs.judging.exact import checked_rows
+from proofs.judging.heads import Head, shipped_heads
+from proofs.judging.real_heads import FALSE_ALARM, LEAST_ROWS, Examination, _chance, examine
 from reference import Verdict, attention
 from tests.proofs.checking import install, run_check, write_heads
 

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 import fastpath
-from proofs.examine_regression import COLUMNS_KEPT, TOKENS_KEPT, examine
-from proofs.heads import Head, shipped_heads
+from proofs.judging.heads import Head, shipped_heads
+from proofs.judging.regression import COLUMNS_KEPT, TOKENS_KEPT, examine
 from reference import Verdict
 from tests.proofs.checking import install, run_check, write_heads
 

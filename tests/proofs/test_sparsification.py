@@ -17,11 +17,17 @@ from scipy.sparse import csr_array
 
 import fastpath
 from proofs import __main__ as command
-from proofs.examine_features import GUARANTEES, Examination, Run, examine
-from proofs.heads import FeatureMatrix, InputError, read_file, shipped_heads, shipped_matrices
-from proofs.sparsification import section
+from proofs.command.sections.sparsification import section
+from proofs.judging.heads import (
+    FeatureMatrix,
+    InputError,
+    read_file,
+    shipped_heads,
+    shipped_matrices,
+)
+from proofs.judging.sparsification import GUARANTEES, Examination, Run, examine
 from reference import Verdict, distance, loewner_epsilon, loewner_verdict
-from reference.gram import gram
+from reference.arithmetic.gram import gram
 from tests.proofs.checking import install, run_check
 
 Array = NDArray[Any]

@@ -9,17 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import Enclosure, attention
-from reference.dynamic import (
-    Append,
-    Evict,
-    SetRow,
-    UpdateEntry,
-    boolean_product,
-    hinted_tokens,
-    hinted_updates,
-    replay,
-)
-from reference.lazy_sums import LazySums, SlotSums, exact_answer
+from reference.hinted import boolean_product, hinted_tokens, hinted_updates
+from reference.models.lazy_sums import LazySums, SlotSums, exact_answer
+from reference.tokens import Append, Evict, SetRow, UpdateEntry, replay
 from tests.reference.truth import encloses_arb, to_arb
 
 ARRAYS = ("query", "key", "value")

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reference import PRECISIONS, Enclosure, Verdict, decide
-from reference.exact_numbers import ratios
+from reference.arithmetic.exact_numbers import ratios
 from tests.reference.truth import (
     apply,
     balls,

@@ -6,7 +6,7 @@ import pytest
 from flint import arb, ctx
 
 from reference import Enclosure
-from reference.exponential import exp_nonpositive, exp_real, log_positive
+from reference.arithmetic.exponential import exp_nonpositive, exp_real, log_positive
 from tests.reference.truth import dyadic, encloses_arb
 
 SEED = 20251122

@@ -11,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reference import Enclosure, kappa
-from reference.operations import Tally
+from reference.models.counted_products import Tally
+from reference.moments import exponents
 from reference.polynomials import (
     derived,
     evaluated,
@@ -20,7 +21,6 @@ from reference.polynomials import (
     levelled_ratio,
     rational,
 )
-from reference.streaming import exponents
 from tests.reference.truth import encloses, encloses_arb, to_arb
 
 coefficients = st.lists(st.integers(-9, 9), min_size=1, max_size=7)

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from reference import Verdict, distance, loewner_epsilon, loewner_verdict
-from reference.gram import (
+from reference.arithmetic.gram import (
     LARGEST_ORDER,
     gram,
     gram_rank,
@@ -19,7 +19,7 @@ from reference.gram import (
     lifted_rank,
     semidefinite,
 )
-from reference.operations import Tally
+from reference.models.counted_products import Tally
 from reference.sparsification import attention_matrices, loewner_interval
 
 LEAST = Fraction(1, 1 << 60)

@@ -11,18 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import Enclosure, Verdict, attention, decide, evaluate, kappa, polynomial_attention
-from reference.streaming import (
-    best_sparse,
-    exponents,
-    half_range,
-    index_answer,
-    index_stream,
-    moment_attention,
-    moments,
-    polynomial_weights,
-    recentred,
-    sparse_tail,
-)
+from reference.index_stream import index_answer, index_stream
+from reference.moments import exponents, moment_attention, moments, recentred
+from reference.polynomial_weights import half_range, polynomial_weights
+from reference.sparse_tail import best_sparse, sparse_tail
 from specs import CLAIMS
 from tests.reference.truth import encloses, encloses_arb, fractions, to_arb
 

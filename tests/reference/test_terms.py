@@ -13,8 +13,9 @@ import pytest
 import sympy
 from flint import arb, ctx
 
-from reference import Enclosure, elementary, evaluate, exponential
-from reference.exponential import GUARD, exp_nonpositive, exp_real, log_positive
+from reference import Enclosure, evaluate
+from reference.arithmetic import elementary, exponential
+from reference.arithmetic.exponential import GUARD, exp_nonpositive, exp_real, log_positive
 from tests.reference.truth import dyadic
 
 ONE = 1 << 16

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proofs.audit import decide_bound
+from proofs.evidence.audit import decide_bound
 from reference import Verdict, loewner_verdict
-from reference.gram import gram, semidefinite
+from reference.arithmetic.gram import gram, semidefinite
 from specs import CLAIMS
-from specs.p3_certificate import factorised, lapack_cholesky, sequential_cholesky
+from specs.sparsification.certificate import factorised, lapack_cholesky, sequential_cholesky
 
 RESIDUAL, SHIFT = CLAIMS["P3.certificate"].bounds
 

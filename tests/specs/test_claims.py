@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import sympy
 
-from proofs.audit import decide_bound, decide_trivial, find, pays_less
+from proofs.evidence.audit import decide_bound, decide_trivial, find, pays_less
 from reference import Enclosure, Verdict
-from reference.dynamic import Evict
+from reference.tokens import Evict
 from specs import CLAIMS
 from specs.claim import Assurance, Bound, Claim, Rival, Status
 

@@ -10,10 +10,10 @@ import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastpath import _bounds
+from fastpath.core import bounds as _bounds
 from reference import Enclosure, Verdict, evaluate
-from specs import codegen
 from specs.claim import Bound
+from specs.printing import codegen
 
 BOUNDS = [bound for _, bound in codegen.bounds()]
 

@@ -9,13 +9,13 @@ import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proofs.audit import decide_bound
+from proofs.evidence.audit import decide_bound
 from reference import Verdict, evaluate
-from reference.dynamic import boolean_product
+from reference.hinted import boolean_product
 from specs import CLAIMS
-from specs.p1_dynamic import same_key_changes
-from specs.p1_hardness import HintedRead, decided, exact_reads, mistakes
-from specs.p1_rounding import Change, lazy_row
+from specs.dynamic.hardness import HintedRead, decided, exact_reads, mistakes
+from specs.dynamic.problem import same_key_changes
+from specs.dynamic.rounding import Change, lazy_row
 
 BOUNDS = {b.name: b for c in CLAIMS.values() for b in c.bounds}
 

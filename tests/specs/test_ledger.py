@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import pytest
 
-from specs.claim import ledger, parse_ledger
+from specs.ledger import ledger, parse_ledger
 
 TEXT = files("specs").joinpath("papers.toml").read_text(encoding="utf-8")
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastpath._bounds import certify_failure
-from proofs.audit import decide_bound
+from fastpath.core.bounds import certify_failure
+from proofs.evidence.audit import decide_bound
 from reference import Enclosure, Verdict, attention
-from reference.real_heads import ClusteredQuery
+from reference.models.clustered_query import ClusteredQuery
 from specs import CLAIMS
-from specs.real_heads import Clusters, Drawing, Dropped
+from specs.real_heads.expansion import Clusters, Drawing, Dropped
 
 (FAILURE,) = CLAIMS["R.certify"].bounds
 (BALANCE,) = CLAIMS["R.balance"].bounds

@@ -9,13 +9,14 @@ import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proofs.audit import decide_bound
+from proofs.evidence.audit import decide_bound
 from reference import Enclosure, Verdict, evaluate
 from reference.regression import Gradient, Hessian, Regression, hessian
-from specs import CLAIMS, p4_regression
-from specs.p4_curvature import Bounded, Row, parameters_nearby, parameters_of
-from specs.p4_newton import Cubic
-from specs.p4_regression import Line, fractions
+from specs import CLAIMS
+from specs.regression import derivatives as p4_regression
+from specs.regression.curvature import Bounded, Row, parameters_nearby, parameters_of
+from specs.regression.derivatives import Line, fractions
+from specs.regression.newton import Cubic
 
 BOUNDS = {
     bound.name: bound

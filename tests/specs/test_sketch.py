@@ -9,13 +9,13 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastpath.features import feature_matrix
-from fastpath.sketches import osnap
-from proofs.audit import decide_bound
+from fastpath.sparsification.feature_matrix import feature_matrix
+from fastpath.sparsification.sketches import osnap
+from proofs.evidence.audit import decide_bound
 from reference import Verdict
-from reference.gram import gram
+from reference.arithmetic.gram import gram
 from specs import CLAIMS
-from specs.p3_sketch import Sketch, least, within
+from specs.sparsification.sketch import Sketch, least, within
 
 (SLACK,) = CLAIMS["P3.sketch"].bounds
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import Enclosure, Verdict, distance, evaluate, loewner_verdict
-from reference.gram import gram, gram_rank, leverage_scores
+from reference.arithmetic.gram import gram, gram_rank, leverage_scores
 from specs import CLAIMS
-from specs.p3_algorithms import Projection, Selection
-from specs.p3_sparsification import Factored, gram_products
+from specs.sparsification.algorithms import Projection, Selection
+from specs.sparsification.loewner import Factored, gram_products
 from tests.judging import most_failures
 
 BOUNDS = {b.name: b for c in CLAIMS.values() for b in c.bounds}

@@ -14,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import Enclosure, attention, evaluate, kappa
-from reference.gram import gram_rank
+from reference.arithmetic.gram import gram_rank
+from reference.moments import moments
+from reference.polynomial_weights import polynomial_attention
 from reference.polynomials import levelled_ratio
-from reference.streaming import best_sparse, moments, polynomial_attention, sparse_tail
+from reference.sparse_tail import best_sparse, sparse_tail
 from specs import CLAIMS
-from specs.p2_polynomial import taylor
-from specs.p2_recovery import Kept, Recovered, kept_by_heap, majority_misses, misses
+from specs.polynomial.weights import taylor
+from specs.streaming.recovery import Kept, Recovered, kept_by_heap, majority_misses, misses
 from tests.specs.test_sparsification import most_failures
 
 BOUNDS = {b.name: b for c in CLAIMS.values() for b in c.bounds}

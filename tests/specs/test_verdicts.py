@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 import sympy
 
-from proofs.audit import find, instances, judge, lies_in, observe
+from proofs.evidence.audit import find, instances, judge, lies_in, observe
 from specs import CLAIMS
-from specs.claim import Bound, Claim, Status, ledger
-from specs.p1_costs import pending
-from specs.p1_dynamic import same_key_changes
-from specs.p1_hardness import HintedRead
-from specs.p2_streaming import P2_COLUMNS, P2_DOUBLINGS, Growing, Sketches
-from specs.rounding import dimension
-from specs.softmax import n
+from specs.claim import Bound, Claim, Status
+from specs.dynamic.hardness import HintedRead
+from specs.dynamic.problem import same_key_changes
+from specs.ledger import ledger
+from specs.streaming.stream import P2_COLUMNS, P2_DOUBLINGS, Growing, Sketches
+from specs.symbols import dimension, n, pending
 
 BOUNDS = [pytest.param(c, b, id=b.name) for c in CLAIMS.values() for b in c.bounds]
 
@@ -188,7 +187,7 @@ EVALUATED = {"reduction_mistakes": "the threshold by which an answer is read, no
 @pytest.mark.parametrize(("claim", "bound"), BOUNDS)
 def test_no_quantity_is_a_formula(claim: Claim[Any], bound: Bound[Any]) -> None:
     calls = _called(lambda: bound.quantity(claim.witness(), 256))
-    assert (("reference.expression", "evaluate") in calls) == (bound.name in EVALUATED)
+    assert (("reference.arithmetic.expression", "evaluate") in calls) == (bound.name in EVALUATED)
 
 
 #: Quantities that are a size, where it is the other side that is found on the instance.

@@ -1,0 +1,1 @@
+"""What every way shares: inputs, results, directed rounding, bounds and state files."""

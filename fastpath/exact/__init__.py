@@ -1,0 +1,1 @@
+"""Exact attention, certified entry by entry."""

@@ -1,0 +1,1 @@
+"""Attention by polynomials: linear in the number of keys where logits are small."""

@@ -1,0 +1,1 @@
+"""Attention on real heads, fast and certified afterwards."""

@@ -1,0 +1,1 @@
+"""Fewer feature columns, with a certified distance."""

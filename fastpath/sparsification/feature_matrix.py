@@ -1,0 +1,246 @@
+"""The feature matrix X, dense or sparse: checked once, read in blocks of columns, never changed."""
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from fastpath.core.inputs import Matrix, exact_floats
+
+#: A dense array, a csr_array or a csc_array.
+Features: TypeAlias = Any
+
+#: Row maxima of float64 input lie in [2^-250, 2^250] (or are zero).  Then every diagonal entry of the
+#: Gram matrix is at least 2^-500, and what products lose to underflow, at most 2^-1022 each, is
+#: under 2^-400 of any rounding term.  float32 input always fits.
+LARGEST_EXPONENT = 250
+
+#: Columns in one block: the product of a block of 2048 with its transpose runs at the speed of the
+#: whole, and a sum of d terms then passes through 2048 + d/2048 roundings at most instead of d.
+BLOCK = 2048
+
+#: Numbers of a dense copy of some columns of a CSR matrix, 64 MiB.
+FILLED = 1 << 23
+
+#: Entries looked at in one pass: one large temporary would cost 4 times as much.
+PIECE = 1 << 16
+
+
+def feature_matrix(X: Any, name: str = "X") -> Features:
+    """Return X as a dense array or as a sparse array that shares its memory, or refuse it.
+
+    Parameters
+    ----------
+    X : array_like or sparse matrix or array in CSR or CSC format, shape (n, d)
+        float32 or float64; integers become float64, which must hold them exactly.
+    name : str
+        What error messages call it.
+
+    Returns
+    -------
+    array, csr_array or csc_array
+        The same numbers in the same floating-point type.
+
+    Raises
+    ------
+    TypeError
+        If entries are neither float32, float64 nor integers, X means more than its entries (a masked
+        array, say), or the sparse format is another.
+    ValueError
+        If X is not a matrix, is empty, holds NaN or infinity or integers that float64 does not hold, has
+        float64 rows whose largest entry is outside 2^-250 to 2^250, or has sparse indices that are
+        unsorted, duplicate or out of range.
+
+    Notes
+    -----
+    Cost: two passes over the entries.
+    """
+    features = _sparse(X, name) if sp.issparse(X) else _dense(X, name)
+    _check_magnitude(features, name)
+    return features
+
+
+def _dense(X: Any, name: str) -> Matrix:
+    array = exact_floats(name, X)
+    _check_shape(array.shape, name)
+    return array
+
+
+def _sparse(X: Any, name: str) -> Features:
+    if X.format not in ("csr", "csc"):
+        raise TypeError(f"{name} must be dense or sparse in CSR or CSC format, got {X.format!r}.")
+    data = exact_floats(f"{name}.data", X.data)
+    _check_shape(X.shape, name)
+    _check_indices(X, name)
+    kind = sp.csr_array if X.format == "csr" else sp.csc_array
+    # A new object on the same arrays: scipy notes what it finds out on the object, not on the user's.
+    return kind((data, X.indices, X.indptr), shape=X.shape, copy=False)
+
+
+def _check_shape(shape: tuple[int, ...], name: str) -> None:
+    if len(shape) != 2:
+        raise ValueError(f"{name} must be a matrix (2 dimensions), got shape {shape}.")
+    if 0 in shape:
+        raise ValueError(f"{name} must not be empty, got shape {shape}.")
+
+
+def _check_indices(X: Any, name: str) -> None:
+    major, minor = X.shape if X.format == "csr" else X.shape[::-1]
+    starts, indices = X.indptr, X.indices
+    if (
+        len(starts) != major + 1
+        or starts[0] != 0
+        or starts[-1] != len(indices)
+        or len(indices) != len(X.data)
+        or (starts[1:] < starts[:-1]).any()
+    ):
+        raise ValueError(
+            f"{name} must be a well-formed {X.format.upper()} matrix, but its indptr does not rise "
+            f"from 0 to the {len(indices)} stored entries."
+        )
+    if not len(indices):
+        return
+    # Descents inside a row are found by comparing all neighbours and forgiving those between rows.
+    inner = starts[np.searchsorted(starts, 0, "right") : np.searchsorted(starts, len(indices))]
+    descents = indices[1:] <= indices[:-1]
+    descents[inner - 1] = False
+    if descents.any():
+        first = int(np.argmax(descents))
+        problem, remedy = (
+            ("duplicate", "sum_duplicates")
+            if indices[first] == indices[first + 1]
+            else ("unsorted", "sort_indices")
+        )
+        raise ValueError(
+            f"{name} must have sorted indices without duplicates, got {problem} ones: call "
+            f"{name}.{remedy}() first."
+        )
+    lows = highs = indices
+    if len(inner) < len(indices) // 4:
+        # Sorted rows: their ends tell the range.
+        lows, highs = indices[np.append(inner, 0)], indices[np.append(inner, len(indices)) - 1]
+    if lows.min() < 0 or highs.max() >= minor:
+        raise ValueError(
+            f"{name} must have indices in [0, {minor}), got {lows.min()} to {highs.max()}."
+        )
+
+
+def _check_magnitude(X: Features, name: str) -> None:
+    entries = X.data if sp.issparse(X) else X
+    if not entries.size or _plainly_in_range(X, entries):
+        return
+    magnitudes = row_magnitudes(X)
+    largest = float(magnitudes.max())
+    if not np.isfinite(largest):
+        raise ValueError(f"{name} must be finite, but it holds NaN or infinite entries.")
+    smallest = float(magnitudes.min(where=magnitudes > 0, initial=1.0))
+    if entries.dtype == np.float64 and (
+        largest > 2.0**LARGEST_EXPONENT or smallest < 2.0**-LARGEST_EXPONENT
+    ):
+        raise ValueError(
+            f"{name} must have rows whose largest entries are zero or between 2^-{LARGEST_EXPONENT} "
+            f"and 2^{LARGEST_EXPONENT} in magnitude, got {smallest:.3g} to {largest:.3g}: squares "
+            "could underflow or overflow. Scale it by a power of two."
+        )
+
+
+def _plainly_in_range(X: Features, entries: Matrix) -> bool:
+    """Whether sums of squares, in one pass, show that X is finite and of moderate size."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        if sp.issparse(X):
+            largest = float(np.dot(entries, entries))
+            pieces = (entries[i : i + PIECE] for i in range(0, entries.size, PIECE))
+            smallest = min(float(np.abs(piece).min()) for piece in pieces) ** 2
+        else:
+            squares = np.einsum("ij,ij->i", X, X)
+            largest, smallest = float(squares.max()), float(squares.min()) / X.shape[1]
+    exponent = LARGEST_EXPONENT if entries.dtype == np.float64 else 50
+    return 2.0 ** (-2 * exponent + 20) < smallest and largest < 2.0 ** (2 * exponent - 20)
+
+
+def row_magnitudes(X: Features) -> NDArray[np.float64]:
+    """Return the largest magnitude in every row, NaN where a row holds one."""
+    if not sp.issparse(X):
+        largest: NDArray[np.float64] = np.maximum(X.max(axis=1), -X.min(axis=1)).astype(np.float64)
+        return largest
+    magnitudes = np.zeros(X.shape[0])
+    if X.format == "csr":
+        filled = np.flatnonzero(np.diff(X.indptr))
+        if len(filled):
+            magnitudes[filled] = np.maximum.reduceat(np.abs(X.data), X.indptr[filled])
+    else:
+        np.maximum.at(magnitudes, X.indices, np.abs(X.data))
+    return magnitudes
+
+
+def nonzero_columns(X: Features) -> NDArray[np.intp]:
+    """Return the indices of the columns that are not zero."""
+    if not sp.issparse(X):
+        return np.flatnonzero(X.any(axis=0))
+    held = np.zeros(X.shape[1], dtype=bool)
+    if X.format == "csr":
+        held[X.indices[X.data != 0]] = True
+    else:
+        counts = np.diff(X.indptr)
+        held[np.repeat(np.arange(X.shape[1]), counts)[X.data != 0]] = True
+    return np.flatnonzero(held)
+
+
+def by_columns(X: Features) -> Features:
+    """Return X in a form whose columns are cheap to take: CSR becomes CSC, all else stays."""
+    return X.tocsc() if sp.issparse(X) and X.format == "csr" else X
+
+
+def take_columns(X: Features, columns: NDArray[np.intp]) -> Matrix:
+    """Return some columns of X as a dense array in its own type."""
+    taken: Matrix = X[:, columns]
+    return taken.toarray() if sp.issparse(taken) else taken  # type: ignore[attr-defined]
+
+
+def column_blocks(X: Features, width: int = BLOCK) -> Iterator[Matrix]:
+    """Yield X as dense float64 blocks of at most ``width`` columns, views where it can."""
+    n, d = X.shape
+    if sp.issparse(X) and X.nnz == n * d:
+        # Sorted without duplicates and full: the stored entries are the matrix.
+        X = X.data.reshape(n, d) if X.format == "csr" else X.data.reshape(d, n).T
+    if sp.issparse(X) and X.format == "csr":
+        yield from _blocks_of_rows(X, width)
+        return
+    for start in range(0, d, width):
+        yield dense_block(X, start, start + width)
+
+
+def dense_block(X: Features, start: int, stop: int) -> Matrix:
+    """Return columns start to stop as float64, a view where X is dense float64; X must not be CSR."""
+    if not sp.issparse(X):
+        block: Matrix = X[:, start:stop].astype(np.float64, copy=False)
+        return block
+    bounds = X.indptr[start : stop + 1]
+    entries = slice(bounds[0], bounds[-1])
+    part = sp.csr_array(
+        (X.data[entries].astype(np.float64, copy=False), X.indices[entries], bounds - bounds[0]),
+        shape=(len(bounds) - 1, X.shape[0]),
+    )
+    transposed: Matrix = part.toarray()
+    return transposed.T
+
+
+def _blocks_of_rows(X: sp.csr_array, width: int) -> Iterator[Matrix]:
+    """Yield the blocks of a CSR matrix: its sorted rows are cut, so that no copy in CSC is needed."""
+    n, d = X.shape
+    # Several blocks are filled at a time: a row is cut by a loop in Python.
+    span = max(1, FILLED // (n * width)) * width
+    edges = np.append(np.arange(0, d, span), d)
+    rows = [slice(*X.indptr[i : i + 2]) for i in range(n)]
+    cuts = [r.start + np.searchsorted(X.indices[r], edges) for r in rows]
+    for k, start in enumerate(edges[:-1]):
+        columns = int(edges[k + 1] - start)
+        # Rows a power of two apart would meet in the cache: BLAS then takes 1.4 times as long.
+        padded = np.zeros((n, columns + 8))
+        for row, cut in zip(padded, cuts, strict=True):
+            part = slice(cut[k], cut[k + 1])
+            row[X.indices[part] - start] = X.data[part]
+        for first in range(0, columns, width):
+            yield padded[:, first : min(first + width, columns)]

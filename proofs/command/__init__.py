@@ -1,0 +1,1 @@
+"""What the ``attest`` command prints."""

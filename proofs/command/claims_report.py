@@ -1,0 +1,138 @@
+"""What ``attest audit``, ``attest show`` and ``attest conform`` print."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import sympy
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from proofs.command.report import console
+from proofs.evidence import coq_checker as check
+from proofs.evidence.audit import Audit, AuditReport, shown
+from proofs.evidence.conformance import Case, Outcome
+from specs import CLAIMS
+from specs.ledger import Record
+
+#: Scopes are sentences; wider than this they would push the figures off the screen.
+SCOPE_WIDTH = 48
+
+
+def print_audit(report: AuditReport) -> None:
+    """Print a row for every claim, every difference, and what was not run."""
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD if out.is_terminal else box.SIMPLE, pad_edge=False)
+    for heading in ("claim", "verdict", "scope", "assurance", "sharpness = extremal/bound"):
+        table.add_column(heading)
+    for audited in report.claims:
+        table.add_row(*_row(audited))
+    out.print(table)
+    for audited in report.claims:
+        for difference in audited.differences:
+            out.print(Text(f"{audited.record.id}: {difference}", style="bold red"))
+    for difference in report.differences:
+        out.print(Text(difference, style="bold red"))
+    for sentence in report.not_run:
+        out.print(Text(f"Not run. {sentence}"))
+    count = len(report.claims)
+    out.print(
+        f"{count} claims audited: "
+        + ("the ledger says exactly what was found." if report.agrees else "the ledger differs.")
+    )
+
+
+def _row(audited: Audit) -> tuple[str, ...]:
+    record, finding = audited.record, audited.finding
+    bounds = {b.name: b for b in CLAIMS[record.id].bounds} if record.id in CLAIMS else {}
+    sharpness = [
+        f"{name} {shown(value)}" + (" (reached: Coq)" if bounds[name].attained else "")
+        for name, value in finding.sharpness.items()
+    ]
+    scope = textwrap.fill(record.scope, SCOPE_WIDTH)
+    found = replace(
+        record,
+        verdict=finding.verdict,
+        vacuous_where=finding.vacuous_where,
+        refuted_where=finding.refuted_where,
+    )
+    return record.id, found.shown, scope, finding.assurance, "\n".join(sharpness)
+
+
+def print_claim(record: Record) -> None:
+    """Print what is claimed, under which hypotheses, with which evidence, and where each is."""
+    out = console()
+    out.print(Text(f"{record.id}  ({record.where})", style="bold"))
+    out.print(Text(record.quote))
+    rows: list[tuple[str, str]] = [("verdict", record.shown), ("assurance", record.assurance)]
+    if record.refuted_where:
+        rows.append(("refuted where", record.refuted_where))
+    rows += [
+        ("vacuous where", f"{where} ({name})")
+        for name, where in (record.vacuous_where or {}).items()
+    ]
+    rows += [
+        (name, text)
+        for name, text in (
+            ("scope", record.scope),
+            ("repaired by", ", ".join(record.repaired_by)),
+            ("not stated", record.not_stated),
+        )
+        if text
+    ]
+    if record.id in CLAIMS:
+        rows += _executable(CLAIMS[record.id])
+    else:
+        rows.append(("evidence", "none: no executable claim stands behind this record yet"))
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for name, text in rows:
+        table.add_row(name, Text(text))
+    out.print(table)
+
+
+def _executable(claim: Any) -> list[tuple[str, str]]:
+    statements = check.statements()
+    rows = [("statement", claim.statement), ("not stated", claim.not_stated or "nothing")]
+    rows += [("assumes", h.statement) for h in claim.assumes]
+    for bound in claim.bounds:
+        arguments = ", ".join(a.name for a in bound.arguments)
+        rows.append(("bound", f"{bound.meaning} <= {bound.name}({arguments})"))
+        rows.append(("", f"= {sympy.sstr(bound.expression)}"))
+        for theorem in (bound.theorem, bound.attained):
+            if theorem:
+                rows.append(("Coq", f"{theorem}: {' '.join(statements.get(theorem, '?').split())}"))
+    rows.append(("where", _where(claim)))
+    return rows
+
+
+def _where(claim: Any) -> str:
+    source = claim.witness.__module__.replace(".", "/") + ".py"
+    return f"{source}; fastpath/core/bounds.py, proofs/coq/Bounds.v and CLAIMS.md are generated from it"
+
+
+def print_conformance(name: str, outcomes: Sequence[Outcome]) -> None:
+    """Print a row for every case, the failures whole, and the count."""
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD if out.is_terminal else box.SIMPLE, pad_edge=False)
+    for heading in ("case", "catches", "error", "bound", ""):
+        table.add_column(heading)
+    for outcome in outcomes:
+        case = outcome.case
+        figures = (
+            (f"{float(outcome.error):.2e}", f"{outcome.bound:.2e}")
+            if isinstance(case, Case) and not outcome.failure
+            else ("", "")
+        )
+        what = case.catches if isinstance(case, Case) else f"must raise {case.error.__name__}"
+        table.add_row(case.name, what, *figures, "FAILS" if outcome.failure else "conforms")
+    out.print(table)
+    failures = [o for o in outcomes if o.failure]
+    for outcome in failures:
+        out.print(Text(outcome.failure, style="bold red"))
+    out.print(f"{name}: {len(outcomes) - len(failures)} of {len(outcomes)} cases conform.")

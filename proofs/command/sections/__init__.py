@@ -1,0 +1,1 @@
+"""The sections of ``attest check``, a module a stem."""

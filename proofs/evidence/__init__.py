@@ -1,0 +1,1 @@
+"""What is known of the claims, recomputed: the Coq proofs, the audit, the conformance suite."""

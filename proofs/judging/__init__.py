@@ -1,0 +1,1 @@
+"""An implementation's answers beside the enclosed truth, a module a stem."""

@@ -1,0 +1,1 @@
+"""What a fast method computes, for counting and comparing; not definitions."""

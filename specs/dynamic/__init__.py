@@ -1,0 +1,1 @@
+"""What P1 claims, and what is true: attention of tokens that change."""

@@ -1,0 +1,1 @@
+"""What is claimed of the polynomial method, on which P2 stands."""

@@ -1,0 +1,1 @@
+"""The claims printed: as Python, as Coq and as formulas."""

@@ -1,0 +1,1 @@
+"""What is claimed of attention on real heads (ours)."""

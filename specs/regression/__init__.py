@@ -1,0 +1,1 @@
+"""What P4 claims of attention regression, and what is true."""

@@ -1,0 +1,1 @@
+"""What is claimed of softmax: perturbation, the exp kernel, rounding."""

@@ -1,0 +1,1 @@
+"""What P3 claims of a narrower feature matrix, and what is true."""

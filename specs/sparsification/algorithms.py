@@ -1,0 +1,462 @@
+r"""P3's two algorithms: how many columns they need, with constants, and what dominates them; P3.jl.
+
+The two sketch or select columns of X so that (1 − ε) G ⪯ Y Yᵀ ⪯ (1 + ε) G, the guarantee that P3.loewner
+turns into an error.  Only the abstract was read: its O and Õ are read with the constants that the
+classical arguments give, and those arguments (matrix Bernstein, second moments, Chernoff, barriers)
+are cited; what is checked here is that the stated width is never less than what is needed.
+
+Probabilities are tested elsewhere, by counting failures, with a stated rate of false alarms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations, pairwise
+from math import ceil, comb, factorial, log, prod
+from typing import Any
+
+import numpy as np
+import sympy
+
+from reference import Enclosure, Verdict, evaluate
+from reference.arithmetic.gram import gram_rank, leverage_scores
+from reference.models.counted_products import Tally
+from reference.sparsification import barrier_selection, loewner_epsilon, loewner_verdict
+from specs.claim import Bound, Claim, Hypothesis, Rival, Value
+from specs.lifting import lift
+from specs.sparsification.loewner import Factored, Matrix, gram_products, operation_parameters
+from specs.symbols import columns, epsilon, failure_probability, n, overestimate, oversampling, rank
+
+_THIRD, _HUNDREDTH = sympy.Rational(1, 3), sympy.Rational(1, 100)
+
+
+def _probability_holds(epsilon: Fraction, failure_probability: Fraction) -> bool:
+    return 0 < epsilon < 1 and 0 < failure_probability < 1
+
+
+# --------------------------------------------------------------------------------- P3.randomised
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """X, n × d, whose column c is drawn with probability p_c ≥ l_c / (overestimate · rank)."""
+
+    X: Matrix
+    probabilities: tuple[Fraction, ...]
+    overestimate: Fraction
+    epsilon: Fraction
+    failure_probability: Fraction
+
+
+def _overestimates(i: Sampling) -> bool:
+    share = i.overestimate * gram_rank(i.X)
+    scores = leverage_scores(i.X)
+    return (
+        min(i.probabilities) > 0
+        and sum(i.probabilities) == 1
+        and all(p * share >= s for p, s in zip(i.probabilities, scores, strict=True))
+    )
+
+
+#: Draws of m columns that are gone through, up to their order.
+_MOST_OUTCOMES = 250
+
+
+def _draws(columns: int, m: int) -> Iterator[tuple[int, ...]]:
+    """Yield how often each column is drawn in m draws, in every way."""
+    for bars in combinations(range(m + columns - 1), columns - 1):
+        ends = (-1, *bars, m + columns - 1)
+        yield tuple(high - low - 1 for low, high in pairwise(ends))
+
+
+def sampling_failure(i: Sampling, m: int) -> Fraction:
+    """Return the exact probability that m columns drawn by ``probabilities`` break the sandwich."""
+    failure = Fraction(0)
+    for drawn in _draws(len(i.probabilities), m):
+        weights = [Fraction(c, m) / p for c, p in zip(drawn, i.probabilities, strict=True)]
+        if loewner_verdict(i.X, i.X, i.epsilon, weights=weights) is Verdict.OUTSIDE:
+            orders = factorial(m) // prod(factorial(c) for c in drawn)
+            failure += orders * prod(p**c for p, c in zip(i.probabilities, drawn, strict=True))
+    return failure
+
+
+def _most_too_few(fails: Callable[[int], bool], low: int, most: int) -> int:
+    """Return a number up to ``most`` that fails, as ``low`` is taken to, and of which the next does not."""
+    high = low + 1
+    while high < most and fails(high):
+        low, high = high, min(2 * high, most)
+    if high == most and fails(high):
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fails(middle) else (low, middle)
+    return low
+
+
+def _columns_needed(i: Sampling, bits: int) -> Enclosure:
+    """Count the columns that are needed at least for a failure probability as small as it shall be.
+
+    As many as the rank: of fewer, every draw fails.  Where the outcomes can be gone through, one more
+    than a number for which failure is more probable than that.
+    """
+    d, too_few = i.X.shape[1], gram_rank(i.X) - 1
+    most = max(m for m in range(_MOST_OUTCOMES) if comb(m + d - 1, d - 1) <= _MOST_OUTCOMES)
+    if most > too_few:
+        too_few = _most_too_few(
+            lambda m: sampling_failure(i, m) > i.failure_probability, too_few, most
+        )
+    return lift(too_few + 1, bits)
+
+
+def _sampling_parameters(i: Sampling) -> Mapping[str, Value]:
+    return {
+        "rank": gram_rank(i.X),
+        "n": len(i.X),
+        "epsilon": i.epsilon,
+        "failure_probability": i.failure_probability,
+        "overestimate": i.overestimate,
+        "columns": i.X.shape[1],
+    }
+
+
+def _second_moment_width(i: Sampling, bits: int) -> Enclosure:
+    """Enclose the m at which CountSketch's mean squared error ‖UᵀSᵀSU − I‖_F² is epsilon² delta.
+
+    That mean is (k² + k − 2 Σ_c l_c²) / m, U an orthonormal basis of the row space, k its dimension.
+    """
+    k = gram_rank(i.X)
+    moment = k * k + k - 2 * sum(s * s for s in leverage_scores(i.X))
+    return lift(moment / (i.epsilon**2 * i.failure_probability), bits)
+
+
+def _by_leverage(X: Matrix, epsilon: Fraction, delta: Fraction, tilt: Fraction) -> Sampling:
+    """Draw columns by a mixture of their leverage scores and the uniform distribution."""
+    scores, k, d = leverage_scores(X), gram_rank(X), X.shape[1]
+    mixture = tuple((1 - tilt) * s / k + tilt / d for s in scores)
+    return Sampling(X, mixture, 1 / (1 - tilt), epsilon, delta)
+
+
+def _sampling_sample(rng: np.random.Generator) -> Sampling:
+    """Draw a few columns, of which all draws can be gone through, or more.
+
+    As many rows as a power of two: of these the rival's products can be counted.
+    """
+    few = bool(rng.integers(2))
+    n, d = 2 ** int(rng.integers(0, 2 if few else 4)), int(rng.integers(1, 4 if few else 40))
+    X = rng.integers(-3, 4, (n, d)).astype(float)
+    X[0, 0] += 10  # never the zero matrix
+    e, most = Fraction(int(rng.integers(10 if few else 1, 20)), 20), 10 ** int(rng.integers(1, 9))
+    delta = Fraction(1, int(rng.integers(2, most + 2)))
+    return _by_leverage(X, e, delta, Fraction(int(rng.integers(1, 9)), 10))
+
+
+def _repeated(repetitions: int) -> Matrix:
+    """Give columns (1, 1) and (1, -1) many times over: every leverage score is 2/d."""
+    return np.tile(np.array([[1.0, 1.0], [1.0, -1.0]]), (1, repetitions))
+
+
+def _sketch_prices(i: Sampling, bits: int) -> Mapping[str, tuple[Enclosure, Enclosure]]:
+    """Compare with a factor of the sketch's Gram matrix: the same H from rank(X) columns.
+
+    NOTE Õ(nnz(X) + n^ω) is read as (nnz(X) + n³)(2 + ln(n/δ)), O(n log(n/δ)) as leverage_width; the
+    factor is counted, one product for each nonzero entry that CountSketch moves included.
+    """
+    n = len(i.X)
+    width = n * max(1, ceil(log(n / i.failure_probability)))
+    tally = Tally()
+    G = tally.gram_of_blocks(np.ones((n, width)))
+    tally.cholesky(G + np.eye(n))
+    nonzeros = int(np.count_nonzero(i.X))
+    claimed = evaluate(
+        (nonzeros + n**3) * (2 + sympy.log(n / failure_probability)),
+        {"failure_probability": i.failure_probability},
+        bits,
+    )
+    return {
+        "columns": (P3_RANDOMISED.bounds[0].value(i, bits), lift(gram_rank(i.X), bits)),
+        "operations": (claimed, lift(nonzeros + tally.products, bits)),
+    }
+
+
+def _repeated_rows(columns: int) -> Sampling:
+    """Give one row of ones."""
+    return _by_leverage(np.ones((1, columns)), Fraction(1, 2), Fraction(1, 10), Fraction(1, 5))
+
+
+_LEVERAGE_WIDTH = (
+    (2 + 2 * epsilon / 3)
+    * overestimate
+    * rank
+    * sympy.log(2 * rank / failure_probability)
+    / epsilon**2
+)
+_OSNAP_WIDTH = n * (n + 1) / (epsilon**2 * failure_probability)
+
+P3_RANDOMISED = Claim[Sampling](
+    id="P3.randomised",
+    where="P3, sentence 10",
+    statement=(
+        "m = O(n log(n/delta)) columns, in time nnz(X) + n^omega up to logarithms, with probability "
+        "1 - delta. Our reading: leverage-score sampling needs m = (2 + 2 eps/3) beta k ln(2k/delta)/eps^2 "
+        "columns, k the rank, beta the overestimate of the scores; CountSketch and OSNAP "
+        "n(n+1)/(eps^2 delta)."
+    ),
+    not_stated=(
+        "Matrix Bernstein (Tropp 2012) and Markov's inequality are cited; how the scores are approximated "
+        "in nnz(X) time is the implementation's. The probability of leverage sampling is exact where the "
+        "draws can be gone through, and tested by counting failures elsewhere."
+    ),
+    assumes=(
+        Hypothesis(
+            "0 < epsilon < 1 and 0 < failure_probability < 1",
+            lambda i: _probability_holds(i.epsilon, i.failure_probability),
+        ),
+        Hypothesis(
+            "the probabilities add up to 1, p_c >= l_c / (overestimate rank)", _overestimates
+        ),
+    ),
+    bounds=(
+        Bound(
+            name="leverage_width",
+            meaning="the columns that leverage-score sampling needs at least, counted on few outcomes",
+            arguments=(rank, epsilon, failure_probability, overestimate),
+            expression=_LEVERAGE_WIDTH,
+            points=((5, _THIRD, _HUNDREDTH, sympy.Rational(3, 2)),),
+            quantity=_columns_needed,
+            parameters=lambda i, bits: _sampling_parameters(i),
+            trivial=lambda i, bits: lift(i.X.shape[1], bits),
+            extremal=lambda: _by_leverage(
+                _repeated(1), Fraction(19, 20), Fraction(1, 1 << 20), Fraction(1, 1 << 40)
+            ),
+            vacuous_where=columns <= _LEVERAGE_WIDTH,
+            edges=lambda: (_repeated_rows(34), _repeated_rows(35)),
+        ),
+        Bound(
+            name="osnap_width",
+            meaning="the rows that the second moment asks of CountSketch, and of OSNAP with any sparsity",
+            arguments=(n, epsilon, failure_probability),
+            expression=_OSNAP_WIDTH,
+            points=((5, _THIRD, _HUNDREDTH),),
+            quantity=_second_moment_width,
+            parameters=lambda i, bits: _sampling_parameters(i),
+            trivial=lambda i, bits: lift(i.X.shape[1], bits),
+            extremal=lambda: _by_leverage(
+                _repeated(1024), Fraction(1, 2), Fraction(1, 10), Fraction(1, 2)
+            ),
+            vacuous_where=columns <= _OSNAP_WIDTH,
+            edges=lambda: (_repeated_rows(80), _repeated_rows(81)),
+        ),
+    ),
+    witness=lambda: _by_leverage(_repeated(128), Fraction(9, 10), Fraction(1, 10), Fraction(1, 4)),
+    sample=_sampling_sample,
+    rival=Rival("P3.gram", _sketch_prices),
+)
+
+# ------------------------------------------------------------------------------ P3.deterministic
+
+
+@dataclass(frozen=True)
+class Selection:
+    """X, n × d, of which ⌈oversampling · n⌉ columns shall be kept; as in :class:`Factored`."""
+
+    X: Matrix
+    oversampling: Fraction
+
+    @property
+    def columns(self) -> int:
+        """How many columns are kept."""
+        return ceil(self.oversampling * len(self.X))
+
+
+def _selection_epsilon(i: Selection, bits: int) -> Enclosure:
+    """Enclose the Loewner error of the columns that the two barriers select, reweighted."""
+    selected, weights = barrier_selection(i.X, i.columns)
+    found = loewner_epsilon(i.X, i.X[:, selected], weights=weights)
+    assert found is not None, "selected columns have no direction that X has not"
+    return found.at(bits)
+
+
+def _selection_prices(i: Selection, bits: int) -> Mapping[str, tuple[Enclosure, Enclosure]]:
+    """Compare with a factor of G: rank(X) columns, no error, one power of n less.
+
+    NOTE Õ(min{Σ nnz(X_c)², d n^(ω−1)} + n^(ω+1)) is read with the constant 1 and no logarithm.
+    """
+    values: dict[str, Any] = dict(operation_parameters(i.X, False, bits))
+    rows, d = len(i.X), i.X.shape[1]
+    claimed = min(values["column_squares"], d * rows**2) + rows**4
+    return {
+        "columns": (lift(i.columns, bits), lift(gram_rank(i.X), bits)),
+        "epsilon": (P3_DETERMINISTIC.bounds[0].value(i, bits), lift(0, bits)),
+        "operations": (lift(claimed, bits), lift(gram_products(Factored(i.X)), bits)),
+    }
+
+
+def _selection_sample(rng: np.random.Generator) -> Selection:
+    """Draw a matrix, dense, sparse or of low rank."""
+    n = 2 ** int(rng.integers(0, 3))
+    X = rng.standard_normal((n, n * int(rng.integers(1, 6))))
+    kind = rng.integers(3)
+    if kind == 1:
+        X *= rng.random(X.shape) < 0.3
+        X[0, 0] = 1  # never the zero matrix
+    if kind == 2:
+        X[n // 2 :] = X[: n - n // 2]
+    return Selection(X, 1 + Fraction(int(rng.integers(1, 400)), 101))
+
+
+P3_DETERMINISTIC = Claim[Selection](
+    id="P3.deterministic",
+    where="P3, sentence 15",
+    statement=(
+        "m = O(n) columns, deterministically, in time min(sum_c nnz(X_c)^2, d n^{omega-1}) + n^{omega+1} "
+        "up to logarithms. Our reading: q n reweighted columns of X have eps = 2 sqrt(q)/(q+1), for q > 1."
+    ),
+    not_stated=(
+        "That every step finds a column (Batson, Spielman, Srivastava 2012) is cited: here columns are "
+        "selected on instances and their error is enclosed, as an implementation's is by exact LDLᵀ. The "
+        "cost is taken from the abstract, not counted."
+    ),
+    assumes=(
+        Hypothesis("oversampling > 1", lambda i: i.oversampling > 1),
+        Hypothesis(
+            "n is a power of two and d a multiple of n",
+            lambda i: len(i.X).bit_count() == 1 and i.X.shape[1] % len(i.X) == 0,
+        ),
+        Hypothesis("X is not zero", lambda i: bool(i.X.any())),
+    ),
+    bounds=(
+        Bound(
+            name="bss_epsilon",
+            meaning="the Loewner error of oversampling n reweighted columns that the two barriers select",
+            arguments=(oversampling,),
+            expression=2 * sympy.sqrt(oversampling) / (oversampling + 1),
+            points=((4,), (sympy.Rational(5, 2),)),
+            quantity=_selection_epsilon,
+            parameters=lambda i, bits: {"oversampling": i.oversampling},
+            # Y = 0: H = 0 is within (1 ± 1) G.
+            trivial=lambda i, bits: lift(1, bits),
+            extremal=lambda: Selection(
+                np.array(
+                    [
+                        [2.0, -1, 0, -1, 2, 2, 0, 1],
+                        [-1, 2, -2, -2, -1, -2, -2, 2],
+                        [-1, 0, -1, 0, -1, -1, -2, 0],
+                        [-2, -2, -1, 2, 0, 0, -2, -2],
+                    ]
+                ),
+                Fraction(123, 100),
+            ),
+        ),
+    ),
+    witness=lambda: Selection(
+        np.array([[1.0, 0.5, 0.0, 2.0], [0.0, 1.0, 1.0, -1.0]]), Fraction(33, 8)
+    ),
+    sample=_selection_sample,
+    rival=Rival("P3.gram", _selection_prices),
+)
+
+# ---------------------------------------------------------------------------------------- P3.jl
+
+
+@dataclass(frozen=True)
+class Projection:
+    """n rows with d columns, projected so that |ΔG_ij| <= epsilon ‖x_i‖ ‖x_j‖ for all pairs."""
+
+    rows: int
+    columns: int
+    epsilon: Fraction
+    failure_probability: Fraction
+
+
+#: Numbers of columns, even ones, up to which chi-square tails are summed.
+_MOST_COLUMNS = 600
+
+
+def _tail_terms(half: int, x: Fraction) -> Fraction:
+    """Return sum_{j < half} x^j / j!, which e^{-x} makes P(chi-square of 2 half degrees > 2x)."""
+    total = term = Fraction(1)
+    for j in range(1, half):
+        term = term * x / j
+        total += term
+    return total
+
+
+def length_failure(m: int, epsilon: Fraction, bits: int) -> Enclosure:
+    """Enclose P(| |y|² - |x|² | > epsilon |x|²) for one row x projected to m columns, m even."""
+    low, high = m * (1 - epsilon) / 2, m * (1 + epsilon) / 2
+    bits += 2 * m  # the terms add up to less than e^m
+    longer = lift(_tail_terms(m // 2, high), bits) * lift(-high, bits).exp()
+    not_shorter = lift(_tail_terms(m // 2, low), bits) * lift(-low, bits).exp()
+    return 1 + longer - not_shorter
+
+
+def _projection_needed(i: Projection, bits: int) -> Enclosure:
+    """Count the columns that orthogonal rows need at least: with fewer, the lengths alone fail too often.
+
+    Their lengths are independent, so that one of them errs with probability 1 - (1 - p)^n.
+    """
+
+    def fails(m: int) -> bool:
+        all_right = (1 - length_failure(m, i.epsilon, bits)) ** i.rows
+        return bool(all_right.bounds()[1].item() < 1 - i.failure_probability)
+
+    pairs = _most_too_few(lambda half: fails(2 * half), 0, _MOST_COLUMNS // 2)
+    return lift(2 * pairs + 1, bits)
+
+
+_JL_WIDTH = sympy.log(2 * n**2 / failure_probability) / (epsilon**2 / 4 - epsilon**3 / 6)
+
+P3_JL = Claim[Projection](
+    id="P3.jl",
+    where="ours, in place of P3.randomised where only entries matter",
+    statement=(
+        "Y = X S / sqrt(m), S with independent Gaussian entries and m >= ln(2n^2/delta)/(eps^2/4 - eps^3/6), "
+        "has |H_ij - G_ij| <= eps ||x_i|| ||x_j|| for all i, j with probability 1 - delta: all that "
+        "P3.loewner's entries and rows use, from a number of columns that grows with log n only."
+    ),
+    not_stated=(
+        "Chernoff's bound for chi-square and the union over the n^2 vectors x_i and x_i ± x_j (rows scaled "
+        "to length 1) are cited. The probability is exact for the lengths of orthogonal rows, and tested by "
+        "counting failures for all entries."
+    ),
+    assumes=(
+        Hypothesis(
+            "0 < epsilon < 1 and 0 < failure_probability < 1",
+            lambda i: _probability_holds(i.epsilon, i.failure_probability),
+        ),
+    ),
+    bounds=(
+        Bound(
+            name="jl_width",
+            meaning="the columns that a Gaussian projection of orthogonal rows needs at least",
+            arguments=(n, epsilon, failure_probability),
+            expression=_JL_WIDTH,
+            points=((5, _THIRD, _HUNDREDTH),),
+            quantity=_projection_needed,
+            parameters=lambda i, bits: {
+                "n": i.rows,
+                "columns": i.columns,
+                "epsilon": i.epsilon,
+                "failure_probability": i.failure_probability,
+            },
+            trivial=lambda i, bits: lift(i.columns, bits),
+            extremal=lambda: Projection(1, 10**6, Fraction(1, 2), Fraction(1, 10**10)),
+            vacuous_where=columns <= _JL_WIDTH,
+            edges=lambda: (
+                Projection(8, 226, Fraction(1, 2), Fraction(1, 100)),
+                Projection(8, 227, Fraction(1, 2), Fraction(1, 100)),
+            ),
+        ),
+    ),
+    witness=lambda: Projection(8, 1000, Fraction(1, 2), Fraction(1, 100)),
+    sample=lambda rng: Projection(
+        int(rng.integers(1, 1000)),
+        int(rng.integers(1, 10**6)),
+        Fraction(int(rng.integers(1, 100)), 100),
+        Fraction(1, int(rng.integers(2, 10**9))),
+    ),
+)
+
+CLAIMS = (P3_RANDOMISED, P3_DETERMINISTIC, P3_JL)

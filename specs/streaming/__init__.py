@@ -1,0 +1,1 @@
+"""What P2 claims of one pass, and what is true."""

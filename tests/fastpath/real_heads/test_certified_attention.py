@@ -1,0 +1,234 @@
+"""certified_attention: what it chooses, that it says so, and that every row is what it certified."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastpath
+from fastpath.real_heads import attention as real_heads
+from reference import Verdict, attention
+
+
+def head(n: int, d: int, d_v: int, size: float, seed: int = 0) -> Any:
+    """Draw float32 queries and keys around a few centres, as real heads have them."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((2, 20, d))
+    Q, K = (c[rng.integers(0, 20, n)] + rng.standard_normal((n, d)) / 4 for c in centres)
+    V = rng.standard_normal((n, d_v)) + K[:, :1]
+    return tuple((x * s).astype(np.float32) for x, s in ((Q, size), (K, 1), (V, 1)))
+
+
+def with_exact(Q: Any, K: Any, V: Any) -> Any:
+    return Q, K, V, fastpath.attention(Q, K, V)
+
+
+@pytest.fixture(scope="module")
+def diffuse() -> Any:
+    return with_exact(*head(16_384, 32, 32, 0.4))
+
+
+@pytest.fixture(scope="module")
+def sharp() -> Any:
+    rng = np.random.default_rng(1)
+    K = rng.standard_normal((16_384, 32)).astype(np.float32)
+    Q = 3 * K[rng.integers(0, 200, 16_384)] + rng.standard_normal(K.shape).astype(np.float32) / 20
+    return with_exact(Q, K, rng.standard_normal(K.shape).astype(np.float32))
+
+
+def rows_outside(head: Any, result: Any) -> int:
+    """Count the rows that are outside for certain: by more than exact attention itself may err."""
+    exact = head[3]
+    off = np.abs(result.output.astype(float) - exact.output) > (
+        result.error_bound + exact.error_bound
+    )
+    return int(off.any(axis=1).sum())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_clusters_keep_all_but_the_uncovered_rows_within_the_certificate(
+    diffuse: Any, seed: int
+) -> None:
+    Q, K, V, _ = diffuse
+    result = fastpath.certified_attention(
+        Q, K, V, tolerance=0.03, rows="quantile", rng=np.random.default_rng(seed)
+    )
+    assert result.method == "clusters", result.reason
+    assert result.error_bound <= 0.03 * np.abs(V).max()
+    assert (result.uncovered, result.failure_probability) == (0.01, 1e-9)
+    assert rows_outside(diffuse, result) <= result.uncovered * len(Q)
+    # The pilot asked for enough: the first certificate held.
+    first = real_heads.fewest_rows(0.01, 0.5e-9, len(Q))
+    assert result.reason.endswith(
+        f"samples a cluster and 0% of the rows repaired met the tolerance on {first} rows."
+    )
+    assert 0 < result.predicted_cost < 1
+
+
+def test_clusters_are_closer_than_the_mean_of_the_values(diffuse: Any) -> None:
+    Q, K, V, _ = diffuse
+    rng = np.random.default_rng(0)
+    result = fastpath.certified_attention(Q, K, V, tolerance=0.03, rows="quantile", rng=rng)
+    uniform = np.repeat(V.mean(axis=0)[None], len(Q), axis=0)
+    assert result.error_bound < fastpath.certify(Q, K, V, uniform, rng=rng).error_bound
+
+
+@pytest.mark.parametrize("rows", ["all", "quantile"])
+def test_every_row_of_a_sharp_head_is_certified_by_dropping_keys(sharp: Any, rows: str) -> None:
+    Q, K, V, _ = sharp
+    result = fastpath.certified_attention(
+        Q, K, V, tolerance=1e-2, rows=rows, rng=np.random.default_rng(0)
+    )
+    assert result.method == "dropped keys", result.reason
+    assert (result.uncovered, result.failure_probability) == (0, 0)
+    assert (result.error_bound <= 1e-2 * np.abs(V).max()).all()
+    assert rows_outside(sharp, result) == 0
+    assert 0 < result.predicted_cost < real_heads.WORTHWHILE + real_heads.PLANNING
+
+
+def test_without_a_generator_all_rows_are_the_same_every_time(sharp: Any) -> None:
+    Q, K, V, _ = sharp
+    first, again = (fastpath.certified_attention(Q, K, V, tolerance=0.1) for _ in range(2))
+    assert first.method == "dropped keys"
+    assert np.array_equal(first.output, again.output)
+
+
+def exact_head(result: Any, exact: Any) -> bool:
+    return (
+        (result.method, result.failure_probability, result.uncovered, result.predicted_cost)
+        == ("exact", 0, 0, 1)
+        and np.array_equal(result.output, exact.output)
+        and np.array_equal(result.error_bound, exact.error_bound)
+    )
+
+
+REASONS = {
+    "diffuse, all rows": (
+        {"rows": "all", "tolerance": 0.03},
+        "no polynomial is affordable and the head is not sharp.",
+    ),
+    "too small a tolerance": (
+        {"tolerance": 1e-12},
+        "no number of samples that pays meets the tolerance",
+    ),
+    "so many rows to check": (
+        {"uncovered": 1e-4},
+        "certified clusters would take",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REASONS)
+def test_where_nothing_certifies_faster_exact_attention_says_why(diffuse: Any, case: str) -> None:
+    Q, K, V, exact = diffuse
+    changed, reason = REASONS[case]
+    arguments = {"rows": "quantile", "tolerance": 0.03, "rng": np.random.default_rng(0)} | changed
+    result = fastpath.certified_attention(Q, K, V, **arguments)
+    assert exact_head(result, exact), result.reason
+    assert reason in result.reason
+
+
+def test_a_certificate_that_fails_is_followed_by_more_samples_and_half_the_probability(
+    diffuse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Q, K, V, _ = diffuse
+    chances, outputs = [], []
+
+    def refusing(q: Any, k: Any, v: Any, output: Any, **arguments: Any) -> Any:
+        chances.append(arguments["failure_probability"])
+        outputs.append(output)
+        if len(outputs) == 1:
+            output = output + np.float32(0.03 * np.abs(v).max())
+        return fastpath.certify(q, k, v, output, **arguments)
+
+    monkeypatch.setattr(real_heads, "certify", refusing)
+    monkeypatch.setattr(real_heads, "WORTHWHILE", 2.0)
+    result = fastpath.certified_attention(
+        Q, K, V, tolerance=0.03, rows="quantile", rng=np.random.default_rng(0)
+    )
+    assert result.method == "clusters"
+    assert chances == [0.5e-9, 0.25e-9]
+    assert sum(chances) <= result.failure_probability
+    assert result.output is outputs[1]
+    assert rows_outside(diffuse, result) <= result.uncovered * len(Q)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_polynomial_is_used_where_one_is_cheap(causal: bool) -> None:
+    Q, K, V = head(8000, 3, 3, 0.05)
+    result = fastpath.certified_attention(Q, K, V, tolerance=1e-3, causal=causal)
+    exact = fastpath.attention(Q, K, V, causal=causal)
+    assert result.method == "polynomial", result.reason
+    assert rows_outside((Q, K, V, exact), result) == 0
+
+
+def test_a_causal_head_is_exact_and_says_why(diffuse: Any) -> None:
+    Q, K, V = (x[:4000] for x in diffuse[:3])
+    result = fastpath.certified_attention(
+        Q, K, V, tolerance=0.03, rows="quantile", causal=True, rng=np.random.default_rng(0)
+    )
+    assert exact_head(result, fastpath.attention(Q, K, V, causal=True))
+    assert result.reason == (
+        "no polynomial is affordable, and keys are neither dropped nor clustered under a causal mask."
+    )
+
+
+@pytest.mark.parametrize("rows", ["all", "quantile"])
+def test_every_entry_of_a_small_head_is_within_its_certificate(rows: str) -> None:
+    Q, K, V = head(50, 3, 3, 4.0)
+    result = fastpath.certified_attention(
+        Q, K, V, tolerance=1e-3, rows=rows, rng=np.random.default_rng(0)
+    )
+    assert (result.method, result.reason) == (
+        "exact",
+        "with so few queries and keys exact attention is as fast.",
+    )
+    verdicts = attention(Q, K, V).verdict(result.output, result.error_bound)
+    assert all(v is Verdict.WITHIN for v in verdicts.flat)
+
+
+@pytest.mark.parametrize("rows", ["all", "quantile"])
+@pytest.mark.parametrize("kind", ["equal keys", "huge", "one direction", "zero values"])
+def test_heads_that_cannot_be_balanced_are_finite_and_certified(
+    kind: str, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(real_heads, "PLANNING", 1.0)
+    Q, K, V = (x.astype(np.float64) for x in head(6000, 4, 3, 1.5))
+    if kind == "equal keys":
+        K[:] = K[0]
+    elif kind == "huge":
+        K *= 1e150
+    elif kind == "one direction":
+        Q[:, 1:] = 0
+    else:
+        V[:] = 0
+    result = fastpath.certified_attention(
+        Q, K, V, tolerance=0.05, rows=rows, rng=np.random.default_rng(0)
+    )
+    exact = fastpath.attention(Q, K, V)
+    assert rows_outside((Q, K, V, exact), result) <= result.uncovered * len(Q)
+
+
+BAD = {
+    "tolerance": ({"tolerance": 1.0}, ValueError, r"tolerance must be in \(0, 1\), got 1.0"),
+    "rows": ({"rows": "most"}, ValueError, "rows must be 'all' or 'quantile', got 'most'"),
+    "no generator": (
+        {"rows": "quantile"},
+        TypeError,
+        "rng must be a numpy.random.Generator, got None",
+    ),
+    "another generator": ({"rng": 7}, TypeError, "rng must be a numpy.random.Generator, got 7"),
+    "uncovered": ({"uncovered": 0}, ValueError, r"uncovered must be in \(0, 1\), got 0"),
+    "failure probability": (
+        {"failure_probability": 1.5},
+        ValueError,
+        r"failure_probability must be in \(0, 1\), got 1.5",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_by_name(case: str) -> None:
+    changed, error, message = BAD[case]
+    with pytest.raises(error, match=message):
+        fastpath.certified_attention(*head(5, 3, 3, 1.0), **({"tolerance": 0.1} | changed))
