@@ -104,7 +104,7 @@ def test_conform_refuses_a_module_that_is_not_there(capsys: pytest.CaptureFixtur
 def test_audit_without_coq_counts_only_theorems_whose_sources_were_checked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    changed = ("proofs/coq/TotalVariation.v is not what Coq checked.",)
+    changed = ("proofs/coq/Softmax/TotalVariation.v is not what Coq checked.",)
     monkeypatch.setattr(
         "proofs.evidence.coq_checker.confirmed", lambda: (frozenset({"s_tv_attained"}), changed)
     )
@@ -117,11 +117,11 @@ def test_audit_without_coq_counts_only_theorems_whose_sources_were_checked(
     ("file", "before", "after"),
     [
         (
-            "TotalVariation.v",
+            "Softmax/TotalVariation.v",
             "Theorem s_tv n u v eta S :",
             "Theorem s_tv n u v eta S : eta <= 0 ->",
         ),
-        ("Softmax.v", "Rabs (u i - v i) <= eta", "Rabs (u i - v i) < eta"),
+        ("Softmax/Softmax.v", "Rabs (u i - v i) <= eta", "Rabs (u i - v i) < eta"),
     ],
 )
 def test_audit_without_coq_does_not_take_a_changed_proof_for_the_one_that_was_checked(

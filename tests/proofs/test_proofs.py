@@ -73,7 +73,7 @@ def test_the_snapshot_is_of_the_sources_as_they_are() -> None:
     ],
 )
 def test_a_source_with_a_gap_is_refused(sources: Path, before: str, after: str, word: str) -> None:
-    edit(sources / "Sums.v", before, after)
+    edit(sources / "Foundations" / "Sums.v", before, after)
     report = check(sources)
     assert not report.passed
     assert any("Sums.v" in problem and word in problem for problem in report.problems)
@@ -81,7 +81,11 @@ def test_a_source_with_a_gap_is_refused(sources: Path, before: str, after: str, 
 
 
 def test_a_gap_inside_a_comment_is_no_gap(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    edit(sources / "Sums.v", "Fixpoint fsum", "(* Axiom (* Admitted. *) admit *)\nFixpoint fsum")
+    edit(
+        sources / "Foundations" / "Sums.v",
+        "Fixpoint fsum",
+        "(* Axiom (* Admitted. *) admit *)\nFixpoint fsum",
+    )
     monkeypatch.setenv("PATH", "")
     with pytest.raises(CoqMissingError):  # it came past the sources
         check(sources)
@@ -93,7 +97,7 @@ def test_a_file_that_is_not_listed_is_refused(sources: Path) -> None:
 
 
 def test_a_file_that_is_listed_and_absent_is_refused(sources: Path) -> None:
-    (sources / "Sums.v").unlink()
+    (sources / "Foundations" / "Sums.v").unlink()
     assert "Sums.v is listed in _CoqProject and does not exist" in "".join(check(sources).problems)
 
 

@@ -344,7 +344,7 @@ def attack(family: Callable[[Any, Any], Head], dtype: Any, seed: int) -> dict[st
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let heads of a few keys have several blocks, and let them be planned for."""
-    exact = import_module("fastpath.attention")  # the package has a function of that name
+    exact = import_module("fastpath.exact.attention")
     for module, name, value in (
         (exact, "KEY_BLOCK", 3),
         (exact, "QUERY_BLOCK", 2),

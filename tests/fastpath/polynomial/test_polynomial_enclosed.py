@@ -22,7 +22,7 @@ from fastpath.polynomial.moments import (
 )
 from proofs.evidence import conformance
 from proofs.evidence.conformance import Case, NonConformanceError, judge
-from reference import Enclosure, attention, evaluate
+from reference import Enclosure, Verdict, attention, attention_verdict, evaluate
 from reference.polynomials import extremes, kappa, levelled_ratio
 from specs import CLAIMS
 
@@ -336,3 +336,12 @@ def test_a_planted_fault_is_caught(fault: Any) -> None:
     judge(_faulty(np.exp), Case("no fault", "nothing", Q, K, V))
     with pytest.raises(NonConformanceError, match="the error at"):
         judge(_faulty(fault), Case("a fault", "itself", Q, K, V))
+
+
+def test_rows_that_see_only_what_is_tiny_in_the_unit_of_the_values_say_so() -> None:
+    """Their sums lose all but a few bits to underflow, where later values make the unit large."""
+    Q, K = np.array([[0.5], [0.25], [0.5]]), np.array([[0.3], [-0.4], [0.1]])
+    V = np.array([[1.3 * 2.0**-60], [1.7 * 2.0**-60], [2.0**1000]])
+    result = fastpath.polynomial_attention(Q, K, V, tolerance=1e-12, causal=True)
+    verdict, _ = attention_verdict(Q, K, V, result.output, result.error_bound, causal=True)
+    assert verdict is Verdict.WITHIN

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from tests.conformance.test_sparsification import _cheapest
 
 import fastpath
 from fastpath.core.bounds import (
@@ -26,6 +25,7 @@ from fastpath.core.bounds import (
 )
 from fastpath.sparsification import certificate as loewner
 from reference import Verdict, loewner_verdict
+from tests.fastpath.sparsification.test_sparsify_enclosed import _cheapest
 
 GRAM = importlib.import_module("fastpath.gram")
 
