@@ -213,7 +213,7 @@ MUTANTS = (
     _moments(
         before="        return self.reach <= LARGEST_REACH and (",
         after="        return bool(",
-        tests=f"{PROPERTIES}::test_logits_that_float64_cannot_serve_are_refused_for_rounding",
+        tests=f"{TERMS}::test_logits_beyond_the_reach_are_out_of_range_at_any_degree",
         catches="the limit on the reach at a degree",
     ),
     _moments(

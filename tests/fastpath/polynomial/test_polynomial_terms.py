@@ -201,3 +201,10 @@ def test_each_derivative_bounds_the_last_and_the_sixth_is_bounded_by_its_coeffic
         Fraction(b) - Fraction(a) for a, b in pairwise(np.linspace(0, 3, CELLS + 1).tolist())
     )
     assert min(map(Fraction, (first, second, third))) >= step
+
+
+def test_logits_beyond_the_reach_are_out_of_range_at_any_degree() -> None:
+    K, V = np.array([[-1.0], [1.0]]), np.array([[-1.0], [1.0]])
+    ranges = Block.of(K, V).ranges
+    within = [Queries.of(np.array([[x]]), ranges).within_range(0) for x in (31.0, 33.0)]
+    assert within == [True, False]
