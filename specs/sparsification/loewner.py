@@ -150,13 +150,17 @@ class Sandwich:
 
 
 def _sandwich_sample(rng: np.random.Generator) -> Sandwich:
-    """Change the columns' squared lengths by less than epsilon, exactly; some X have not full rank."""
+    """Change the columns' squared lengths by less than epsilon, exactly; some X have not full rank.
+
+    The row is not zero: of one that is, 0 <= 0 is all that is claimed, which no enclosure decides.
+    """
     n, d = int(rng.integers(1, 7)), int(rng.integers(1, 10))
     X = rng.integers(-8, 9, (n, d)) * 2.0 ** -int(rng.integers(3, 8))
+    X[0, 0] = X[0, 0] or 2.0**-8
     e = Fraction(int(rng.integers(1, 100)), 100)
     stretch = np.sqrt(1 + rng.uniform(-1, 1, d) * float(e)) - 1
     Y = X * (1 + np.trunc(64 * stretch) / 64)
-    return Sandwich(X, Y, e, _largest_logit(X), int(rng.integers(0, n)))
+    return Sandwich(X, Y, e, _largest_logit(X), int(rng.choice(np.flatnonzero(X.any(axis=1)))))
 
 
 _WITHIN_EPSILON = Hypothesis[Sandwich](
