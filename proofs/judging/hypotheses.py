@@ -11,6 +11,7 @@ every figure that is compared with a threshold: "holds" is certain.
 from __future__ import annotations
 
 import math
+import sys
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -155,8 +156,11 @@ def papers(m: Measurements) -> tuple[Paper, ...]:
 
 
 def rounded_up(value: Fraction) -> float:
-    """Return the least float64 that is at least ``value``."""
-    nearest = float(value)
+    """Return the least float64 that is at least ``value``, infinity beyond the largest finite one."""
+    try:
+        nearest = float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -sys.float_info.max
     return nearest if Fraction(nearest) >= value else math.nextafter(nearest, math.inf)
 
 

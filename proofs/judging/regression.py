@@ -228,7 +228,9 @@ def _judged(problem: Regression, stated: _Stated) -> Proof:
     )
     lower, upper = norm.largest()
     ends = max(0.0, -rounded_up(-lower)), rounded_up(upper)
-    verdict = Verdict.combine([norm_verdict, _eigenvalue_verdict(problem, mu)])
+    # Where no norm is stated there is nothing to judge, and it may exceed every float.
+    stated_norm = Verdict.WITHIN if g is None else norm_verdict
+    verdict = Verdict.combine([stated_norm, _eigenvalue_verdict(problem, mu)])
     return Proof(g, mu, h, radius, ends, reason, verdict)
 
 

@@ -102,7 +102,7 @@ def test_a_file_that_is_listed_and_absent_is_refused(sources: Path) -> None:
 
 
 def test_a_theorem_declared_twice_is_refused(sources: Path) -> None:
-    with (sources / "Taylor.v").open("a") as file:
+    with (sources / "Softmax" / "Taylor.v").open("a") as file:
         file.write("\nTheorem s_tv : True.\nProof. exact I. Qed.\n")
     assert "Theorem s_tv is declared in" in "".join(check(sources).problems)
 

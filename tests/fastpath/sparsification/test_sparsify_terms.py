@@ -27,7 +27,7 @@ from fastpath.sparsification import certificate as loewner
 from reference import Verdict, loewner_verdict
 from tests.fastpath.sparsification.test_sparsify_enclosed import _cheapest
 
-GRAM = importlib.import_module("fastpath.gram")
+GRAM = importlib.import_module("fastpath.sparsification.gram")
 
 U = Fraction(1, 2**53)
 
@@ -210,7 +210,7 @@ def _additions(X: Any, n: int, pairs: int) -> int:
 def test_the_logits_error_is_that_of_the_claim(
     first: int, second: int, apart: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sparsification = importlib.import_module("fastpath.sparsification")
+    sparsification = importlib.import_module("fastpath.sparsification.sparsify")
     G = np.array([[1.0, 0.5], [0.5, 1.0]])
     H = G + np.array([[0, apart], [apart, 0]])
     monkeypatch.setattr(sparsification, "_result_gram", lambda Y: fastpath.Gram(H, second))
@@ -222,7 +222,7 @@ def test_the_logits_error_is_that_of_the_claim(
 
 
 def test_a_logit_may_err_by_epsilon_and_slack(monkeypatch: pytest.MonkeyPatch) -> None:
-    sparsification = importlib.import_module("fastpath.sparsification")
+    sparsification = importlib.import_module("fastpath.sparsification.sparsify")
     far = fastpath.Gram(np.full((2, 2), 2.0**20), 3)
     monkeypatch.setattr(sparsification, "_result_gram", lambda Y: far)
     monkeypatch.setattr(
@@ -239,7 +239,7 @@ def test_a_logit_may_err_by_epsilon_and_slack(monkeypatch: pytest.MonkeyPatch) -
 def test_a_sketch_that_is_not_certified_has_the_slack_of_its_claim(
     method: str, dtype: Any, sparse: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sparsification = importlib.import_module("fastpath.sparsification")
+    sparsification = importlib.import_module("fastpath.sparsification.sparsify")
     monkeypatch.setattr("fastpath.sparsification.choice.gram_seconds", lambda X: np.inf)
     second = fastpath.Closeness(2.0**-6, 2.0**-7)
     monkeypatch.setattr(sparsification, "certified_closeness", lambda *_: second)
