@@ -99,7 +99,7 @@ def test_a_claim_with_a_tighter_bound_is_found_refuted() -> None:
     tighter = replace(
         claim.bounds[0], expression=claim.bounds[0].expression * sympy.Rational(98, 100)
     )
-    finding = find(replace(claim, bounds=(tighter,)), lambda theorem, bound: True)
+    finding = find(replace(claim, bounds=(tighter,)), lambda theorem, bound, relation: True)
     assert finding.verdict is Status.REFUTED
 
 
@@ -107,25 +107,25 @@ def test_a_claim_with_a_loose_bound_is_found_vacuous() -> None:
     claim = CLAIMS["S.tv"]
     loose = replace(claim.bounds[0], expression=sympy.Integer(1))
     assert (
-        find(replace(claim, bounds=(loose,)), lambda theorem, bound: True).verdict is Status.VACUOUS
+        find(replace(claim, bounds=(loose,)), lambda theorem, bound, relation: True).verdict is Status.VACUOUS
     )
 
 
 def test_a_claim_whose_rival_pays_less_is_found_dominated() -> None:
     claim = CLAIMS["P3.deterministic"]
-    assert find(claim, lambda theorem, bound: True).verdict is Status.DOMINATED
+    assert find(claim, lambda theorem, bound, relation: True).verdict is Status.DOMINATED
     alone = replace(claim, rival=None)
-    assert find(alone, lambda theorem, bound: True).verdict is Status.HOLDS
+    assert find(alone, lambda theorem, bound, relation: True).verdict is Status.HOLDS
 
 
 def test_a_claim_whose_conjecture_is_refuted_somewhere_is_found_so() -> None:
     claim = CLAIMS["P1.hardness"]
-    found = find(claim, lambda theorem, bound: True)
+    found = find(claim, lambda theorem, bound, relation: True)
     assert found.verdict is Status.HYPOTHESIS_REFUTED
     assert found.assurance is Assurance.CITED
     assert claim.refutation is not None
     elsewhere = replace(claim.refutation, reaches=lambda instance: False)
-    found = find(replace(claim, refutation=elsewhere), lambda theorem, bound: True)
+    found = find(replace(claim, refutation=elsewhere), lambda theorem, bound, relation: True)
     assert found.verdict is Status.OPEN
     assert any("does not reach edge 0 of the refutation" in fault for fault in found.faults)
 

@@ -86,7 +86,7 @@ def test_no_verdict_changes_with_any_of_many_witnesses(claim: Claim[Any]) -> Non
     assert _verdicts_change(claim, 25, DEAR.get(claim.id, 1000)) == []
 
 
-def _proved(theorem: str, bound: str) -> bool:
+def _proved(theorem: str, bound: str, relation: Any) -> bool:
     return True
 
 
