@@ -11,8 +11,8 @@ every figure that is compared with a threshold: "holds" is certain.
 from __future__ import annotations
 
 import math
-import sys
 import operator
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
