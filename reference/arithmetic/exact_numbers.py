@@ -13,6 +13,16 @@ ObjectArray = NDArray[np.object_]
 
 FLOATS = (np.float16, np.float32, np.float64)
 
+#: Types that numpy has from ml_dtypes, by their names: float64 holds all of their numbers.
+NARROW_FLOATS = (
+    "bfloat16",
+    "float8_e4m3",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e5m2",
+    "float8_e5m2fnuz",
+)
+
 
 def ratios(x: Any, name: str) -> tuple[ObjectArray, ObjectArray]:
     """Return the entries of ``x``, exactly, as numerators over positive denominators.
@@ -20,7 +30,7 @@ def ratios(x: Any, name: str) -> tuple[ObjectArray, ObjectArray]:
     Parameters
     ----------
     x : array_like, any shape
-        float16, float32, float64, integers, or Python ints, floats and Fractions.
+        float16, float32, float64, bfloat16, float8, integers, or Python ints, floats and Fractions.
     name : str
         What the error messages call ``x``.
 
@@ -41,9 +51,11 @@ def ratios(x: Any, name: str) -> tuple[ObjectArray, ObjectArray]:
     Cost: half a microsecond an entry.
     """
     array = _plain(x, name)
+    if array.dtype.name in NARROW_FLOATS:
+        array = array.astype(np.float64)
     if array.dtype.kind not in "iuO" and array.dtype.type not in FLOATS:
         raise TypeError(
-            f"{name} must hold float16, float32, float64, integers or Fractions, "
+            f"{name} must hold floats of at most 64 bits, integers or Fractions, "
             f"got dtype {array.dtype}."
         )
     fractions = []
