@@ -339,7 +339,7 @@ class Head:
                 .exp()
             )
         else:
-            empty = ~seen.any(axis=1)
+            empty: Seen = np.asarray(~seen.any(axis=1))
             if empty.any() and empty_rows == "refuse":
                 raise ValueError(
                     f"query {int(np.argmax(empty))} sees no key, and there is no sink: give "
