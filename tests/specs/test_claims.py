@@ -107,7 +107,8 @@ def test_a_claim_with_a_loose_bound_is_found_vacuous() -> None:
     claim = CLAIMS["S.tv"]
     loose = replace(claim.bounds[0], expression=sympy.Integer(1))
     assert (
-        find(replace(claim, bounds=(loose,)), lambda theorem, bound, relation: True).verdict is Status.VACUOUS
+        find(replace(claim, bounds=(loose,)), lambda theorem, bound, relation: True).verdict
+        is Status.VACUOUS
     )
 
 
