@@ -11,7 +11,8 @@ from reference.arithmetic.decide import PRECISIONS, decide
 from reference.arithmetic.enclosure import Enclosure
 from reference.arithmetic.expression import evaluate
 from reference.arithmetic.verdict import Verdict
-from reference.attention import attention, attention_verdict, logits, softmax, weights
+from reference.attention import attention, attention_verdict, log_sum_exp, logits, softmax, weights
+from reference.gradient import attention_gradient
 from reference.polynomial_weights import polynomial_attention
 from reference.polynomials import kappa
 from reference.sparsification import distance, loewner_epsilon, loewner_verdict
@@ -21,6 +22,7 @@ __all__ = [
     "Enclosure",
     "Verdict",
     "attention",
+    "attention_gradient",
     "attention_verdict",
     "decide",
     "distance",
@@ -28,6 +30,7 @@ __all__ = [
     "kappa",
     "loewner_epsilon",
     "loewner_verdict",
+    "log_sum_exp",
     "logits",
     "polynomial_attention",
     "softmax",

@@ -18,7 +18,7 @@ import numpy as np
 
 from reference.arithmetic.enclosure import Enclosure
 from reference.arithmetic.exact_numbers import as_objects
-from reference.attention import Head, arranged, heads
+from reference.heads import Head, arranged, heads
 from reference.scores import logits, number, scaled
 
 __all__ = ["Gradient", "attention_gradient"]

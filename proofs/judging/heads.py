@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reference.attention import LARGEST_SIZE
+from reference.scores import LARGEST_SIZE
 
 __all__ = [
     "ROLES",

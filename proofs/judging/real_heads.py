@@ -26,7 +26,7 @@ from proofs.judging.heads import Head, Matrix
 from proofs.judging.hypotheses import rounded_up
 from reference import Enclosure, Verdict, attention
 from reference.arithmetic.decide import PRECISIONS
-from reference.attention import LARGEST_SIZE
+from reference.scores import LARGEST_SIZE
 
 __all__ = [
     "FAILURE_PROBABILITY",
