@@ -26,7 +26,7 @@ bench: $(VENV)/.tests
 
 # Rewrite what is generated from the claims: bounds in Python and Coq, and the formulas.
 generated: $(VENV)/.tests
-	$(BIN)/python -m specs.printing.codegen
+	$(BIN)/python -m specs.printing
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -78,7 +78,7 @@ class Bound(Generic[Instance]):
     Attributes
     ----------
     name
-        The bound's name in every room: ``fastpath.core.bounds.<name>``, Coq's ``b_<name>``.
+        The bound's name in every room: ``fastpath.core.bounds.<stem>.<name>``, Coq's ``b_<name>``.
     meaning
         What is bounded, in a sentence.
     arguments

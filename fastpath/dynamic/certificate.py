@@ -8,7 +8,8 @@ of the logarithm of a weight.  Pending or rebuilt, in any order, after any numbe
 
 import numpy as np
 
-from fastpath.core.bounds import ARITHMETIC, dynamic_output, dynamic_weight, rounding_logit
+from fastpath.core.bounds.dynamic import dynamic_output, dynamic_weight
+from fastpath.core.bounds.softmax import ARITHMETIC, rounding_logit
 from fastpath.core.directed import UNIT_ROUNDOFF, UPWARD
 from fastpath.core.inputs import Matrix
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
-from fastpath.core.bounds import reduction_error
+from fastpath.core.bounds.dynamic import reduction_error
 from fastpath.core.directed import UNIT_ROUNDOFF, UPWARD
 from fastpath.core.inputs import in_range, plain_array
 from fastpath.core.locked import Locked

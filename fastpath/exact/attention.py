@@ -7,7 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
-from fastpath.core.bounds import ARITHMETIC, rounding_logit, rounding_output, rounding_weight
+from fastpath.core.bounds.softmax import (
+    ARITHMETIC,
+    rounding_logit,
+    rounding_output,
+    rounding_weight,
+)
 from fastpath.core.certified import Certified
 from fastpath.core.inputs import Matrix, attention_inputs
 from fastpath.exact.scaled_values import ScaledValues

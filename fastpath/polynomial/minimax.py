@@ -16,7 +16,8 @@ import numpy as np
 from numpy.polynomial import chebyshev, polynomial
 from numpy.typing import NDArray
 
-from fastpath.core.bounds import grid_curvature, grid_value_error, kappa_grid, kappa_tv
+from fastpath.core.bounds.polynomial import grid_curvature, grid_value_error, kappa_grid
+from fastpath.core.bounds.softmax import kappa_tv
 from fastpath.core.directed import UNIT_ROUNDOFF, UPWARD
 
 Vector = NDArray[np.float64]

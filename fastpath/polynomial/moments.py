@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fastpath.core.bounds import ARITHMETIC, moments_output
+from fastpath.core.bounds.polynomial import moments_output
+from fastpath.core.bounds.softmax import ARITHMETIC
 from fastpath.core.certified import Certified
 from fastpath.core.directed import UNIT_ROUNDOFF, UPWARD
 from fastpath.core.inputs import Matrix

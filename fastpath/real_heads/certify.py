@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
-from fastpath.core.bounds import certify_failure
+from fastpath.core.bounds.real_heads import certify_failure
 from fastpath.core.certified import Certified
 from fastpath.core.inputs import (
     Matrix,

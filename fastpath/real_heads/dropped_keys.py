@@ -8,15 +8,17 @@ from math import ceil, log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.core.bounds import (
-    ARITHMETIC,
+from fastpath.core.bounds.real_heads import (
     centre_mean_error,
     dropped_keys_output,
     image_error,
+    share_slack,
+)
+from fastpath.core.bounds.softmax import (
+    ARITHMETIC,
     rounding_logit,
     rounding_output,
     rounding_weight,
-    share_slack,
 )
 from fastpath.core.certified import Certified
 from fastpath.core.directed import UPWARD

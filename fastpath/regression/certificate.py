@@ -13,10 +13,8 @@ import numpy as np
 import scipy.linalg as sl
 from numpy.typing import NDArray
 
-from fastpath.core.bounds import (
-    ARITHMETIC,
+from fastpath.core.bounds.regression import (
     affine_radius,
-    cholesky_residual,
     computed_deviation,
     deviation_nearby,
     kantorovich_number,
@@ -26,10 +24,10 @@ from fastpath.core.bounds import (
     regression_hessian_error,
     regression_row_error,
     residual_nearby,
-    rounding_logit,
-    rounding_weight,
     value_radius_nearby,
 )
+from fastpath.core.bounds.softmax import ARITHMETIC, rounding_logit, rounding_weight
+from fastpath.core.bounds.sparsification import cholesky_residual
 from fastpath.regression.curvature import Products, hessian
 from fastpath.regression.model import Array, Point
 

@@ -6,7 +6,7 @@ Only the abstract was read; it says that the algorithm is iterative and greedy, 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.core.bounds import regulariser_weight
+from fastpath.core.bounds.regression import regulariser_weight
 from fastpath.regression.model import Array, Data, Point, joined, point
 
 

@@ -10,7 +10,7 @@ import scipy.linalg as sl
 from numpy.typing import NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
-from fastpath.core.bounds import certificate_shift, entry_difference
+from fastpath.core.bounds.sparsification import certificate_shift, entry_difference
 from fastpath.core.directed import UNIT_ROUNDOFF
 from fastpath.sparsification.gram import Gram, gram
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from fastpath.core.bounds import bss_epsilon, jl_width, leverage_width, osnap_width
+from fastpath.core.bounds.sparsification import bss_epsilon, jl_width, leverage_width, osnap_width
 from fastpath.sparsification.feature_matrix import Features
 from fastpath.sparsification.gram import PRODUCT, gram_seconds
 

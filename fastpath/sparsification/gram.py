@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
-from fastpath.core.bounds import gram_rounding
+from fastpath.core.bounds.sparsification import gram_rounding
 from fastpath.core.directed import UNIT_ROUNDOFF
 from fastpath.sparsification.feature_matrix import (
     BLOCK,

@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
-from fastpath.core.bounds import (
-    ARITHMETIC,
+from fastpath.core.bounds.softmax import ARITHMETIC
+from fastpath.core.bounds.sparsification import (
     composed_epsilon,
     composed_slack,
     largest_logit,

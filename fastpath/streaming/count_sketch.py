@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
-from fastpath.core.bounds import (
+from fastpath.core.bounds.streaming import (
     heap_excess,
     recovery_column_failure,
     recovery_error,

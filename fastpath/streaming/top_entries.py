@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
-from fastpath.core.bounds import (
-    heap_excess,
-)
+from fastpath.core.bounds.streaming import heap_excess
 from fastpath.core.state_files import Arrays
 from fastpath.streaming.count_sketch import Floats, RecoveryBound, Rows
 

@@ -113,7 +113,9 @@ def _executable(claim: Any) -> list[tuple[str, str]]:
 
 def _where(claim: Any) -> str:
     source = claim.witness.__module__.replace(".", "/") + ".py"
-    return f"{source}; fastpath/core/bounds.py, proofs/coq/Bounds.v and CLAIMS.md are generated from it"
+    return (
+        f"{source}; fastpath/core/bounds, proofs/coq/Bounds.v and CLAIMS.md are generated from it"
+    )
 
 
 def print_conformance(name: str, outcomes: Sequence[Outcome]) -> None:

@@ -28,7 +28,7 @@ from reference import Enclosure, Verdict, evaluate
 from specs import CLAIMS
 from specs.claim import Assurance, Bound, Claim, Relation, Rival, Status, Value
 from specs.ledger import Ledger, Record, ledger
-from specs.printing.codegen import coq_bounds
+from specs.printing.coq import coq_bounds
 
 #: Fractional bits to try before an instance is called undecided.
 PRECISIONS = (256, 512, 1280)
@@ -438,9 +438,7 @@ def _theorems(
     """Return which theorems count as proved, what was not run, and what the checker found broken."""
     stated, concluded = check.statements(), check.conclusions()
     if (check.SOURCES / "Bounds.v").read_text(encoding="utf-8") != coq_bounds():
-        stale = (
-            "proofs/coq/Bounds.v is not what the claims say; run python -m specs.printing.codegen."
-        )
+        stale = "proofs/coq/Bounds.v is not what the claims say; run python -m specs.printing."
         return lambda theorem, bound, relation: False, (), (stale,)
     sound: Collection[str]
     if run:

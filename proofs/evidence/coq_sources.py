@@ -31,13 +31,13 @@ __all__ = [
 
 PROJECT = "_CoqProject"
 
-#: The module of the bounds, which specs/printing/codegen.py writes.
+#: The module of the bounds, which specs/printing writes.
 BOUNDS = "Bounds"
 
 #: Libraries that a proof may stand on; their axioms are still counted.
 LIBRARIES = frozenset({"Coq", "Coquelicot", "Flocq", "Interval", "mathcomp", "Bignums"})
 
-#: Files that specs/printing/codegen.py writes; a test of their own compares them with the claims.
+#: Files that specs/printing writes; a test of their own compares them with the claims.
 GENERATED = frozenset({f"{BOUNDS}.v", f"{BOUNDS}Check.v"})
 
 #: Commands that declare a constant, by what they declare.

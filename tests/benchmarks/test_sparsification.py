@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 import fastpath
-from fastpath.core.bounds import bss_epsilon
+from fastpath.core.bounds.sparsification import bss_epsilon
 from fastpath.sparsification.barriers import barrier_columns
 from fastpath.sparsification.certificate import range_factor
 from fastpath.sparsification.feature_matrix import feature_matrix, take_columns

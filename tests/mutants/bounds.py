@@ -5,9 +5,9 @@ from functools import partial
 from tests.mutants.runner import Mutant
 
 EVERY = "tests/mutants/test_bounds.py"
-CODEGEN = "tests/specs/test_codegen.py"
+CODEGEN = "tests/specs/test_printing.py"
 
-_planted = partial(Mutant, file="fastpath/core/bounds.py")
+_planted = partial(Mutant, file="fastpath/core/directed.py")
 
 MUTANTS = (
     _planted(
@@ -41,12 +41,13 @@ MUTANTS = (
         catches="the underflow of a bound",
     ),
     _planted(
-        before="        total = _up(total + term)",
+        before="        total = up(total + term)",
         after="        total = total + term",
         tests=f"{EVERY}::test_a_sum_of_many_terms_is_rounded_upward",
         catches="the rounding of a sum",
     ),
-    _planted(
+    Mutant(
+        file="fastpath/core/bounds/softmax.py",
         before='"exp_error": 6.0,',
         after='"exp_error": 3.0,',
         tests="tests/fastpath/exact/test_terms.py"

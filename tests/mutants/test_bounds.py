@@ -4,7 +4,6 @@ Each is left out of the claim's expression, one at a time, and what remains is p
 point the value is below the exact bound, or far above it, while the function that is called is neither.
 """
 
-import ast
 import math
 from collections.abc import Iterator
 from fractions import Fraction
@@ -15,14 +14,15 @@ import numpy as np
 import pytest
 import sympy
 
-from fastpath.core import bounds as _bounds
+from fastpath.core import directed
 from reference import evaluate
 from specs.claim import Bound
-from specs.printing import codegen
+from specs.printing.python import called
+from tests.printed import BOUNDS, compiled, printed
 
 ROOT = Path(__file__).parents[2]
 
-#: What directed rounding may add, relative to a bound (tests/specs/test_codegen.py).
+#: What directed rounding may add, relative to a bound (tests/specs/test_printing.py).
 RELATIVE_ALLOWANCE = Fraction(1, 2**40)
 
 #: Fractional bits; no value at the points is below 2^-500.
@@ -59,18 +59,7 @@ EXPONENTS = {
 }
 
 
-def called() -> list[str]:
-    """Return the names of the bounds that the fast path imports."""
-    names = set()
-    for path in (ROOT / "fastpath").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module == "fastpath.core.bounds":
-                names |= {alias.name for alias in node.names}
-    return sorted(names)
-
-
-BOUNDS = {bound.name: bound for _, bound in codegen.bounds()}
-CALLED = [BOUNDS[name] for name in called() if name in BOUNDS]
+CALLED = [BOUNDS[name] for name in sorted(called(ROOT / "fastpath")) if name in BOUNDS]
 
 
 def _left_out(e: sympy.Basic) -> Iterator[sympy.Basic]:
@@ -85,10 +74,10 @@ def _left_out(e: sympy.Basic) -> Iterator[sympy.Basic]:
             yield e.func(*e.args[:i], other, *e.args[i + 1 :])
 
 
-def _code(e: sympy.Basic) -> Any:
-    """Compile an expression as codegen would write it, or return None where it has no code."""
+def _code(bound: Bound[Any], e: sympy.Basic) -> Any:
+    """Compile an expression as the printer would write it, or return None where it has no code."""
     try:
-        return compile(codegen.UpwardPrinter().up(e), "a bound with a term left out", "eval")
+        return compiled(bound.arguments, e)
     except (NotImplementedError, IndexError):  # nothing is left to print: a sum without a sum
         return None
 
@@ -126,12 +115,12 @@ def _accepted(value: float, exact: tuple[Fraction, Fraction]) -> bool:
 
 @pytest.mark.parametrize("bound", CALLED, ids=lambda b: b.name)
 def test_every_term_and_factor_of_a_bound_that_is_called_shows(bound: Bound[Any]) -> None:
-    unseen = {e: code for e in _left_out(bound.expression) if (code := _code(e)) is not None}
+    unseen = {e: code for e in _left_out(bound.expression) if (code := _code(bound, e)) is not None}
     assert bound.expression not in unseen
     seen_at = 0
     for point in _points(bound):
         exact = _exactly(bound, point)
-        value = float(getattr(_bounds, bound.name)(**point))
+        value = float(printed(bound.name)(**point))
         if exact is None or math.isinf(value):
             continue
         seen_at += 1
@@ -139,7 +128,7 @@ def test_every_term_and_factor_of_a_bound_that_is_called_shows(bound: Bound[Any]
         with np.errstate(all="ignore"):
             for e, code in list(unseen.items()):
                 try:
-                    other = float(eval(code, vars(_bounds) | point))
+                    other = float(code(**point))
                 except (ValueError, ZeroDivisionError):
                     other = math.nan
                 if not _accepted(other, exact):
@@ -160,7 +149,7 @@ def test_what_is_subtracted_from_is_rounded_downward() -> None:
     """Catches: a denominator rounded to nearest, where only it is rounded: 1 / (1 - k u), at many k."""
     for terms in range(1, 400, 7):
         for unit in (0.001, 0.0017):
-            value = Fraction(float(_bounds._down(1 - terms * unit)))
+            value = Fraction(float(directed.down(1 - terms * unit)))
             assert value <= 1 - terms * Fraction(unit)
 
 
@@ -169,10 +158,10 @@ def test_a_function_of_a_library_is_rounded_past_its_error() -> None:
     for point in np.random.default_rng(0).uniform(0.1, 4, 200).tolist():
         exact = evaluate(sympy.exp(x), {"x": Fraction(point)}, 200)
         low, high = (Fraction(end.item()) for end in exact.bounds())
-        assert Fraction(float(_bounds._library_down(np.exp(point)))) <= low
-        assert Fraction(float(_bounds._library_up(np.exp(point)))) >= high
+        assert Fraction(float(directed.library_down(np.exp(point)))) <= low
+        assert Fraction(float(directed.library_up(np.exp(point)))) >= high
 
 
 def test_a_sum_of_many_terms_is_rounded_upward() -> None:
     terms = [1.0] + [2.0**-54] * 100  # to nearest, every one is lost
-    assert Fraction(float(_bounds._total_up(terms))) >= sum(map(Fraction, terms))
+    assert Fraction(float(directed.total_up(terms))) >= sum(map(Fraction, terms))

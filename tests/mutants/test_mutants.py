@@ -43,7 +43,9 @@ def test_a_text_that_is_gone_is_refused() -> None:
     gone = Mutant(
         file="fastpath/core/directed.py", before="no such text", after="", tests="", catches=""
     )
-    with pytest.raises(ValueError, match=r"exactly once in fastpath/rounding\.py, found 0 times"):
+    with pytest.raises(
+        ValueError, match=r"exactly once in fastpath/core/directed\.py, found 0 times"
+    ):
         gone.source()
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastpath.core.bounds import certify_failure
+from fastpath.core.bounds.real_heads import certify_failure
 from proofs.evidence.audit import decide_bound
 from reference import Enclosure, Verdict, attention
 from reference.models.clustered_query import ClusteredQuery

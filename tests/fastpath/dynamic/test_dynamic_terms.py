@@ -18,7 +18,8 @@ import sympy
 from numpy.typing import NDArray
 
 from fastpath import DynamicAttention
-from fastpath.core.bounds import dynamic_weight, rounding_logit
+from fastpath.core.bounds.dynamic import dynamic_weight
+from fastpath.core.bounds.softmax import rounding_logit
 from fastpath.dynamic import cached, recomputed, sums
 from fastpath.dynamic.cached import Cached
 from fastpath.dynamic.certificate import row_error_bound

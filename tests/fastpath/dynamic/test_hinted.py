@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastpath.core.bounds import reduction_error
+from fastpath.core.bounds.dynamic import reduction_error
 from fastpath.core.directed import UNIT_ROUNDOFF
 from fastpath.dynamic.hinted import HintedMv, safe_steps
 

@@ -14,7 +14,7 @@ import pytest
 import sympy
 
 import fastpath
-from fastpath.core.bounds import ARITHMETIC as FASTPATH_ARITHMETIC
+from fastpath.core.bounds.softmax import ARITHMETIC as FASTPATH_ARITHMETIC
 from fastpath.exact.attention import KEY_BLOCK, _logit_magnitude, row_norms
 from fastpath.exact.scaled_values import ScaledValues
 from reference import Enclosure, Verdict, attention_verdict, evaluate

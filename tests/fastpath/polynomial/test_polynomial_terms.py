@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import fastpath.polynomial.minimax
-from fastpath.core import bounds as _bounds
 from fastpath.polynomial.attention import CAUSAL_BLOCK, _causal_roundings
 from fastpath.polynomial.minimax import CELLS, bounds_on_values, certify, minimax, widened
 from fastpath.polynomial.moments import (
@@ -182,8 +181,10 @@ def test_each_derivative_bounds_the_last_and_the_sixth_is_bounded_by_its_coeffic
     calls: list[Any] = []
 
     def recording(name: str) -> Any:
+        bound = getattr(fastpath.polynomial.minimax, name)
+
         def record(*arguments: Any) -> Any:
-            calls.append((arguments, getattr(_bounds, name)(*arguments)))
+            calls.append((arguments, bound(*arguments)))
             return calls[-1][1]
 
         return record

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastpath
-from fastpath.core import bounds as _bounds
+from fastpath.core.bounds.real_heads import centre_mean_error, image_error, share_slack
 from fastpath.real_heads import dropped_keys as dropping
 from fastpath.real_heads.dropped_keys import DroppedKeys
 from reference import Verdict, attention
@@ -57,8 +57,10 @@ def spied(request: pytest.FixtureRequest) -> Any:
     matrices = []
 
     def recording(name: str) -> Any:
+        bound = getattr(dropping, name)
+
         def record(*arguments: Any) -> Any:
-            result = getattr(_bounds, name)(*arguments)
+            result = bound(*arguments)
             calls[name].append((arguments, result))
             return result
 
@@ -92,7 +94,7 @@ def _clusters(spied: Any) -> Any:
 
 
 def _slack_arguments(spied: Any) -> Any:
-    names = inspect.signature(_bounds.share_slack).parameters
+    names = inspect.signature(share_slack).parameters
     ((arguments, result),) = spied[4]["share_slack"]
     return dict(zip(names, arguments, strict=True)), result
 
@@ -172,14 +174,14 @@ def test_the_slack_knows_the_errors_of_means_and_images(spied: Any) -> None:
     given, _ = _slack_arguments(spied)
     constants = [given["unit_roundoff"], given["tiny"]]
     largest = np.linalg.norm(np.abs(K.astype(float)).max(axis=0))
-    mean = _bounds.centre_mean_error(
+    mean = centre_mean_error(
         D, given["terms"], N_K, constants[0], given["lightest"], largest, constants[1]
     )
     assert given["mean_error"] >= mean
     longest, origin = (np.linalg.norm(x.astype(float), axis=-1).max() for x in (K, head._origin))
     farthest = longest + origin + given["mean_error"]
     norm = np.linalg.norm(for_keys.astype(float))
-    image = _bounds.image_error(D, constants[0], farthest, norm, constants[1])
+    image = image_error(D, constants[0], farthest, norm, constants[1])
     assert given["key_image_error"] >= image
     assert _at_least_norm(given["image_length"], *_exact(head._images))
 

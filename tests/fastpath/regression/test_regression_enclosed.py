@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastpath import AttentionRegression
-from fastpath.core.bounds import local_lipschitz
+from fastpath.core.bounds.regression import local_lipschitz
 from fastpath.regression import certificate
 from fastpath.regression.curvature import Products, blocks, hessian
 from fastpath.regression.model import Data, Point, joined, point

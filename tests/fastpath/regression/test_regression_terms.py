@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastpath import AttentionRegression
-from fastpath.core.bounds import residual_nearby
+from fastpath.core.bounds.regression import residual_nearby
 from fastpath.regression import certificate, plain_steps
 from fastpath.regression.curvature import Products, hessian
 from fastpath.regression.model import Data, Point, point
@@ -16,7 +16,7 @@ from fastpath.regression.search import Search
 
 U = Fraction(1, 2**53)
 
-#: What directed rounding may add to a claim (tests/specs/test_codegen.py).
+#: What directed rounding may add to a claim (tests/specs/test_printing.py).
 ALLOWANCE = 1 + Fraction(1, 2**40)
 
 

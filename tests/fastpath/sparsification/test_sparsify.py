@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import fastpath
-from fastpath.core.bounds import bss_epsilon
+from fastpath.core.bounds.sparsification import bss_epsilon
 from fastpath.sparsification.choice import METHODS, WIDEST, _barrier_width
 from tests.strategies import feature_matrices
 

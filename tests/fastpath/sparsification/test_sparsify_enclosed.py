@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastpath
-from fastpath.core.bounds import bss_epsilon, jl_width, osnap_width
+from fastpath.core.bounds.sparsification import bss_epsilon, jl_width, osnap_width
 from fastpath.sparsification.barriers import barrier_columns
 from fastpath.sparsification.certificate import range_factor
 from fastpath.sparsification.leverage import leverage_scores, poisson_columns

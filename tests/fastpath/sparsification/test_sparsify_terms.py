@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 import fastpath
-from fastpath.core.bounds import (
+from fastpath.core.bounds.sparsification import (
     composed_epsilon,
     composed_slack,
     gram_rounding,
@@ -31,7 +31,7 @@ GRAM = importlib.import_module("fastpath.sparsification.gram")
 
 U = Fraction(1, 2**53)
 
-#: What directed rounding may add to a claim (tests/specs/test_codegen.py).
+#: What directed rounding may add to a claim (tests/specs/test_printing.py).
 ALLOWANCE = 1 + Fraction(1, 2**40)
 
 

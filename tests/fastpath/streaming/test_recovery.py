@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastpath.core.bounds import recovery_failure, recovery_row_failure
 from fastpath.streaming import count_sketch as recovery
 from fastpath.streaming.count_sketch import (
     BUCKETS_PER_ENTRY,
@@ -22,6 +21,7 @@ from fastpath.streaming.top_entries import TopEntries
 from reference import Enclosure, Verdict
 from reference.sparse_tail import best_sparse
 from tests.judging import most_failures, recovery_verdict
+from tests.printed import printed
 from tests.strategies import matrices
 
 
@@ -297,7 +297,7 @@ def test_a_hash_row_misses_no_more_often_than_claimed(accuracy: float) -> None:
         places, signs = s._hashes(np.array([n - 1]))
         read = s._sums[places, 0] * signs
         misses += int((np.abs(read - y[n - 1]) >= allowed).sum())
-    probability = recovery_row_failure(sparsity, BUCKETS_PER_ENTRY * sparsity, accuracy)
+    probability = printed("recovery_row_failure")(sparsity, BUCKETS_PER_ENTRY * sparsity, accuracy)
     assert misses <= most_failures(200 * HASHES, float(probability))
 
 
@@ -329,8 +329,8 @@ def test_the_ratio_and_its_probability_are_the_claims(n: int, sparsity: int) -> 
     buckets = len(s._sums) // HASHES
     assert buckets >= BUCKETS_PER_ENTRY * sparsity
     accuracy = (-2 + np.sqrt(5 * bound.ratio**2 - 1)) / 5  # the root of recovery_ratio
-    row = recovery_row_failure(sparsity, buckets, accuracy)
-    failure = n * recovery_failure(HASHES // 2, row)
+    row = printed("recovery_row_failure")(sparsity, buckets, accuracy)
+    failure = n * printed("recovery_failure")(HASHES // 2, row)
     assert bound.failure_probability is not None
     assert failure * (1 - 2.0**-30) <= bound.failure_probability <= failure * (1 + 2.0**-30)
     assert bound.failure_probability <= FAILURE_PROBABILITY * (1 + 2.0**-30)

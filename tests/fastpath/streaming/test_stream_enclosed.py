@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastpath import StreamingAttention
-from fastpath.core.bounds import heap_excess, recovery_error
+from fastpath.core.bounds.streaming import heap_excess, recovery_error
 from fastpath.streaming.count_sketch import CountSketch
 from reference import Verdict, attention, attention_verdict
 from reference.index_stream import index_answer, index_stream

@@ -10,12 +10,15 @@ import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastpath.core import bounds as _bounds
+from fastpath.core.bounds import softmax
 from reference import Enclosure, Verdict, evaluate
+from specs import CLAIMS
 from specs.claim import Bound
-from specs.printing import codegen
-
-BOUNDS = [bound for _, bound in codegen.bounds()]
+from specs.printing.__main__ import outputs
+from specs.printing.catalogue import ROOT, STEMS, claims_of
+from specs.printing.coq import coq
+from specs.printing.python import UpwardPrinter, called, imported, stem_source
+from tests.printed import BOUNDS, printed
 
 #: Where each argument may lie; every bound's denominators are positive there.
 RANGES: dict[str, st.SearchStrategy[Any]] = {
@@ -136,14 +139,14 @@ WIDTH_RANGES = RANGES | {"epsilon": st.floats(2.0**-20, 0.999), "overestimate": 
 RELATIVE_ALLOWANCE, ABSOLUTE_ALLOWANCE = Fraction(1, 2**40), Fraction(1, 2**900)
 
 
-@pytest.mark.parametrize("path", codegen.outputs(), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", outputs(), ids=lambda p: p.name)
 def test_a_generated_file_is_up_to_date(path: Any) -> None:
-    assert path.read_text(encoding="utf-8") == codegen.outputs()[path], (
+    assert path.read_text(encoding="utf-8") == outputs()[path], (
         f"{path.name} differs from the claims: run `make generated`"
     )
 
 
-@pytest.mark.parametrize("bound", BOUNDS, ids=lambda b: b.name)
+@pytest.mark.parametrize("bound", BOUNDS.values(), ids=lambda b: b.name)
 @given(data=st.data())
 def test_a_python_bound_is_at_least_its_expression_and_close(
     bound: Bound[Any], data: st.DataObject
@@ -151,7 +154,7 @@ def test_a_python_bound_is_at_least_its_expression_and_close(
     names = [a.name for a in bound.arguments]
     ranges = WIDTH_RANGES if bound.name.endswith("_width") else RANGES
     values = {name: data.draw(ranges.get(name, OTHERWISE), label=name) for name in names}
-    computed = Fraction(float(getattr(_bounds, bound.name)(**values)))
+    computed = Fraction(float(printed(bound.name)(**values)))
     exact = {k: v if isinstance(v, int) else Fraction(v) for k, v in values.items()}
     lower, upper = evaluate(bound.expression, exact, 1400).bounds()
     assert computed >= upper.item()
@@ -172,18 +175,18 @@ def test_a_library_function_errs_by_at_most_the_4_ulp_that_the_bounds_allow(name
 
 
 def test_a_bound_whose_denominator_vanishes_is_infinite() -> None:
-    assert _bounds.rounding_logit(2**24, 2.0**-24, 1.0, 0.0) == np.inf
+    assert softmax.rounding_logit(2**24, 2.0**-24, 1.0, 0.0) == np.inf
 
 
 def test_a_subnormal_argument_is_not_rounded_to_nothing() -> None:
-    assert _bounds.softmax_output(5e-324, 1e300) > 2e-24
+    assert printed("softmax_output")(5e-324, 1e300) > 2e-24
 
 
 def test_python_bounds_broadcast_over_arrays() -> None:
     column, row = np.ones((3, 1)), np.arange(4.0)
-    table = _bounds.softmax_output(column, row)
+    table = printed("softmax_output")(column, row)
     assert table.shape == (3, 4)
-    assert table[2, 3] == _bounds.softmax_output(1.0, 3.0)
+    assert table[2, 3] == printed("softmax_output")(1.0, 3.0)
 
 
 @pytest.mark.parametrize(
@@ -191,12 +194,40 @@ def test_python_bounds_broadcast_over_arrays() -> None:
 )
 def test_the_printers_refuse_what_they_cannot_translate(expression: sympy.Expr) -> None:
     with pytest.raises(NotImplementedError, match=type(expression).__name__):
-        codegen.UpwardPrinter().up(expression)
+        UpwardPrinter(expression)
     with pytest.raises(NotImplementedError, match=type(expression).__name__):
-        codegen.coq(expression)
+        coq(expression)
 
 
-def test_generated_python_imports_nothing_but_numpy_and_math() -> None:
-    tree = ast.parse(codegen.python_source())
-    names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-    assert names == {"math", "numpy"}
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_generated_module_imports_nothing_but_numpy_math_and_directed_rounding(stem: str) -> None:
+    tree = ast.parse(stem_source(stem, BOUNDS))
+    plain = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    assert plain <= {"math", "numpy"}
+    named = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert named <= {"typing", "fastpath.core.directed"}
+
+
+def test_every_claim_is_of_one_stem() -> None:
+    ids = [claim.id for stem in STEMS for claim in claims_of(stem)]
+    assert sorted(ids) == sorted(CLAIMS)
+
+
+def test_the_generated_modules_hold_what_the_fast_path_calls_and_nothing_else() -> None:
+    """Every name that is imported from them is used, and every function in them is imported."""
+    names = called(ROOT / "fastpath")
+    package = ROOT / "fastpath" / "core" / "bounds"
+    assert {path.stem for path in package.glob("*.py")} == {*STEMS, "__init__"}
+    defined = {
+        node.name
+        for path in package.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert defined == names & BOUNDS.keys()
+    assert names - defined == {"ARITHMETIC"}
+    for path in (ROOT / "fastpath").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        read = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        for name in imported(tree):
+            assert name in read, f"{path.relative_to(ROOT)} imports {name} and does not call it"

@@ -1,0 +1,1 @@
+"""Bounds as functions, printed from the claims: what the fast path calls, one module a stem."""
