@@ -45,7 +45,20 @@ def standard_arithmetic(public: Public) -> Public:
     return _guarded(public)  # type: ignore[return-value]
 
 
+def unguarded(method: Public) -> Public:
+    """Exempt a method from the guard of its class: one that is called so often that a guard doubles it.
+
+    For a method that computes with Python's floats alone, which numpy's settings do not reach, and calls
+    for all else what is guarded itself.  The processor's mode is then asked for where the object is made
+    and changed, and where more is computed than a method that is exempt does itself.
+    """
+    method.unguarded = True  # type: ignore[attr-defined]
+    return method
+
+
 def _guarded_member(member: Any) -> Any:
+    if getattr(member, "unguarded", False):
+        return member
     if isinstance(member, (classmethod, staticmethod)):
         return type(member)(_guarded(member.__func__))
     if isinstance(member, property) and member.fget:

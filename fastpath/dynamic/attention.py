@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastpath.core.arithmetic import standard_arithmetic
+from fastpath.core.arithmetic import standard_arithmetic, unguarded
 from fastpath.core.certified import Certified
 from fastpath.core.inputs import Matrix, attention_inputs, exact_floats, in_range, integer
 from fastpath.core.locked import Locked
@@ -21,7 +21,6 @@ from fastpath.dynamic.choice import (
 )
 from fastpath.dynamic.dirty import Dirty
 from fastpath.dynamic.recomputed import Recomputed
-from fastpath.dynamic.sums import TOLD_TO_RAISE
 from fastpath.dynamic.tokens import Tokens
 
 __all__ = ["DynamicAttention"]
@@ -87,7 +86,6 @@ class DynamicAttention(Locked):
     Claims: P1.correct, P1.update, P1.query, P1.worstcase, FP.dynamic, FP.exp.
     """
 
-    @np.errstate(all="ignore")
     def __init__(
         self,
         Q: ArrayLike,
@@ -164,7 +162,6 @@ class DynamicAttention(Locked):
                 if len(self._touched) >= REVIEW_UPDATES:
                     self._review()
 
-    @np.errstate(all="ignore")
     def update_value(self, i: int, j: int, delta: float) -> None:
         """Add ``delta`` to entry j of the value of token i: O(n) cached, O(d) dirty."""
         with self._lock:
@@ -172,7 +169,6 @@ class DynamicAttention(Locked):
             self._strategy.set_value(i, j, new)
             self._note(i)
 
-    @np.errstate(all="ignore")
     def update_query(self, i: int, j: int, delta: float) -> None:
         """Add ``delta`` to entry j of the query of token i: O(d), and the next read of row i takes O(n d)."""
         with self._lock:
@@ -180,7 +176,6 @@ class DynamicAttention(Locked):
             self._tokens.queries[i, j] = new
             self._strategy.query_changed(i)
 
-    @np.errstate(all="ignore")
     def set_key(self, i: int, row: ArrayLike) -> None:
         """Replace the key of token i: O(n d) cached, O(d) dirty."""
         with self._lock:
@@ -188,7 +183,6 @@ class DynamicAttention(Locked):
             self._strategy.set_key(i, self._vector("row", row, self._tokens.keys.shape[1]))
             self._note(i)
 
-    @np.errstate(all="ignore")
     def set_value(self, i: int, row: ArrayLike) -> None:
         """Replace the value of token i: O(n) cached, O(d) dirty."""
         with self._lock:
@@ -197,7 +191,6 @@ class DynamicAttention(Locked):
             self._strategy.set_value(i, slice(None), value)
             self._note(i)
 
-    @np.errstate(all="ignore")
     def set_query(self, i: int, row: ArrayLike) -> None:
         """Replace the query of token i: O(d), and the next read of row i takes O(n d)."""
         with self._lock:
@@ -205,7 +198,6 @@ class DynamicAttention(Locked):
             self._tokens.queries[i] = self._vector("row", row, self._tokens.queries.shape[1])
             self._strategy.query_changed(i)
 
-    @np.errstate(all="ignore")
     def append(self, q: ArrayLike, k: ArrayLike, v: ArrayLike) -> int:
         """Add a token after the last one and return its index, which stays its own.
 
@@ -233,7 +225,6 @@ class DynamicAttention(Locked):
             self._note(index)
             return index
 
-    @np.errstate(all="ignore")
     def evict(self, i: int) -> None:
         """Take token i out of every row, and its row out of what can be read: O(n) cached, O(d) dirty.
 
@@ -252,6 +243,7 @@ class DynamicAttention(Locked):
 
     # -------------------------------------------------------------------------------------- reads
 
+    @unguarded
     def query(self, i: int, j: int) -> float:
         """Return entry (i, j) of attention: O(k) cached, O(k d) dirty."""
         with self._lock:
@@ -260,12 +252,11 @@ class DynamicAttention(Locked):
                 try:
                     if self._tokens.alive[i]:
                         entry = self._strategy.entry(i, j)
-                except (IndexError, *TOLD_TO_RAISE):
-                    pass  # said in full by what follows, or read by it
+                except IndexError:
+                    pass  # said in full by what follows
             if entry is None:
                 i, j = self._token(i), in_range("j", j, len(self._tokens.values) - 1)
-                with np.errstate(all="ignore"):
-                    entry = self._strategy.entry(i, j)
+                entry = self._strategy.entry(i, j)
             if self._watching:
                 self._entries += 1
                 if self._entries >= REVIEW_READS:
@@ -280,13 +271,8 @@ class DynamicAttention(Locked):
                 self._rows += 1
                 if self._rows >= REVIEW_READS:
                     self._review()
-            try:
-                return self._strategy.row(i)
-            except TOLD_TO_RAISE:
-                with np.errstate(all="ignore"):
-                    return self._strategy.row(i)
+            return self._strategy.row(i)
 
-    @np.errstate(all="ignore")
     def query_column(self, j: int) -> Matrix:
         """Return column j of attention, of the live tokens in order: O(n k) cached, O(n k d) dirty."""
         with self._lock:
@@ -296,7 +282,6 @@ class DynamicAttention(Locked):
             found: Matrix = sums[:, 0] / sums[:, 1]
             return found
 
-    @np.errstate(all="ignore")
     def output(self) -> Certified:
         """Return attention of the live tokens, in order, with a bound on every row: O(n k d)."""
         with self._lock:
@@ -305,7 +290,6 @@ class DynamicAttention(Locked):
             bounds = [self._strategy.error_bound(int(i)) for i in self._tokens.live]
             return Certified(sums[:, :-1] / sums[:, -1:], np.array(bounds)[:, None], CLAIMS)
 
-    @np.errstate(all="ignore")
     def error_bound(self, i: int) -> float:
         """Bound the error of every entry of row i as it would be read now (FP.dynamic): O(n d) at most."""
         with self._lock:
@@ -346,7 +330,7 @@ class DynamicAttention(Locked):
             if len(self._touched) >= REVIEW_UPDATES:
                 self._review()
 
-    @np.errstate(all="ignore")
+    @standard_arithmetic
     def _review(self) -> None:
         """Look at what was asked since the last review, and follow the plan that suits it."""
         tokens, touched = self._tokens, self._touched

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import get_blas_funcs
 
+from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.inputs import Matrix
 from fastpath.dynamic.sums import TURNOVER, Sums
 from fastpath.dynamic.tokens import Tokens, Viewed, entries
@@ -107,33 +108,23 @@ class Cached(Sums):
 
     def _row_sums(self, i: int) -> Matrix:
         sums: Matrix = self.sums[:, i]
-        products = 0
         for pairs in self._needed(i):
             k = pairs.count
-            products += k * sums.size
+            self._operations.multiplications += k * sums.size
             sums = pairs.coefficients[:k, i].dot(pairs.values[:k]) + sums
-        # Counted last: where numpy is told to raise, a read may begin anew.
-        self._operations.multiplications += products
         if self._mass(i) <= TURNOVER * sums[-1]:
             return sums
         return self._refresh(i)
 
-    def entry(self, i: int, j: int) -> float:
-        """Return entry (i, j) of attention."""
-        numerator: float = self._numerators[j, i]
-        denominator: float = self._denominators[i]
-        mass = self._masses[i]
-        if not self.settled:
-            mass = self._mass(i)
-            products = 0
-            for pairs in self._needed(i):
-                k = pairs.count
-                products += 2 * k
-                coefficients = pairs.coefficients[:k, i]
-                numerator += float(coefficients.dot(pairs.values[:k, j]))
-                denominator += float(coefficients.dot(pairs.values[:k, -1]))
-            self._operations.multiplications += products
-        if mass <= TURNOVER * denominator:
+    @standard_arithmetic
+    def _pending_entry(self, i: int, j: int, numerator: float, denominator: float) -> float:
+        for pairs in self._needed(i):
+            k = pairs.count
+            coefficients = pairs.coefficients[:k, i]
+            numerator += float(coefficients.dot(pairs.values[:k, j]))
+            denominator += float(coefficients.dot(pairs.values[:k, -1]))
+            self._operations.multiplications += 2 * k
+        if self._mass(i) <= TURNOVER * denominator:
             return numerator / denominator
         sums = self._refresh(i)
         return float(sums[j]) / float(sums[-1])
@@ -165,7 +156,6 @@ class Cached(Sums):
             self._operations.multiplications += (self._end - self._front) * k * len(columns)
         return settled, mass
 
-    @np.errstate(all="ignore")
     def _refresh(self, i: int) -> Matrix:
         """Compute a stale row; its sums then hold the keys of now, and the values of the last rebuild."""
         weights, shift = self.tokens.weights(i)
@@ -190,7 +180,6 @@ class Cached(Sums):
 
     # ---------------------------------------------------------------------------------- updates
 
-    @np.errstate(all="ignore")
     def update_key(self, i: int, j: int, old: float, new: float) -> None:
         """Change entry j of the key of token i: multiply its weights by exp(change q_j)."""
         keys = self.tokens.key_entries
@@ -301,7 +290,6 @@ class Cached(Sums):
         if self._pending.count >= self.limit:
             self.rebuild()
 
-    @np.errstate(all="ignore")
     def rebuild(self) -> None:
         """Add the pending pairs to the sums, at once or slice by slice."""
         pending = self._pending
@@ -320,7 +308,6 @@ class Cached(Sums):
             self._front, self._end = 0, self.tokens.count
             self._slice = -(-self._end // self.limit)
 
-    @np.errstate(all="ignore")
     def _advance(self) -> None:
         """Add the frozen pairs to the next rows: to all of them before the next are frozen."""
         assert self._frozen is not None

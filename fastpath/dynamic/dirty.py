@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.inputs import Matrix
 from fastpath.dynamic.sums import TURNOVER, Sums
 from fastpath.dynamic.tokens import Tokens, entries
@@ -72,7 +73,6 @@ class Dirty(Sums):
 
     # ------------------------------------------------------------------------------------ reads
 
-    @np.errstate(all="ignore")
     def _row_sums(self, i: int) -> Matrix:
         sums: Matrix = self.sums[:, i]
         mass = self._masses[i]
@@ -88,15 +88,7 @@ class Dirty(Sums):
             return sums
         return self._refresh(i)
 
-    def entry(self, i: int, j: int) -> float:
-        """Return entry (i, j) of attention."""
-        numerator: float = self._numerators[j, i]
-        denominator: float = self._denominators[i]
-        if self.settled and self._masses[i] <= TURNOVER * denominator:
-            return numerator / denominator
-        return self._pending_entry(i, j, numerator, denominator)
-
-    @np.errstate(all="ignore")
+    @standard_arithmetic
     def _pending_entry(self, i: int, j: int, numerator: float, denominator: float) -> float:
         mass = self._masses[i]
         for slots in self._needed(i) if mass < np.inf else ():
@@ -115,7 +107,6 @@ class Dirty(Sums):
         sums = self._refresh(i)
         return float(sums[j]) / float(sums[-1])
 
-    @np.errstate(all="ignore")
     def _mass(self, i: int) -> float:
         mass: float = self._masses[i]
         if self._front <= i < self._end and self._frozen is not None:
@@ -163,7 +154,6 @@ class Dirty(Sums):
         np.exp(weights, out=weights)
         return weights
 
-    @np.errstate(all="ignore")
     def _refresh(self, i: int) -> Matrix:
         """Compute a stale row, and let the sums and the slots together make it up from now on."""
         weights, shift = self.tokens.weights(i)
@@ -246,7 +236,6 @@ class Dirty(Sums):
         if len(self._slots) >= self.limit:
             self.rebuild()
 
-    @np.errstate(all="ignore")
     def rebuild(self) -> None:
         """Add the slots to the sums, at once or slice by slice."""
         self._count_rebuild()
@@ -261,7 +250,6 @@ class Dirty(Sums):
             self._slice = -(-self._end // self.limit)
         self._slots.slot.clear()
 
-    @np.errstate(all="ignore")
     def _advance(self) -> None:
         """Add the frozen slots to the next rows: to all of them before the next are frozen."""
         assert self._frozen is not None

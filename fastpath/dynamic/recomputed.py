@@ -18,7 +18,6 @@ class Recomputed:
         self.limit = 0
         self.entry = tokens.entry
 
-    @np.errstate(all="ignore")
     def row(self, i: int) -> Matrix:
         """Return row i of attention."""
         sums = self.tokens.row(i)

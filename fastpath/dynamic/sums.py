@@ -8,10 +8,6 @@ from fastpath.core.inputs import Matrix
 from fastpath.dynamic.certificate import row_error_bound
 from fastpath.dynamic.tokens import PADDING, Tokens, Viewed, entries
 
-#: What numpy raises of an underflow where its caller told it to.  What is read often is then done again,
-#: since to tell numpy otherwise takes as long as a read.
-TOLD_TO_RAISE = (FloatingPointError, RuntimeWarning)
-
 #: A row is computed anew once this many times its denominator has passed through its sums, since
 #: what has left the sums has left its rounding errors behind: at 2^20 the error is 3e-8.
 TURNOVER = 32.0
@@ -86,26 +82,27 @@ class Sums(Viewed, ABC):
         if self.settled:
             denominator = self._denominators[i]
             if self._masses[i] <= TURNOVER * denominator:
-                try:
-                    clean: Matrix = self._numerator_rows[i] / denominator
-                    return clean
-                except TOLD_TO_RAISE:
-                    pass  # again, by what follows
+                clean: Matrix = self._numerator_rows[i] / denominator
+                return clean
         sums = self._row_sums(i)
-        try:
-            row: Matrix = sums[:-1] / sums[-1]
-        except TOLD_TO_RAISE:
-            with np.errstate(all="ignore"):
-                row = sums[:-1] / sums[-1]
+        row: Matrix = sums[:-1] / sums[-1]
         return row
 
     @abstractmethod
     def _row_sums(self, i: int) -> Matrix:
         """Return the sums of row i: the numerators and, last, their denominator."""
 
-    @abstractmethod
     def entry(self, i: int, j: int) -> float:
-        """Return entry (i, j) of attention."""
+        """Return entry (i, j) of attention: by Python's floats alone where nothing is pending."""
+        numerator: float = self._numerators[j, i]
+        denominator: float = self._denominators[i]
+        if self.settled and self._masses[i] <= TURNOVER * denominator:
+            return numerator / denominator
+        return self._pending_entry(i, j, numerator, denominator)
+
+    @abstractmethod
+    def _pending_entry(self, i: int, j: int, numerator: float, denominator: float) -> float:
+        """Return entry (i, j), of which the sums hold this much, guarded for itself."""
 
     @abstractmethod
     def _mass(self, i: int) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.inputs import Matrix
 
 #: Rows whose weights are computed by one matrix product: 8 MiB at 4096 tokens in float64.
@@ -111,7 +112,6 @@ class Tokens(Viewed):
         self.values[:, i] = 0
         self._evicted = np.append(self._evicted, i)
 
-    @np.errstate(all="ignore")
     def weights(self, i: int) -> tuple[Matrix, float]:
         """Return exp(logit - shift) of the tokens that row i sees, and the shift, their largest logit.
 
@@ -129,7 +129,6 @@ class Tokens(Viewed):
         self.operations.exponentials += seen
         return weights, shift
 
-    @np.errstate(all="ignore")
     def sums(self, weights: Matrix) -> Matrix:
         """Return the weighted sums of the values and, last, of the weights."""
         self.operations.multiplications += weights.size * len(self.values)
@@ -141,7 +140,7 @@ class Tokens(Viewed):
         """Return the sums of row i, computed from the definition."""
         return self.sums(self.weights(i)[0])
 
-    @np.errstate(all="ignore")
+    @standard_arithmetic
     def entry(self, i: int, j: int) -> float:
         """Return entry (i, j) of attention, from the definition."""
         # First what refuses a bad j, before anything is counted.

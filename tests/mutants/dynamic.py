@@ -12,6 +12,7 @@ SUMS = "fastpath/dynamic/sums.py"
 CACHED = "fastpath/dynamic/cached.py"
 DIRTY = "fastpath/dynamic/dirty.py"
 RECOMPUTED = "fastpath/dynamic/recomputed.py"
+TOKENS = "fastpath/dynamic/tokens.py"
 OBJECT = "fastpath/dynamic/attention.py"
 LOCKED = "fastpath/core/locked.py"
 HINTED = "fastpath/dynamic/hinted.py"
@@ -21,6 +22,7 @@ COUNTS = "tests/fastpath/dynamic/test_dynamic_enclosed.py"
 REFUSALS = "tests/fastpath/dynamic/test_dynamic_refusals.py"
 SHARED = "tests/fastpath/dynamic/test_dynamic_shared.py"
 HINTS = "tests/fastpath/dynamic/test_hinted.py"
+ARITHMETIC = "tests/fastpath/core/test_arithmetic.py"
 
 MUTANTS = (
     Mutant(
@@ -158,8 +160,8 @@ MUTANTS = (
     ),
     Mutant(
         file=SUMS,
-        before=("            if self._masses[i] <= TURNOVER * denominator:\n                try"),
-        after=("            if True:\n                try"),
+        before=("            if self._masses[i] <= TURNOVER * denominator:\n                clean"),
+        after=("            if True:\n                clean"),
         tests=f"{TERMS}::test_a_weight_that_would_overflow_makes_its_row_stale",
         catches="the limit on the mass, of a row that is settled",
     ),
@@ -329,7 +331,7 @@ MUTANTS = (
     Mutant(
         file=CACHED,
         before=(
-            "        if mass <= TURNOVER * denominator:\n"
+            "        if self._mass(i) <= TURNOVER * denominator:\n"
             "            return numerator / denominator\n"
             "        sums = self._refresh(i)\n"
             "        return"
@@ -512,7 +514,7 @@ MUTANTS = (
         catches="the limit on the mass, of a dirty entry",
     ),
     Mutant(
-        file=DIRTY,
+        file=SUMS,
         before="        if self.settled and self._masses[i] <= TURNOVER * denominator:",
         after="        if self.settled:",
         tests=f"{TERMS}::test_what_outweighed_all_and_left_takes_its_rounding_errors_along",
@@ -742,5 +744,33 @@ MUTANTS = (
         after="return True",
         tests=f"{HINTS}::test_a_step_below_the_range_is_refused_and_would_be_wrong",
         catches="that reads must decide",
+    ),
+    Mutant(
+        file=CACHED,
+        before="    @standard_arithmetic\n    def _pending_entry(",
+        after="    def _pending_entry(",
+        tests=f"{ARITHMETIC}::test_no_entry_depends_on_what_the_caller_has_set",
+        catches="the guard of a cached entry with pairs pending",
+    ),
+    Mutant(
+        file=DIRTY,
+        before="    @standard_arithmetic\n    def _pending_entry(",
+        after="    def _pending_entry(",
+        tests=f"{ARITHMETIC}::test_no_entry_depends_on_what_the_caller_has_set",
+        catches="the guard of a dirty entry with slots pending",
+    ),
+    Mutant(
+        file=TOKENS,
+        before="    @standard_arithmetic\n    def entry(",
+        after="    def entry(",
+        tests=f"{ARITHMETIC}::test_no_entry_depends_on_what_the_caller_has_set",
+        catches="the guard of a recomputed entry",
+    ),
+    Mutant(
+        file=OBJECT,
+        before="    @standard_arithmetic\n    def _review(",
+        after="    def _review(",
+        tests=f"{ARITHMETIC}::test_no_entry_depends_on_what_the_caller_has_set",
+        catches="the guard of a review",
     ),
 )

@@ -23,7 +23,7 @@ MUTANTS = (
     _certify(
         before="np.nextafter(distance + exact.error_bound, inf)",
         after="exact.error_bound",
-        tests=f"{CERTIFY}::test_the_bound_is_the_largest_error_but_for_those_skipped",
+        tests=f"{CERTIFY}::test_the_bound_is_the_largest_error_drawn_but_for_those_skipped",
         catches="the distance from exact attention",
     ),
     _certify(

@@ -17,6 +17,8 @@ import pytest
 import scipy.sparse as sp
 
 import fastpath
+from fastpath.dynamic import attention as dynamic
+from fastpath.dynamic.choice import Plan
 from fastpath.dynamic.hinted import HintedMv, safe_steps
 from fastpath.real_heads import attention as real_heads
 from fastpath.streaming.attention import sufficient_degree
@@ -325,7 +327,26 @@ def _guarded(function: Any) -> bool:
     )
 
 
+class _InTurn:
+    """Chooses plans one after the other, whatever they cost."""
+
+    def __init__(self, plans: list[Plan]) -> None:
+        self.plan, self._plans = plans[0], plans
+
+    def review(self, *_: Any) -> Plan:
+        self._plans = self._plans[1:] + self._plans[:1]
+        self.plan = self._plans[0]
+        return self.plan
+
+
+#: Methods without a guard of their own, and why that is right.
+UNGUARDED = {
+    "DynamicAttention.query": "a settled entry is a quotient of Python's floats; all else is guarded",
+}
+
+
 def test_every_public_function_and_method_is_guarded() -> None:
+    unguarded: set[str] = set()
     classes, functions = (
         [HintedMv, TopEntries, CountSketch, ValueSketch],
         [safe_steps, sufficient_degree],
@@ -340,8 +361,37 @@ def test_every_public_function_and_method_is_guarded() -> None:
         for name, member in vars(kind).items():
             function = getattr(member, "fget", None) or getattr(member, "func", None) or member
             function = getattr(function, "__func__", function)
-            if inspect.isfunction(function) and not name.startswith("_"):
-                assert _guarded(function), (kind, name)
+            if inspect.isfunction(function) and not name.startswith("_") and not _guarded(function):
+                unguarded.add(function.__qualname__)
+    assert unguarded == set(UNGUARDED)
+
+
+@pytest.mark.parametrize(
+    "strategies", [["cached"], ["dirty"], ["recomputed"], ["cached", "dirty"]], ids="-".join
+)
+def test_no_entry_depends_on_what_the_caller_has_set(
+    strategies: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settled, pending and between strategies, of values so small that numpy would tell of every sum."""
+    monkeypatch.setattr(dynamic, "REVIEW_READS", 5)
+    tiny = drawn(12, 3), drawn(12, 3), drawn(12, 2, size=2.0**-1070)
+
+    def read() -> list[str]:
+        found = []
+        state = fastpath.DynamicAttention(*tiny, rebuild_every=3)
+        with np.errstate(all="ignore"):
+            state._begin(Plan(strategies[0], 3))
+        state._chooser = _InTurn([Plan(strategy, 3) for strategy in strategies])
+        for step in range(40):
+            if step % 4:
+                state.update_key(step % 12, 0, 30.0 * (-1) ** step)
+            found += [state.query(i, 1).hex() for i in (step % 12, np.int64(step % 5))]
+        return found
+
+    expected = read()
+    for setting in SETTINGS.values():
+        with setting():
+            assert read() == expected
 
 
 # ------------------------------------------------------------------------------- the processor
@@ -396,6 +446,41 @@ def test_a_processor_in_another_mode_is_refused(
             problem = error
     assert says in str(problem)
     RUNS[name](tmp_path)
+
+
+@pytest.mark.skipif(not GLIBC, reason="sets the processor through glibc for x86-64")
+@pytest.mark.parametrize("mode", ["cached", "dirty"])
+@pytest.mark.parametrize(
+    ("rounding", "bits"), [(UPWARD, 0), (0, FLUSH_RESULTS | FLUSH_INPUTS)], ids=["up", "flushing"]
+)
+def test_a_processor_in_another_mode_reads_no_more_than_settled_entries(
+    mode: Any, rounding: int, bits: int
+) -> None:
+    state = fastpath.DynamicAttention(*(drawn(6, k) for k in (3, 3, 2)), mode=mode)
+    entry = state.query(0, 1)
+    refused: list[Callable[[], Any]] = [
+        lambda: state.update_key(0, 0, 0.5),
+        lambda: state.evict(0),
+        lambda: state.query_row(0),
+        lambda: state.error_bound(0),
+        lambda: state.output(),
+    ]
+    with processor(rounding, bits):
+        wrong = [x for x in refused if not _is_refused(x)]
+        read = state.query(0, 1)
+    assert not wrong
+    assert abs(read - entry) <= np.spacing(abs(entry))
+    state.update_key(0, 0, 0.5)
+    with processor(rounding, bits):
+        assert _is_refused(lambda: state.query(0, 1))
+
+
+def _is_refused(call: Callable[[], Any]) -> bool:
+    try:
+        call()
+    except RuntimeError:
+        return True
+    return False
 
 
 @pytest.mark.slow
