@@ -14,7 +14,7 @@
     and then computes them from the definition: here, that one edit is a SetKey in place of an
     UpdateKey.  The pairs that the program stores are recomputed here from what defines them. *)
 
-Require Import Reals Lra Lia Psatz List Bool Arith.
+Require Import Reals Lia List Bool Arith.
 Require Import Sums Tokens Pending.
 Import ListNotations.
 Open Scope R_scope.
@@ -263,7 +263,7 @@ Qed.
 Lemma weight_now_token T q k v sh r i : (r < count T)%nat -> (i < count T)%nat ->
   weight_now (with_token T q k v) sh r i = weight_now T sh r i.
 Proof.
-  intros Hr Hi. unfold weight_now, shifted, logit, with_token. simpl.
+  intros Hr Hi. unfold weight_now, weight_shifted, logit, with_token. simpl.
   now rewrite !put_other by lia.
 Qed.
 
@@ -375,11 +375,11 @@ Definition in_columns (e : edit) : Prop :=
 
 Lemma weight_now_key T t row sh r i : r <> t ->
   weight_now (with_key T t row) sh r i = weight_now T sh r i.
-Proof. intros H. unfold weight_now, shifted. simpl. now rewrite put_other. Qed.
+Proof. intros H. unfold weight_now, weight_shifted. simpl. now rewrite put_other. Qed.
 
 Lemma weight_now_query T t row sh r i : i <> t ->
   weight_now (with_query T t row) sh r i = weight_now T sh r i.
-Proof. intros H. unfold weight_now, shifted, logit. simpl. now rewrite put_other. Qed.
+Proof. intros H. unfold weight_now, weight_shifted, logit. simpl. now rewrite put_other. Qed.
 
 Lemma c_query_exact T s t row : cached_exact T s ->
   cached_exact (with_query T t row) (c_distrust s t).
@@ -413,7 +413,7 @@ Proof.
     apply (c_use_exact T); auto.
     + intros. apply weight_now_key; auto.
     + intros i Hi Ht. rewrite (c_weights_now _ _ I) by auto.
-      unfold weight_now, shifted. simpl. rewrite put_same, Hal.
+      unfold weight_now, weight_shifted. simpl. rewrite put_same, Hal.
       destruct (sees causal i t); [| ring]. rewrite <- exp_plus. f_equal.
       change (logit (with_key T t (plus_entry (keys T t) j x)) i) with (logit T i).
       rewrite logit_plus by exact Hcol. ring.

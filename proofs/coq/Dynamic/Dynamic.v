@@ -10,8 +10,8 @@
     sums that a read uses is a multiple of the definition's; (3) induction on the list of
     operations. *)
 
-Require Import Reals Lra Lia Psatz List Bool Arith.
-Require Import Sums Tokens Pending Cached Slots Bounds.
+Require Import Reals Lra Lia List Bool Arith.
+Require Import Bounds Sums Tokens Pending Cached Slots.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -73,7 +73,7 @@ Definition row_sums (state : tokens * strategy) (i c : nat) : R :=
   | Recomputing => sums_of dimension causal T i c
   end.
 
-Definition read (state : tokens * strategy) (i j : nat) : R :=
+Definition state_read (state : tokens * strategy) (i j : nat) : R :=
   row_sums state i (S j) / row_sums state i 0.
 
 (** Pairs or slots that are pending. *)
@@ -253,7 +253,8 @@ Theorem p1_correct T m ops i j : Forall valid ops ->
   let state := run T m ops in
   live (fst state) i = true ->
   fst state = edited_by T ops /\ 0 < row_sums state i 0 /\
-  Rabs (read state i j - attention_of dimension causal (edited_by T ops) i j) <= b_dynamic_error.
+  Rabs (state_read state i j - attention_of dimension causal (edited_by T ops) i j)
+    <= b_dynamic_error.
 Proof.
   intros V state Hl.
   destruct (run_invariant ops (T, begin T m 0) V (begin_invariant T m 0)) as [I E].
@@ -261,7 +262,7 @@ Proof.
   destruct (row_sums_exact state i I Hl) as (scale & Hs & Hrow).
   pose proof (p1_denominator dimension causal (fst state) i Hl) as HD.
   split; [exact E |]. split; [rewrite Hrow; apply Rmult_lt_0_compat; auto |].
-  rewrite <- E. unfold read, attention_of. rewrite !Hrow.
+  rewrite <- E. unfold state_read, attention_of. rewrite !Hrow.
   replace (scale * sums_of dimension causal (fst state) i (S j) /
       (scale * sums_of dimension causal (fst state) i 0))
     with (sums_of dimension causal (fst state) i (S j) / sums_of dimension causal (fst state) i 0)

@@ -14,8 +14,8 @@
     NOTE Beginning anew, as an append does that finds no room, is not counted: it takes as long as
     building. *)
 
-Require Import Reals Lra Lia Psatz List Bool Arith.
-Require Import Sums Tokens Pending Cached Slots Dynamic Bounds.
+Require Import Reals Lra Lia List Bool Arith.
+Require Import Bounds Sums Tokens Pending Cached Slots Dynamic.
 Import ListNotations.
 Open Scope R_scope.
 

@@ -14,8 +14,8 @@
 
     NOTE The paper asks for one column of M P V in phase 3; here each of its entries is a test. *)
 
-Require Import Reals Lra Lia Psatz List Bool Arith.
-Require Import Sums Tokens Bounds.
+Require Import Reals Lra Lia List Bool Arith.
+Require Import Bounds Sums Tokens.
 Import ListNotations.
 Open Scope R_scope.
 

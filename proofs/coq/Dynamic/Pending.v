@@ -5,7 +5,7 @@
     sums over the few tokens that have changed, the weight of a key in a row, and how many rows
     a slice of a rebuild treats. *)
 
-Require Import Reals Lra Lia Psatz List Bool Arith.
+Require Import Reals Lia List Arith.
 Require Import Sums Tokens.
 Import ListNotations.
 Open Scope R_scope.
@@ -91,16 +91,16 @@ Definition logit (T : tokens) (i : nat) (key : nat -> R) : R :=
   fsum dimension (fun l => queries T i l * key l).
 
 (** The weight of a key in row i. *)
-Definition shifted (T : tokens) (shift : R) (t : nat) (key : nat -> R) (i : nat) : R :=
+Definition weight_shifted (T : tokens) (shift : R) (t : nat) (key : nat -> R) (i : nat) : R :=
   if sees causal i t then exp (logit T i key - shift) else 0.
 
 Definition weight_now (T : tokens) (shift : R) (t i : nat) : R :=
-  if alive T t then shifted T shift t (keys T t) i else 0.
+  if alive T t then weight_shifted T shift t (keys T t) i else 0.
 
 Lemma shifted_weight T sh t i :
-  shifted T sh t (keys T t) i = exp (- sh) * weight dimension causal T i t.
+  weight_shifted T sh t (keys T t) i = exp (- sh) * weight dimension causal T i t.
 Proof.
-  unfold shifted, weight. destruct (sees causal i t); [| ring].
+  unfold weight_shifted, weight. destruct (sees causal i t); [| ring].
   rewrite <- exp_plus. f_equal. unfold logit, score. ring.
 Qed.
 
@@ -114,7 +114,7 @@ Proof.
 Qed.
 
 Lemma sums_extended T sh i c :
-  fsum (count T) (fun t => shifted T sh t (keys T t) i * extended T t c)
+  fsum (count T) (fun t => weight_shifted T sh t (keys T t) i * extended T t c)
   = exp (- sh) * sums_of dimension causal T i c.
 Proof.
   unfold sums_of. rewrite <- fsum_scale. apply fsum_ext. intros t _. rewrite shifted_weight. ring.

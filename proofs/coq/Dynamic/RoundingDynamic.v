@@ -18,8 +18,8 @@
     which [fp_dynamic_telescopes] provides.  A product delta q that underflows
     fits [renewed] too: its exponential is 1, so p = step and kappa = exp (- step) - 1 will do. *)
 
-Require Import Reals Lra Lia Psatz List Permutation.
-Require Import Sums Softmax TotalVariation Weights Rounding RoundingSoftmax Bounds.
+Require Import Reals Lra Lia List.
+Require Import Bounds Sums Vectors Softmax TotalVariation Rounding RoundingSoftmax.
 Open Scope R_scope.
 
 (** * FP.dynamic: a computed weight *)

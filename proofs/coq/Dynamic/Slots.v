@@ -7,7 +7,7 @@
     Steps: as for the cached weights, with [slots_exact] for the invariant of the sums and
     [s_paced] for that of the rebuilds. *)
 
-Require Import Reals Lra Lia Psatz List Bool Arith.
+Require Import Reals Lia List Bool Arith.
 Require Import Sums Tokens Pending.
 Import ListNotations.
 Open Scope R_scope.
@@ -30,8 +30,8 @@ Record slot : Type := Slot {
 
 (** What a slot adds to row i. *)
 Definition slot_sum (T : tokens) (shift : R) (x : slot) (i c : nat) : R :=
-  shifted T shift (slot_token x) (new_key x) i * new_value x c
-  - shifted T shift (slot_token x) (old_key x) i * old_value x c.
+  weight_shifted T shift (slot_token x) (new_key x) i * new_value x c
+  - weight_shifted T shift (slot_token x) (old_key x) i * old_value x c.
 
 Fixpoint slots_sum (T : tokens) (shift : R) (l : list slot) (i c : nat) : R :=
   match l with [] => 0 | x :: rest => slot_sum T shift x i c + slots_sum T shift rest i c end.
@@ -72,7 +72,7 @@ Definition s_pending (s : slots) : nat := length (s_changed s).
 
 Definition s_build (T : tokens) (room : nat) : slots :=
   Slots room (fun i c => fsum (count T) (fun t =>
-      shifted T (new_shift T i) t (keys T t) i * extended T t c))
+      weight_shifted T (new_shift T i) t (keys T t) i * extended T t c))
     (new_shift T) (fun _ => true) (keys T) (extended T) [] [] 0 0.
 
 Definition s_distrust (s : slots) (i : nat) : slots :=
@@ -84,7 +84,7 @@ Definition s_refresh (T : tokens) (s : slots) (i : nat) : slots :=
   let shift := new_shift T i in
   Slots (s_room s)
     (put (s_sums s) i (fun c =>
-      fsum (count T) (fun t => shifted T shift t (keys T t) i * extended T t c)
+      fsum (count T) (fun t => weight_shifted T shift t (keys T t) i * extended T t c)
       - s_waiting T s shift i c - slots_sum T shift (pending_slots T s) i c))
     (put (s_shift s) i shift) (put (s_trusted s) i true) (s_base_keys s) (s_base_values s)
     (s_changed s) (s_frozen s) (s_front s) (s_end s).
@@ -139,23 +139,23 @@ Record slots_exact (T : tokens) (s : slots) : Prop := {
   s_base : forall i c, (i < count T)%nat -> s_trusted s i = true ->
     s_sums s i c + s_waiting T s (s_shift s i) i c
       = fsum (count T) (fun t =>
-          shifted T (s_shift s i) t (s_base_keys s t) i * s_base_values s t c);
+          weight_shifted T (s_shift s i) t (s_base_keys s t) i * s_base_values s t c);
   s_distinct : distinct (count T) (s_changed s);
   s_rows : (count T <= s_room s)%nat;
   s_front_range : (s_front s <= s_end s <= count T)%nat
 }.
 
 Lemma shifted_ext T sh t key key' i : (forall l, key l = key' l) ->
-  shifted T sh t key i = shifted T sh t key' i.
+  weight_shifted T sh t key i = weight_shifted T sh t key' i.
 Proof.
-  intros H. unfold shifted. destruct (sees causal i t); auto. do 2 f_equal.
+  intros H. unfold weight_shifted. destruct (sees causal i t); auto. do 2 f_equal.
   apply fsum_ext. intros. now rewrite H.
 Qed.
 
 Lemma slots_exact_pending T s sh i c : slots_exact T s ->
-  fsum (count T) (fun t => shifted T sh t (s_base_keys s t) i * s_base_values s t c)
+  fsum (count T) (fun t => weight_shifted T sh t (s_base_keys s t) i * s_base_values s t c)
     + slots_sum T sh (pending_slots T s) i c
-    = fsum (count T) (fun t => shifted T sh t (keys T t) i * extended T t c).
+    = fsum (count T) (fun t => weight_shifted T sh t (keys T t) i * extended T t c).
 Proof.
   intros I. unfold pending_slots. rewrite slots_sum_map. unfold slot_sum. simpl.
   rewrite (list_sum_all (count T) (s_changed s)).
@@ -203,10 +203,10 @@ Proof.
   intros I Hlt Hc Hq Hr. constructor; simpl; rewrite ?Hc; try apply I.
   - intros r Hn Hrn. rewrite in_add in Hn. destruct (Hr r) as [-> ->]; [intuition |].
     apply (s_same _ _ I); intuition.
-  - assert (E : forall sh x key i, shifted T' sh x key i = shifted T sh x key i).
-    { intros. unfold shifted, logit. now rewrite Hq. }
+  - assert (E : forall sh x key i, weight_shifted T' sh x key i = weight_shifted T sh x key i).
+    { intros. unfold weight_shifted, logit. now rewrite Hq. }
     intros i c Hi Ht. rewrite (fsum_ext _ _ (fun r =>
-      shifted T (s_shift s i) r (s_base_keys s r) i * s_base_values s r c))
+      weight_shifted T (s_shift s i) r (s_base_keys s r) i * s_base_values s r c))
       by (intros; now rewrite E).
     rewrite <- (s_base _ _ I i c Hi Ht). f_equal. unfold s_waiting, s_waits. simpl.
     destruct (Nat.leb (s_front s) i && Nat.ltb i (s_end s)); auto.
@@ -219,10 +219,11 @@ Lemma s_query_exact T s t row : slots_exact T s ->
 Proof.
   intros I. constructor; simpl; try apply I.
   intros i c Hi Ht. unfold put in Ht. destruct (Nat.eqb_spec i t) as [| Hne]; [discriminate |].
-  assert (E : forall sh x key, shifted (with_query T t row) sh x key i = shifted T sh x key i).
-  { intros. unfold shifted, logit. simpl. now rewrite put_other. }
+  assert (E : forall sh x key,
+    weight_shifted (with_query T t row) sh x key i = weight_shifted T sh x key i).
+  { intros. unfold weight_shifted, logit. simpl. now rewrite put_other. }
   rewrite (fsum_ext _ _ (fun r =>
-    shifted T (s_shift s i) r (s_base_keys s r) i * s_base_values s r c))
+    weight_shifted T (s_shift s i) r (s_base_keys s r) i * s_base_values s r c))
       by (intros; now rewrite E).
   rewrite <- (s_base _ _ I i c Hi Ht). f_equal. unfold s_waiting, s_waits. simpl.
   destruct (Nat.leb (s_front s) i && Nat.ltb i (s_end s)); auto.
@@ -240,11 +241,11 @@ Proof.
   - intros i c Hi Ht. destruct (Nat.eq_dec i (count T)) as [-> | Hin].
     { rewrite put_same in Ht. discriminate. }
     rewrite put_other in Ht by auto.
-    assert (E : forall sh x key, shifted T' sh x key i = shifted T sh x key i).
-    { intros. unfold shifted, logit, T', with_token. simpl. now rewrite put_other. }
+    assert (E : forall sh x key, weight_shifted T' sh x key i = weight_shifted T sh x key i).
+    { intros. unfold weight_shifted, logit, T', with_token. simpl. now rewrite put_other. }
     rewrite !put_same, Rmult_0_r, Rplus_0_r.
     rewrite (fsum_ext _ _ (fun r =>
-      shifted T (s_shift s i) r (s_base_keys s r) i * s_base_values s r c))
+      weight_shifted T (s_shift s i) r (s_base_keys s r) i * s_base_values s r c))
       by (intros r Hr; rewrite E, !put_other by lia; reflexivity).
     rewrite <- (s_base _ _ I i c) by (auto; lia). f_equal. unfold s_waiting, s_waits. simpl.
     destruct (Nat.leb (s_front s) i && Nat.ltb i (s_end s)); auto.

@@ -8,8 +8,8 @@
     An edit that is refused (an index out of range, a token evicted before, the last one) leaves
     the tokens as they are; all other edits are carried out. *)
 
-Require Import Reals Lra Lia List Bool Arith.
-Require Import Sums Softmax TotalVariation Bounds.
+Require Import Reals Lra List Bool Arith.
+Require Import Bounds Sums Vectors Softmax.
 Import ListNotations.
 Open Scope R_scope.
 

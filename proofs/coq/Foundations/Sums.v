@@ -7,7 +7,7 @@
     Bounds.v may permute operands or print an argument differently, so a proof first rewrites the
     argument of each function to the form it wants, and leaves the rest to [field] or [ring]. *)
 
-Require Import Reals Lra Lia Psatz.
+Require Import Reals Lra Lia.
 Open Scope R_scope.
 
 (** * Sums *)
@@ -140,6 +140,9 @@ Proof.
   intros Hy. unfold Rdiv. rewrite Rabs_mult, (Rabs_right (/ y)); auto.
   left. apply Rinv_0_lt_compat; auto.
 Qed.
+
+Lemma square_le x y : 0 <= y -> x ^ 2 <= y ^ 2 -> x <= y.
+Proof. intros. nra. Qed.
 
 Lemma exp_le x y : x <= y -> exp x <= exp y.
 Proof. intros [H | ->]; [left; apply exp_increasing; auto | lra]. Qed.

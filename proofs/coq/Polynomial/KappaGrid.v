@@ -7,23 +7,15 @@
     derivative, gives C; (4) the same for - f bounds f from below; (5) a computed value is off by at
     most the computed sum of its absolute terms times twice the roundings of both. *)
 
-Require Import Reals Lra Lia Psatz.
+Require Import Reals Lra Lia.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Taylor Rounding Moments Polynomial RoundingMoments Bounds.
+Require Import Bounds Sums Derivatives Rounding Expressions Moments Polynomial RoundingMoments.
 Open Scope R_scope.
 
 (** * Between two points *)
 
 Definition second_derivative (f f2 : R -> R) : Prop :=
   exists f1, (forall x, is_derive f x (f1 x)) /\ (forall x, is_derive f1 x (f2 x)).
-
-Lemma mean_value f f1 a b : (forall x, is_derive f x (f1 x)) -> a < b ->
-  exists x, a < x < b /\ f b - f a = f1 x * (b - a).
-Proof.
-  intros H Hab. destruct (MVT_cor2 f f1 a b Hab) as (x & E & Hx).
-  - intros x _. apply is_derive_Reals. auto.
-  - exists x. auto.
-Qed.
 
 Lemma convex_below_chord g g1 g2 a b t : (forall x, is_derive g x (g1 x)) ->
   (forall x, is_derive g1 x (g2 x)) -> (forall x, a <= x <= b -> 0 <= g2 x) -> a <= t <= b ->
@@ -149,14 +141,6 @@ Definition quotient (g : nat) (c : nat -> R) (x : R) : R := polynomial g c x * e
 Definition twisted (g : nat) (c : nat -> R) (m : nat) : R :=
   (if Nat.ltb m g then INR (S m) * c (S m) else 0) - c m.
 
-Lemma is_derive_fsum n (f df : nat -> R -> R) x :
-  (forall m, is_derive (f m) x (df m x)) ->
-  is_derive (fun x => fsum n (fun m => f m x)) x (fsum n (fun m => df m x)).
-Proof.
-  intros H. induction n; simpl; [apply (is_derive_const 0) |].
-  apply (is_derive_plus (fun x => fsum n (fun m => f m x)) (f n)); auto.
-Qed.
-
 Lemma is_derive_quotient g c x : is_derive (quotient g c) x (quotient g (twisted g c) x).
 Proof.
   unfold quotient.
@@ -262,9 +246,6 @@ Qed.
 
 Lemma grid_value_error_form A k u : INR k * u < 1 -> b_grid_value_error A k u = gamma k u * A.
 Proof. intros. unfold b_grid_value_error, gamma. field. lra. Qed.
-
-Lemma no_loss e : loss 0 e = 0.
-Proof. induction e; simpl; try rewrite IHe1, IHe2; ring. Qed.
 
 (** A value and the sum of its absolute terms, both computed: the second bounds the error of the
     first, for twice its roundings. *)

@@ -5,9 +5,9 @@
     so its difference to P has strict signs that alternate at degree + 2 points: its derivative has
     such signs at degree + 1 points between them, and so on down to a constant. *)
 
-Require Import Reals Lra Lia Psatz.
+Require Import Reals Lra Lia.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Moments Polynomial RoundingMoments KappaGrid Bounds.
+Require Import Bounds Sums Derivatives Moments Polynomial RoundingMoments.
 Open Scope R_scope.
 
 (** 1 for even i, - 1 for odd i *)

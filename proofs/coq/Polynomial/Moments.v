@@ -15,49 +15,10 @@
     An exponent is the list of its powers, the last coordinate's first, as a dot product adds its
     last term last. *)
 
-Require Import Reals Lra Lia Psatz List Permutation.
-Require Import Sums Softmax TotalVariation Weights Taylor Rounding Bounds.
+Require Import Reals Lra Lia List Permutation.
+Require Import Bounds Sums Lists Vectors Softmax Weights Taylor.
 Import ListNotations.
 Open Scope R_scope.
-
-(** * Sums over a list *)
-
-Definition lsum {A : Type} (f : A -> R) (l : list A) : R := fold_right Rplus 0 (map f l).
-
-Lemma lsum_app {A} (f : A -> R) l l' : lsum f (l ++ l') = lsum f l + lsum f l'.
-Proof. unfold lsum. induction l; simpl; lra. Qed.
-
-Lemma lsum_map {A B} (f : B -> R) (g : A -> B) l : lsum f (map g l) = lsum (fun a => f (g a)) l.
-Proof. unfold lsum. now rewrite map_map. Qed.
-
-Lemma lsum_ext {A} (f g : A -> R) l : (forall a, In a l -> f a = g a) -> lsum f l = lsum g l.
-Proof. intros H. unfold lsum. f_equal. apply map_ext_in, H. Qed.
-
-Lemma lsum_scale {A} c (f : A -> R) l : lsum (fun a => c * f a) l = c * lsum f l.
-Proof. unfold lsum. induction l; simpl; [ring | rewrite IHl; ring]. Qed.
-
-Lemma lsum_flat_map {A B} (f : B -> R) (g : A -> list B) l :
-  lsum f (flat_map g l) = lsum (fun a => lsum f (g a)) l.
-Proof.
-  induction l as [| a l IH]; [reflexivity |]. simpl flat_map. now rewrite lsum_app, IH.
-Qed.
-
-Lemma lsum_concat {A} (f : A -> R) l : lsum f (concat l) = lsum (lsum f) l.
-Proof. induction l as [| a l IH]; [reflexivity |]. simpl concat. now rewrite lsum_app, IH. Qed.
-
-Lemma lsum_seq f n : lsum f (seq 0 n) = fsum n f.
-Proof. apply fold_seq. Qed.
-
-Lemma lsum_permutation {A} (f : A -> R) l l' : Permutation l l' -> lsum f l = lsum f l'.
-Proof. unfold lsum. intros H. induction H; simpl; lra. Qed.
-
-Lemma lsum_fsum {A} n (f : A -> nat -> R) l :
-  lsum (fun a => fsum n (f a)) l = fsum n (fun j => lsum (fun a => f a j) l).
-Proof.
-  induction l as [| a l IH]; unfold lsum in *; simpl.
-  - now rewrite fsum_zero.
-  - now rewrite IH, <- fsum_plus.
-Qed.
 
 (** * Exponents and monomials *)
 
@@ -158,10 +119,6 @@ Proof.
     apply exponents_spec in H. destruct H as [_ <-]. unfold feature_weight.
     pose proof (factorials_pos alpha). field. lra.
 Qed.
-
-Lemma length_flat_map {A B} (f : A -> list B) l :
-  length (flat_map f l) = list_sum (map (fun a => length (f a)) l).
-Proof. induction l; simpl; [auto |]. now rewrite app_length, IHl. Qed.
 
 Lemma list_sum_rev l : list_sum (rev l) = list_sum l.
 Proof. induction l; simpl; auto. rewrite list_sum_app, IHl. simpl. lia. Qed.

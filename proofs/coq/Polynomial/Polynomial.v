@@ -6,8 +6,9 @@
     ([p2_poly_moments]); (2) the softmax does not see the centre ([p2_centring]); (3) the Taylor
     polynomial has a relative error delta (S.taylor), so kappa = (1 + delta) / (1 - delta). *)
 
-Require Import Reals Lra Lia Psatz.
-Require Import Sums Softmax TotalVariation Weights Taylor RoundingSoftmax Moments Bounds.
+Require Import Reals Lra Lia.
+Require Import Bounds Sums Vectors Softmax TotalVariation Weights Taylor.
+Require Import RoundingSoftmax Moments.
 Open Scope R_scope.
 
 (** m <= P (x) exp (- x) <= m kappa for |x| <= b: what the certificate asks of the coefficients. *)
@@ -21,9 +22,6 @@ Definition polynomial_output (n d g : nat) (c q : nat -> R) (K : nat -> nat -> R
 (** P (q . k_j) *)
 Definition polynomial_weight (d g : nat) (c q : nat -> R) (K : nat -> nat -> R) (j : nat) : R :=
   polynomial g c (dot d q (K j)).
-
-Lemma dot_one n p : dot n p (fun _ => 1) = fsum n p.
-Proof. apply fsum_ext. intros. ring. Qed.
 
 Lemma polynomial_output_weights n d g c q K v :
   polynomial_output n d g c q K v = dot n (normalize n (polynomial_weight d g c q K)) v.

@@ -1,53 +1,34 @@
 (** Real heads, continued: other coordinates, and the errors of the expansions (R.balance, R.expansion).
 
-    Steps: (1) a logit moves by the form q (M N^T - I) k, at most |M N^T - I|_F |q| |k| by Cauchy and
-    Schwarz twice; (2) h(x) = e^x - 1 - x is at least x^2 / 2 for x >= 0, and h(s y) <= s^2 h(y) for
-    |s| <= 1 and y >= 0, so that phi(x) = h(x) / x^2 increases and h(r) <= phi(rho) r^2 for |r| <= rho;
-    (3) around the weighted means of their clusters keys have residual logits of mean zero; (4) the
-    output less the expanded one is a sum of e^r (v - o) under the expanded weights, over a denominator
-    that is only larger than theirs (R.jensen); the terms of first order cancel where o has order 1, and
-    Cauchy and Schwarz bound them where it has order 0, as phi >= 1/2. *)
+    Steps: (1) a logit moves by the form q (M N^T - I) k, at most |M N^T - I|_F |q| |k|; (2) h(x)
+    = e^x - 1 - x is at least x^2 / 2 for x >= 0, and h(s y) <= s^2 h(y) for |s| <= 1 and y >= 0,
+    so that phi(x) = h(x) / x^2 increases and h(r) <= phi(rho) r^2 for |r| <= rho; (3) around the
+    weighted means of their clusters keys have residual logits of mean zero; (4) the output less
+    the expanded one is a sum of e^r (v - o) under the expanded weights, over a denominator that
+    is only larger than theirs (R.jensen); the terms of first order cancel where o has order 1,
+    and Cauchy and Schwarz bound them where it has order 0, as phi >= 1/2. *)
 
-Require Import Reals Lra Lia Psatz.
+Require Import Reals Lra.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Softmax TotalVariation Rounding Certificate Moments RealHeads Bounds.
+Require Import Bounds Sums Vectors Derivatives Softmax TotalVariation RealHeads.
 Open Scope R_scope.
 
 (** * R.balance *)
 
 (** The vector x times the matrix M, of d rows. *)
-Definition times (d : nat) (x : nat -> R) (M : nat -> nat -> R) (b : nat) : R :=
+Definition transformed (d : nat) (x : nat -> R) (M : nat -> nat -> R) (b : nat) : R :=
   fsum d (fun a => x a * M a b).
-
-Definition euclidean (d : nat) (x : nat -> R) : R := sqrt (length_squared d x).
 
 (** M N^T - I. *)
 Definition inverse_defect (d : nat) (M N : nat -> nat -> R) (a c : nat) : R :=
   fsum d (fun b => M a b * N c b) - identity a c.
 
-Definition frobenius (d : nat) (E : nat -> nat -> R) : R :=
-  sqrt (fsum d (fun a => length_squared d (E a))).
-
-Lemma length_squared_nonneg d x : 0 <= length_squared d x.
-Proof. apply fsum_nonneg. intros. apply pow2_ge_0. Qed.
-
-Lemma dot_euclidean d x y : Rabs (dot d x y) <= euclidean d x * euclidean d y.
-Proof. eapply Rle_trans; [apply fsum_abs | apply cauchy_schwarz]. Qed.
-
-Lemma dot_identity d k a : (a < d)%nat -> dot d (identity a) k = k a.
-Proof.
-  intros Ha. unfold dot. rewrite (fsum_ext d _ (fun c => if Nat.eqb c a then k a else 0)).
-  - rewrite fsum_one by auto. ring.
-  - intros c _. unfold identity. rewrite Nat.eqb_sym.
-    destruct (Nat.eqb_spec c a) as [-> |]; ring.
-Qed.
-
-Lemma changed_logit d q k M N : dot d (times d q M) (times d k N) - dot d q k
+Lemma changed_logit d q k M N : dot d (transformed d q M) (transformed d k N) - dot d q k
   = dot d q (fun a => dot d (inverse_defect d M N a) k).
 Proof.
-  assert (E : dot d (times d q M) (times d k N)
+  assert (E : dot d (transformed d q M) (transformed d k N)
     = dot d q (fun a => dot d (fun c => fsum d (fun b => M a b * N c b)) k)).
-  { unfold dot, times.
+  { unfold dot, transformed.
     rewrite (fsum_ext d _ (fun b => fsum d (fun a => q a * (M a b * fsum d (fun c => k c * N c b)))))
       by (intros; rewrite <- fsum_scale_r; apply fsum_ext; intros; ring).
     rewrite fsum_swap. apply fsum_ext. intros a _. rewrite fsum_scale. f_equal.
@@ -63,44 +44,31 @@ Lemma balance_form defect a b : b_balance_logit defect a b = a * (defect * b).
 Proof. unfold b_balance_logit. ring. Qed.
 
 Theorem r_balance d q k M N :
-  Rabs (dot d (times d q M) (times d k N) - dot d q k)
-    <= b_balance_logit (frobenius d (inverse_defect d M N)) (euclidean d q) (euclidean d k).
+  Rabs (dot d (transformed d q M) (transformed d k N) - dot d q k)
+    <= b_balance_logit (frobenius d d (inverse_defect d M N)) (norm d q) (norm d k).
 Proof.
-  rewrite changed_logit, balance_form. set (E := inverse_defect d M N).
-  eapply Rle_trans; [apply dot_euclidean |]. apply Rmult_le_compat_l; [apply sqrt_pos |].
-  unfold euclidean at 1, frobenius, euclidean at 1.
-  assert (P : 0 <= fsum d (fun a => length_squared d (E a)))
-    by (apply fsum_nonneg; intros; apply length_squared_nonneg).
-  rewrite <- sqrt_mult by (exact P || apply length_squared_nonneg).
-  apply sqrt_le_1_alt. rewrite <- fsum_scale_r. apply fsum_le. intros a _.
-  rewrite <- pow2_abs, <- (pow2_sqrt (length_squared d (E a) * length_squared d k))
-    by (apply Rmult_le_pos; apply length_squared_nonneg).
-  rewrite sqrt_mult by apply length_squared_nonneg.
-  apply pow_incr. split; [apply Rabs_pos | apply dot_euclidean].
+  rewrite changed_logit, balance_form. eapply Rle_trans; [apply dot_norm |].
+  apply Rmult_le_compat_l; [apply norm_nonneg | apply frobenius_image].
 Qed.
 
 (** For every query and key some change of coordinates moves their logit by as much. *)
 Theorem r_balance_attained d q k :
   let N := fun c b => identity b c + k c * q b in
-  dot d (times d q identity) (times d k N) - dot d q k
-    = b_balance_logit (frobenius d (inverse_defect d identity N)) (euclidean d q) (euclidean d k).
+  dot d (transformed d q identity) (transformed d k N) - dot d q k
+    = b_balance_logit (frobenius d d (inverse_defect d identity N)) (norm d q) (norm d k).
 Proof.
   intros N. rewrite changed_logit, balance_form.
   assert (E : forall a c, (a < d)%nat -> inverse_defect d identity N a c = q a * k c).
   { intros a c Ha. unfold inverse_defect. fold (dot d (identity a) (N c)).
     rewrite dot_identity by auto. unfold N. ring. }
-  assert (F : frobenius d (inverse_defect d identity N) = euclidean d q * euclidean d k).
-  { unfold frobenius, euclidean. rewrite <- sqrt_mult by apply length_squared_nonneg. f_equal.
-    unfold length_squared at 2. rewrite <- fsum_scale_r. apply fsum_ext. intros a Ha.
-    unfold length_squared. rewrite <- fsum_scale. apply fsum_ext. intros c _. rewrite E by auto. ring. }
-  rewrite F. unfold dot at 1. rewrite (fsum_ext d _ (fun a => q a ^ 2 * length_squared d k)).
-  - rewrite fsum_scale_r. fold (length_squared d q).
-    rewrite <- (sqrt_sqrt (length_squared d q)), <- (sqrt_sqrt (length_squared d k))
-      by apply length_squared_nonneg.
-    fold (euclidean d q) (euclidean d k). ring.
-  - intros a Ha. unfold dot. rewrite (fsum_ext d _ (fun c => q a * k c ^ 2))
-      by (intros; rewrite E by auto; ring).
-    rewrite fsum_scale. fold (length_squared d k). ring.
+  assert (F : frobenius d d (inverse_defect d identity N) = norm d q * norm d k).
+  { rewrite <- frobenius_outer. apply norm_ext. intros a Ha. apply norm_ext. intros c _.
+    apply E. auto. }
+  rewrite F. transitivity (dot d q (fun a => norm d k ^ 2 * q a)).
+  - apply dot_ext. intros a Ha. rewrite <- dot_length. unfold dot.
+    rewrite (fsum_ext d _ (fun c => q a * (k c * k c))) by (intros; rewrite E by auto; ring).
+    rewrite fsum_scale. ring.
+  - rewrite dot_scale, dot_length. ring.
 Qed.
 
 (** * The remainder of exp *)
@@ -112,16 +80,6 @@ Definition curvature (x : R) : R := exp_remainder x / x ^ 2.
 
 Lemma remainder_nonneg x : 0 <= exp_remainder x.
 Proof. unfold exp_remainder. pose proof (exp_ineq1_le x). lra. Qed.
-
-(** What does not fall from 0 on is not negative there. *)
-Lemma nonneg_from_0 f f' y : f 0 = 0 -> (forall x, is_derive f x (f' x)) ->
-  (forall x, 0 <= x -> 0 <= f' x) -> 0 <= y -> 0 <= f y.
-Proof.
-  intros Z D P Hy. destruct (Req_dec y 0) as [-> |]; [lra |].
-  destruct (MVT_cor2 f f' 0 y) as (x & E & Hx); [lra | |].
-  - intros x _. apply is_derive_Reals. auto.
-  - assert (0 <= f' x) by (apply P; lra). nra.
-Qed.
 
 Lemma remainder_scaled s y : -1 <= s <= 1 -> 0 <= y -> exp_remainder (s * y) <= s ^ 2 * exp_remainder y.
 Proof.
@@ -197,9 +155,9 @@ Theorem r_residuals n d clusters w label K step :
   positive n w -> (forall j, (j < n)%nat -> (label j < clusters)%nat) ->
   let r := fun j => dot d step (offset n w label K j) in
   centred n clusters w r label /\
-  forall j, Rabs (r j) <= euclidean d step * euclidean d (offset n w label K j).
+  forall j, Rabs (r j) <= norm d step * norm d (offset n w label K j).
 Proof.
-  intros P L r. split; [split; auto | intros; apply dot_euclidean].
+  intros P L r. split; [split; auto | intros; apply dot_norm].
   intros b _. set (W := cluster_sum n label b w).
   assert (E : forall l, cluster_sum n label b (fun j => w j * offset n w label K j l) = 0).
   { intros l. destruct (Req_dec W 0) as [Z | Z].

@@ -8,8 +8,8 @@
     more than the share f; (5) the probability of that is the binomial tail, by Pascal's rule, and
     falls as the share grows. *)
 
-Require Import Reals Lra Lia Psatz List.
-Require Import Sums Softmax TotalVariation Moments Heap Recovery CountSketch Median Bounds.
+Require Import Reals Lra Lia List.
+Require Import Bounds Sums Lists Vectors Probability Softmax TotalVariation.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -238,29 +238,6 @@ Proof.
       specialize (M c Hc Rc). lra.
   - left. intros b [<- | Hb]; auto.
   - right. exists b. repeat split; auto; [now right |]. intros c [<- | Hc] Rc; [contradiction |]. auto.
-Qed.
-
-Lemma probability_le {A} (rows : list A) (S T : A -> bool) : rows <> [] ->
-  (forall a, In a rows -> S a = true -> T a = true) -> probability rows S <= probability rows T.
-Proof.
-  intros H I. apply expect_le; auto. intros a Ha. specialize (I a Ha).
-  destruct (S a), (T a); try lra; discriminate (I eq_refl).
-Qed.
-
-Lemma probability_never {A} (rows : list A) (S : A -> bool) : rows <> [] ->
-  (forall a, In a rows -> S a = false) -> probability rows S = 0.
-Proof.
-  intros H N. unfold probability. rewrite (expect_ext rows _ (fun _ => 0)).
-  - apply expect_const. auto.
-  - intros a Ha. now rewrite N.
-Qed.
-
-Lemma probability_range {A} (rows : list A) (S : A -> bool) : rows <> [] ->
-  probability rows S <= 1.
-Proof.
-  intros H. unfold probability. apply Rle_trans with (expect rows (fun _ => 1)).
-  - apply expect_le; auto. intros a _. destruct (S a); lra.
-  - rewrite expect_const by auto. lra.
 Qed.
 
 (** Any certified error that at most k of the m draws exceed. *)

@@ -7,9 +7,9 @@
     <U, sum_i x_i y_i^T> = sum_i <U^T x_i, y_i>, which turns these sums into the formulas;
     (4) of vectors with h entries more than h are dependent. *)
 
-Require Import Reals Lra Lia Psatz.
+Require Import Reals Lra Lia.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Softmax TotalVariation RoundingMoments Cumulants Regression Curvature Bounds.
+Require Import Bounds Sums Vectors Averages Softmax Cumulants Regression Curvature.
 Open Scope R_scope.
 
 (** * Sums of sums *)
@@ -63,21 +63,6 @@ Proof.
   rewrite (inner_sum rows columns n U (fun _ => 1) (fun i a b => x i a * y i b)).
   apply fsum_ext. intros. rewrite inner_one. ring.
 Qed.
-
-Lemma dot_sum l n z w (v : nat -> nat -> R) :
-  dot l z (fun b => fsum n (fun i => w i * v i b)) = fsum n (fun i => w i * dot l z (v i)).
-Proof.
-  unfold dot.
-  rewrite (fsum_ext l _ (fun b => fsum n (fun i => w i * (z b * v i b))))
-    by (intros; rewrite <- fsum_scale; apply fsum_ext; intros; ring).
-  rewrite fsum_swap. apply fsum_ext. intros. apply fsum_scale.
-Qed.
-
-Lemma dot_plus l z v w : dot l z (fun b => v b + w b) = dot l z v + dot l z w.
-Proof. unfold dot. rewrite <- fsum_plus. apply fsum_ext. intros. ring. Qed.
-
-Lemma dot_ext l z v w : (forall b, (b < l)%nat -> v b = w b) -> dot l z v = dot l z w.
-Proof. intros H. apply fsum_ext. intros b Hb. now rewrite H. Qed.
 
 (** z^T (sum_i w_i x_i x_i^T) z = sum_i w_i (z . x_i)^2 *)
 Lemma form_of_outer l n z w (x : nat -> nat -> R) :
@@ -141,15 +126,6 @@ Proof.
 Qed.
 
 (** * An average is no longer than the longest *)
-
-Lemma norm_mean d m p (v : nat -> nat -> R) : (forall j, (j < m)%nat -> 0 <= p j) ->
-  norm d (fun k => mean m p (fun j => v j k)) <= mean m p (fun j => norm d (v j)).
-Proof.
-  unfold mean, dot. induction m as [| m I]; intros H; simpl.
-  - rewrite norm_zero. lra.
-  - eapply Rle_trans; [apply (norm_triangle d (fun k => fsum m (fun j => p j * v j k))) |].
-    rewrite norm_scale by (apply H; lia). apply Rplus_le_compat_r, I. intros. apply H. lia.
-Qed.
 
 Theorem p4_largest_residual g X Y value_distance i : (0 < key_count g)%nat ->
   (forall j, (j < key_count g)%nat ->

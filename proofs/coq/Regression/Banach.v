@@ -5,8 +5,8 @@
     Szego), as A cos (3 t) + B sin (3 t) is a mean of its values at three points (M. Riesz);
     (2) so in the plane of u and v, T (u, v, v) <= M |u| |v|^2; (3) polarisation in v. *)
 
-Require Import Reals Lra Lia Psatz.
-Require Import Sums TotalVariation RoundingMoments Cumulants Newton.
+Require Import Reals Lra.
+Require Import Sums Vectors Newton.
 Open Scope R_scope.
 
 (** * Step 1: cubics on the circle *)
@@ -221,7 +221,7 @@ Proof.
     rewrite (form_combination A x (- y) v w S), norm_combination in Down. fold s in Up, Down.
     nra. }
   destruct (Req_dec (norm n w * norm n v) 0) as [Z | Z].
-  - destruct (image_bounded n A) as (L & _ & B). pose proof (dot_le n w (image n A v)) as D.
+  - destruct (image_bounded n A) as (L & _ & B). pose proof (dot_le_norms n w (image n A v)) as D.
     specialize (B v). fold s in D.
     assert (norm n w * norm n (image n A v) <= L * (norm n w * norm n v))
       by (replace (L * (norm n w * norm n v)) with (norm n w * (L * norm n v)) by ring;

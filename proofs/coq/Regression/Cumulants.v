@@ -10,14 +10,9 @@
     v = E z, and its mean is at most 4.  Vectors are reduced to their products with one vector.
     Two keys attain each bound. *)
 
-Require Import Reals Lra Lia Psatz.
-Require Import Sums TotalVariation Rounding RoundingMoments Bounds.
+Require Import Reals Lra.
+Require Import Bounds Sums Vectors Averages TotalVariation.
 Open Scope R_scope.
-
-Definition weights (m : nat) (p : nat -> R) : Prop :=
-  (forall j, (j < m)%nat -> 0 <= p j) /\ fsum m p = 1.
-
-Definition mean (m : nat) (p f : nat -> R) : R := dot m p f.
 
 Definition covariance (m : nat) (p f h : nat -> R) : R :=
   mean m p (fun j => (f j - mean m p f) * (h j - mean m p h)).
@@ -33,49 +28,7 @@ Definition fourth_cumulant (m : nat) (p s h : nat -> R) : R :=
 Definition within_radius (m : nat) (f : nat -> R) (r : R) : Prop :=
   exists a, forall j, (j < m)%nat -> Rabs (f j - a) <= r.
 
-(** * Means *)
-
-Lemma mean_ext m p f g : (forall j, (j < m)%nat -> f j = g j) -> mean m p f = mean m p g.
-Proof. intros H. apply fsum_ext. intros j Hj. now rewrite H. Qed.
-
-Lemma mean_plus m p f g : mean m p (fun j => f j + g j) = mean m p f + mean m p g.
-Proof. unfold mean, dot. rewrite <- fsum_plus. apply fsum_ext. intros. ring. Qed.
-
-Lemma mean_minus m p f g : mean m p (fun j => f j - g j) = mean m p f - mean m p g.
-Proof. unfold mean, dot. rewrite <- fsum_minus. apply fsum_ext. intros. ring. Qed.
-
-Lemma mean_scale m p c f : mean m p (fun j => c * f j) = c * mean m p f.
-Proof. unfold mean, dot. rewrite <- fsum_scale. apply fsum_ext. intros. ring. Qed.
-
-Lemma mean_const m p c : weights m p -> mean m p (fun _ => c) = c.
-Proof. intros [_ W]. unfold mean, dot. rewrite fsum_scale_r, W. ring. Qed.
-
-Lemma mean_le m p f g : weights m p -> (forall j, (j < m)%nat -> f j <= g j) ->
-  mean m p f <= mean m p g.
-Proof. intros [P _] H. apply fsum_le. intros j Hj. apply Rmult_le_compat_l; auto. Qed.
-
-Lemma mean_nonneg m p f : weights m p -> (forall j, (j < m)%nat -> 0 <= f j) -> 0 <= mean m p f.
-Proof. intros W H. rewrite <- (mean_const m p 0 W). apply mean_le; auto. Qed.
-
-Lemma mean_abs m p f : weights m p -> Rabs (mean m p f) <= mean m p (fun j => Rabs (f j)).
-Proof.
-  intros [P _]. eapply Rle_trans; [apply fsum_abs |]. apply fsum_le. intros j Hj.
-  rewrite Rabs_mult, (Rabs_right (p j)); [lra | apply Rle_ge; auto].
-Qed.
-
-Lemma weights_nonempty m p : weights m p -> (0 < m)%nat.
-Proof. intros [_ W]. destruct m; [simpl in W; lra | lia]. Qed.
-
-Lemma mean_centred m p f : weights m p -> mean m p (fun j => f j - mean m p f) = 0.
-Proof. intros W. rewrite mean_minus, mean_const by auto. ring. Qed.
-
-Lemma mean_near m p f a r : weights m p -> (forall j, (j < m)%nat -> Rabs (f j - a) <= r) ->
-  Rabs (mean m p f - a) <= r.
-Proof.
-  intros W H. replace (mean m p f - a) with (mean m p (fun j => f j - a))
-    by (now rewrite mean_minus, mean_const).
-  eapply Rle_trans; [apply mean_abs; auto |]. rewrite <- (mean_const m p r W). apply mean_le; auto.
-Qed.
+(** * Covariances *)
 
 Lemma centred_radius m p f r j : weights m p -> within_radius m f r -> (j < m)%nat ->
   Rabs (f j - mean m p f) <= 2 * r.
@@ -83,26 +36,6 @@ Proof.
   intros W [a H] Hj. pose proof (Rabs_bounds _ _ (mean_near m p f a r W H)).
   pose proof (Rabs_bounds _ _ (H j Hj)). apply Rabs_le. lra.
 Qed.
-
-(** Cauchy and Schwarz. *)
-Lemma mean_cauchy m p f g A B : weights m p -> 0 <= A -> 0 <= B ->
-  mean m p (fun j => f j ^ 2) <= A ^ 2 -> mean m p (fun j => g j ^ 2) <= B ^ 2 ->
-  Rabs (mean m p (fun j => f j * g j)) <= A * B.
-Proof.
-  intros [P _] HA HB HF HG.
-  apply Rle_trans with (fsum m (fun j => Rabs (sqrt (p j) * f j * (sqrt (p j) * g j)))).
-  - eapply Rle_trans; [apply fsum_abs |]. right. apply fsum_ext. intros j Hj. f_equal.
-    transitivity (sqrt (p j) * sqrt (p j) * f j * g j); [rewrite sqrt_sqrt by auto |]; ring.
-  - eapply Rle_trans; [apply (cauchy_schwarz m (fun j => sqrt (p j) * f j)) |].
-    assert (E : forall f, fsum m (fun l => (sqrt (p l) * f l) ^ 2) = mean m p (fun j => f j ^ 2)).
-    { intros h. apply fsum_ext. intros j Hj.
-      rewrite Rpow_mult_distr, pow2_sqrt by auto. reflexivity. }
-    cbv beta. rewrite !E. apply Rmult_le_compat; try apply sqrt_pos.
-    + rewrite <- (sqrt_pow2 A) by auto. apply sqrt_le_1_alt. auto.
-    + rewrite <- (sqrt_pow2 B) by auto. apply sqrt_le_1_alt. auto.
-Qed.
-
-(** * Covariances *)
 
 Lemma covariance_left m p f h c : weights m p ->
   covariance m p f h = mean m p (fun j => (f j - c) * (h j - mean m p h)).
@@ -127,6 +60,13 @@ Lemma covariance_ext m p f f' h h' : (forall j, (j < m)%nat -> f j = f' j) ->
 Proof.
   intros F H. unfold covariance. rewrite (mean_ext m p f f'), (mean_ext m p h h') by auto.
   apply mean_ext. intros j Hj. now rewrite F, H.
+Qed.
+
+Lemma covariance_moments m p f h : weights m p ->
+  covariance m p f h = mean m p (fun j => f j * h j) - mean m p f * mean m p h.
+Proof.
+  intros W. rewrite (covariance_left m p f h 0 W), (Rmult_comm (mean m p f)), <- mean_scale,
+    <- mean_minus. apply mean_ext. intros. ring.
 Qed.
 
 Lemma variance_least m p f c : weights m p ->
@@ -197,12 +137,6 @@ Proof.
   - split; intros j Hj.
     + field. auto.
     + rewrite Rabs_div_pos by lra. apply div_le; [lra |]. rewrite Rmult_1_l. auto.
-Qed.
-
-Lemma mean_affine m p s x a rho : weights m p -> (forall j, (j < m)%nat -> s j = a + rho * x j) ->
-  mean m p s = a + rho * mean m p x.
-Proof.
-  intros W H. rewrite (mean_ext m p s _ H), mean_plus, mean_const, mean_scale by auto. reflexivity.
 Qed.
 
 (** * The third cumulant *)
@@ -464,39 +398,6 @@ Qed.
 Definition in_ball (m d : nat) (h : nat -> nat -> R) (r : R) : Prop :=
   exists a, forall j, (j < m)%nat -> norm d (fun c => h j c - a c) <= r.
 
-Lemma square_sum_nonneg d v : 0 <= fsum d (fun c => v c ^ 2).
-Proof. apply fsum_nonneg. intros. apply pow2_ge_0. Qed.
-
-Lemma norm_nonneg d v : 0 <= norm d v.
-Proof. apply sqrt_pos. Qed.
-
-Lemma norm_square d v : norm d v ^ 2 = fsum d (fun c => v c ^ 2).
-Proof. apply pow2_sqrt, square_sum_nonneg. Qed.
-
-Lemma norm_ext d v w : (forall c, (c < d)%nat -> v c = w c) -> norm d v = norm d w.
-Proof. intros H. unfold norm. f_equal. apply fsum_ext. intros c Hc. now rewrite H. Qed.
-
-Lemma dot_norm d v w : Rabs (dot d v w) <= norm d v * norm d w.
-Proof. eapply Rle_trans; [apply fsum_abs | apply cauchy_schwarz]. Qed.
-
-(** A length is the largest product with a vector of length 1. *)
-Lemma norm_dual d v K : 0 <= K -> (forall z, dot d z v <= K * norm d z) -> norm d v <= K.
-Proof.
-  intros HK H. specialize (H v). pose proof (norm_nonneg d v) as N.
-  replace (dot d v v) with (norm d v ^ 2) in H
-    by (rewrite norm_square; apply fsum_ext; intros; ring).
-  destruct (Req_dec (norm d v) 0); nra.
-Qed.
-
-Lemma norm_triangle d v w : norm d (fun c => v c + w c) <= norm d v + norm d w.
-Proof.
-  pose proof (norm_nonneg d v). pose proof (norm_nonneg d w).
-  apply norm_dual; [lra |]. intros z.
-  replace (dot d z (fun c => v c + w c)) with (dot d z v + dot d z w)
-    by (unfold dot; rewrite <- fsum_plus; apply fsum_ext; intros; ring).
-  pose proof (Rabs_bounds _ _ (dot_norm d z v)). pose proof (Rabs_bounds _ _ (dot_norm d z w)). lra.
-Qed.
-
 Lemma ball_product m d h r z : in_ball m d h r ->
   within_radius m (fun j => dot d z (h j)) (norm d z * r).
 Proof.
@@ -508,16 +409,6 @@ Qed.
 
 Lemma ball_nonneg m d h r : (0 < m)%nat -> in_ball m d h r -> 0 <= r.
 Proof. intros Hm [a H]. eapply Rle_trans; [apply norm_nonneg | apply (H 0%nat Hm)]. Qed.
-
-Lemma mean_product m p d z h :
-  dot d z (fun c => mean m p (fun j => h j c)) = mean m p (fun j => dot d z (h j)).
-Proof.
-  unfold mean, dot.
-  rewrite (fsum_ext d _ (fun c => fsum m (fun j => z c * (p j * h j c))))
-    by (intros; now rewrite fsum_scale).
-  rewrite fsum_swap. apply fsum_ext. intros j _. rewrite <- fsum_scale.
-  apply fsum_ext. intros. ring.
-Qed.
 
 Lemma covariance_product m p d f z h : weights m p ->
   dot d z (fun c => covariance m p f (fun j => h j c))

@@ -8,14 +8,13 @@
     (sum c_k^2 / binomial (p, k))^(1/2) (x^2 + y^2)^(p/2), for the same reason.  Two keys attain
     the bounds of the second derivative where no residual is left. *)
 
-Require Import Reals Lra Lia Psatz.
+Require Import Reals Lra Lia.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Softmax TotalVariation Rounding RoundingMoments Cumulants Regression Bounds.
+Require Import Bounds Sums Vectors Averages Softmax TotalVariation Cumulants.
+Require Import Regression.
 Open Scope R_scope.
 
 (** * Matrices *)
-
-Definition frobenius (n d : nat) (M : nat -> nat -> R) : R := norm n (fun i => norm d (M i)).
 
 (** The spectral norm of the n x d matrix A is at most sigma. *)
 Definition spectral_bound (n d : nat) (A : nat -> nat -> R) (sigma : R) : Prop :=
@@ -29,57 +28,18 @@ Definition row_bound (n d : nat) (A : nat -> nat -> R) (r : R) : Prop :=
 Definition times (d : nat) (A W : nat -> nat -> R) (i b : nat) : R :=
   fsum d (fun a => A i a * W a b).
 
-Lemma square_le x y : 0 <= y -> x ^ 2 <= y ^ 2 -> x <= y.
-Proof. intros. nra. Qed.
-
-Lemma norm_monotone n v w : (forall i, (i < n)%nat -> 0 <= v i <= w i) -> norm n v <= norm n w.
-Proof.
-  intros H. apply sqrt_le_1_alt. apply fsum_le. intros i Hi. apply pow_incr. auto.
-Qed.
-
-Lemma norm_scale n c v : 0 <= c -> norm n (fun i => c * v i) = c * norm n v.
-Proof.
-  intros Hc. transitivity (sqrt (c ^ 2) * norm n v); [| now rewrite sqrt_pow2].
-  unfold norm. rewrite <- sqrt_mult by (try apply pow2_ge_0; apply square_sum_nonneg).
-  f_equal. rewrite <- fsum_scale. apply fsum_ext. intros. ring.
-Qed.
-
-Lemma frobenius_nonneg n d M : 0 <= frobenius n d M.
-Proof. apply norm_nonneg. Qed.
-
-Lemma frobenius_square n d M :
-  frobenius n d M ^ 2 = fsum n (fun i => fsum d (fun c => M i c ^ 2)).
-Proof.
-  unfold frobenius. rewrite norm_square. apply fsum_ext. intros. apply norm_square.
-Qed.
-
-Lemma frobenius_columns n d M : frobenius n d M = frobenius d n (fun c i => M i c).
-Proof.
-  apply Rle_antisym; apply square_le; try apply frobenius_nonneg; right;
-    rewrite !frobenius_square; apply fsum_swap.
-Qed.
-
-Lemma dot_square d v w : dot d v w ^ 2 <= norm d v ^ 2 * norm d w ^ 2.
-Proof.
-  rewrite <- Rpow_mult_distr, <- (pow2_abs (dot d v w)). apply pow_incr.
-  split; [apply Rabs_pos | apply dot_norm].
-Qed.
-
 (** So a bound of the Frobenius norm will do where one of the spectral norm is asked for. *)
 Theorem p4_frobenius_spectral n d A sigma : frobenius n d A <= sigma -> spectral_bound n d A sigma.
 Proof.
   intros H. pose proof (frobenius_nonneg n d A). split; [lra |]. intros w.
-  apply Rle_trans with (frobenius n d A * norm d w);
-    [| apply Rmult_le_compat_r; [apply norm_nonneg | auto]].
-  apply square_le; [apply Rmult_le_pos; auto; apply norm_nonneg |].
-  rewrite Rpow_mult_distr, frobenius_square, norm_square, <- fsum_scale_r. apply fsum_le.
-  intros i _. rewrite <- norm_square. apply dot_square.
+  eapply Rle_trans; [apply frobenius_image |].
+  apply Rmult_le_compat_r; [apply norm_nonneg | auto].
 Qed.
 
 (** |U^T a_i| <= |a_i| |U| *)
 Lemma times_row d k A W i : norm k (times d A W i) <= norm d (A i) * frobenius d k W.
 Proof.
-  rewrite frobenius_columns. unfold frobenius. rewrite <- norm_scale by apply norm_nonneg.
+  rewrite frobenius_columns. unfold frobenius. rewrite <- norm_scale_nonneg by apply norm_nonneg.
   apply square_le; [apply norm_nonneg |]. rewrite !norm_square. apply fsum_le. intros b _.
   rewrite <- (pow2_abs (times d A W i b)). apply pow_incr. split; [apply Rabs_pos |].
   apply (dot_norm d (A i) (fun a => W a b)).
@@ -90,7 +50,7 @@ Lemma times_rows n d k A W sigma : spectral_bound n d A sigma ->
   norm n (fun i => norm k (times d A W i)) <= sigma * frobenius d k W.
 Proof.
   intros [HS H]. rewrite (frobenius_columns d k W). fold (frobenius n k (times d A W)).
-  rewrite frobenius_columns. unfold frobenius. rewrite <- norm_scale by auto.
+  rewrite frobenius_columns. unfold frobenius. rewrite <- norm_scale_nonneg by auto.
   apply norm_monotone. intros b _. split; [apply norm_nonneg | apply (H (fun a => W a b))].
 Qed.
 
@@ -105,9 +65,6 @@ Proof.
 Qed.
 
 Definition no_direction (a b : nat) : R := 0.
-
-Lemma norm_zero n : norm n (fun _ => 0) = 0.
-Proof. unfold norm. rewrite fsum_zero by (intros; ring). apply sqrt_0. Qed.
 
 (** * Step 1: how fast a row moves *)
 
@@ -245,28 +202,19 @@ Lemma acceleration_norm i : (i < query_count g)%nat ->
   norm (outputs g) (acceleration g X Y U V i) <= t * pull g U i ^ 2 + 2 * c' * pull g U i.
 Proof.
   intros Hi. destruct (proj2 HC i Hi) as (_ & H & H' & _).
-  eapply Rle_trans; [apply norm_triangle |]. rewrite norm_scale by lra. lra.
+  eapply Rle_trans; [apply norm_triangle |]. rewrite norm_scale_nonneg by lra. lra.
 Qed.
 
 Lemma jerk_norm i : (i < query_count g)%nat ->
   norm (outputs g) (jerk g X Y U V i) <= q * pull g U i ^ 3 + 3 * t' * pull g U i ^ 2.
 Proof.
   intros Hi. destruct (proj2 HC i Hi) as (_ & _ & _ & H & H').
-  eapply Rle_trans; [apply norm_triangle |]. rewrite norm_scale by lra. lra.
+  eapply Rle_trans; [apply norm_triangle |]. rewrite norm_scale_nonneg by lra. lra.
 Qed.
 
 End Rows.
 
 (** * Step 3: sums over rows *)
-
-Lemma dot_le n v w a b : norm n v <= a -> norm n w <= b -> dot n v w <= a * b.
-Proof.
-  intros Hv Hw. eapply Rle_trans; [apply Rle_abs |]. eapply Rle_trans; [apply dot_norm |].
-  apply Rmult_le_compat; auto using norm_nonneg.
-Qed.
-
-Lemma squares_le n v a : norm n v <= a -> fsum n (fun i => v i ^ 2) <= a ^ 2.
-Proof. intros H. rewrite <- norm_square. apply pow_incr. split; [apply norm_nonneg | auto]. Qed.
 
 (** u, w, r are the rows' pulls, drifts and residuals. *)
 Lemma second_sum n u w r c c' t A W R most : 0 <= c -> 0 <= c' -> 0 <= t -> 0 <= most ->
@@ -332,9 +280,6 @@ Proof.
   - apply Rle_trans with (k * A ^ 2 + l * (A * W)); [| unfold k, l; right; ring].
     apply Rplus_le_compat; apply Rmult_le_compat_l; auto; [apply squares_le | apply dot_le]; auto.
 Qed.
-
-Lemma dot_length d v : dot d v v = norm d v ^ 2.
-Proof. rewrite norm_square. apply fsum_ext. intros. ring. Qed.
 
 Lemma second_derivative_rows g X Y U V : (0 < key_count g)%nat ->
   Derive_n (loss_along g X Y U V) 2 0 = fsum (query_count g) (fun i =>
@@ -555,9 +500,6 @@ Definition two_key_regression (sigma rho middle r3 Y : R) : regression := {|
   query_dimension := 1; key_dimension := 1; feature_dimension := 1; outputs := 1;
   A1 := constant sigma; A2 := fun j _ => opposite rho j; A3 := fun j _ => middle + opposite r3 j;
   targets := constant (middle * Y) |}.
-
-Lemma norm_one v : norm 1 v = Rabs (v 0%nat).
-Proof. unfold norm. simpl. rewrite Rplus_0_l, Rmult_1_r. apply sqrt_Rsqr_abs. Qed.
 
 Section TwoKeys.
 

@@ -6,9 +6,9 @@
     (|U^T a_i| rho)^2, and at most half the sum of s_j^2; (3) the form a x^2 + 2 b x y is at most
     (a + sqrt (a^2 + 4 b^2)) / 2 times x^2 + y^2. *)
 
-Require Import Reals Lra Lia Psatz.
+Require Import Reals Lra.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums TotalVariation RoundingMoments Cumulants Regression Curvature Bounds.
+Require Import Bounds Sums Vectors Averages Cumulants Regression Curvature.
 Open Scope R_scope.
 
 (** c_ij *)

@@ -7,9 +7,9 @@
     rule the form of the Hessian in (W, Z) changes along (U, V) by third_across; (4) which is a
     coefficient of the third derivative along x (U, V) + y (W, Z), a cubic in x and y. *)
 
-Require Import Reals Lra Lia Psatz FunctionalExtensionality.
+Require Import Reals FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Softmax TotalVariation KappaGrid RoundingMoments Cumulants Regression Banach.
+Require Import Sums Derivatives Averages Cumulants Regression Banach.
 Open Scope R_scope.
 
 (** * Step 1: joint cumulants *)
@@ -24,14 +24,6 @@ Proof. apply mean_ext. intros. ring. Qed.
 Definition fourth_joint (m : nat) (p u w h : nat -> R) : R :=
   mean m p (fun j => (u j - mean m p u) * (w j - mean m p w) ^ 2 * (h j - mean m p h))
     - 2 * covariance m p u w * covariance m p w h - covariance m p w w * covariance m p u h.
-
-Lemma covariance_product_raw m p u h : weights m p ->
-  covariance m p u h = mean m p (fun j => u j * h j) - mean m p u * mean m p h.
-Proof.
-  intros W. rewrite (covariance_left m p u h 0 W).
-  rewrite (mean_ext m p _ (fun j => u j * h j - mean m p h * u j)) by (intros; ring).
-  rewrite mean_minus, mean_scale. ring.
-Qed.
 
 Lemma third_joint_raw m p u w h : weights m p ->
   third_joint m p u w h = mean m p (fun j => u j * (w j * h j))
@@ -56,7 +48,7 @@ Lemma fourth_joint_raw m p u w h : weights m p ->
     - 2 * (E (fun j => u j * w j) - E u * E w) * (E (fun j => w j * h j) - E w * E h)
     - (E (fun j => w j * w j) - E w * E w) * (E (fun j => u j * h j) - E u * E h).
 Proof.
-  intros W E. unfold fourth_joint. rewrite !covariance_product_raw by auto.
+  intros W E. unfold fourth_joint. rewrite !covariance_moments by auto.
   set (a := mean m p u). set (b := mean m p w). set (c := mean m p h).
   rewrite (mean_ext m p _ (fun j => u j * (w j * (w j * h j)) - a * (w j * (w j * h j))
     - 2 * b * (u j * (w j * h j)) - c * (u j * (w j * w j)) + 2 * a * b * (w j * h j)
@@ -176,9 +168,9 @@ Lemma is_derive_velocity_row t :
       + covariance m (row m s u t) w v + covariance m (row m s u t) u k).
 Proof.
   apply (is_derive_ext (fun t => H w t - E w t * H one t + E k t)).
-  { intros r. rewrite covariance_product_raw, plain by apply W. reflexivity. }
+  { intros r. rewrite covariance_moments, plain by apply W. reflexivity. }
   auto_derive; [repeat split; auto |]. rewrite ?dE, ?dH, drop_h, drop_front.
-  rewrite third_joint_raw, !covariance_product_raw, associate, plain by apply W.
+  rewrite third_joint_raw, !covariance_moments, associate, plain by apply W.
   fold (E u t) (E w t) (E v t) (E k t) (H w t) (H u t).
   fold (E (fun j => u j * w j) t) (E (fun j => u j * k j) t) (E (fun j => w j * v j) t). ring.
 Qed.
@@ -192,7 +184,7 @@ Proof.
   apply (is_derive_ext (fun t => H (fun j => w j * w j) t - 2 * E w t * H w t
     - H one t * E (fun j => w j * w j) t + 2 * E w t * E w t * H one t
     + 2 * (E (fun j => w j * k j) t - E w t * E k t))).
-  { intros r. rewrite third_cumulant_joint, third_joint_raw, covariance_product_raw by apply W.
+  { intros r. rewrite third_cumulant_joint, third_joint_raw, covariance_moments by apply W.
     rewrite associate, plain.
     fold (E w r) (E k r) (H w r) (E (fun j => w j * w j) r) (E (fun j => w j * k j) r).
     match goal with |- ?a = ?b => change (@eq R a b) end. ring. }

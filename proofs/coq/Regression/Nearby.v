@@ -7,10 +7,10 @@
     place of radii the cumulants of a row are smaller, and with them the third derivative
     (Curvature.v). *)
 
-Require Import Reals Lra Lia Psatz FunctionalExtensionality.
+Require Import Reals Lra FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Softmax TotalVariation Weights RoundingMoments KappaGrid.
-Require Import Cumulants Regression Curvature Bounds.
+Require Import Bounds Sums Vectors Derivatives Averages Softmax Weights Cumulants.
+Require Import Regression Curvature.
 Open Scope R_scope.
 
 (** * P4.nearby: values *)
@@ -178,7 +178,7 @@ Proof.
     apply fsum_ext. intros. ring. }
   assert (N : frobenius (query_count g) (feature_dimension g) W
     = norm (feature_dimension g) v * norm (query_count g) z).
-  { unfold frobenius. rewrite <- norm_scale by auto.
+  { unfold frobenius. rewrite <- norm_scale_nonneg by auto.
     unfold norm at 1 3. f_equal. apply fsum_ext. intros i _.
     rewrite Rpow_mult_distr, !norm_square, <- fsum_scale_r. apply fsum_ext. intros. unfold W. ring.
     }
@@ -195,16 +195,6 @@ Proof.
     <= sigma * rho * r3 * distance * (norm (feature_dimension g) v * norm (query_count g) z))
     by (apply Rmult_le_compat_r; auto; apply Rmult_le_pos; auto).
   lra.
-Qed.
-
-Lemma mean_norm m p d h r : weights m p -> 0 <= r ->
-  (forall j, (j < m)%nat -> norm d (h j) <= r) ->
-  norm d (fun c => mean m p (fun j => h j c)) <= r.
-Proof.
-  intros W Hr H. apply norm_dual; auto. intros z.
-  rewrite mean_product, <- (mean_const m p (r * norm d z) W).
-  apply mean_le; auto. intros j Hj. rewrite (Rmult_comm r). apply dot_le; [right;
-    reflexivity | auto].
 Qed.
 
 Lemma residual_speed g X Y U V i alpha rho r phi : (0 < key_count g)%nat ->

@@ -12,18 +12,10 @@
     longer than those of t <- (M t^2 / 2 + |gradient start|) / mu, and t does not exceed the root of
     t = (M t^2 / 2 + |gradient start|) / mu, which is the critical radius. *)
 
-Require Import Reals Lra Lia Psatz FunctionalExtensionality.
+Require Import Reals Lra Lia FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums TotalVariation Heap RoundingMoments Recovery Cumulants Bounds.
+Require Import Bounds Sums Vectors Derivatives.
 Open Scope R_scope.
-
-Lemma is_lim_seq_fsum m (u : nat -> nat -> R) l :
-  (forall i, (i < m)%nat -> is_lim_seq (fun k => u k i) (l i : R)) ->
-  is_lim_seq (fun k => fsum m (u k)) (fsum m l).
-Proof.
-  induction m; intros H; simpl; [apply is_lim_seq_const |].
-  apply (is_lim_seq_plus' (fun k => fsum m (u k)) (fun k => u k m)); [apply IHm |]; auto.
-Qed.
 
 Section Points.
 
@@ -38,59 +30,8 @@ Definition image (A : nat -> nat -> R) (v : nat -> R) : nat -> R := fun i => dot
 Lemma norm_displacement x y : norm n (displacement x y) = distance n x y.
 Proof. reflexivity. Qed.
 
-Lemma distance_nonneg x y : 0 <= distance n x y.
-Proof. apply sqrt_pos. Qed.
-
-Lemma norm_dot x : norm n x * norm n x = dot n x x.
-Proof.
-  replace (norm n x * norm n x) with (norm n x ^ 2) by ring. rewrite norm_square.
-  apply fsum_ext. intros. ring.
-Qed.
-
-Lemma norm_scale c x : norm n (fun i => c * x i) = Rabs c * norm n x.
-Proof.
-  unfold norm. rewrite <- sqrt_Rsqr_abs, <- sqrt_mult_alt by apply Rle_0_sqr. f_equal.
-  rewrite <- fsum_scale. apply fsum_ext. intros. unfold Rsqr. ring.
-Qed.
-
-Lemma norm_opp x : norm n (fun i => - x i) = norm n x.
-Proof. unfold norm. f_equal. apply fsum_ext. intros. ring. Qed.
-
-Lemma distance_self x : distance n x x = 0.
-Proof. unfold distance, squared_distance. rewrite fsum_zero by (intros; ring). apply sqrt_0. Qed.
-
-Lemma distance_zero x y : distance n x y = 0 -> forall i, (i < n)%nat -> x i = y i.
-Proof.
-  intros E i Hi. pose proof (distance_square n x y) as S. rewrite E in S.
-  pose proof (fsum_term n (fun i => (x i - y i) ^ 2) i (fun j _ => pow2_ge_0 _) Hi) as T.
-  fold (squared_distance n x y) in T. cbv beta in T. nra.
-Qed.
-
-Lemma entry_le x i : (i < n)%nat -> Rabs (x i) <= norm n x.
-Proof.
-  intros Hi. rewrite <- sqrt_Rsqr_abs. apply sqrt_le_1_alt. unfold Rsqr.
-  pose proof (fsum_term n (fun i => x i ^ 2) i (fun j _ => pow2_ge_0 _) Hi). cbv beta in H. lra.
-Qed.
-
-Lemma dot_le x y : dot n x y <= norm n x * norm n y.
-Proof.
-  eapply Rle_trans; [apply Rle_abs | apply dot_norm].
-Qed.
-
 Lemma dot_displacement x y z : dot n x (displacement y z) = dot n x y - dot n x z.
 Proof. unfold dot, displacement. rewrite <- fsum_minus. apply fsum_ext. intros. ring. Qed.
-
-Lemma dot_scale c x y : dot n x (fun i => c * y i) = c * dot n x y.
-Proof. unfold dot. rewrite <- fsum_scale. apply fsum_ext. intros. ring. Qed.
-
-Lemma dot_opp x y : dot n x (fun i => - y i) = - dot n x y.
-Proof.
-  replace (- dot n x y) with (-1 * dot n x y) by ring. rewrite <- dot_scale.
-  apply fsum_ext. intros. ring.
-Qed.
-
-Lemma dot_ext x y z : (forall i, (i < n)%nat -> y i = z i) -> dot n x y = dot n x z.
-Proof. intros H. apply fsum_ext. intros i Hi. now rewrite H. Qed.
 
 Lemma along_displacement x y t :
   point_along x (displacement y x) t = fun i => (1 - t) * x i + t * y i.
@@ -118,19 +59,9 @@ Proof. apply dot_displacement. Qed.
 (** |A v| <= L |v|, L the Frobenius norm of A or more. *)
 Lemma image_bounded A : exists L, 0 < L /\ forall v, norm n (image A v) <= L * norm n v.
 Proof.
-  set (F := fsum n (fun i => norm n (A i) * norm n (A i))).
-  assert (HF : 0 <= F) by (apply fsum_nonneg; intros; apply Rle_0_sqr).
-  exists (1 + sqrt F). pose proof (sqrt_pos F). split; [lra |]. intros v.
-  apply Rle_trans with (sqrt F * norm n v); [| pose proof (norm_nonneg n v); nra].
-  apply Rsqr_incr_0_var; [| apply Rmult_le_pos; [auto | apply norm_nonneg]].
-  replace (Rsqr (sqrt F * norm n v)) with (F * (norm n v * norm n v))
-    by (unfold Rsqr; rewrite <- (sqrt_sqrt F HF) at 1; ring).
-  unfold Rsqr. rewrite norm_dot. unfold F, dot at 1. rewrite <- fsum_scale_r.
-  apply fsum_le. intros i _. unfold image.
-  replace (norm n (A i) * norm n (A i) * (norm n v * norm n v))
-    with ((norm n (A i) * norm n v) * (norm n (A i) * norm n v)) by ring.
-  pose proof (dot_le (A i) v) as U. pose proof (dot_le (A i) (fun i => - v i)) as D.
-  rewrite dot_opp, norm_opp in D. nra.
+  exists (1 + frobenius n n A). pose proof (frobenius_nonneg n n A). split; [lra |]. intros v.
+  pose proof (frobenius_image n n A v) as B. fold (image A v) in B.
+  pose proof (norm_nonneg n v). nra.
 Qed.
 
 (** * Functions, by their gradient and Hessian *)
@@ -159,20 +90,10 @@ Definition newton_step (A : nat -> nat -> R) (gradient : (nat -> R) -> nat -> R)
 
 Lemma eigenvalues_image mu A v : eigenvalues_from mu A -> mu * norm n v <= norm n (image A v).
 Proof.
-  intros H. specialize (H v). pose proof (dot_le v (image A v)).
+  intros H. specialize (H v). pose proof (dot_le_norms n v (image A v)).
   pose proof (norm_nonneg n v) as [P | P].
   - apply Rmult_le_reg_l with (norm n v); auto. lra.
   - rewrite <- P. rewrite Rmult_0_r. apply norm_nonneg.
-Qed.
-
-Lemma is_derive_dot (w : nat -> R) (f : R -> nat -> R) df t :
-  (forall i, (i < n)%nat -> is_derive (fun s => f s i) t (df i)) ->
-  is_derive (fun s => dot n w (f s)) t (dot n w df).
-Proof.
-  unfold dot. induction n as [| l I]; intros H; simpl.
-  - apply (is_derive_const (0 : R)).
-  - apply (is_derive_plus (fun s => fsum l (fun i => w i * f s i)) (fun s => w l * f s l));
-      [apply I | apply (is_derive_scal (fun s => f s l))]; auto.
 Qed.
 
 (** A function whose derivative is below a line. *)
@@ -214,7 +135,7 @@ Proof.
         apply (is_derive_minus (fun t => gradient (point_along x d t) i) (fun t => t * b i));
           [auto |].
         auto_derive; [auto | ring].
-      + intros t Ht. eapply Rle_trans; [apply dot_le |]. pose proof (norm_nonneg n w) as W.
+      + intros t Ht. eapply Rle_trans; [apply dot_le_norms |]. pose proof (norm_nonneg n w) as W.
         pose proof (norm_nonneg n d) as Hd. pose proof (distance_along x y z t Ht) as C.
         apply Rle_trans with (norm n w * (M * distance n (point_along x d t) z * norm n d)).
         * apply Rmult_le_compat_l; [exact W | apply L; auto].
@@ -228,7 +149,7 @@ Proof.
       unfold d at 1. rewrite along_end, along_start. unfold w, displacement. ring. }
   pose proof (norm_nonneg n w) as [W | W].
   - apply Rmult_le_reg_l with (norm n w); lra.
-  - rewrite <- W. pose proof (distance_nonneg x z). pose proof (distance_nonneg y z).
+  - rewrite <- W. pose proof (distance_nonneg n x z). pose proof (distance_nonneg n y z).
     pose proof (norm_nonneg n d). apply Rmult_le_pos; nra.
 Qed.
 
@@ -240,7 +161,8 @@ Proof.
   assert (C : distance n centre centre <= r).
   { rewrite distance_self. auto. }
   specialize (L centre x v C Hx). rewrite (distance_sym n centre x) in L.
-  pose proof (dot_le v (displacement (image (hessian centre) v) (image (hessian x) v))) as E.
+  pose proof (dot_le_norms n v (displacement (image (hessian centre) v) (image (hessian x) v)))
+    as E.
   rewrite dot_displacement, norm_displacement in E. pose proof (norm_nonneg n v). nra.
 Qed.
 
@@ -359,7 +281,7 @@ Lemma limit_close (x : nat -> nat -> R) (t : nat -> R) (T : R) :
 Proof.
   intros H L k.
   assert (Up : forall m, t m <= t (S m))
-    by (intros m; pose proof (distance_nonneg (x (S m)) (x m)); specialize (H m); lra).
+    by (intros m; pose proof (distance_nonneg n (x (S m)) (x m)); specialize (H m); lra).
   assert (Below : forall m, t m <= T) by (intros; apply is_lim_seq_incr_compare; auto).
   assert (Far : forall k m, distance n (x (k + m)%nat) (x k) <= t (k + m)%nat - t k).
   { intros l m. induction m; [rewrite Nat.add_0_r, distance_self; lra |]. rewrite Nat.add_succ_r.
@@ -370,7 +292,7 @@ Proof.
     destruct (proj1 (ex_lim_seq_cauchy_corr t) (ex_intro _ T L) eps) as [N HN].
     exists N. assert (A : forall p m, (N <= p)%nat -> Rabs (x (p + m)%nat i - x p i) < eps).
     { intros p m Hp. specialize (HN (p + m)%nat p ltac:(lia) Hp). specialize (Far p m).
-      pose proof (entry_le (displacement (x (p + m)%nat) (x p)) i Hi) as E.
+      pose proof (entry_le n (displacement (x (p + m)%nat) (x p)) i Hi) as E.
       rewrite norm_displacement in E. unfold displacement in E.
       pose proof (Rle_abs (t (p + m)%nat - t p)). lra. }
     intros p m Hp Hm. destruct (Nat.le_gt_cases p m).
@@ -385,7 +307,7 @@ Proof.
     change (Rbar_le (squared_distance n (limit_point x) (x k)) ((T - t k) ^ 2)).
     eapply is_lim_seq_le; [| exact Q | apply is_lim_seq_const].
     intros m. cbv beta. rewrite <- distance_square. rewrite Nat.add_comm. specialize (Far k m).
-    pose proof (Below (k + m)%nat). pose proof (distance_nonneg (x (k + m)%nat) (x k)). nra. }
+    pose proof (Below (k + m)%nat). pose proof (distance_nonneg n (x (k + m)%nat) (x k)). nra. }
   specialize (Below k). unfold distance. rewrite <- (sqrt_pow2 (T - t k)) by lra.
   apply sqrt_le_1_alt, S.
 Qed.
@@ -561,9 +483,9 @@ Proof.
           by (field; lra).
         apply le_div; auto. rewrite Rmult_comm. eapply Rle_trans; [exact L |].
         eapply Rle_trans; [exact R |].
-        pose proof (distance_nonneg (x (S k)) (x k)).
-        pose proof (distance_nonneg (x (S k)) start).
-        pose proof (distance_nonneg (x k) start).
+        pose proof (distance_nonneg n (x (S k)) (x k)).
+        pose proof (distance_nonneg n (x (S k)) start).
+        pose proof (distance_nonneg n (x k) start).
         apply Rmult_le_compat; [nra | auto | | auto]. apply Rmult_le_compat_l; lra.
       + intros i Hi. unfold displacement at 1. rewrite E by auto. unfold displacement. ring. }
   destruct (ex_finite_lim_seq_incr t r) as [T L]; [apply B | intros k; destruct (B k); lra |].
@@ -593,9 +515,9 @@ Proof.
       rewrite (norm_ext n _ (gradient (limit_point x))) in Sum.
       + specialize (BK (displacement (limit_point x) (x (S k)))). rewrite norm_displacement in BK.
         pose proof (C k). pose proof (C (S k)).
-        pose proof (distance_nonneg (limit_point x) (x k)).
-        pose proof (distance_nonneg (limit_point x) start).
-        pose proof (distance_nonneg (x k) start).
+        pose proof (distance_nonneg n (limit_point x) (x k)).
+        pose proof (distance_nonneg n (limit_point x) start).
+        pose proof (distance_nonneg n (x k) start).
         assert (M * ((distance n (x k) start + distance n (limit_point x) start) / 2)
           * distance n (limit_point x) (x k) <= M * r * (T - t k)).
         { apply Rmult_le_compat; [nra | auto | | auto]. apply Rmult_le_compat_l; lra. }
@@ -608,7 +530,7 @@ Proof.
     - replace (Finite 0) with (Finite ((M * r + K) * (T - T))) by (f_equal; ring).
       apply is_lim_seq_mult'; [apply is_lim_seq_const |].
       apply is_lim_seq_minus'; [apply is_lim_seq_const | exact L]. }
-  intros i Hi. pose proof (entry_le (gradient (limit_point x)) i Hi) as Le. rewrite N in Le.
+  intros i Hi. pose proof (entry_le n (gradient (limit_point x)) i Hi) as Le. rewrite N in Le.
   apply Rabs_bounds in Le. lra.
 Qed.
 
@@ -674,7 +596,7 @@ Proof.
   assert (D : distance n next start <= g / mu) by (apply le_div; lra).
   assert (Hg : g / mu <= r) by (apply div_le; lra).
   assert (C : distance n start start <= r)
-    by (rewrite distance_self; pose proof (distance_nonneg next start); lra).
+    by (rewrite distance_self; pose proof (distance_nonneg n next start); lra).
   pose proof (eigenvalues_image _ _ w H) as A.
   rewrite (norm_ext n (image _ w) (displacement (image (hessian next) v) (image (hessian start) v)))
     in A by exact W.
@@ -693,15 +615,6 @@ End Points.
 Definition parabola (a b c : R) (x : nat -> R) (i : nat) : R := c + b * x O + a * x O ^ 2 / 2.
 Definition parabola_hessian (a b : R) (x : nat -> R) (i j : nat) : R := b + a * x O.
 
-Lemma distance_line x y : distance 1 x y = Rabs (x O - y O).
-Proof.
-  unfold distance, squared_distance. cbn [fsum]. rewrite Rplus_0_l, <- Rsqr_pow2.
-  apply sqrt_Rsqr_abs.
-Qed.
-
-Lemma norm_line x : norm 1 x = Rabs (x O).
-Proof. unfold norm. cbn [fsum]. rewrite Rplus_0_l, <- Rsqr_pow2. apply sqrt_Rsqr_abs. Qed.
-
 Lemma image_line A v i : image 1 A v i = A i O * v O.
 Proof. unfold image, dot. cbn [fsum]. ring. Qed.
 
@@ -711,13 +624,13 @@ Proof.
   intros <-. split.
   - intros x d t i _ _. rewrite image_line. unfold parabola, parabola_hessian, point_along.
     auto_derive; [auto | field].
-  - intros x y v _ _. rewrite !distance_line, norm_line, !image_line, <- !Rabs_mult.
+  - intros x y v _ _. rewrite !distance_line, norm_one, !image_line, <- !Rabs_mult.
     unfold parabola_hessian. right. f_equal. ring.
 Qed.
 
 Lemma eigenvalues_parabola a b x : eigenvalues_from 1 (b + a * x O) (parabola_hessian a b x).
 Proof.
-  intros v. rewrite norm_line, pow2_abs. unfold dot. cbn [fsum]. rewrite image_line.
+  intros v. rewrite norm_one, pow2_abs. unfold dot. cbn [fsum]. rewrite image_line.
   unfold parabola_hessian. lra.
 Qed.
 
@@ -786,7 +699,7 @@ Proof.
   destruct (critical_radius_root G mu M Hmu Hh HG) as (Hr & E & Small).
   set (r := b_critical_radius G mu M) in *. split; [| split; [| split]].
   - apply smooth_parabola, Rabs_right. lra.
-  - rewrite norm_line. unfold parabola, start. rewrite Rabs_right; lra.
+  - rewrite norm_one. unfold parabola, start. rewrite Rabs_right; lra.
   - replace mu with (mu + M * start O) at 1 by (unfold start; ring). apply eigenvalues_parabola.
   - intros z Z. specialize (Z O Nat.lt_0_1). unfold parabola in Z. rewrite distance_line.
     unfold start. rewrite Rminus_0_r. set (x := z O) in *.
@@ -809,11 +722,11 @@ Proof.
   intros Hmu HM HG start next v w.
   split; [| split; [| split; [| split; [| split]]]].
   - apply smooth_parabola, Rabs_right. lra.
-  - rewrite norm_line. unfold parabola, start. rewrite Rabs_right; lra.
+  - rewrite norm_one. unfold parabola, start. rewrite Rabs_right; lra.
   - replace mu with (mu + M * start O) at 1 by (unfold start; ring). apply eigenvalues_parabola.
   - apply newton_step_parabola; unfold start, next, parabola; [lra | field; lra].
   - rewrite !image_line. unfold parabola_hessian, start, next, v, w, b_kantorovich_number.
     field. lra.
-  - rewrite !norm_line. unfold v, w. rewrite Rabs_Ropp, Rabs_R1, Rmult_1_r.
+  - rewrite !norm_one. unfold v, w. rewrite Rabs_Ropp, Rabs_R1, Rmult_1_r.
     apply Rabs_right, Rle_ge. unfold b_kantorovich_number. apply le_div; nra.
 Qed.

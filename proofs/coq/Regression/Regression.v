@@ -6,9 +6,9 @@
     (2) cumulants are polynomials in the averages E u^k and E u^k h, so (1) gives theirs;
     (3) the product rule, summed over rows and columns.  How large all that gets: Curvature.v. *)
 
-Require Import Reals Lra Lia Psatz FunctionalExtensionality.
+Require Import Reals Lra FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Softmax TotalVariation KappaGrid Cumulants Bounds.
+Require Import Sums Vectors Derivatives Averages Softmax TotalVariation Cumulants.
 Open Scope R_scope.
 
 (** A1 is query_count x query_dimension, A2 key_count x key_dimension, A3 key_count x
@@ -364,11 +364,6 @@ Proof.
     (fun i _ => fsum (outputs g) (f' i))). intros i.
   apply (is_derive_fsum (outputs g) (fun c t => f t i c) (fun c _ => f' i c)). auto.
 Qed.
-
-(** The product rule, with derivatives given. *)
-Lemma is_derive_product (f h : R -> R) f' h' t : is_derive f t f' -> is_derive h t h' ->
-  is_derive (fun t => f t * h t) t (f' * h t + f t * h').
-Proof. intros F H. apply (is_derive_mult f h t f' h' F H). intros a b. apply Rmult_comm. Qed.
 
 Section Line.
 

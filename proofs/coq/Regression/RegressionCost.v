@@ -7,9 +7,9 @@
     Steps: (1) what the programs compute is the gradient and the Hessian of AttentionRegression.v;
     (2) a table of results that take c products each takes c times its size. *)
 
-Require Import Reals Lra Lia FunctionalExtensionality.
-Require Import Sums Softmax TotalVariation Cumulants Regression Curvature AttentionRegression.
-Require Import Bounds.
+Require Import Reals FunctionalExtensionality.
+Require Import Bounds Sums Vectors Averages Softmax Regression Curvature.
+Require Import AttentionRegression.
 Open Scope R_scope.
 
 (** * Computations that count *)

@@ -9,10 +9,10 @@
     P4.lipschitz and P4.local at a start become constants of a ball by P4.nearby;
     (4) P4.kantorovich. *)
 
-Require Import Reals Lra Lia Psatz FunctionalExtensionality.
+Require Import Reals Lra Lia FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Softmax TotalVariation Heap RoundingMoments Recovery KappaGrid Cumulants.
-Require Import Regression Curvature Nearby AttentionRegression Newton Banach Mixed Bounds.
+Require Import Bounds Sums Vectors Derivatives Averages Cumulants Regression Curvature.
+Require Import Nearby AttentionRegression Newton Banach Mixed.
 Open Scope R_scope.
 
 (** * Step 1: one vector *)
@@ -110,7 +110,7 @@ Qed.
 Lemma parameter_hessian_form z v : dot n v (image n (parameter_hessian z) v)
   = hessian_form g (x_part z) (y_part z) (x_part v) (y_part v).
 Proof.
-  rewrite (Newton.dot_ext n v _ _ (fun i _ => parameter_image z v i)), dot_packed.
+  rewrite (dot_ext n v _ _ (fun i _ => parameter_image z v i)), dot_packed.
   unfold hessian_form, over_x, over_y. rewrite !inner_plus.
   rewrite (inner_swap (query_dimension g) (key_dimension g) (feature_dimension g) (outputs g)
     (x_part v) (y_part v) (hessian_XY g (x_part z) (y_part z))). ring.
@@ -193,7 +193,7 @@ Proof.
     replace (over_x (x_part v) (fun a b => over_y no_direction (hessian_XY g (x_part z) Y a b)))
       with 0
       by (symmetry; apply fsum_zero; intros; apply fsum_zero; intros; rewrite over_y_zero; ring).
-    rewrite Rmult_0_r, !Rplus_0_r. rewrite <- dot_x. apply Newton.dot_ext. intros i _.
+    rewrite Rmult_0_r, !Rplus_0_r. rewrite <- dot_x. apply dot_ext. intros i _.
     rewrite <- dot_x. apply fsum_ext. intros. unfold x_hessian. ring.
   - intros z i j _ _. apply hessian_XX_symmetric.
 Qed.
@@ -232,24 +232,15 @@ Proof.
   rewrite velocity_combined, acceleration_combined. field.
 Qed.
 
-Definition coordinate (i j : nat) : R := if Nat.eqb j i then 1 else 0.
-
-Lemma dot_coordinate i v : (i < l)%nat -> dot l (coordinate i) v = v i.
-Proof.
-  intros Hi. unfold dot. rewrite (fsum_ext l _ (fun j => if Nat.eqb j i then v i else 0)).
-  - rewrite fsum_one by exact Hi. ring.
-  - intros j _. unfold coordinate. destruct (Nat.eqb_spec j i) as [-> |]; ring.
-Qed.
-
 Lemma is_derive_gradient z d t i : (i < l)%nat ->
   is_derive (fun s => gradient (point_along z d s) i) t
     (image l (hessian (point_along z d t)) d i).
 Proof.
-  intros Hi. rewrite <- (dot_coordinate i) by exact Hi.
+  intros Hi. rewrite <- (dot_identity l (image l (hessian (point_along z d t)) d) i) by exact Hi.
   rewrite hessian_product, (coordinates_move _ _ _ _ _ C).
   eapply is_derive_ext; [| apply (is_derive_first_across g (x_part z) (Y z) (x_part d) (V d)
-    (x_part (coordinate i)) (V (coordinate i)) t Hm)].
-  intros s. cbv beta. rewrite <- (dot_coordinate i (gradient _)) by exact Hi.
+    (x_part (identity i)) (V (identity i)) t Hm)].
+  intros s. cbv beta. rewrite <- (dot_identity l (gradient _) i) by exact Hi.
   rewrite (coordinates_gradient _ _ _ _ _ C), (coordinates_move _ _ _ _ _ C).
   rewrite gradient_sum by exact Hm. reflexivity.
 Qed.
@@ -302,7 +293,7 @@ Proof.
   apply symmetric_operator_norm.
   - intros i j Hi Hj. unfold A. now rewrite !(coordinates_symmetric _ _ _ _ _ C _ i j).
   - apply Rmult_le_pos; [auto | apply distance_nonneg].
-  - intros w. rewrite (Newton.dot_ext l w _ _ (fun i _ => I w i)), dot_displacement.
+  - intros w. rewrite (dot_ext l w _ _ (fun i _ => I w i)), dot_displacement.
     rewrite !(coordinates_hessian _ _ _ _ _ C).
     set (d := displacement x y). rewrite <- norm_displacement. fold d.
     destruct (mean_value

@@ -16,9 +16,9 @@
     covariances', and the roundings, summed over rows; (6) a term of the Hessian has at most four
     weights in it, and exp (8 eta) - 1 <= 12 eta. *)
 
-Require Import Reals Lra Lia Psatz.
-Require Import Sums Softmax TotalVariation Weights Rounding RoundingSoftmax RoundingMoments.
-Require Import Cumulants Regression Curvature Nearby AttentionRegression Bounds.
+Require Import Reals Lra Lia.
+Require Import Bounds Sums Vectors Averages Softmax TotalVariation Rounding Expressions.
+Require Import RoundingSoftmax Cumulants Regression Curvature Nearby AttentionRegression.
 Open Scope R_scope.
 
 (** * Step 1: sums of terms *)
@@ -28,17 +28,11 @@ Open Scope R_scope.
 Definition computed (k : nat) (u M y x : R) : Prop :=
   exists e, evaluates 0 e x /\ value e = y /\ magnitude e <= M /\ roundings_total e <= INR k * u.
 
-Lemma nothing_lost e : loss 0 e = 0.
-Proof.
-  induction e as [| u l IHl r IHr | u l IHl r IHr]; simpl; [reflexivity | |];
-    rewrite IHl, IHr; ring.
-Qed.
-
 Lemma computed_error k u M y x : INR k * u < 1 -> computed k u M y x ->
   Rabs (x - y) <= gamma k u * M.
 Proof.
   intros Hk (e & He & <- & HM & HR).
-  eapply Rle_trans; [apply (fp_expression 0 e x (Rle_refl 0) He) |]. rewrite nothing_lost.
+  eapply Rle_trans; [apply (fp_expression 0 e x (Rle_refl 0) He) |]. rewrite no_loss.
   pose proof (roundings_total_nonneg _ _ _ He) as P. pose proof (exp_ge_1 _ P).
   pose proof (exp_le _ _ HR). pose proof (exp_minus_1_le (INR k * u) ltac:(lra)) as G.
   fold (gamma k u) in G. pose proof (magnitude_nonneg e). rewrite Rplus_0_r.
@@ -47,93 +41,12 @@ Qed.
 
 (** * Norms *)
 
-Lemma norm_le n v w : (forall i, (i < n)%nat -> Rabs (v i) <= w i) -> norm n v <= norm n w.
-Proof.
-  intros H. apply sqrt_le_1_alt, fsum_le. intros i Hi. rewrite <- (pow2_abs (v i)).
-  apply pow_incr. split; [apply Rabs_pos | auto].
-Qed.
-
-Lemma norm_abs n v : norm n (fun i => Rabs (v i)) = norm n v.
-Proof. unfold norm. f_equal. apply fsum_ext. intros. apply pow2_abs. Qed.
-
-Lemma norm_scale_any n c v : norm n (fun i => c * v i) = Rabs c * norm n v.
-Proof.
-  rewrite <- norm_abs, <- (norm_abs n v), <- norm_scale by apply Rabs_pos.
-  apply norm_ext. intros. apply Rabs_mult.
-Qed.
-
-Lemma norm_fsum n m (f : nat -> nat -> R) :
-  norm n (fun a => fsum m (fun i => f i a)) <= fsum m (fun i => norm n (f i)).
-Proof.
-  induction m; simpl; [rewrite norm_zero; lra |].
-  eapply Rle_trans; [apply (norm_triangle n (fun a => fsum m (fun i => f i a))) | lra].
-Qed.
-
-Lemma norm_entries n v c : 0 <= c -> (forall i, (i < n)%nat -> Rabs (v i) <= c) ->
-  norm n v <= sqrt (INR n) * c.
-Proof.
-  intros Hc H. eapply Rle_trans; [apply (norm_le n v (fun _ => c) H) |].
-  unfold norm. rewrite fsum_const, sqrt_mult, sqrt_pow2 by auto using pos_INR, pow2_ge_0. lra.
-Qed.
-
-Lemma sum_entries n v : (forall i, (i < n)%nat -> 0 <= v i) ->
-  fsum n v <= sqrt (INR n) * norm n v.
-Proof.
-  intros H. replace (fsum n v) with (dot n (fun _ => 1) v)
-    by (apply fsum_ext; intros; ring).
-  apply dot_le; [| lra]. rewrite <- (Rmult_1_r (sqrt (INR n))). apply norm_entries; [lra |].
-  intros. rewrite Rabs_R1. lra.
-Qed.
-
-Lemma frobenius_le n d U V :
-  (forall i c, (i < n)%nat -> (c < d)%nat -> Rabs (U i c) <= V i c) ->
-  frobenius n d U <= frobenius n d V.
-Proof.
-  intros H. apply norm_monotone. intros i Hi. split; [apply norm_nonneg |].
-  apply norm_le. auto.
-Qed.
-
-Lemma frobenius_plus n d U V :
-  frobenius n d (fun i c => U i c + V i c) <= frobenius n d U + frobenius n d V.
-Proof.
-  eapply Rle_trans; [| apply norm_triangle]. apply norm_monotone.
-  intros. split; [apply norm_nonneg | apply norm_triangle].
-Qed.
-
-Lemma frobenius_fsum n d m (f : nat -> nat -> nat -> R) :
-  frobenius n d (fun a b => fsum m (fun i => f i a b)) <= fsum m (fun i => frobenius n d (f i)).
-Proof.
-  eapply Rle_trans; [| apply (norm_fsum n m (fun i a => norm d (f i a)))].
-  apply norm_monotone. intros a _. split; [apply norm_nonneg |].
-  apply (norm_fsum d m (fun i => f i a)).
-Qed.
-
-Lemma frobenius_scale n d c V : frobenius n d (fun i b => c * V i b) = Rabs c * frobenius n d V.
-Proof.
-  unfold frobenius. rewrite <- (Rabs_Rabsolu c), <- norm_scale_any. apply norm_ext.
-  intros. apply norm_scale_any.
-Qed.
-
-Lemma frobenius_outer n d x y : frobenius n d (fun a b => x a * y b) = norm n x * norm d y.
-Proof.
-  unfold frobenius. rewrite (norm_ext n _ (fun a => norm d y * Rabs (x a))).
-  - rewrite norm_scale, norm_abs by apply norm_nonneg. ring.
-  - intros. rewrite norm_scale_any. ring.
-Qed.
-
-Lemma frobenius_rows n d V c : 0 <= c -> (forall i, (i < n)%nat -> norm d (V i) <= c) ->
-  frobenius n d V <= sqrt (INR n) * c.
-Proof.
-  intros Hc H. apply norm_entries; auto. intros i Hi. rewrite Rabs_right; auto.
-  apply Rle_ge, norm_nonneg.
-Qed.
-
 (** |A^T V| <= |A| |V| *)
 Lemma spectral_product n d k A V sigma : spectral_bound n d A sigma ->
   frobenius d k (fun a b => fsum n (fun i => A i a * V i b)) <= sigma * frobenius n k V.
 Proof.
   intros [HS H]. rewrite frobenius_columns, (frobenius_columns n).
-  unfold frobenius. rewrite <- norm_scale by auto. apply norm_monotone. intros b _.
+  unfold frobenius. rewrite <- norm_scale_nonneg by auto. apply norm_monotone. intros b _.
   split; [apply norm_nonneg |]. set (y := fun i => V i b). set (z := fun a => fsum n (fun i =>
     A i a * V i b)).
   apply norm_dual; [apply Rmult_le_pos; auto using norm_nonneg |]. intros x.
@@ -383,7 +296,7 @@ Lemma computed_row k u d M y x bound : 0 <= u -> INR k * u < 1 ->
 Proof.
   intros Hu Hk H HM. pose proof (gamma_nonneg k u Hu Hk).
   apply Rle_trans with (gamma k u * norm d M); [| apply Rmult_le_compat_l; auto].
-  rewrite <- norm_scale by auto. apply norm_le. intros c Hc. apply computed_error; auto.
+  rewrite <- norm_scale_nonneg by auto. apply norm_le. intros c Hc. apply computed_error; auto.
 Qed.
 
 Lemma computed_matrix k u n d M y x bound : 0 <= u -> INR k * u < 1 ->
@@ -792,7 +705,7 @@ Proof.
       intros i Hi. apply (mean_norm m (Q i) (key_dimension g) (fun j b =>
         dot d (fun k => Rabs (r i k)) (terms_centred m (Q i) (absolute_key_value g Y) j)
         * Rabs (A2 g j b))); auto.
-      intros j Hj. rewrite norm_scale_any, norm_abs.
+      intros j Hj. rewrite norm_scale, norm_abs.
       apply Rmult_le_compat; auto using Rabs_pos, norm_nonneg; [| apply Hkeys; auto].
       eapply Rle_trans; [apply dot_norm |]. rewrite norm_abs.
       apply Rmult_le_compat; auto using norm_nonneg.
@@ -963,7 +876,7 @@ Proof.
     apply Rle_trans with (fsum n (fun i => norm d1 (A1 g i) ^ 2) * s).
     + rewrite <- fsum_scale_r. apply fsum_le. intros i Hi.
       rewrite (frobenius_outer d1 d2 (fun a => Rabs (A1 g i a))), norm_abs,
-        (norm_scale_any d2), Rabs_pos_eq by apply norm_nonneg.
+        (norm_scale d2), Rabs_pos_eq by apply norm_nonneg.
       replace (norm d1 (A1 g i) * (norm d1 (A1 g i) * norm d2 (fun b => norm d2 (N i b))))
         with (norm d1 (A1 g i) ^ 2 * frobenius d2 d2 (N i)) by (unfold frobenius; ring).
       apply Rmult_le_compat_l; [apply pow2_ge_0 | auto].
@@ -990,7 +903,8 @@ Proof.
     eapply Rle_trans; [apply (frobenius_plus d3 d (fun c k => F i c * C i b k)) |].
     rewrite (frobenius_outer d3 d (F i)), (frobenius_outer d3 d (D i b)). unfold y. lra.
   - apply outer_rows; auto. intros i Hi. eapply Rle_trans; [apply norm_triangle |].
-    rewrite !norm_scale by apply norm_nonneg. specialize (H i Hi). unfold frobenius in H. lra.
+    rewrite !norm_scale_nonneg by apply norm_nonneg. specialize (H i Hi).
+    unfold frobenius in H. lra.
 Qed.
 
 Lemma norm_YY g F f : 0 <= f ->
@@ -1094,13 +1008,6 @@ Qed.
 
 Lemma off_by_scale_r r c x y M : 0 <= r -> off_by r x y M -> off_by r (x * c) (y * c) (M * Rabs c).
 Proof. intros. rewrite !(Rmult_comm _ c), (Rmult_comm M). apply off_by_scale; auto. Qed.
-
-Lemma covariance_moments m p f h : weights m p ->
-  covariance m p f h = mean m p (fun j => f j * h j) - mean m p f * mean m p h.
-Proof.
-  intros W. rewrite (covariance_left m p f h 0 W), (Rmult_comm (mean m p f)), <- mean_scale,
-    <- mean_minus. apply mean_ext. intros. ring.
-Qed.
 
 Lemma key_value_at_covariance g P Y i b k : weights (key_count g) (P i) ->
   key_value_at g P Y i b k
@@ -1395,7 +1302,7 @@ Qed.
 Lemma sloped_size h k l : (forall j, (j < m)%nat -> norm d2 (h j) <= k) -> l = (V + T) * (2 * V) ->
   forall j, (j < m)%nat -> norm d2 (fun b => terms_slope g P Y i j * h j b) <= l * k.
 Proof.
-  intros H -> j Hj. rewrite norm_scale_any.
+  intros H -> j Hj. rewrite norm_scale.
   apply Rmult_le_compat; auto using Rabs_pos, norm_nonneg, slope_size.
 Qed.
 

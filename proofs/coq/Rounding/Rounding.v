@@ -15,8 +15,8 @@
     where 2 [lost] <= tiny and gamma_d <= 1: gradual underflow loses at most half the smallest
     subnormal number, far less than half of the smallest normal one, which is tiny. *)
 
-Require Import Reals Lra Lia Psatz List Permutation.
-Require Import Sums Bounds.
+Require Import Reals Lra Lia List Permutation.
+Require Import Bounds Sums Lists.
 Open Scope R_scope.
 
 (** * k roundings *)
@@ -223,29 +223,16 @@ Fixpoint unscaled (t : tree) : Prop :=
 (** t adds the terms 0, ..., d - 1, each once, in some order and bracketing. *)
 Definition adds (d : nat) (t : tree) : Prop := unscaled t /\ Permutation (leaves t) (seq 0 d).
 
-Lemma exact_leaves p t : unscaled t -> exact p t = fold_right Rplus 0 (map p (leaves t)).
+Lemma exact_leaves p t : unscaled t -> exact p t = lsum p (leaves t).
 Proof.
-  induction t; simpl; intros H; [ring | | contradiction].
-  destruct H. rewrite IHt1, IHt2, map_app, fold_right_app by auto.
-  generalize (map p (leaves t1)) (fold_right Rplus 0 (map p (leaves t2))).
-  induction l; intros z; simpl; [ring | rewrite <- (IHl z); ring].
-Qed.
-
-Lemma fold_permutation (f : nat -> R) l l' : Permutation l l' ->
-  fold_right Rplus 0 (map f l) = fold_right Rplus 0 (map f l').
-Proof. intros H. induction H; simpl; lra. Qed.
-
-Lemma fold_seq f d : fold_right Rplus 0 (map f (seq 0 d)) = fsum d f.
-Proof.
-  induction d; [reflexivity |]. rewrite seq_S, map_app, fold_right_app. simpl. rewrite <- IHd.
-  generalize (map f (seq 0 d)) (f d). clear.
-  induction l; intros z; simpl; [ring | rewrite (IHl z); ring].
+  induction t; simpl; intros H; [unfold lsum; simpl; ring | | contradiction].
+  destruct H. rewrite IHt1, IHt2, lsum_app by auto. reflexivity.
 Qed.
 
 Lemma adds_exact d t p : adds d t -> exact p t = fsum d p.
 Proof.
   intros [Hu Hp]. rewrite exact_leaves by auto.
-  rewrite (fold_permutation p _ _ Hp). apply fold_seq.
+  apply lsum_all, Hp.
 Qed.
 
 Lemma unscaled_products t : unscaled t -> products t = length (leaves t).
@@ -289,32 +276,3 @@ Proof.
     rewrite <- Rmult_assoc, (Rmult_comm (1 + _)), Rmult_assoc. apply Rmult_le_compat_l; nra.
 Qed.
 
-(** The magnitude A from the norms of q and k. *)
-Lemma cauchy_schwarz d q k :
-  fsum d (fun l => Rabs (q l * k l))
-    <= sqrt (fsum d (fun l => q l ^ 2)) * sqrt (fsum d (fun l => k l ^ 2)).
-Proof.
-  assert (Q : 0 <= fsum d (fun l => q l ^ 2)) by (apply fsum_nonneg; intros; apply pow2_ge_0).
-  assert (K : 0 <= fsum d (fun l => k l ^ 2)) by (apply fsum_nonneg; intros; apply pow2_ge_0).
-  rewrite <- sqrt_mult by auto.
-  assert (P : 0 <= fsum d (fun l => Rabs (q l * k l)))
-    by (apply fsum_nonneg; intros; apply Rabs_pos).
-  rewrite <- (sqrt_pow2 (fsum d (fun l => Rabs (q l * k l)))) by auto.
-  apply sqrt_le_1_alt. clear P. induction d; [simpl; lra |].
-  rewrite !fsum_S in *.
-  assert (Q' : 0 <= fsum d (fun l => q l ^ 2)) by (apply fsum_nonneg; intros; apply pow2_ge_0).
-  assert (K' : 0 <= fsum d (fun l => k l ^ 2)) by (apply fsum_nonneg; intros; apply pow2_ge_0).
-  specialize (IHd Q' K').
-  set (a := fsum d (fun l => Rabs (q l * k l))) in *.
-  set (x := fsum d (fun l => q l ^ 2)) in *. set (y := fsum d (fun l => k l ^ 2)) in *.
-  set (b := Rabs (q d * k d)).
-  assert (Hb : b ^ 2 = q d ^ 2 * k d ^ 2) by (unfold b; rewrite pow2_abs; ring).
-  (* 2 a b <= 2 sqrt (x y) |q_d k_d| <= x k_d^2 + y q_d^2 *)
-  assert (2 * (a * b) <= x * k d ^ 2 + y * q d ^ 2).
-  { apply Rsqr_incr_0_var; [| pose proof (pow2_ge_0 (q d)); pose proof (pow2_ge_0 (k d)); nra].
-    unfold Rsqr. pose proof (pow2_ge_0 (x * k d ^ 2 - y * q d ^ 2)).
-    assert (a ^ 2 * b ^ 2 <= x * y * (q d ^ 2 * k d ^ 2)).
-    { rewrite Hb. apply Rmult_le_compat_r; auto. rewrite <- Hb. apply pow2_ge_0. }
-    nra. }
-  nra.
-Qed.

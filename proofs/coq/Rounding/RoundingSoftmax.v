@@ -14,8 +14,8 @@
     ([fp_output_clipped]);
     (4) [fp_softmax] puts these and the two theorems of Rounding.v together. *)
 
-Require Import Reals Lra Lia Psatz.
-Require Import Sums Softmax TotalVariation Weights Rounding Bounds.
+Require Import Reals Lra Lia.
+Require Import Bounds Sums Vectors Softmax TotalVariation Weights Rounding.
 Open Scope R_scope.
 
 (** * Products *)

@@ -16,8 +16,8 @@
     The sum is 1/2 + 7/512, less than the 33/64 of [k_exp]; below 16 bits one unit serves
     ([k_exp_low_precision]). *)
 
-Require Import Reals Lra Lia Psatz ZArith.
-Require Import Sums Taylor Bounds.
+Require Import Reals Lra Lia ZArith.
+Require Import Bounds Sums Taylor.
 Open Scope R_scope.
 
 (** * The function *)

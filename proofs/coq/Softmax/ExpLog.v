@@ -8,8 +8,8 @@
     to be small, and ln x - y = ln (1 + (x exp (-y) - 1)).  That the iteration arrives is not
     proved; it returns nothing otherwise. *)
 
-Require Import Reals Lra Lia Psatz ZArith.
-Require Import Sums Bounds ExpKernel.
+Require Import Reals Lra Lia ZArith.
+Require Import Bounds Sums ExpKernel.
 Open Scope R_scope.
 
 (** * exp *)

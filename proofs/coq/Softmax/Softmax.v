@@ -7,8 +7,8 @@
     Ratio: exp u_i and the two normalisers change by a factor of at most exp eta each.  The factor
     exp (2 eta) is the least one that serves all n, u, v, but no instance has it. *)
 
-Require Import Reals Lra Lia Psatz.
-Require Import Sums Bounds.
+Require Import Reals Lra Lia.
+Require Import Bounds Sums.
 Open Scope R_scope.
 
 Definition normalize (n : nat) (a : nat -> R) (i : nat) : R := a i / fsum n a.

@@ -5,9 +5,9 @@
     absolute bound; exp z <= exp |x| exp x, which is the relative one; and 1 <= exp z for x >= 0,
     so that neither is more than exp radius times too large there. *)
 
-Require Import Reals Lra Lia Psatz.
+Require Import Reals Lra Lia.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Bounds.
+Require Import Bounds Sums.
 Open Scope R_scope.
 
 (** sum_{k <= g} x^k / k! *)
@@ -99,7 +99,7 @@ Proof.
   rewrite <- RPow_abs, (Rabs_right (exp z)); auto. left. apply exp_pos.
 Qed.
 
-Lemma remainder g x : exists z, Rmin 0 x <= z <= Rmax 0 x /\
+Lemma taylor_error g x : exists z, Rmin 0 x <= z <= Rmax 0 x /\
   Rabs (exp x - taylor g x) = next_term g (Rabs x) * exp z.
 Proof.
   destruct (lagrange g x) as [z [Hz E]]. exists z. split; auto.
@@ -118,14 +118,14 @@ Qed.
 
 Theorem s_taylor_absolute g x : Rabs (exp x - taylor g x) <= b_taylor_absolute g x.
 Proof.
-  destruct (remainder g x) as [z [Hz E]]. rewrite absolute_form, E.
+  destruct (taylor_error g x) as [z [Hz E]]. rewrite absolute_form, E.
   apply Rmult_le_compat_l; [apply next_term_nonneg, Rabs_pos | apply exp_le; lra].
 Qed.
 
 Theorem s_taylor_relative g x radius : Rabs x <= radius ->
   Rabs (exp x - taylor g x) <= b_taylor_relative g radius * exp x.
 Proof.
-  intros Hx. destruct (remainder g x) as [z [Hz E]]. rewrite relative_form, E.
+  intros Hx. destruct (taylor_error g x) as [z [Hz E]]. rewrite relative_form, E.
   pose proof (Rabs_pos x). rewrite Rmult_assoc, <- exp_plus.
   apply Rmult_le_compat; [apply next_term_nonneg; auto | left; apply exp_pos | |].
   - apply next_term_le. lra.
@@ -139,7 +139,7 @@ Theorem s_taylor_absolute_sharp g x : 0 <= x ->
   x ^ S g / INR (fact (S g)) <= Rabs (exp x - taylor g x) /\
   b_taylor_absolute g x <= exp x * Rabs (exp x - taylor g x).
 Proof.
-  intros Hx. destruct (remainder g x) as [z [Hz E]]. fold (next_term g x).
+  intros Hx. destruct (taylor_error g x) as [z [Hz E]]. fold (next_term g x).
   rewrite absolute_form, E, (Rabs_right x), Rmax_right by lra.
   rewrite Rmin_left in Hz by lra. pose proof (next_term_nonneg g x Hx).
   assert (1 <= exp z) by (apply exp_ge_1; lra). pose proof (exp_pos x).
@@ -153,7 +153,7 @@ Theorem s_taylor_relative_sharp g radius : 0 <= radius ->
   b_taylor_relative g radius * exp (- radius)
     <= exp radius * Rabs (exp (- radius) - taylor g (- radius)).
 Proof.
-  intros Hr. destruct (remainder g (- radius)) as [z [Hz E]].
+  intros Hr. destruct (taylor_error g (- radius)) as [z [Hz E]].
   rewrite relative_form, E, Rabs_Ropp, (Rabs_right radius) by lra.
   rewrite Rmin_right in Hz by lra. pose proof (next_term_nonneg g radius Hr).
   rewrite Rmult_assoc, (Rmult_comm (exp radius)), exp_opp_mult.

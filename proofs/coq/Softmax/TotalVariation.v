@@ -7,14 +7,12 @@
     (3) logits within eta have s = exp eta, and (exp eta - 1) / (exp eta + 1) = tanh (eta / 2).
     Two keys attain each bound. *)
 
-Require Import Reals Lra Lia Psatz.
-Require Import Sums Softmax Bounds.
+Require Import Reals Lra.
+Require Import Bounds Sums Vectors Softmax.
 Open Scope R_scope.
 
 (** The total weight of the keys in S. *)
 Definition mass (n : nat) (S : nat -> bool) (p : nat -> R) : R := fsum n (on S p).
-
-Definition dot (n : nat) (p w : nat -> R) : R := fsum n (fun i => p i * w i).
 
 Definition positive (n : nat) (a : nat -> R) : Prop := forall i, (i < n)%nat -> 0 < a i.
 

@@ -6,8 +6,8 @@
     (sqrt kappa - 1) / (sqrt kappa + 1) = tanh (ln kappa / 4).  A relative error epsilon is the case
     m = 1 - epsilon, kappa = (1 + epsilon) / (1 - epsilon).  Two keys attain each bound. *)
 
-Require Import Reals Lra Lia Psatz.
-Require Import Sums Softmax TotalVariation Bounds.
+Require Import Reals Lra.
+Require Import Bounds Sums Vectors Softmax TotalVariation.
 Open Scope R_scope.
 
 (** m a_i <= b_i <= m kappa a_i for i < n *)

@@ -10,8 +10,8 @@
     factorisation are each worth their rate times a trace; (4) a shift as large as all of them proves
     that the exact form is not negative. *)
 
-Require Import Reals Lra Lia Psatz List Permutation.
-Require Import Sums Rounding Sparsification Bounds.
+Require Import Reals Lra Lia List Permutation.
+Require Import Bounds Sums Lists Vectors Rounding Sparsification.
 Open Scope R_scope.
 
 (** * N roundings that divide *)
@@ -84,47 +84,37 @@ Definition products_of (ts : list tree) : list nat := flat_map leaves ts.
 Definition subtracts (u : R) (j : nat) (p : nat -> R) (a s : R) : Prop :=
   exists ts, Permutation (products_of ts) (seq 0 j) /\ remainder u p a ts s.
 
-Definition total (p : nat -> R) (l : list nat) : R := fold_right Rplus 0 (map p l).
-
-Lemma total_app p l l' : total p (l ++ l') = total p l + total p l'.
-Proof.
-  unfold total. rewrite map_app, fold_right_app. induction l; simpl; [ring | rewrite IHl; ring].
-Qed.
-
-Lemma total_nonneg p l : 0 <= total (fun k => Rabs (p k)) l.
-Proof. unfold total. induction l; simpl; [lra |]. pose proof (Rabs_pos (p a)). lra. Qed.
-
 Lemma leaves_pos t : (1 <= length (leaves t))%nat.
 Proof. induction t; simpl; auto. rewrite app_length. lia. Qed.
 
 Lemma remainder_error u p a ts s : 0 <= u < 1 -> remainder u p a ts s ->
-  Rabs (a - total p (products_of ts) - s)
+  Rabs (a - lsum p (products_of ts) - s)
     <= (widened u (length (products_of ts)) - 1)
-       * (Rabs s + total (fun k => Rabs (p k)) (products_of ts)).
+       * (Rabs s + lsum (fun k => Rabs (p k)) (products_of ts)).
 Proof.
   intros Hu H. induction H as [| t ts s y delta Hd Hs IH Hun Hy].
-  - unfold total. simpl. rewrite Rminus_0_r, Rminus_eq_0, Rabs_R0, Rplus_0_r.
+  - unfold lsum. simpl. rewrite Rminus_0_r, Rminus_eq_0, Rabs_R0, Rplus_0_r.
     pose proof (widened_ge_1 u 0 Hu). pose proof (Rabs_pos a). nra.
   - cbn [products_of flat_map]. fold (products_of ts).
-    rewrite app_length, !total_app, (Nat.add_comm (length (leaves t))), widened_add by lra.
+    rewrite app_length, !lsum_app, (Nat.add_comm (length (leaves t))), widened_add by lra.
     set (N := length (products_of ts)) in *. set (k := length (leaves t)).
-    set (P := total p (products_of ts)) in *.
-    set (A := total (fun j => Rabs (p j)) (products_of ts)) in *.
-    assert (HA : 0 <= A) by apply total_nonneg.
-    assert (Ht : Rabs (y - total p (leaves t)) <= (widened u k - 1) * total (fun j => Rabs (p j)) (leaves t)
-                 /\ Rabs (total p (leaves t)) <= total (fun j => Rabs (p j)) (leaves t)).
+    set (P := lsum p (products_of ts)) in *.
+    set (A := lsum (fun j => Rabs (p j)) (products_of ts)) in *.
+    assert (HA : 0 <= A) by apply lsum_abs_nonneg.
+    assert (Ht : Rabs (y - lsum p (leaves t)) <= (widened u k - 1) * lsum (fun j => Rabs (p j)) (leaves t)
+                 /\ Rabs (lsum p (leaves t)) <= lsum (fun j => Rabs (p j)) (leaves t)).
     { pose proof (sum_error u 0 p t y ltac:(lra) ltac:(lra) Hy) as E. cbv zeta in E.
       pose proof (exact_abs _ _ _ _ _ Hy) as B.
-      rewrite !exact_leaves in E, B by auto. fold (total p (leaves t)) in E, B.
-      fold (total (fun j => Rabs (p j)) (leaves t)) in E, B. split; [| exact B].
+      rewrite !exact_leaves in E, B by auto.
+      split; [| exact B].
       assert ((1 + u) ^ roundings t <= widened u k).
       { eapply Rle_trans; [apply pow_widened; auto | apply widened_mono; auto].
         apply unscaled_roundings; auto. }
-      assert (0 <= total (fun j => Rabs (p j)) (leaves t)) by apply total_nonneg.
+      assert (0 <= lsum (fun j => Rabs (p j)) (leaves t)) by apply lsum_abs_nonneg.
       rewrite Rmult_0_r, Rmult_0_r, Rplus_0_r in E.
       eapply Rle_trans; [exact E |]. apply Rmult_le_compat_r; lra. }
-    set (Pt := total p (leaves t)) in *. set (At := total (fun j => Rabs (p j)) (leaves t)) in *.
-    assert (HAt : 0 <= At) by apply total_nonneg.
+    set (Pt := lsum p (leaves t)) in *. set (At := lsum (fun j => Rabs (p j)) (leaves t)) in *.
+    assert (HAt : 0 <= At) by apply lsum_abs_nonneg.
     pose proof (widened_ge_1 u N Hu) as HN.
     assert (H1 : widened u 1 <= widened u k) by (apply widened_mono; auto; apply leaves_pos).
     pose proof (widened_ge_1 u 1 Hu) as HQ. pose proof (widened_1 u (s - y) delta Hu Hd) as Hsy.
@@ -148,14 +138,11 @@ Proof.
     assert ((W - 1) * A <= (W * w - 1) * A) by (apply Rmult_le_compat_r; lra). lra.
 Qed.
 
-Lemma total_permutation p j l : Permutation l (seq 0 j) -> total p l = fsum j p.
-Proof. intros H. unfold total. rewrite (fold_permutation p _ _ H). apply fold_seq. Qed.
-
 Lemma subtracts_error u j p a s : 0 <= u < 1 -> subtracts u j p a s ->
   Rabs (a - fsum j p - s) <= (widened u j - 1) * (Rabs s + fsum j (fun k => Rabs (p k))).
 Proof.
   intros Hu [ts [Hp H]]. pose proof (remainder_error u p a ts s Hu H) as E.
-  rewrite !(total_permutation _ j) in E by auto.
+  rewrite !(lsum_all _ j) in E by auto.
   rewrite (Permutation_length Hp), seq_length in E. exact E.
 Qed.
 
@@ -302,8 +289,6 @@ Qed.
 
 Definition length_squared (n : nat) (x : nat -> R) : R := fsum n (fun i => x i ^ 2).
 
-Definition identity (i j : nat) : R := if Nat.eqb i j then 1 else 0.
-
 Definition trace (n : nat) (A : nat -> nat -> R) : R := fsum n (fun i => A i i).
 
 Lemma quad_identity n x : quad n identity x = length_squared n x.
@@ -377,7 +362,7 @@ Proof.
   rewrite sqrt_sqrt in E by apply gram_diagonal. apply Rabs_bounds in E. lra.
 Qed.
 
-Lemma relative_form k u : INR k * u < 1 / 2 ->
+Lemma relative_rounding_form k u : INR k * u < 1 / 2 ->
   gamma k u / (1 - gamma k u) = INR k * u / (1 - 2 * (INR k * u)).
 Proof. intros. unfold gamma. field. split; lra. Qed.
 
@@ -398,7 +383,8 @@ Proof.
   intros Hu Hk Hle H. destruct (gamma_below_1 k u Hu Hk) as [G0 G1].
   pose proof (gamma_mono g k u Hu ltac:(lra) Hle) as M.
   assert (INR g * u <= INR k * u) by (apply Rmult_le_compat_r; auto; apply le_INR; auto).
-  rewrite <- relative_form by auto. unfold Rdiv. rewrite Rmult_assoc. apply Rmult_le_compat_l; auto.
+  rewrite <- relative_rounding_form by auto. unfold Rdiv. rewrite Rmult_assoc.
+  apply Rmult_le_compat_l; auto.
   unfold trace. rewrite <- fsum_scale. apply fsum_le. intros i Hi.
   apply Rmult_le_reg_l with (1 - gamma k u); [lra |].
   rewrite <- Rmult_assoc, Rinv_r, Rmult_1_l by lra.

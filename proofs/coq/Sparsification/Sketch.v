@@ -8,8 +8,8 @@
     (2 sqrt (1 + eps) + rho) rho sqrt (G_ii G_jj), and the form of such errors is at most n times that
     rate times the form of diag (G). *)
 
-Require Import Reals Lra Lia Psatz List Permutation.
-Require Import Sums Rounding Sparsification Certificate Bounds.
+Require Import Reals Lra Lia List Permutation.
+Require Import Bounds Sums Lists Vectors Rounding Sparsification Certificate.
 Open Scope R_scope.
 
 (** * Sums over a bucket *)
@@ -21,30 +21,25 @@ Definition bucket_sum (u : R) (d terms : nat) (p : nat -> R) (s : R) : Prop :=
     Permutation (leaves t ++ rest) (seq 0 d) /\ (forall c, In c rest -> p c = 0) /\
     computes u 0 p t s.
 
-Lemma total_zero p l : (forall c, In c l -> p c = 0) -> total p l = 0.
-Proof.
-  intros H. unfold total. induction l as [| a l IH]; simpl; [reflexivity |].
-  rewrite (H a), IH; [ring | intros; apply H; now right | now left].
-Qed.
-
 (** The terms left out do not matter, to any sum that ignores zeros. *)
-Lemma total_kept (f : R -> R) p l rest d : f 0 = 0 -> Permutation (l ++ rest) (seq 0 d) ->
-  (forall c, In c rest -> p c = 0) -> total (fun c => f (p c)) l = fsum d (fun c => f (p c)).
+Lemma lsum_kept (f : R -> R) (p : nat -> R) l rest d : f 0 = 0 ->
+  Permutation (l ++ rest) (seq 0 d) -> (forall c, In c rest -> p c = 0) ->
+  lsum (fun c => f (p c)) l = fsum d (fun c => f (p c)).
 Proof.
-  intros F P Z. rewrite <- (total_permutation _ d _ P), total_app.
-  rewrite (total_zero (fun c => f (p c)) rest) by (intros c Hc; now rewrite Z). ring.
+  intros F P Z. rewrite <- (lsum_all _ d _ P), lsum_app.
+  rewrite (lsum_zero (fun c => f (p c)) rest) by (intros c Hc; now rewrite Z). ring.
 Qed.
 
 (** Cauchy and Schwarz, with the number of terms. *)
-Lemma total_square p l :
-  total (fun c => Rabs (p c)) l * total (fun c => Rabs (p c)) l
-    <= total (fun c => p c ^ 2) l * INR (length l).
+Lemma lsum_square (p : nat -> R) l :
+  lsum (fun c => Rabs (p c)) l * lsum (fun c => Rabs (p c)) l
+    <= lsum (fun c => p c ^ 2) l * INR (length l).
 Proof.
   apply discriminant. intros s t.
-  induction l as [| a l IH]; [unfold total; simpl; lra |].
+  induction l as [| a l IH]; [unfold lsum; simpl; lra |].
   cbn [length]. rewrite S_INR.
-  change (total (fun c => p c ^ 2) (a :: l)) with (p a ^ 2 + total (fun c => p c ^ 2) l).
-  change (total (fun c => Rabs (p c)) (a :: l)) with (Rabs (p a) + total (fun c => Rabs (p c)) l).
+  change (lsum (fun c => p c ^ 2) (a :: l)) with (p a ^ 2 + lsum (fun c => p c ^ 2) l).
+  change (lsum (fun c => Rabs (p c)) (a :: l)) with (Rabs (p a) + lsum (fun c => Rabs (p c)) l).
   rewrite <- (pow2_abs (p a)). pose proof (pow2_ge_0 (Rabs (p a) * s + t)). lra.
 Qed.
 
@@ -53,17 +48,16 @@ Lemma bucket_sum_error u d terms p s : 0 <= u < 1 -> bucket_sum u d terms p s ->
     Rabs (fsum d p) <= M /\ Rabs (s - fsum d p) <= (widened u terms - 1) * M.
 Proof.
   intros Hu (t & rest & Hun & Hlen & P & Z & C).
-  exists (total (fun c => Rabs (p c)) (leaves t)).
-  pose proof (total_nonneg p (leaves t)) as M0.
-  pose proof (total_square p (leaves t)) as CS.
-  rewrite (total_kept (fun x => x ^ 2) p (leaves t) rest d) in CS by (auto; ring).
+  exists (lsum (fun c => Rabs (p c)) (leaves t)).
+  pose proof (lsum_abs_nonneg p (leaves t)) as M0.
+  pose proof (lsum_square p (leaves t)) as CS.
+  rewrite (lsum_kept (fun x => x ^ 2) p (leaves t) rest d) in CS by (auto; ring).
   pose proof (sum_error u 0 p t s ltac:(lra) ltac:(lra) C) as E. cbv zeta in E.
   pose proof (exact_abs _ _ _ _ _ C) as B.
   rewrite !exact_leaves in E, B by auto.
-  fold (total p (leaves t)) in E, B. fold (total (fun c => Rabs (p c)) (leaves t)) in E, B.
-  pose proof (total_kept (fun x => x) p (leaves t) rest d (eq_refl 0) P Z) as Kept.
-  change (total p (leaves t) = fsum d p) in Kept. rewrite Kept in E, B.
-  set (M := total (fun c => Rabs (p c)) (leaves t)) in *.
+  pose proof (lsum_kept (fun x => x) p (leaves t) rest d (eq_refl 0) P Z) as Kept.
+  change (lsum p (leaves t) = fsum d p) in Kept. rewrite Kept in E, B.
+  set (M := lsum (fun c => Rabs (p c)) (leaves t)) in *.
   assert (Q : 0 <= fsum d (fun c => p c ^ 2)) by (apply fsum_nonneg; intros; apply pow2_ge_0).
   pose proof (le_INR _ _ Hlen).
   repeat split; auto; [nra |].

@@ -10,8 +10,8 @@
     The extremal X is one column, (sqrt r, ..., sqrt r, - sqrt r, ..., - sqrt r), and
     Y = X sqrt (1 + eps). *)
 
-Require Import Reals Lra Lia Psatz.
-Require Import Sums Softmax TotalVariation Rounding Bounds.
+Require Import Reals Lra Lia.
+Require Import Bounds Sums Softmax TotalVariation Rounding.
 Open Scope R_scope.
 
 Definition gram (d : nat) (X : nat -> nat -> R) (i j : nat) : R :=

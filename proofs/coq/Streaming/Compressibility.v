@@ -7,8 +7,8 @@
         (m - k) inside <= k ratio^2 outside,
     which bounds what a k-sparse vector can account for. *)
 
-Require Import Reals Lra Lia Psatz List Permutation.
-Require Import Sums Softmax TotalVariation Moments Heap Bounds.
+Require Import Reals Lra Lia List Permutation.
+Require Import Bounds Sums Lists Vectors Softmax Heap.
 Open Scope R_scope.
 
 (** A column of the output: row i is the average of v with the weights softmax (S_i). *)

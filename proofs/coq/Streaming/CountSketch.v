@@ -7,52 +7,10 @@
     their signs cancel, so the estimate is unbiased and its variance at most ||y||^2 / B; (2) a row
     misses only if one of k heavy entries falls on i, or, by Chebyshev, if the rest does harm. *)
 
-Require Import Reals Lra Lia Psatz List Permutation.
-Require Import Sums Moments Heap Recovery Bounds.
+Require Import Reals Lra List.
+Require Import Bounds Sums Lists Vectors Probability Heap.
 Import ListNotations.
 Open Scope R_scope.
-
-(** * Equally likely seeds *)
-
-Definition expect {A : Type} (seeds : list A) (f : A -> R) : R :=
-  lsum f seeds / INR (length seeds).
-
-Definition probability {A : Type} (seeds : list A) (event : A -> bool) : R :=
-  expect seeds (fun a => if event a then 1 else 0).
-
-Lemma lsum_plus {A} (f g : A -> R) l : lsum (fun a => f a + g a) l = lsum f l + lsum g l.
-Proof. unfold lsum. induction l; simpl; lra. Qed.
-
-Lemma expect_ext {A} seeds (f g : A -> R) : (forall a, In a seeds -> f a = g a) ->
-  expect seeds f = expect seeds g.
-Proof. intros H. unfold expect. f_equal. apply lsum_ext. auto. Qed.
-
-Lemma expect_plus {A} seeds (f g : A -> R) :
-  expect seeds (fun a => f a + g a) = expect seeds f + expect seeds g.
-Proof. unfold expect. rewrite lsum_plus. unfold Rdiv. ring. Qed.
-
-Lemma expect_scale {A} seeds c (f : A -> R) :
-  expect seeds (fun a => c * f a) = c * expect seeds f.
-Proof. unfold expect. rewrite lsum_scale. unfold Rdiv. ring. Qed.
-
-Lemma expect_fsum {A} (seeds : list A) n (f : A -> nat -> R) :
-  expect seeds (fun a => fsum n (f a)) = fsum n (fun j => expect seeds (fun a => f a j)).
-Proof. unfold expect. rewrite lsum_fsum, <- fsum_div. reflexivity. Qed.
-
-Lemma length_pos {A} (seeds : list A) : seeds <> [] -> 0 < INR (length seeds).
-Proof. intros H. apply lt_0_INR. destruct seeds; [congruence | simpl; lia]. Qed.
-
-Lemma expect_le {A} seeds (f g : A -> R) : seeds <> [] ->
-  (forall a, In a seeds -> f a <= g a) -> expect seeds f <= expect seeds g.
-Proof.
-  intros Hs H. unfold expect. apply Rmult_le_compat_r; [| apply lsum_le; auto].
-  left. apply Rinv_0_lt_compat, length_pos. auto.
-Qed.
-
-Lemma expect_const {A} (seeds : list A) c : seeds <> [] -> expect seeds (fun _ => c) = c.
-Proof.
-  intros H. pose proof (length_pos seeds H). unfold expect. rewrite lsum_const. field. lra.
-Qed.
 
 (** * One row *)
 

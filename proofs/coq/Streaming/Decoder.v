@@ -9,8 +9,8 @@
     decoded, from sums that were rounded, is within the claim's bound but for the claim's
     probability. *)
 
-Require Import Reals Lra Lia Psatz List Permutation.
-Require Import Sums Moments Heap Recovery CountSketch Median Bounds.
+Require Import Reals Lra Lia List Permutation.
+Require Import Bounds Sums Lists Vectors Probability Heap Recovery CountSketch Median.
 Import ListNotations.
 Open Scope R_scope.
 

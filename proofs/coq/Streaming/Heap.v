@@ -10,8 +10,8 @@
     smallest, have the least sum of squares; (3) the k largest of two shards' k largest are the k
     largest of all. *)
 
-Require Import Reals Lra Lia Psatz List Permutation Sorted.
-Require Import Sums Moments Bounds.
+Require Import Reals Lra Lia List Permutation Sorted.
+Require Import Bounds Lists Vectors.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -28,27 +28,7 @@ Definition restrict (y : nat -> R) (kept : list nat) (i : nat) : R :=
 Definition sparse (n k : nat) (z : nat -> R) : Prop :=
   exists support, (length support <= k)%nat /\ forall i, (i < n)%nat -> ~ In i support -> z i = 0.
 
-Definition squared_distance (n : nat) (y z : nat -> R) : R := fsum n (fun i => (y i - z i) ^ 2).
-
 (** * Top k is the best k-sparse approximation *)
-
-Lemma lsum_nonneg {A} (f : A -> R) l : (forall a, In a l -> 0 <= f a) -> 0 <= lsum f l.
-Proof.
-  unfold lsum. induction l; simpl; intros H; [lra |].
-  apply Rplus_le_le_0_compat; [apply H; auto | apply IHl; auto].
-Qed.
-
-Lemma lsum_le {A} (f g : A -> R) l : (forall a, In a l -> f a <= g a) -> lsum f l <= lsum g l.
-Proof.
-  unfold lsum. induction l; simpl; intros H; [lra |].
-  apply Rplus_le_compat; [apply H; auto | apply IHl; auto].
-Qed.
-
-Lemma lsum_const {A} (c : R) (l : list A) : lsum (fun _ => c) l = INR (length l) * c.
-Proof.
-  induction l as [| a l IH]; [unfold lsum; simpl; ring |].
-  cbn [length]. rewrite S_INR. unfold lsum in *. simpl. rewrite IH. ring.
-Qed.
 
 Definition listed (l : list nat) (i : nat) : bool :=
   if in_dec Nat.eq_dec i l then true else false.

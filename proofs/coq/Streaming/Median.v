@@ -8,66 +8,10 @@
     multiply to that of j xor k, which cancels over all c unless j = k; one word for each bit of
     the bucket, 1 where its sign is negative, makes pairs collide for a share of just 2^-bits. *)
 
-Require Import Reals Lra Lia Psatz List Permutation.
-Require Import Sums Moments Heap Recovery CountSketch Bounds.
+Require Import Reals Lra Lia List.
+Require Import Bounds Sums Lists Vectors Probability Heap Recovery CountSketch.
 Import ListNotations.
 Open Scope R_scope.
-
-(** * Independent seeds *)
-
-(** All lists of R seeds: the rows are independent, and each has all seeds equally likely. *)
-Fixpoint tuples {A : Type} (rows : nat) (seeds : list A) : list (list A) :=
-  match rows with
-  | O => [[]]
-  | S rows => flat_map (fun a => map (cons a) (tuples rows seeds)) seeds
-  end.
-
-Lemma tuples_length {A} rows (seeds : list A) :
-  length (tuples rows seeds) = (length seeds ^ rows)%nat.
-Proof.
-  induction rows; simpl; auto. rewrite length_flat_map.
-  rewrite (map_ext _ (fun _ => (length seeds ^ rows)%nat))
-    by (intros; rewrite map_length; auto).
-  clear IHrows. generalize (length seeds ^ rows)%nat. intros p.
-  induction seeds as [| a l IH]; simpl; [auto | now rewrite IH].
-Qed.
-
-Lemma tuples_nonempty {A} rows (seeds : list A) : seeds <> [] -> tuples rows seeds <> [].
-Proof.
-  intros H E. apply (f_equal (@length _)) in E. rewrite tuples_length in E. simpl in E.
-  destruct seeds; [congruence |]. apply (Nat.pow_nonzero (length (a :: seeds)) rows); auto.
-  simpl; lia.
-Qed.
-
-Lemma tuples_In {A} rows (seeds : list A) l : In l (tuples rows seeds) ->
-  length l = rows /\ forall a, In a l -> In a seeds.
-Proof.
-  revert l. induction rows; simpl; intros l H.
-  - destruct H as [<- | []]. split; auto. intros a [].
-  - apply in_flat_map in H. destruct H as (a & Ha & H). apply in_map_iff in H.
-    destruct H as (rest & <- & H). apply IHrows in H. destruct H as [Hl H]. simpl.
-    split; [auto |]. intros b [<- | Hb]; auto.
-Qed.
-
-(** One row after the other. *)
-Lemma expect_tuples {A} rows (seeds : list A) f : seeds <> [] ->
-  expect (tuples (S rows) seeds) f
-    = expect seeds (fun a => expect (tuples rows seeds) (fun l => f (a :: l))).
-Proof.
-  intros H. pose proof (length_pos seeds H).
-  pose proof (length_pos _ (tuples_nonempty rows seeds H)).
-  unfold expect. rewrite tuples_length. simpl tuples. rewrite lsum_flat_map.
-  rewrite (lsum_ext (fun a => lsum f _) (fun a => lsum (fun l => f (a :: l)) (tuples rows seeds)))
-    by (intros; apply lsum_map).
-  rewrite tuples_length in *. cbn [Nat.pow]. rewrite mult_INR.
-  rewrite (lsum_ext (fun a => lsum (fun l => f (a :: l)) _ / _)
-    (fun a => / INR (length seeds ^ rows) * lsum (fun l => f (a :: l)) (tuples rows seeds)))
-    by (intros; unfold Rdiv; ring).
-  rewrite lsum_scale. field. split; lra.
-Qed.
-
-Lemma expect_one {A} (seeds : list A) f : expect (tuples 0 seeds) f = f [].
-Proof. unfold expect, lsum. simpl. field. Qed.
 
 (** * t rows that miss *)
 
@@ -106,12 +50,6 @@ Proof.
     rewrite !IH by lia. ring.
 Qed.
 
-Lemma C_full n : C n n = 1.
-Proof. unfold C. rewrite Nat.sub_diag. simpl. field. apply INR_fact_neq_0. Qed.
-
-Lemma C_none n : C n 0 = 1.
-Proof. unfold C. rewrite Nat.sub_0_r. simpl. field. apply INR_fact_neq_0. Qed.
-
 Lemma expect_missing_sets {A} (seeds : list A) miss t rows : seeds <> [] -> (t <= rows)%nat ->
   expect (tuples rows seeds) (missing_sets miss t) = C rows t * probability seeds miss ^ t.
 Proof.
@@ -140,20 +78,6 @@ Definition is_median (h : nat) (values : list R) (m : R) : Prop :=
   length values = (2 * h + 1)%nat /\
   (h + 1 <= length (filter (fun x => at_most x m) values))%nat /\
   (h + 1 <= length (filter (at_most m) values))%nat.
-
-Lemma filter_length_le {A} (f g : A -> bool) l :
-  (forall a, In a l -> f a = true -> g a = true) ->
-  (length (filter f l) <= length (filter g l))%nat.
-Proof.
-  induction l as [| a l IH]; simpl; intros H; auto.
-  specialize (IH (fun b Hb => H b (or_intror Hb))).
-  destruct (f a) eqn:E; [rewrite (H a (or_introl eq_refl) E); simpl; lia |].
-  destruct (g a); simpl; lia.
-Qed.
-
-Lemma filter_split_length {A} (f : A -> bool) l :
-  (length (filter f l) + length (filter (fun a => negb (f a)) l) = length l)%nat.
-Proof. induction l as [| a l IH]; simpl; auto. destruct (f a); simpl; lia. Qed.
 
 Lemma smallest l : l <> [] -> exists m, In m l /\ forall x : R, In x l -> m <= x.
 Proof.
@@ -204,10 +128,6 @@ Proof.
       destruct (Rle_dec x u) as [| N']; auto. destruct N'. apply Hmax, filter_In. auto. }
     lia.
 Qed.
-
-Lemma filter_map_length {A B} (f : B -> bool) (g : A -> B) l :
-  length (filter f (map g l)) = length (filter (fun a => f (g a)) l).
-Proof. induction l as [| a l IH]; simpl; auto. destruct (f (g a)); simpl; auto. Qed.
 
 (** What is further off than something far off is far off. *)
 Definition monotone (far : R -> bool) : Prop :=

@@ -5,8 +5,8 @@
     Whoever answers all with an error below half the difference has a state of its own for each of
     the 2^n words of queries. *)
 
-Require Import Reals Lra Lia Psatz List.
-Require Import Sums Softmax TotalVariation Bounds.
+Require Import Reals Lra Lia List.
+Require Import Bounds Sums Vectors Softmax.
 Import ListNotations.
 Open Scope R_scope.
 

@@ -8,61 +8,12 @@
     (3) a fixed e is the heap's case, e = accuracy t / sqrt k the sketch's; (4) the triangle
     inequality carries the second from the computed column to the exact one. *)
 
-Require Import Reals Lra Lia Psatz List Permutation.
-Require Import Sums Rounding Moments Heap Bounds.
+Require Import Reals Lra Lia List Permutation.
+Require Import Bounds Sums Lists Vectors Heap.
 Import ListNotations.
 Open Scope R_scope.
 
-(** ||y - z|| *)
-Definition distance (n : nat) (y z : nat -> R) : R := sqrt (squared_distance n y z).
-
-Lemma squared_distance_nonneg n y z : 0 <= squared_distance n y z.
-Proof. apply fsum_nonneg. intros. apply pow2_ge_0. Qed.
-
-Lemma distance_sym n y z : distance n y z = distance n z y.
-Proof. unfold distance. f_equal. apply fsum_ext. intros. ring. Qed.
-
-Lemma distance_square n y z : distance n y z * distance n y z = squared_distance n y z.
-Proof. apply sqrt_sqrt, squared_distance_nonneg. Qed.
-
-Lemma distance_triangle n x y z : distance n x z <= distance n x y + distance n y z.
-Proof.
-  pose proof (sqrt_pos (squared_distance n x y)) as P.
-  pose proof (sqrt_pos (squared_distance n y z)) as P'.
-  fold (distance n x y) in P. fold (distance n y z) in P'.
-  apply Rsqr_incr_0_var; [| lra]. unfold Rsqr. rewrite distance_square.
-  pose proof (distance_square n x y) as Ex. pose proof (distance_square n y z) as Ez.
-  pose proof (cauchy_schwarz n (fun i => x i - y i) (fun i => y i - z i)) as C.
-  cbv beta in C. fold (squared_distance n x y) (squared_distance n y z) in C.
-  fold (distance n x y) (distance n y z) in C.
-  assert (E : squared_distance n x z = squared_distance n x y + squared_distance n y z
-    + 2 * fsum n (fun i => (x i - y i) * (y i - z i))).
-  { unfold squared_distance. rewrite <- fsum_scale, <- !fsum_plus. apply fsum_ext. intros. ring. }
-  assert (fsum n (fun i => (x i - y i) * (y i - z i))
-    <= fsum n (fun i => Rabs ((x i - y i) * (y i - z i))))
-    by (apply fsum_le; intros; apply Rle_abs).
-  rewrite E. lra.
-Qed.
-
-(** Entries that differ by at most e. *)
-Lemma distance_entries n x y e : 0 <= e -> (forall i, (i < n)%nat -> Rabs (x i - y i) <= e) ->
-  distance n x y <= e * sqrt (INR n).
-Proof.
-  intros He H. unfold distance. rewrite <- (sqrt_pow2 e) by auto. rewrite Rmult_comm.
-  rewrite <- sqrt_mult by (try apply pow2_ge_0; apply pos_INR).
-  apply sqrt_le_1_alt. rewrite <- fsum_const. apply fsum_le. intros i Hi.
-  rewrite <- (pow2_abs (x i - y i)). apply pow_incr. split; [apply Rabs_pos | auto].
-Qed.
-
 (** * The rows that were wrongly kept, against those wrongly dropped *)
-
-Lemma lsum_le_const (f : nat -> R) l c : (forall i, In i l -> f i <= c) ->
-  lsum f l <= INR (length l) * c.
-Proof. intros H. rewrite <- lsum_const. apply lsum_le. auto. Qed.
-
-Lemma lsum_ge_const (f : nat -> R) l c : (forall i, In i l -> c <= f i) ->
-  INR (length l) * c <= lsum f l.
-Proof. intros H. rewrite <- lsum_const. apply lsum_le. auto. Qed.
 
 (** Few rows with |x| <= tau, many with |x| >= tau, and y within e of x on both. *)
 Lemma swapped_rows (x y : nat -> R) few many tau e : 0 <= e -> 0 <= tau ->
