@@ -55,6 +55,10 @@ class _Sums:
     means: Matrix
 
 
+#: A scale of probabilities that float32 holds.
+LARGEST_SCALE = float(np.finfo(np.float32).max)
+
+
 class ClusteredHead:
     r"""A head in balanced coordinates, clustered on both sides.
 
@@ -253,7 +257,8 @@ class ClusteredHead:
         total = float(probabilities.sum())
         if not 0 < total < np.inf:
             return np.empty(0, np.intp), np.empty(0, np.float32), 1.0
-        scale = samples / total
+        # Where what is left to sample is next to nothing, a float32 would not hold the scale.
+        scale = min(samples / total, LARGEST_SCALE)
         probabilities *= np.float32(scale)
         np.minimum(probabilities, 1, out=probabilities)
         np.cumsum(probabilities, dtype=np.float64, out=self._cumulated)

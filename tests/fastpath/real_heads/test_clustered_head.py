@@ -148,6 +148,16 @@ def test_a_head_without_covariance_is_refused() -> None:
         made((Q, K[:1].repeat(500, axis=0), V))
 
 
+def test_keys_of_next_to_no_weight_are_sampled_without_overflow() -> None:
+    """Equal keys have all the weight and leave no error; of 1e-39 in all, 64 are more than 2^128 times."""
+    q, k, v = head()
+    q[:, 0] += 70
+    k[:4], k[4:] = [1, 0, 0, 0], 1e-18 * k[4:]
+    found = output(made((q, k, v)), samples=64)
+    assert (found >= v.min(axis=0)).all()
+    assert (found <= v.max(axis=0)).all()
+
+
 def test_the_predicted_cost_grows_with_samples_and_repairs() -> None:
     Q, K, V = head()
     made_head = made((Q, K, V))
