@@ -82,7 +82,7 @@ COQ = {
     "Polynomial": {"", "Foundations", "Softmax", "Rounding"},
     "Sparsification": {"", "Foundations", "Softmax", "Rounding"},
     "Regression": {"", "Foundations", "Softmax", "Rounding"},
-    "Streaming": {"", "Foundations", "Softmax", "Rounding", "Polynomial"},
+    "Streaming": {"", "Foundations", "Softmax", "Rounding"},
     "RealHeads": {"", "Foundations", "Softmax", "Rounding"},
 }
 

@@ -123,9 +123,13 @@ class Source:
 
     @cached_property
     def requires(self) -> frozenset[str]:
-        """Return the last part of the name of every module that a Require names."""
-        commands = (s.words for s in self.sentences if s.command in ("From", "Require"))
-        return frozenset(word.rpartition(".")[2] for words in commands for word in words)
+        """Return the last part of the name of every module that a Require names.
+
+        What stands before the word, as in ``From Attest.Softmax Require``, is where they are.
+        """
+        commands = (s.text for s in self.sentences if s.command in ("From", "Require"))
+        named = (_QUALIFIED.findall(text.partition("Require")[2]) for text in commands)
+        return frozenset(word.rpartition(".")[2] for words in named for word in words)
 
     @cached_property
     def digest(self) -> str:

@@ -56,13 +56,27 @@ def test_a_file_requires_only_what_it_uses(source: Source) -> None:
         assert not needless, f"{source.file} requires {module} and uses no name of it"
 
 
-def test_no_name_is_declared_in_two_files() -> None:
-    files = defaultdict(set)
+@pytest.mark.parametrize("source", WRITTEN, ids=lambda source: source.file)
+def test_a_file_says_in_which_folder_stands_what_it_requires(source: Source) -> None:
+    modules = {s.path.stem for s in PROJECT.sources}
+    for sentence in source.sentences:
+        if sentence.command == "Require":
+            bare = modules & set(sentence.words)
+            assert not bare, f"{source.file} requires {', '.join(bare)} by no more than a name"
+
+
+def test_nothing_else_bears_the_name_of_a_lemma() -> None:
+    files, kinds = defaultdict(set), defaultdict(set)
     for source in PROJECT.sources:
         for kind, name in source.declared:
             if kind != "Let":
                 files[name].add(source.file)
-    twice = {name: sorted(where) for name, where in files.items() if len(where) > 1}
+                kinds[name].add(kind)
+    twice = {
+        name: sorted(where)
+        for name, where in files.items()
+        if len(where) > 1 and kinds[name] & {"Lemma", "Theorem"}
+    }
     assert not twice
 
 

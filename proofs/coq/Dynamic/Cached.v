@@ -15,7 +15,8 @@
     UpdateKey.  The pairs that the program stores are recomputed here from what defines them. *)
 
 Require Import Reals Lia List Bool Arith.
-Require Import Sums Tokens Pending.
+From Attest.Foundations Require Import Sums.
+From Attest.Dynamic Require Import Tokens Pending.
 Import ListNotations.
 Open Scope R_scope.
 

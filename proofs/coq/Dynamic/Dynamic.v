@@ -11,7 +11,9 @@
     operations. *)
 
 Require Import Reals Lra Lia List Bool Arith.
-Require Import Bounds Sums Tokens Pending Cached Slots.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums.
+From Attest.Dynamic Require Import Tokens Pending Cached Slots.
 Import ListNotations.
 Open Scope R_scope.
 

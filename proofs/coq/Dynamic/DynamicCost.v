@@ -15,7 +15,9 @@
     building. *)
 
 Require Import Reals Lra Lia List Bool Arith.
-Require Import Bounds Sums Tokens Pending Cached Slots Dynamic.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums.
+From Attest.Dynamic Require Import Tokens Pending Cached Slots Dynamic.
 Import ListNotations.
 Open Scope R_scope.
 

@@ -15,7 +15,9 @@
     NOTE The paper asks for one column of M P V in phase 3; here each of its entries is a test. *)
 
 Require Import Reals Lra Lia List Bool Arith.
-Require Import Bounds Sums Tokens.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums.
+From Attest.Dynamic Require Import Tokens.
 Import ListNotations.
 Open Scope R_scope.
 

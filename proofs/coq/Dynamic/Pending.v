@@ -6,7 +6,8 @@
     a slice of a rebuild treats. *)
 
 Require Import Reals Lia List Arith.
-Require Import Sums Tokens.
+From Attest.Foundations Require Import Sums.
+From Attest.Dynamic Require Import Tokens.
 Import ListNotations.
 Open Scope R_scope.
 

@@ -19,7 +19,10 @@
     fits [renewed] too: its exponential is 1, so p = step and kappa = exp (- step) - 1 will do. *)
 
 Require Import Reals Lra Lia List.
-Require Import Bounds Sums Vectors Softmax TotalVariation Rounding RoundingSoftmax.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors.
+From Attest.Softmax Require Import Softmax TotalVariation.
+From Attest.Rounding Require Import Rounding RoundingSoftmax.
 Open Scope R_scope.
 
 (** * FP.dynamic: a computed weight *)

@@ -8,7 +8,8 @@
     [s_paced] for that of the rebuilds. *)
 
 Require Import Reals Lia List Bool Arith.
-Require Import Sums Tokens Pending.
+From Attest.Foundations Require Import Sums.
+From Attest.Dynamic Require Import Tokens Pending.
 Import ListNotations.
 Open Scope R_scope.
 

@@ -9,7 +9,9 @@
     the tokens as they are; all other edits are carried out. *)
 
 Require Import Reals Lra List Bool Arith.
-Require Import Bounds Sums Vectors Softmax.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors.
+From Attest.Softmax Require Import Softmax.
 Import ListNotations.
 Open Scope R_scope.
 

@@ -4,7 +4,7 @@
     Schwarz; the mean of vectors has as its product with z the mean of their products with z. *)
 
 Require Import Reals Lra Lia.
-Require Import Sums Vectors.
+From Attest.Foundations Require Import Sums Vectors.
 Open Scope R_scope.
 
 Definition weights (m : nat) (p : nat -> R) : Prop :=

@@ -5,7 +5,7 @@
 
 Require Import Reals Lra.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Vectors.
+From Attest.Foundations Require Import Sums Vectors.
 Open Scope R_scope.
 
 Lemma is_derive_fsum n (f df : nat -> R -> R) x :

@@ -5,7 +5,7 @@
     How: induction on the list throughout. *)
 
 Require Import Reals Lra Lia List Permutation.
-Require Import Sums.
+From Attest.Foundations Require Import Sums.
 Import ListNotations.
 Open Scope R_scope.
 

@@ -4,7 +4,7 @@
     which an expectation is taken one seed after the other; binomial coefficients at their ends. *)
 
 Require Import Reals Lra Lia List.
-Require Import Sums Lists.
+From Attest.Foundations Require Import Sums Lists.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -69,6 +69,9 @@ Proof.
   - apply expect_le; auto. intros a _. destruct (S a); lra.
   - rewrite expect_const by auto. lra.
 Qed.
+
+(** Whether x < y, as an event. *)
+Definition less_than (x y : R) : bool := if Rlt_dec x y then true else false.
 
 (** * Independent seeds *)
 

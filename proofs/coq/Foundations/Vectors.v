@@ -6,7 +6,7 @@
     norm of the rows' norms, so that what holds of norms holds of it. *)
 
 Require Import Reals Lra.
-Require Import Sums.
+From Attest.Foundations Require Import Sums.
 Open Scope R_scope.
 
 (** * Dot products *)

@@ -9,7 +9,10 @@
 
 Require Import Reals Lra Lia.
 From Coquelicot Require Import Coquelicot.
-Require Import Bounds Sums Derivatives Rounding Expressions Moments Polynomial RoundingMoments.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Derivatives.
+From Attest.Rounding Require Import Rounding Expressions.
+From Attest.Polynomial Require Import Moments Polynomial RoundingMoments.
 Open Scope R_scope.
 
 (** * Between two points *)

@@ -7,7 +7,9 @@
 
 Require Import Reals Lra Lia.
 From Coquelicot Require Import Coquelicot.
-Require Import Bounds Sums Derivatives Moments Polynomial RoundingMoments.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Derivatives.
+From Attest.Polynomial Require Import Moments Polynomial RoundingMoments.
 Open Scope R_scope.
 
 (** 1 for even i, - 1 for odd i *)

@@ -16,7 +16,9 @@
     last term last. *)
 
 Require Import Reals Lra Lia List Permutation.
-Require Import Bounds Sums Lists Vectors Softmax Weights Taylor.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Lists Vectors.
+From Attest.Softmax Require Import Softmax Weights Taylor.
 Import ListNotations.
 Open Scope R_scope.
 

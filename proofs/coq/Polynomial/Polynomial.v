@@ -7,8 +7,11 @@
     polynomial has a relative error delta (S.taylor), so kappa = (1 + delta) / (1 - delta). *)
 
 Require Import Reals Lra Lia.
-Require Import Bounds Sums Vectors Softmax TotalVariation Weights Taylor.
-Require Import RoundingSoftmax Moments.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors.
+From Attest.Softmax Require Import Softmax TotalVariation Weights Taylor.
+From Attest.Rounding Require Import RoundingSoftmax.
+From Attest.Polynomial Require Import Moments.
 Open Scope R_scope.
 
 (** m <= P (x) exp (- x) <= m kappa for |x| <= b: what the certificate asks of the coefficients. *)

@@ -8,8 +8,11 @@
     multinomial theorem and Cauchy and Schwarz. *)
 
 Require Import Reals Lra List Permutation.
-Require Import Bounds Sums Lists Vectors Softmax TotalVariation Expressions.
-Require Import RoundingSoftmax Moments Polynomial.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Lists Vectors.
+From Attest.Softmax Require Import Softmax TotalVariation.
+From Attest.Rounding Require Import Expressions RoundingSoftmax.
+From Attest.Polynomial Require Import Moments Polynomial.
 Import ListNotations.
 Open Scope R_scope.
 

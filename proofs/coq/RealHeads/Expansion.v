@@ -10,7 +10,10 @@
 
 Require Import Reals Lra.
 From Coquelicot Require Import Coquelicot.
-Require Import Bounds Sums Vectors Derivatives Softmax TotalVariation RealHeads.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors Derivatives.
+From Attest.Softmax Require Import Softmax TotalVariation.
+From Attest.RealHeads Require Import RealHeads.
 Open Scope R_scope.
 
 (** * R.balance *)

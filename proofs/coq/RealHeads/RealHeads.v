@@ -9,7 +9,9 @@
     falls as the share grows. *)
 
 Require Import Reals Lra Lia List.
-Require Import Bounds Sums Lists Vectors Probability Softmax TotalVariation.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Lists Vectors Probability.
+From Attest.Softmax Require Import Softmax TotalVariation.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -217,7 +219,6 @@ Proof.
 Qed.
 
 (** The share of the rows that err by more than t. *)
-Definition less_than (x y : R) : bool := if Rlt_dec x y then true else false.
 Definition share {A : Type} (rows : list A) (error : A -> R) (t : R) : R :=
   probability rows (fun a => less_than t (error a)).
 

@@ -9,7 +9,10 @@
 
 Require Import Reals Lra Lia.
 From Coquelicot Require Import Coquelicot.
-Require Import Bounds Sums Vectors Averages Softmax Cumulants Regression Curvature.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors Averages.
+From Attest.Softmax Require Import Softmax.
+From Attest.Regression Require Import Cumulants Regression Curvature.
 Open Scope R_scope.
 
 (** * Sums of sums *)

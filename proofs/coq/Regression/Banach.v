@@ -6,7 +6,8 @@
     (2) so in the plane of u and v, T (u, v, v) <= M |u| |v|^2; (3) polarisation in v. *)
 
 Require Import Reals Lra.
-Require Import Sums Vectors Newton.
+From Attest.Foundations Require Import Sums Vectors.
+From Attest.Regression Require Import Newton.
 Open Scope R_scope.
 
 (** * Step 1: cubics on the circle *)

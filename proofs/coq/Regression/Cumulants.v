@@ -11,7 +11,9 @@
     Two keys attain each bound. *)
 
 Require Import Reals Lra.
-Require Import Bounds Sums Vectors Averages TotalVariation.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors Averages.
+From Attest.Softmax Require Import TotalVariation.
 Open Scope R_scope.
 
 Definition covariance (m : nat) (p f h : nat -> R) : R :=

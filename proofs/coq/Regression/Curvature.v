@@ -10,8 +10,10 @@
 
 Require Import Reals Lra Lia.
 From Coquelicot Require Import Coquelicot.
-Require Import Bounds Sums Vectors Averages Softmax TotalVariation Cumulants.
-Require Import Regression.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors Averages.
+From Attest.Softmax Require Import Softmax TotalVariation.
+From Attest.Regression Require Import Cumulants Regression.
 Open Scope R_scope.
 
 (** * Matrices *)

@@ -8,7 +8,9 @@
 
 Require Import Reals Lra.
 From Coquelicot Require Import Coquelicot.
-Require Import Bounds Sums Vectors Averages Cumulants Regression Curvature.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors Averages.
+From Attest.Regression Require Import Cumulants Regression Curvature.
 Open Scope R_scope.
 
 (** c_ij *)

@@ -9,7 +9,8 @@
 
 Require Import Reals FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Derivatives Averages Cumulants Regression Banach.
+From Attest.Foundations Require Import Sums Derivatives Averages.
+From Attest.Regression Require Import Cumulants Regression Banach.
 Open Scope R_scope.
 
 (** * Step 1: joint cumulants *)

@@ -9,8 +9,10 @@
 
 Require Import Reals Lra FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
-Require Import Bounds Sums Vectors Derivatives Averages Softmax Weights Cumulants.
-Require Import Regression Curvature.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors Derivatives Averages.
+From Attest.Softmax Require Import Softmax Weights.
+From Attest.Regression Require Import Cumulants Regression Curvature.
 Open Scope R_scope.
 
 (** * P4.nearby: values *)

@@ -14,7 +14,8 @@
 
 Require Import Reals Lra Lia FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
-Require Import Bounds Sums Vectors Derivatives.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors Derivatives.
 Open Scope R_scope.
 
 Section Points.

@@ -8,7 +8,9 @@
 
 Require Import Reals Lra FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
-Require Import Sums Vectors Derivatives Averages Softmax TotalVariation Cumulants.
+From Attest.Foundations Require Import Sums Vectors Derivatives Averages.
+From Attest.Softmax Require Import Softmax TotalVariation.
+From Attest.Regression Require Import Cumulants.
 Open Scope R_scope.
 
 (** A1 is query_count x query_dimension, A2 key_count x key_dimension, A3 key_count x

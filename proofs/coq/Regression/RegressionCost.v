@@ -8,8 +8,10 @@
     (2) a table of results that take c products each takes c times its size. *)
 
 Require Import Reals FunctionalExtensionality.
-Require Import Bounds Sums Vectors Averages Softmax Regression Curvature.
-Require Import AttentionRegression.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors Averages.
+From Attest.Softmax Require Import Softmax.
+From Attest.Regression Require Import Regression Curvature AttentionRegression.
 Open Scope R_scope.
 
 (** * Computations that count *)

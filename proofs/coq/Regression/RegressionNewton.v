@@ -11,8 +11,10 @@
 
 Require Import Reals Lra Lia FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
-Require Import Bounds Sums Vectors Derivatives Averages Cumulants Regression Curvature.
-Require Import Nearby AttentionRegression Newton Banach Mixed.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors Derivatives Averages.
+From Attest.Regression Require Import Cumulants Regression Curvature Nearby AttentionRegression.
+From Attest.Regression Require Import Newton Banach Mixed.
 Open Scope R_scope.
 
 (** * Step 1: one vector *)

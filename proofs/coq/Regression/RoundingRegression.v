@@ -17,8 +17,11 @@
     weights in it, and exp (8 eta) - 1 <= 12 eta. *)
 
 Require Import Reals Lra Lia.
-Require Import Bounds Sums Vectors Averages Softmax TotalVariation Rounding Expressions.
-Require Import RoundingSoftmax Cumulants Regression Curvature Nearby AttentionRegression.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors Averages.
+From Attest.Softmax Require Import Softmax TotalVariation.
+From Attest.Rounding Require Import Rounding Expressions RoundingSoftmax.
+From Attest.Regression Require Import Cumulants Regression Curvature Nearby AttentionRegression.
 Open Scope R_scope.
 
 (** * Step 1: sums of terms *)

@@ -9,7 +9,8 @@
     largest sum of the u that a term passes through. *)
 
 Require Import Reals Lra List.
-Require Import Sums Lists Rounding.
+From Attest.Foundations Require Import Sums Lists.
+From Attest.Rounding Require Import Rounding.
 Import ListNotations.
 Open Scope R_scope.
 

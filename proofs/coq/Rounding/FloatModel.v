@@ -7,7 +7,8 @@
 
 Require Import Reals Lra Lia.
 From Flocq Require Import Core Relative Plus_error.
-Require Import Sums Rounding.
+From Attest.Foundations Require Import Sums.
+From Attest.Rounding Require Import Rounding.
 Open Scope R_scope.
 
 Section Float.

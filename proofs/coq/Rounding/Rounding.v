@@ -16,7 +16,8 @@
     subnormal number, far less than half of the smallest normal one, which is tiny. *)
 
 Require Import Reals Lra Lia List Permutation.
-Require Import Bounds Sums Lists.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Lists.
 Open Scope R_scope.
 
 (** * k roundings *)

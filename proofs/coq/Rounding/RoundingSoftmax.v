@@ -15,7 +15,10 @@
     (4) [fp_softmax] puts these and the two theorems of Rounding.v together. *)
 
 Require Import Reals Lra Lia.
-Require Import Bounds Sums Vectors Softmax TotalVariation Weights Rounding.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors.
+From Attest.Softmax Require Import Softmax TotalVariation Weights.
+From Attest.Rounding Require Import Rounding.
 Open Scope R_scope.
 
 (** * Products *)

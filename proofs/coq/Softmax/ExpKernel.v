@@ -17,7 +17,9 @@
     ([k_exp_low_precision]). *)
 
 Require Import Reals Lra Lia ZArith.
-Require Import Bounds Sums Taylor.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums.
+From Attest.Softmax Require Import Taylor.
 Open Scope R_scope.
 
 (** * The function *)

@@ -9,7 +9,9 @@
     proved; it returns nothing otherwise. *)
 
 Require Import Reals Lra Lia ZArith.
-Require Import Bounds Sums ExpKernel.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums.
+From Attest.Softmax Require Import ExpKernel.
 Open Scope R_scope.
 
 (** * exp *)

@@ -8,7 +8,8 @@
     exp (2 eta) is the least one that serves all n, u, v, but no instance has it. *)
 
 Require Import Reals Lra Lia.
-Require Import Bounds Sums.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums.
 Open Scope R_scope.
 
 Definition normalize (n : nat) (a : nat -> R) (i : nat) : R := a i / fsum n a.

@@ -7,7 +7,8 @@
 
 Require Import Reals Lra Lia.
 From Coquelicot Require Import Coquelicot.
-Require Import Bounds Sums.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums.
 Open Scope R_scope.
 
 (** sum_{k <= g} x^k / k! *)

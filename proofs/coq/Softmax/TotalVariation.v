@@ -8,7 +8,9 @@
     Two keys attain each bound. *)
 
 Require Import Reals Lra.
-Require Import Bounds Sums Vectors Softmax.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors.
+From Attest.Softmax Require Import Softmax.
 Open Scope R_scope.
 
 (** The total weight of the keys in S. *)

@@ -7,7 +7,9 @@
     m = 1 - epsilon, kappa = (1 + epsilon) / (1 - epsilon).  Two keys attain each bound. *)
 
 Require Import Reals Lra.
-Require Import Bounds Sums Vectors Softmax TotalVariation.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors.
+From Attest.Softmax Require Import Softmax TotalVariation.
 Open Scope R_scope.
 
 (** m a_i <= b_i <= m kappa a_i for i < n *)

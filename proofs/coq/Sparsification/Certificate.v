@@ -11,7 +11,10 @@
     that the exact form is not negative. *)
 
 Require Import Reals Lra Lia List Permutation.
-Require Import Bounds Sums Lists Vectors Rounding Sparsification.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Lists Vectors.
+From Attest.Rounding Require Import Rounding.
+From Attest.Sparsification Require Import Sparsification.
 Open Scope R_scope.
 
 (** * N roundings that divide *)

@@ -9,7 +9,10 @@
     rate times the form of diag (G). *)
 
 Require Import Reals Lra Lia List Permutation.
-Require Import Bounds Sums Lists Vectors Rounding Sparsification Certificate.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Lists Vectors.
+From Attest.Rounding Require Import Rounding.
+From Attest.Sparsification Require Import Sparsification Certificate.
 Open Scope R_scope.
 
 (** * Sums over a bucket *)

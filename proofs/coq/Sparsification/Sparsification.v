@@ -11,7 +11,10 @@
     Y = X sqrt (1 + eps). *)
 
 Require Import Reals Lra Lia.
-Require Import Bounds Sums Softmax TotalVariation Rounding.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums.
+From Attest.Softmax Require Import Softmax TotalVariation.
+From Attest.Rounding Require Import Rounding.
 Open Scope R_scope.
 
 Definition gram (d : nat) (X : nat -> nat -> R) (i j : nat) : R :=

@@ -8,7 +8,10 @@
     which bounds what a k-sparse vector can account for. *)
 
 Require Import Reals Lra Lia List Permutation.
-Require Import Bounds Sums Lists Vectors Softmax Heap.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Lists Vectors.
+From Attest.Softmax Require Import Softmax.
+From Attest.Streaming Require Import Heap.
 Open Scope R_scope.
 
 (** A column of the output: row i is the average of v with the weights softmax (S_i). *)

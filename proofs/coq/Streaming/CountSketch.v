@@ -8,7 +8,9 @@
     misses only if one of k heavy entries falls on i, or, by Chebyshev, if the rest does harm. *)
 
 Require Import Reals Lra List.
-Require Import Bounds Sums Lists Vectors Probability Heap.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Lists Vectors Probability.
+From Attest.Streaming Require Import Heap.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -117,8 +119,6 @@ Qed.
 (** The estimate of y is [far] off. *)
 Definition misses {A : Type} (far : R -> bool) (estimate : A -> R) (y : R) (a : A) : bool :=
   far (Rabs (estimate a - y)).
-
-Definition more_than (tau x : R) : bool := if Rlt_dec tau x then true else false.
 
 Lemma recovery_row_form k B accuracy : (0 < B)%nat -> 0 < accuracy ->
   b_recovery_row_failure k B accuracy = INR k / INR B * (1 + 1 / accuracy ^ 2).

@@ -10,7 +10,9 @@
     probability. *)
 
 Require Import Reals Lra Lia List Permutation.
-Require Import Bounds Sums Lists Vectors Probability Heap Recovery CountSketch Median.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Lists Vectors Probability.
+From Attest.Streaming Require Import Heap Recovery CountSketch Median.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -510,14 +512,14 @@ Proof.
   assert (Htau : 0 <= tau).
   { apply Rmult_le_pos; [apply Rmult_le_pos; [lra | apply sqrt_pos] |].
     left. apply Rinv_0_lt_compat, sqrt_lt_R0, lt_0_INR. auto. }
-  assert (Far : forall u v, more_than u v = true -> u < v)
-    by (intros u v E; unfold more_than in E; destruct (Rlt_dec u v); [auto | discriminate]).
-  assert (Mono : forall u, monotone (more_than u)).
-  { intros u v v' Hv E. apply Far in E. unfold more_than. destruct (Rlt_dec u v'); [auto | lra]. }
+  assert (Far : forall u v, less_than u v = true -> u < v)
+    by (intros u v E; unfold less_than in E; destruct (Rlt_dec u v); [auto | discriminate]).
+  assert (Mono : forall u, monotone (less_than u)).
+  { intros u v v' Hv E. apply Far in E. unfold less_than. destruct (Rlt_dec u v'); [auto | lra]. }
   assert (Seeds : xor_seeds L bits <> []) by apply tuples_nonempty, words_nonempty.
   set (row := fun i => estimate (bucket_of L) (sign_of L) n x i).
   set (bad := fun i draw =>
-    Nat.leb (half + 1) (length (filter (misses (more_than tau) (row i) (x i)) draw))).
+    Nat.leb (half + 1) (length (filter (misses (less_than tau) (row i) (x i)) draw))).
   apply (probability_union _ n bad).
   - apply tuples_nonempty. auto.
   - intros i Hi. apply most_far; auto.
@@ -548,11 +550,11 @@ Proof.
         eapply Nat.le_lt_trans; [| exact F].
         eapply Nat.le_trans.
         - apply (median_off half (row_reading L draw (tables draw) i) (hash_rows half)
-            (median draw i) (x i) (more_than (tau + rounding))); auto.
-          unfold more_than. destruct (Rlt_dec _ _); [auto | lra].
+            (median draw i) (x i) (less_than (tau + rounding))); auto.
+          unfold less_than. destruct (Rlt_dec _ _); [auto | lra].
         - unfold hash_rows. rewrite <- Len, <- (filter_nth_length _ draw []).
           apply filter_length_le. intros r Hrow Hm. unfold misses in *. apply Far in Hm.
-          unfold more_than. destruct (Rlt_dec _ _) as [| Hn]; [auto |]. exfalso. apply Hn.
+          unfold less_than. destruct (Rlt_dec _ _) as [| Hn]; [auto |]. exfalso. apply Hn.
           assert (Off : Rabs (row_reading L draw (tables draw) i r - row i (nth r draw []))
             <= rounding).
           { unfold row. rewrite estimate_row_reading. unfold row_reading, sum_at.

@@ -11,7 +11,8 @@
     largest of all. *)
 
 Require Import Reals Lra Lia List Permutation Sorted.
-Require Import Bounds Lists Vectors.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Lists Vectors.
 Import ListNotations.
 Open Scope R_scope.
 

@@ -9,7 +9,9 @@
     the bucket, 1 where its sign is negative, makes pairs collide for a share of just 2^-bits. *)
 
 Require Import Reals Lra Lia List.
-Require Import Bounds Sums Lists Vectors Probability Heap Recovery CountSketch.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Lists Vectors Probability.
+From Attest.Streaming Require Import Heap Recovery CountSketch.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -225,11 +227,11 @@ Proof.
   assert (Htau : 0 <= tau).
   { apply Rmult_le_pos; [apply Rmult_le_pos; [lra | apply sqrt_pos] |].
     left. apply Rinv_0_lt_compat, sqrt_lt_R0, lt_0_INR. auto. }
-  set (far := more_than tau).
+  set (far := less_than tau).
   assert (Far : forall x, far x = true -> tau < x)
-    by (intros x E; unfold far, more_than in E; destruct (Rlt_dec tau x); [auto | discriminate]).
+    by (intros x E; unfold far, less_than in E; destruct (Rlt_dec tau x); [auto | discriminate]).
   assert (Mono : monotone far).
-  { intros x x' Hx E. apply Far in E. unfold far, more_than.
+  { intros x x' Hx E. apply Far in E. unfold far, less_than.
     destruct (Rlt_dec tau x'); [auto | lra]. }
   apply (probability_union _ n (fun i => misses far (median i) (y i))).
   - apply tuples_nonempty. auto.
@@ -245,7 +247,7 @@ Proof.
       assert (F : misses far (median i) (y i) l = false).
       { destruct (misses far (median i) (y i) l) eqn:M; auto. rewrite <- Any. symmetry.
         apply existsb_exists. exists i. split; [apply in_seq; lia | auto]. }
-      unfold misses, far, more_than in F. destruct (Rlt_dec tau _); [discriminate |].
+      unfold misses, far, less_than in F. destruct (Rlt_dec tau _); [discriminate |].
       fold tau. lra.
 Qed.
 

@@ -6,7 +6,9 @@
     the 2^n words of queries. *)
 
 Require Import Reals Lra Lia List.
-Require Import Bounds Sums Vectors Softmax.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Vectors.
+From Attest.Softmax Require Import Softmax.
 Import ListNotations.
 Open Scope R_scope.
 

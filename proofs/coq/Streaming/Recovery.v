@@ -9,7 +9,9 @@
     inequality carries the second from the computed column to the exact one. *)
 
 Require Import Reals Lra Lia List Permutation.
-Require Import Bounds Sums Lists Vectors Heap.
+From Attest Require Import Bounds.
+From Attest.Foundations Require Import Sums Lists Vectors.
+From Attest.Streaming Require Import Heap.
 Import ListNotations.
 Open Scope R_scope.
 
