@@ -10,6 +10,7 @@ class Locked:
 
     A subclass holds ``_lock`` while it reads or changes what it keeps; the lock may be taken again by the
     thread that has it.  A copy, shallow or deep, and what is unpickled share nothing with the original.
+    A fork copies the lock as it is: made while another thread is in a call, its object waits for ever.
     """
 
     def __init__(self) -> None:

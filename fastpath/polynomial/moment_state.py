@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from dataclasses import fields
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.certified import Certified
 from fastpath.core.inputs import Matrix, exact_floats, integer, matrix, open_unit
+from fastpath.core.locked import Locked
 from fastpath.core.state_files import Arrays, read_arrays, write_arrays
 from fastpath.polynomial.attention import LARGEST_BYTES
 from fastpath.polynomial.minimax import minimax, widened
@@ -32,7 +32,7 @@ KIND = "MomentState 1"
 
 
 @standard_arithmetic
-class MomentState:
+class MomentState(Locked):
     r"""All that polynomial attention needs of keys and values, whatever their number.
 
     Keeps the moments :math:`\sum_j (k_j - c)^\alpha [v_j, 1]`, :math:`|\alpha|` at most ``degree``, and
@@ -63,12 +63,14 @@ class MomentState:
     in float64.  Absorbing keys and values copies them.
 
     Any thread may call any method at any time: what is absorbed is counted once, and a query is answered
-    over all that was absorbed when it began.  ``copy``, ``pickle`` and a fork give a state of its own.
+    over all that was absorbed when it began.  ``copy``, ``pickle`` and a fork give a state of its own; fork
+    while no thread is in a call.
 
     Claims: P2.poly, P2.kappa, P2.recentre, P2.onepass, FP.moments.
     """
 
     def __init__(self, d: int, d_v: int, degree: int, *, centre: ArrayLike | None = None) -> None:
+        super().__init__()
         self._d = integer("d", d, 1)
         self._d_v = integer("d_v", d_v, 1)
         self._degree = integer("degree", degree, 0)
@@ -85,7 +87,6 @@ class MomentState:
         self._dtype: np.dtype[Any] = np.dtype(np.float32)
         #: Moments, and the same about the middle of the keys' range in each variable.
         self._middle: tuple[Moments, Moments] | None = None
-        self._lock = threading.RLock()
 
     @property
     def d(self) -> int:
@@ -288,10 +289,6 @@ class MomentState:
             roundings=contents["roundings"].item(),
         )
         return state
-
-    def __reduce__(self) -> Any:
-        """Copy, deeply too, and pickle what a file would hold."""
-        return type(self).from_contents, (self.contents(),)
 
     def _seen(self) -> tuple[Moments, np.dtype[Any]]:
         """Return the moments and the type of all that was absorbed so far."""

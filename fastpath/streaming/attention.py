@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
 from dataclasses import replace
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.certified import Certified
 from fastpath.core.inputs import integer, matrix, open_unit
+from fastpath.core.locked import Locked
 from fastpath.core.state_files import Arrays, read_arrays, write_arrays
 from fastpath.polynomial.minimax import largest_useful_degree, minimax, widened
 from fastpath.polynomial.moment_state import MomentState
@@ -53,7 +53,7 @@ class Decoded(NamedTuple):
 
 
 @standard_arithmetic
-class StreamingAttention:
+class StreamingAttention(Locked):
     r"""One pass over keys and values, then one over queries; what is kept depends on neither number.
 
     Keys and values become moments (:class:`MomentState`) of the least degree that certifies ``tolerance``
@@ -98,7 +98,7 @@ class StreamingAttention:
 
     Any thread may call any method at any time; calls on one state wait for one another.  Rows that
     several threads attend are numbered in the order in which they come, unless ``first_row`` says which
-    they are.  ``copy``, ``pickle`` and a fork give a state of its own.
+    they are.  ``copy``, ``pickle`` and a fork give a state of its own; fork while no thread is in a call.
 
     Claims: P2.poly, P2.onepass, P2.order, P2.heap, P2.recovery, FP.moments.
     """
@@ -114,6 +114,7 @@ class StreamingAttention:
         recovery: str = "heap",
         rng: np.random.Generator | None = None,
     ) -> None:
+        super().__init__()
         degree = sufficient_degree(d, logit_bound=logit_bound, tolerance=tolerance)
         self._moments = MomentState(d, d_v, degree)
         self._logit_bound, self._tolerance = float(logit_bound), float(tolerance)
@@ -130,7 +131,6 @@ class StreamingAttention:
         # Disjoint ranges of rows, by rising row.
         self._attended: list[tuple[int, int]] = []
         self._entry_error = np.zeros(d_v)
-        self._lock = threading.RLock()
 
     @property
     def degree(self) -> int:
@@ -313,10 +313,6 @@ class StreamingAttention:
         """
         return cls._from_contents(read_arrays(path, KIND))
 
-    def __reduce__(self) -> Any:
-        """Copy, deeply too, and pickle what a file would hold."""
-        return type(self)._from_contents, (self._contents(),)
-
     def _contents(self) -> Arrays:
         """Return a copy of everything as arrays."""
         with self._lock:
@@ -336,6 +332,7 @@ class StreamingAttention:
     def _from_contents(cls, arrays: Arrays) -> StreamingAttention:
         """Return the state that has these contents."""
         state = cls.__new__(cls)
+        Locked.__init__(state)
         state._logit_bound = arrays["logit_bound"].item()
         state._tolerance = arrays["tolerance"].item()
         state._sparsity = arrays["sparsity"].item()
@@ -344,7 +341,6 @@ class StreamingAttention:
         state._moments = MomentState.from_contents(_within(arrays, "moments."))
         kept = RECOVERIES[arrays["recovery"].item()]
         state._kept = kept.from_contents(_within(arrays, "kept."))
-        state._lock = threading.RLock()
         return state
 
 

@@ -265,6 +265,16 @@ def test_a_copy_is_equal_and_shares_nothing(state: str, way: str) -> None:
         assert frozen(contents(first)) == frozen(contents(second))
 
 
+@pytest.mark.parametrize("recovery", ["heap", "sketch"])
+def test_what_is_written_is_of_one_moment(recovery: str) -> None:
+    """A file is written after the lock is given back, while other threads may attend."""
+    state = attended(recovery)
+    contents = state._contents()
+    before = frozen(contents)
+    state.attend(rows(5, 7))
+    assert frozen(contents) == before
+
+
 @pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork"
 )
