@@ -311,13 +311,15 @@ def _sample_size(
         choices = []
         for repaired, errors in ((0.0, pilot.errors), (REPAIRED, pilot.errors[kept])):
             # NaN is the largest error.
-            missed = float(np.max(np.nan_to_num(errors, nan=np.inf))) / aim
+            error = float(np.max(np.nan_to_num(errors, nan=np.inf)))
+            # Of the least numbers a share may be 0.
+            missed = error / aim if aim else np.inf
             more = max(1.0, missed) ** 2
             choices.append((head.cost(pilot.sampled * more, repaired), repaired, missed))
         cost, repaired, missed = min(choices)
         if missed <= 1:
             return samples, repaired, cost
-        if cost > most:
+        if not cost < most:
             break
         samples = int(samples * max(1.5, missed**2)) if samples else FIRST_SAMPLES
     raise _NotWorthwhileError(

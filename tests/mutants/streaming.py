@@ -1,7 +1,8 @@
-"""Streaming attention: each term of what decoding states, each step of the decoder, each guard and lock, left out.
+"""Streaming attention: terms of what decoding states, steps of the decoder, guards and locks, left out.
 
-Not planted, since each of the two suffices: that moments about the middle are dropped when more is absorbed,
-and that they are asked whose middle they are.  Terms of a row's certificate are among those of ``polynomial``.
+Not planted, since each of the two suffices: that moments about the middle are dropped when more is
+absorbed, and that they are asked whose middle they are.  The terms of a row's certificate are planted in
+``polynomial``.
 """
 
 from functools import partial
@@ -153,7 +154,7 @@ MUTANTS = (
     _stream(
         before="reach = float(logit_bound) * _UP",
         after="reach = float(logit_bound)",
-        tests=BOTH_SIGNS,
+        tests=f"{STREAM}::test_the_degree_leaves_room_for_the_rounding_of_logits_at_the_bound",
         catches="the rounding of a computed logit bound",
     ),
     # The decoder.

@@ -314,6 +314,14 @@ def test_the_fewest_queries_and_values_without_spread_warn_of_nothing(
     assert (np.abs(found.output - exact.output) <= found.error_bound + exact.error_bound).all()
 
 
+def test_values_of_which_a_tolerance_is_no_float_are_answered_exactly() -> None:
+    q, k, v = drawn(600, 3), drawn(700, 3), drawn(700, 2, size=2.0**-1070)
+    found = fastpath.certified_attention(
+        q, k, v, tolerance=1e-5, rows="quantile", uncovered=0.3, rng=np.random.default_rng(0)
+    )
+    assert found.method == "exact"
+
+
 def test_what_the_caller_has_set_is_left_as_it_was() -> None:
     with np.errstate(over="raise", under="call"):
         before = np.geterr(), np.getbufsize()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fastpath import Certified, StreamingAttention, attention
 from fastpath.polynomial.minimax import minimax, widened
 from fastpath.polynomial.monomials import monomials
-from fastpath.streaming.attention import sufficient_degree
+from fastpath.streaming.attention import ROOM, sufficient_degree
 from fastpath.streaming.value_sketch import ValueSketch
 from tests.judging import most_failures
 from tests.strategies import matrices
@@ -389,6 +389,16 @@ def test_the_degree_leaves_room_for_outputs_in_float32() -> None:
     ones = np.array([[1.0], [-1.0]], np.float32)
     state.absorb(ones, ones)
     assert state.attend(ones).error_bound.max() <= just
+
+
+def test_the_degree_leaves_room_for_the_rounding_of_logits_at_the_bound() -> None:
+    """A tolerance that degree 2 meets up to the bound itself, but not up to what rounding makes of it."""
+    narrow, wide = (2 * minimax(2, widened(x)).total_variation for x in (1.0, 1 + 2.0**-30))
+    tolerance = (narrow / (1 - ROOM) + wide) / 2
+    assert narrow / (1 - ROOM) < tolerance < wide
+    state = stream(1, 1, tolerance=tolerance)
+    state.absorb([[1.0], [-1.0]], [[1.0], [-1.0]])
+    assert state.attend([[1.0], [-1.0]]).error_bound.max() <= tolerance
 
 
 def test_a_tolerance_that_many_keys_would_break_is_refused_before_the_first() -> None:
