@@ -22,8 +22,8 @@ from specs.symbols import dimension, n, pending
 
 BOUNDS = [pytest.param(c, b, id=b.name) for c in CLAIMS.values() for b in c.bounds]
 
-#: Samples in the slow test of claims whose enclosures are dear; the quick one leaves the dearest out.  By
-#: hand each claim was judged with a thousand, or with as many as two minutes allow: no verdict changed.
+#: Samples in the nightly test of claims whose enclosures are dear, which take it some ten seconds each, where
+#: every other claim is judged with a thousand; the quick test leaves the dearest out.
 DEAR = {
     **dict.fromkeys(
         (

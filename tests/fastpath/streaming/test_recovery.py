@@ -197,6 +197,15 @@ def test_hash_rows_that_are_most_contain_one_of_the_sets(way: int) -> None:
             assert any(most & mask == mask for mask in masks)
 
 
+@pytest.mark.parametrize("length", [1, 2, 3, 257, 1000])
+def test_where_every_bucket_is_heavy_each_row_is_looked_at_and_no_other(length: int) -> None:
+    hashes = sketch(0, sparsity=1)._hashes
+    heavy = np.ones((HASHES, hashes.buckets), bool)
+    assert np.array_equal(
+        np.unique(np.concatenate(list(hashes.mostly(heavy, length)))), np.arange(length)
+    )
+
+
 def _supports(n: int, size: int) -> dict[str, Any]:
     """Return rows in which a column of length n may have its entries, by what they are."""
     base = n // 2 & -(1 << 14)

@@ -5,6 +5,7 @@ import multiprocessing
 import pickle
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from fastpath import MomentState, StreamingAttention, attention
+from fastpath.polynomial.moments import Moments
 from fastpath.streaming.count_sketch import CountSketch
 from fastpath.streaming.top_entries import TopEntries
 from fastpath.streaming.value_sketch import ValueSketch
@@ -88,8 +90,18 @@ def stream(recovery: str = "heap") -> StreamingAttention:
         (stream, StreamingAttention.absorb, StreamingAttention.attend),
     ],
 )
-def test_four_threads_absorb_every_key_once(make: Any, absorb: Any, answer: Any) -> None:
+def test_four_threads_absorb_every_key_once(
+    make: Any, absorb: Any, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state, K, V = make(), rows(1200, 1), rows(1200, 2)
+    merged = Moments.merged
+
+    def merged_slowly(one: Moments, other: Moments) -> Moments:
+        sums = merged(one, other)
+        time.sleep(1e-4)  # others have their turn between what is read and what is written
+        return sums
+
+    monkeypatch.setattr(Moments, "merged", merged_slowly)
 
     def feed(part: int) -> None:
         for start in range(part * 300, part * 300 + 300, 3):
