@@ -2,8 +2,8 @@
 
 Not planted, since each of the two suffices: that moments about the middle are dropped when more is
 absorbed, and that they are asked whose middle they are.  Nor what only saves time, since estimates are
-compared in any case: that buckets without an index are left out, and estimates of 0.  The terms of a row's certificate are planted in
-``polynomial``.
+compared in any case: that buckets without an index are left out, and estimates of 0.  The terms of a
+row's certificate are planted in ``polynomial``.
 """
 
 from functools import partial

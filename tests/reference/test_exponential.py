@@ -45,7 +45,7 @@ def test_the_kernel_is_within_one_unit_of_arb_at_random_points(bits):
     assert misses(points, bits) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("bits", PRECISIONS)
 def test_the_kernel_is_within_one_unit_of_arb_at_a_million_random_points(bits):
     points = arguments(bits, POINTS, np.random.default_rng([SEED, bits]))

@@ -22,8 +22,8 @@ from specs.symbols import dimension, n, pending
 
 BOUNDS = [pytest.param(c, b, id=b.name) for c in CLAIMS.values() for b in c.bounds]
 
-#: Samples in the nightly test of claims whose enclosures are dear, which take it some ten seconds each, where
-#: every other claim is judged with a thousand; the quick test leaves the dearest out.
+#: How many witnesses the nightly test samples of claims whose enclosures are dear, where every other claim
+#: has a thousand; the quick test leaves the dearest out.
 DEAR = {
     **dict.fromkeys(
         (
@@ -80,7 +80,7 @@ def test_no_verdict_changes_with_the_witness(claim: Claim[Any]) -> None:
     assert _verdicts_change(claim, 8, 10) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 def test_no_verdict_changes_with_any_of_many_witnesses(claim: Claim[Any]) -> None:
     assert _verdicts_change(claim, 25, DEAR.get(claim.id, 1000)) == []

@@ -50,7 +50,7 @@ def test_small_products_are_decided_rightly(n: int, mode: Any) -> None:
             assert (found == _product(M, hint, V)).all()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_hundred_products_up_to_256_are_decided_rightly() -> None:
     rng = np.random.default_rng(0)
     for trial in range(200):

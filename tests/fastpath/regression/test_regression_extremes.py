@@ -19,7 +19,7 @@ SIZES = (1e-300, 1e-200, 1e-80, 1e-50, 1e50, 1e80, 1e120, 1e200, 1e300)
 #: Seeds of a search in the quick loop and in the whole suite.
 SEARCHES = [
     pytest.param(range(24), id="quick"),
-    pytest.param(range(24, 1200), id="long", marks=pytest.mark.slow),
+    pytest.param(range(24, 1200), id="long", marks=pytest.mark.nightly),
 ]
 
 

@@ -23,7 +23,7 @@ LARGEST = float(np.finfo(np.float64).max)
 #: Instances of a search in the quick loop and in the whole suite.
 SEARCHES = [
     pytest.param(range(250), id="quick"),
-    pytest.param(range(250, 6000), id="long", marks=pytest.mark.slow),
+    pytest.param(range(250, 6000), id="long", marks=pytest.mark.nightly),
 ]
 
 

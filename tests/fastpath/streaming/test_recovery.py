@@ -267,7 +267,7 @@ def test_structured_columns_fail_no_more_often_than_claimed(size: int) -> None:
     assert failures <= most_failures(trials, probability)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("size", [1, 2, 4, 8, 16, 64, 100])
 def test_structured_columns_fail_no_more_often_than_claimed_over_many_draws(size: int) -> None:
     failures, trials, probability = _failures(100_096, 64, size, 40)
