@@ -107,8 +107,7 @@ class AttentionRegression:
         Cost: the loss and n_q n_k (q + s) multiply-adds.  Claims: P4.gradient.
         """
         here = self._point(X, Y)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return _finite("gradient", *here.gradient)  # type: ignore[return-value]
+        return _finite("gradient", *here.gradient)  # type: ignore[return-value]
 
     def hvp(self, X: ArrayLike, Y: ArrayLike, dX: ArrayLike, dY: ArrayLike) -> tuple[Array, Array]:
         """Return the Hessian at (X, Y) applied to the direction (dX, dY), in the shapes of X and Y.
@@ -122,8 +121,7 @@ class AttentionRegression:
             self._matrix("dX", dX, self._data.X_shape),
             self._matrix("dY", dY, self._data.Y_shape),
         )
-        with np.errstate(over="ignore", invalid="ignore"):
-            return _finite("hvp", *here.product(*direction))  # type: ignore[return-value]
+        return _finite("hvp", *here.product(*direction))  # type: ignore[return-value]
 
     def hessian(self, X: ArrayLike, Y: ArrayLike, *, gauss_newton: bool = False) -> Array:
         """Return the Hessian, shape (p q + r s, p q + r s).
@@ -142,8 +140,7 @@ class AttentionRegression:
         kept from the first call on.  Claims: P4.hessian.
         """
         here = self._point(X, Y)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return _finite("hessian", hessian(here, self._kept(), gauss_newton=gauss_newton))[0]
+        return _finite("hessian", hessian(here, self._kept(), gauss_newton=gauss_newton))[0]
 
     def schur(self, X: ArrayLike, Y: ArrayLike | None = None) -> Array:
         """Return the Schur complement of the Hessian on X, shape (p q, p q).
@@ -156,8 +153,7 @@ class AttentionRegression:
         Cost: as :meth:`hessian`, and (p q)² r s multiply-adds.  Claims: P4.hessian.
         """
         here = self._point(X, Y)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return _finite("schur", schur(here, self._kept(), gauss_newton=False))[0]
+        return _finite("schur", schur(here, self._kept(), gauss_newton=False))[0]
 
     def solve(
         self,
@@ -246,23 +242,22 @@ class AttentionRegression:
         if not np.isfinite(here.gradient_norm):
             raise ValueError("X0 and Y0 must keep the gradient finite, but it overflows float64.")
         threshold = tolerance * (1 + length(self._data.B))
-        with np.errstate(over="ignore", invalid="ignore"):
-            units = Units(self._data)
-            start = units.enter(here)
-            if not (np.isfinite(start.loss) and np.isfinite(start.gradient_norm)):
-                units, start = Units(self._data, ones=True), here
-            search = Search(threshold, most, _Reporter(callback, units))
-            products = self._kept if units.ordinary else cache(lambda: Products(units.data))
-            if method == "newton-cg":
-                end = descend_by_products(start, search)
-            elif method == "newton":
-                end = descend(start, Joint(units.data, products()), search)
-            elif method == "sketched":
-                search.patience = SKETCH_PATIENCE
-                end = descend(start, Sketched(units.data, sketch, rows, rng), search)
-            else:
-                end = descend(start, Projected(units.data, products), search)
-            return self._result(end, units, search)
+        units = Units(self._data)
+        start = units.enter(here)
+        if not (np.isfinite(start.loss) and np.isfinite(start.gradient_norm)):
+            units, start = Units(self._data, ones=True), here
+        search = Search(threshold, most, _Reporter(callback, units))
+        products = self._kept if units.ordinary else cache(lambda: Products(units.data))
+        if method == "newton-cg":
+            end = descend_by_products(start, search)
+        elif method == "newton":
+            end = descend(start, Joint(units.data, products()), search)
+        elif method == "sketched":
+            search.patience = SKETCH_PATIENCE
+            end = descend(start, Sketched(units.data, sketch, rows, rng), search)
+        else:
+            end = descend(start, Projected(units.data, products), search)
+        return self._result(end, units, search)
 
     def solve_from_many(
         self,

@@ -314,8 +314,7 @@ class CountSketch:
 
     def _added(self, name: str, absolute: Floats) -> Floats:
         """Return the magnitudes of all that was added once so much more is, or refuse."""
-        with np.errstate(over="ignore"):
-            total = self._absolute + absolute
+        total = self._absolute + absolute
         if not total.max() <= LARGEST_TOTAL:
             raise ValueError(
                 f"{name} must leave the magnitudes of all that was added to a column at most 2^1000 "
