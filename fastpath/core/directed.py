@@ -1,19 +1,18 @@
-"""Rounding upward: the arithmetic between floats and a certificate, in float64, in one direction.
+"""Rounding in one direction: the only place that knows how far a float64 may lie from what it stands for.
 
-Every function returns at least (``down``: at most) the exact value at the floats that it is given.
+Between a bound and a certificate every operation is followed by one of these steps, upward or downward;
+sums and products of matrices, which round more than once, are in :mod:`fastpath.core.norms`.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
 UNIT_ROUNDOFF = 2.0**-53
 
-#: A product or quotient with this factor is at least the exact one after up to 4096 roundings of terms
-#: that are not negative, since (1 + u)^k <= 1 + 2 k u for k u <= 1.
-UPWARD = 1 + 2 * 4096 * UNIT_ROUNDOFF
-
-_MORE, _LESS = 1 + 2.0**-52, 1 - 2.0**-52
+_ULP = 2.0**-52
+_MORE, _LESS = 1 + _ULP, 1 - _ULP
 _LIBRARY_MORE, _LIBRARY_LESS = 1 + 2.0**-49, 1 - 2.0**-49
 _SMALLEST = 2.0**-1074
 
@@ -28,6 +27,16 @@ def down(value: Any) -> Any:
     return np.maximum(value * _LESS - _SMALLEST, 0.0)
 
 
+def above(value: Any) -> Any:
+    """Return at least the next float above a value of either sign."""
+    return value + (np.abs(value) * _ULP + _SMALLEST)
+
+
+def below(value: Any) -> Any:
+    """Return at most the next float below a value of either sign."""
+    return value - (np.abs(value) * _ULP + _SMALLEST)
+
+
 def library_up(value: Any) -> Any:
     """Round up past the 4 ulp that a library function may err."""
     return value * _LIBRARY_MORE + _SMALLEST
@@ -36,6 +45,12 @@ def library_up(value: Any) -> Any:
 def library_down(value: Any) -> Any:
     """Round down past the 4 ulp that a library function may err."""
     return np.maximum(value * _LIBRARY_LESS - _SMALLEST, 0.0)
+
+
+def float_at_most(number: Any) -> float:
+    """Return the largest float that is no more than a number of any type."""
+    rounded = float(number)
+    return rounded if rounded <= number else math.nextafter(rounded, -math.inf)
 
 
 def total_up(terms: Any) -> Any:

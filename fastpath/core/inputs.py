@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+#: What the fast path hands on: an array of any type, and one of float64.
 Matrix = NDArray[Any]
+Array = NDArray[np.float64]
 
 #: Arrays whose entries are all that they mean.  Any other subclass (masked, with units, ...) is refused.
 PLAIN = (np.ndarray, np.memmap, np.matrix)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic, unguarded
+from fastpath.core.bounds.softmax import ARITHMETIC
 from fastpath.core.certified import Certified
 from fastpath.core.inputs import Matrix, attention_inputs, exact_floats, in_range, integer
 from fastpath.core.locked import Locked
@@ -106,7 +107,7 @@ class DynamicAttention(Locked):
             raise ValueError(f"mode must be 'auto', 'cached' or 'dirty', got {mode!r}.")
         if not isinstance(worst_case, (bool, np.bool_)):
             raise TypeError(f"worst_case must be True or False, got {worst_case!r}.")
-        self._most = int(0.125 / np.finfo(k.dtype).epsneg)
+        self._most = int(0.125 / ARITHMETIC[k.dtype.name]["unit_roundoff"])
         self._limit = REBUILD_EVERY
         if rebuild_every is not None:
             self._limit = integer("rebuild_every", rebuild_every, 1)

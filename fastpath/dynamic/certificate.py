@@ -9,9 +9,15 @@ of the logarithm of a weight.  Pending or rebuilt, in any order, after any numbe
 import numpy as np
 
 from fastpath.core.bounds.dynamic import dynamic_output, dynamic_weight
-from fastpath.core.bounds.softmax import ARITHMETIC, rounding_logit
-from fastpath.core.directed import UNIT_ROUNDOFF, UPWARD
+from fastpath.core.bounds.softmax import (
+    ARITHMETIC,
+    positive_sum,
+    rounding_logit,
+    weights_underflow,
+)
+from fastpath.core.directed import library_up, up
 from fastpath.core.inputs import Matrix
+from fastpath.core.norms import sum_above
 
 
 def row_error_bound(
@@ -50,23 +56,23 @@ def row_error_bound(
     constants = ARITHMETIC[query.dtype.name]
     u, tiny = constants["unit_roundoff"], constants["tiny"]
     magnitudes = np.abs(query).astype(np.float64)
-    # A sum of as many terms that are not negative.
-    logit_magnitude = float(magnitudes.dot(largest_keys)) * (1 + 2 * len(query) * UNIT_ROUNDOFF)
+    logit_magnitude = float(sum_above(magnitudes.dot(largest_keys), len(query)))
     logit_error = rounding_logit(len(query), u, logit_magnitude, tiny)
     weight_error = dynamic_weight(
         logit_error,
         u,
-        2 * (logit_magnitude + logit_error) * UPWARD,
+        2 * up(logit_magnitude + logit_error),
         constants["exp_error"],
         factors,
         steps,
     )
     # The mass is a sum of positive numbers, rounded as often as the terms.
-    ratio = mass / denominator * (1 + 2 * roundings * u) * UPWARD
-    lost = events * tiny * np.exp(steps) / denominator * UPWARD
-    smallest = 2 * (events / denominator + 1) * tiny * UPWARD
+    ratio = up(positive_sum(mass, events, roundings, u, tiny) / denominator)
+    # What was lost may have been multiplied since.
+    lost = up(weights_underflow(events, 1, tiny, denominator) * library_up(np.exp(steps)))
+    smallest = 2 * up(up(up(events / denominator) + 1) * tiny)
     exact = weight_error, ratio, roundings, magnitude
     unrounded = dynamic_output(*exact, 0.0, lost, smallest, u)
     # The quotient before it is rounded is within that of an average of values.
-    quotient = (magnitude + unrounded) * UPWARD
+    quotient = up(magnitude + unrounded)
     return float(dynamic_output(*exact, quotient, lost, smallest, u))

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.dynamic import reduction_error
-from fastpath.core.directed import UNIT_ROUNDOFF, UPWARD
+from fastpath.core.directed import UNIT_ROUNDOFF, library_down, up
 from fastpath.core.inputs import in_range, plain_array
 from fastpath.core.locked import Locked
 from fastpath.dynamic import DynamicAttention
@@ -159,7 +159,7 @@ def _decides(n: int, ones: int, step: float, read_error: float) -> bool:
     if step > _LARGEST_STEP:
         return False
     error = reduction_error(n, step, ones, read_error, UNIT_ROUNDOFF)
-    return bool(error * UPWARD < math.expm1(step) / 2)
+    return bool(up(2 * error) < library_down(math.expm1(step)))
 
 
 def _step(step: Any) -> float:

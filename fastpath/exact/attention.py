@@ -12,9 +12,12 @@ from fastpath.core.bounds.softmax import (
     rounding_logit,
     rounding_output,
     rounding_weight,
+    weights_underflow,
 )
 from fastpath.core.certified import Certified
+from fastpath.core.directed import library_down, up
 from fastpath.core.inputs import Matrix, attention_inputs
+from fastpath.core.norms import row_norms
 from fastpath.exact.scaled_values import ScaledValues
 
 #: Tile of the logit matrix, 1 MiB in float32.  At n = 4096, d = 64, 256 x 512 takes 14 % longer and
@@ -133,15 +136,15 @@ def attend(q: Matrix, k: Matrix, v: Matrix, last: NDArray[np.intp] | None) -> Ce
         spread, value_magnitude = values.spread_and_magnitude(seen)
         exponentials = 1 if small else -(-visible // KEY_BLOCK)
         # What underflow takes from a sum, relative to the sum of the weights.
-        smallest_weight = np.exp(-UNSHIFTED_LOGITS[q.dtype.name]) if small else 1.0
-        lost = 8 * visible * exponentials * constants["tiny"] / smallest_weight
+        lightest = library_down(np.exp(-UNSHIFTED_LOGITS[q.dtype.name])) if small else 1.0
+        lost = weights_underflow(visible, exponentials, constants["tiny"], lightest)
         # The first rows of causal attention may see values far below the column's largest, which set
         # the scale; FP.softmax needs gamma + underflow < 1.
         value_magnitude = np.maximum(value_magnitude, np.maximum(2.0**-40, 4 * lost))
         weight_error = rounding_weight(
             logit_error[rows, None],
             constants["unit_roundoff"],
-            0.0 if small else np.nextafter(2 * (magnitude + logit_error)[rows, None], np.inf),
+            0.0 if small else 2 * up(magnitude + logit_error)[rows, None],
             constants["exp_error"],
             exponentials,
         )
@@ -152,7 +155,7 @@ def attend(q: Matrix, k: Matrix, v: Matrix, last: NDArray[np.intp] | None) -> Ce
             quotient.astype(np.float64),
             _roundings(visible),
             constants["unit_roundoff"],
-            lost / value_magnitude,
+            up(lost / value_magnitude),
             values.smallest,
         )
         output[rows] = values.restore(quotient, seen)
@@ -233,22 +236,7 @@ def _logit_magnitude(q: Matrix, k: Matrix, last: NDArray[np.intp] | None) -> NDA
     query_norms, query_exponent = row_norms(q)
     key_norms, key_exponent = row_norms(k)
     longest = key_norms.max() if last is None else np.maximum.accumulate(key_norms)[last]
-    return np.ldexp(query_norms * longest * (1 + 2.0**-51), query_exponent + key_exponent)
-
-
-def row_norms(x: Matrix) -> tuple[NDArray[np.float64], int]:
-    """Bound the Euclidean norm of every row from above, in units of a power of two.
-
-    The unit is near the largest entry, so that no square overflows; what the squares lose to
-    underflow is added back.
-    """
-    largest = np.abs(x).max()
-    exponent = int(np.frexp(largest)[1])
-    squares = np.empty(len(x))
-    for start in range(0, len(x), QUERY_BLOCK):
-        rows = np.ldexp(x[start : start + QUERY_BLOCK].astype(np.float64), -exponent)
-        squares[start : start + QUERY_BLOCK] = np.einsum("ij,ij->i", rows, rows)
-    if largest != 0:  # also where it is NaN: other rows may still be asked for
-        squares *= 1 + (x.shape[1] + 2) * 2.0**-52
-        squares += x.shape[1] * np.finfo(np.float64).tiny
-    return np.sqrt(squares) * (1 + 2.0**-51), exponent
+    bounds: NDArray[np.float64] = up(
+        np.ldexp(up(query_norms * longest), query_exponent + key_exponent)
+    )
+    return bounds

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from fastpath.core.directed import up
 from fastpath.core.inputs import Matrix
 
 
@@ -39,7 +40,7 @@ class ScaledValues:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Bound max v - min v and max |v| over the keys up to ``last``, in units of ``scaled``."""
         lower, upper = (np.ldexp(x.astype(np.float64), -self._exponent) for x in self._range(last))
-        return np.nextafter(upper - lower, np.inf), np.maximum(upper, -lower)
+        return up(upper - lower), np.maximum(upper, -lower)
 
     @property
     def smallest(self) -> NDArray[np.float64]:
@@ -60,6 +61,5 @@ class ScaledValues:
 
     def restore_bound(self, bound: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return an error bound in the units of V, rounded upward."""
-        # A product with a power of two is exact unless it is subnormal, and then errs by < 2^-1074.
-        restored: NDArray[np.float64] = bound * np.ldexp(1.0, self._exponent) + 2.0**-1074
+        restored: NDArray[np.float64] = up(bound * np.ldexp(1.0, self._exponent))
         return restored

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from fastpath.core.bounds.polynomial import grid_curvature, grid_value_error, kappa_grid
 from fastpath.core.bounds.softmax import kappa_tv
-from fastpath.core.directed import UNIT_ROUNDOFF, UPWARD
+from fastpath.core.directed import UNIT_ROUNDOFF, down, library_down, library_up, up
+from fastpath.core.norms import sum_above
 
 Vector = NDArray[np.float64]
 
@@ -69,12 +70,13 @@ class Polynomial:
     def total_variation_within(self, logit_bounds: Vector) -> Vector:
         """Bound the total variation of rows whose logits lie within -+logit_bounds <= radius."""
         # Rounded up to the next point of the grid, or the one after it where the product is close.
-        cells = (logit_bounds * (CELLS / self.radius * UPWARD)).astype(np.intp) + 1
-        return self.total_variations[np.minimum(cells, CELLS)]
+        cells = up(logit_bounds * up(CELLS / self.radius)).astype(np.intp) + 1
+        within: Vector = self.total_variations[np.minimum(cells, CELLS)]
+        return within
 
     def absolute(self, z: float) -> float:
         """Bound sum_m |c_m| z^m from above."""
-        return float(polynomial.polyval(z, np.abs(self.coefficients))) * UPWARD
+        return float(_horner(z, np.abs(self.coefficients)))
 
 
 def widened(logit_bound: float) -> float:
@@ -116,11 +118,11 @@ def certify(coefficients: Vector, radius: float) -> Polynomial:
     the sixth is bounded by absolute values: P2.kappa.
     """
     x = np.linspace(0.0, radius, CELLS + 1)
-    step = float(np.diff(x).max()) * UPWARD
+    step = float(up(np.diff(x).max()))
     x = np.concatenate((-x[::-1], x))
     sixth, rounding = _coefficients(coefficients, 6)
-    largest = float(polynomial.polyval(radius, np.abs(sixth) + rounding))
-    curvature = largest * math.exp(radius) * UPWARD
+    largest = _horner(radius, up(np.abs(sixth) + rounding))
+    curvature = up(largest * library_up(math.exp(radius)))
     for derivative in (4, 2):
         low, high = bounds_on_values(coefficients, x, derivative)
         curvature = grid_curvature(max(high.max(), -low.min()), curvature, step)
@@ -129,7 +131,8 @@ def certify(coefficients: Vector, radius: float) -> Polynomial:
     top = np.maximum.accumulate(np.maximum(high[CELLS::-1], high[CELLS + 1 :]))
     bottom = np.minimum.accumulate(np.minimum(low[CELLS::-1], low[CELLS + 1 :]))
     kappa = kappa_grid(top, np.maximum(bottom, 0.0), curvature, step)
-    lowest = max(float(bottom[-1] - curvature * step**2), 0.0) * math.exp(-radius) / UPWARD
+    lowest = down(bottom[-1] - up(curvature * up(step * step)))
+    lowest = float(down(lowest * library_down(math.exp(-radius))))
     return Polynomial(coefficients, radius, kappa_tv(kappa), lowest)
 
 
@@ -139,7 +142,7 @@ def _coefficients(coefficients: Vector, derivative: int) -> tuple[Vector, Vector
     for _ in range(derivative):
         value = np.append(polynomial.polyder(value), 0.0)[: len(value)] - value
         absolute = np.append(polynomial.polyder(absolute), 0.0)[: len(value)] + absolute
-    return value, absolute * (4 * derivative * UNIT_ROUNDOFF)
+    return value, grid_value_error(absolute, 4 * derivative, UNIT_ROUNDOFF)
 
 
 def bounds_on_values(coefficients: Vector, x: Vector, derivative: int = 0) -> tuple[Vector, Vector]:
@@ -150,8 +153,13 @@ def bounds_on_values(coefficients: Vector, x: Vector, derivative: int = 0) -> tu
     middle = polynomial.polyval(x, value) * decay
     absolute = polynomial.polyval(np.abs(x), np.abs(value) + rounding) * decay
     error = grid_value_error(absolute, roundings, UNIT_ROUNDOFF)
-    error += polynomial.polyval(np.abs(x), rounding) * decay * UPWARD
+    error = up(error + up(_horner(np.abs(x), rounding) * library_up(decay)))
     return middle - error, middle + error
+
+
+def _horner(x: Vector | float, coefficients: Vector) -> Any:
+    """Bound a polynomial from above where neither its coefficients nor x are negative."""
+    return sum_above(polynomial.polyval(x, coefficients), 2 * len(coefficients))
 
 
 def _remez(degree: int, radius: float) -> Vector:

@@ -17,8 +17,9 @@ import numpy as np
 from fastpath.core.bounds.polynomial import moments_output
 from fastpath.core.bounds.softmax import ARITHMETIC
 from fastpath.core.certified import Certified
-from fastpath.core.directed import UNIT_ROUNDOFF, UPWARD
+from fastpath.core.directed import UNIT_ROUNDOFF, above, below, down, up
 from fastpath.core.inputs import Matrix
+from fastpath.core.norms import norm, sum_above
 from fastpath.polynomial.minimax import Polynomial
 from fastpath.polynomial.monomials import Array, block_columns, monomials, summands
 
@@ -94,7 +95,8 @@ class Ranges:
     @property
     def spread(self) -> Array:
         """Bounds on max v - min v, column by column."""
-        return np.nextafter(self.value_high - self.value_low, np.inf)
+        spread: Array = up(self.value_high - self.value_low)
+        return spread
 
     @property
     def magnitude(self) -> Array:
@@ -115,10 +117,10 @@ class Ranges:
 
     def about(self, shift: Array) -> Ranges:
         """Return the ranges about a centre that lies ``shift`` further, in a unit above that too."""
-        rounding = (np.abs(self.half_ranges) + np.abs(shift)) * 2.0**-50
-        low, high = self.key_low - shift - rounding, self.key_high - shift + rounding
-        corner = length(np.maximum(-low, high))
-        radius = min(corner, (self.radius + length(shift)) * UPWARD)
+        # A shift is a difference of centres, rounded.
+        low, high = below(self.key_low - above(shift)), above(self.key_high - below(shift))
+        corner = norm(np.maximum(-low, high))
+        radius = min(corner, float(up(self.radius + _moved(shift))))
         key_unit = max(self.key_unit, float(_unit(np.abs(shift).max())))
         return replace(self, key_low=low, key_high=high, radius=radius, key_unit=key_unit)
 
@@ -163,7 +165,7 @@ class Block:
             centre = least / 2 + most / 2
         with np.errstate(over="ignore"):  # refused below
             key_low, key_high = least - centre, most - centre
-        key_low, key_high = key_low - 2.0**-52 * abs(key_low), key_high + 2.0**-52 * abs(key_high)
+        key_low, key_high = below(key_low), above(key_high)
         furthest = np.maximum(-key_low, key_high).max()
         magnitude = np.maximum(-value_low, value_high)
         if not furthest <= LARGEST_KEY:
@@ -184,7 +186,8 @@ class Block:
             np.einsum("ij,ij->j", x, x).max()
             for x in map(block.scaled_keys, parts(block.count, CONVERTED))
         )
-        radius = float(np.sqrt(longest)) * ranges.key_unit * UPWARD
+        # An entry is a difference that was rounded, and there twice.
+        radius = float(up(up(np.sqrt(sum_above(longest, len(keys) + 3))) * ranges.key_unit))
         return replace(block, ranges=replace(ranges, radius=radius))
 
     @property
@@ -218,10 +221,9 @@ def _unit(magnitude: Any) -> Any:
     return np.where(magnitude > SMALLEST_UNIT, power, SMALLEST_UNIT)
 
 
-def length(x: Array) -> float:
-    """Bound the Euclidean length from above; nothing overflows."""
-    unit = _unit(np.abs(x).max())
-    return float(np.sqrt(np.square(x / unit).sum()) * unit) * UPWARD
+def _moved(shift: Array) -> float:
+    """Bound the length of a move of the centre, of which a difference is known, rounded."""
+    return norm(up(np.abs(shift)))
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,7 @@ class Queries:
         The unit of the keys; 0 in variables where no key differs from the centre.
     logit_bounds : (n,) array
         Bounds on |q_i . (k_j - centre)| over the keys: the least of |q_i| radius and of
-        sum_l |q_il| max_j |k_jl - centre_l|.  Squares below 2^-1022 are taken for zero there.
+        sum_l |q_il| max_j |k_jl - centre_l|.
     largest : float
         The largest of them.
     reach : float
@@ -262,14 +264,13 @@ class Queries:
         with np.errstate(over="ignore", invalid="ignore"):
             for part in parts(len(q), CONVERTED):
                 x = queries.scaled(part)
-                lengths = np.sqrt(np.einsum("ij,ij->j", x, x))
+                lengths = up(np.sqrt(sum_above(np.einsum("ij,ij->j", x, x), len(x))))
                 longest = max(longest, float(lengths.max()))
-                box = half_ranges @ np.abs(x, out=x)
+                box = sum_above(half_ranges @ np.abs(x, out=x), len(x))
                 farthest = max(farthest, float(x.max()))
-                np.fmin(lengths * radius, box, out=queries.logit_bounds[part])
-            queries.logit_bounds[:] *= UPWARD
+                np.fmin(up(lengths * radius), box, out=queries.logit_bounds[part])
             largest = float(queries.logit_bounds.max())
-            reach = largest + 2 * longest * (moved / ranges.key_unit) * UPWARD
+            reach = float(up(largest + 2 * up(longest * up(moved / ranges.key_unit))))
         return replace(queries, largest=largest, reach=reach, farthest=farthest)
 
     def within_range(self, degree: int) -> bool:
@@ -366,7 +367,7 @@ class Moments:
             self,
             sums=sums,
             ranges=ranges,
-            moved=(self.moved + length(shift)) * UPWARD,
+            moved=float(up(self.moved + _moved(shift))),
             # For each variable ``degree`` differences, each a product and a sum; shift was rounded.
             roundings=self.roundings + 3 * self.degree * self.d,
         )
@@ -412,7 +413,7 @@ def rounding_bound(
     if not least > 0:
         return np.inf
     output = UNIT_ROUNDOFF + (ARITHMETIC["float32"]["unit_roundoff"] if dtype == np.float32 else 0)
-    amplification = polynomial.absolute(reach) / least * UPWARD
+    amplification = up(polynomial.absolute(reach) / least)
     return float(
         moments_output(1.0, roundings * UNIT_ROUNDOFF, amplification, 0.0, 1.0, output, 0.0)
     )
@@ -424,13 +425,13 @@ def certified_error(
     """Bound the error of any row before it is computed; inf where the weights may not be positive."""
     rounding = rounding_bound(polynomial, queries.reach, roundings, polynomial.lowest, dtype)
     # The computed denominator may be less than the true one by as much.
-    least = polynomial.lowest * (1 - rounding)
+    least = float(down(polynomial.lowest * down(1 - rounding)))
     rounding = rounding_bound(polynomial, queries.reach, roundings, least, dtype)
     if not rounding <= 1:
         return np.inf
     spread, magnitude = float(ranges.spread.max()), float(ranges.magnitude.max())
-    bound = polynomial.total_variation * spread + magnitude * rounding
-    return (bound + float(np.finfo(dtype).tiny)) * UPWARD
+    bound = up(up(polynomial.total_variation * spread) + up(magnitude * rounding))
+    return float(up(bound + ARITHMETIC[dtype.name]["tiny"]))
 
 
 class Result:
@@ -469,7 +470,7 @@ class Result:
             self._polynomial,
             self._queries.reach,
             self._roundings,
-            float((totals[-1] / keys).min()),
+            float(down(totals[-1] / keys).min()),
             self._dtype,
         )
         totals[:-1] /= totals[-1]
@@ -478,11 +479,11 @@ class Result:
         output = totals[:-1].astype(self._dtype)
         np.clip(output, value_low.astype(self._dtype), value_high.astype(self._dtype), out=output)
         self.certified.output[rows] = output.T
-        spread = np.nextafter(value_high - value_low, np.inf)
+        spread = up(value_high - value_low)
         # The rounding counted for underflow is one of the unit, which rows may see far too little of.
         magnitude = np.maximum(np.maximum(-value_low, value_high), LEAST_MAGNITUDE * self._units)
         logit_bounds = self._queries.logit_bounds[rows]
-        bound = self._polynomial.total_variation_within(logit_bounds) * (spread * UPWARD)
-        bound += (magnitude * rounding + np.finfo(self._dtype).tiny) * UPWARD
+        bound = up(self._polynomial.total_variation_within(logit_bounds) * spread)
+        bound = up(bound + up(up(magnitude * rounding) + ARITHMETIC[self._dtype.name]["tiny"]))
         np.minimum(bound, spread + DECIDABLE * self._units, out=bound)
         self.certified.error_bound[rows] = bound.T

@@ -1,7 +1,7 @@
 """A certificate for anyone's attention output, from rows drawn after it was fixed."""
 
 from dataclasses import dataclass
-from math import ceil, inf, log, log1p
+from math import ceil, log, log1p
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.real_heads import certify_failure
 from fastpath.core.certified import Certified
+from fastpath.core.directed import up
 from fastpath.core.inputs import (
     Matrix,
     attention_inputs,
@@ -157,8 +158,7 @@ def _row_errors(
     exact = attend(q[rows], k, v, rows if causal else None)
     with np.errstate(all="ignore"):
         distance = np.abs(output[rows].astype(np.float64) - exact.output)
-        # The difference and the sum each lose at most half of this step.
-        error = np.nextafter(distance + exact.error_bound, inf)
+        error = up(up(distance) + exact.error_bound)
     return error.max(axis=1), exact.claims
 
 

@@ -16,14 +16,17 @@ from fastpath.core.bounds.real_heads import (
 )
 from fastpath.core.bounds.softmax import (
     ARITHMETIC,
+    positive_sum,
     rounding_logit,
     rounding_output,
     rounding_weight,
+    weights_underflow,
 )
 from fastpath.core.certified import Certified
-from fastpath.core.directed import UPWARD
+from fastpath.core.directed import down, library_up, up
 from fastpath.core.inputs import Matrix
-from fastpath.exact.attention import DECIDABLE, attention, row_norms
+from fastpath.core.norms import lengths, longest_row, norm, product_loss
+from fastpath.exact.attention import DECIDABLE, attention
 from fastpath.exact.scaled_values import ScaledValues
 from fastpath.real_heads.balanced_clusters import Clusters, balancing
 from fastpath.real_heads.costs import pair_cost
@@ -119,8 +122,8 @@ class DroppedKeys:
         self._spread, magnitude = self._values.spread_and_magnitude(None)
         self._magnitude = np.maximum(magnitude, 2.0**-40)
         self._terms = min(KEY_BLOCK, len(k)) + ceil(len(k) / KEY_BLOCK)
-        self._longest_key = _largest_norm(k)
-        self._query_lengths = np.ldexp(*row_norms(q))
+        self._longest_key = longest_row(k)
+        self._query_lengths = lengths(q)
         self._share = self._allowed_share()
         self._cluster(rng)
 
@@ -132,13 +135,13 @@ class DroppedKeys:
         rounding = self._rounding(reach, lowest, self._magnitude)
         worst = float(np.max(self._values.restore_bound(rounding)))
         spread = float(np.max(self._values.restore_bound(self._spread)))
-        room = (self._allowed - worst) / UPWARD
+        room = float(down(self._allowed - worst))
         if not room > 0:
             raise DroppingError(
                 f"the rounding of attention on some keys may reach {worst:.3g}, which leaves nothing of the "
                 f"allowed {self._allowed:.3g}"
             )
-        return min(0.5, room / spread) if spread else 0.5
+        return min(0.5, float(down(room / spread))) if spread else 0.5
 
     def _rounding(
         self, reach: NDArray[np.float64], shift: NDArray[np.float64], quotient: Matrix
@@ -147,9 +150,9 @@ class DroppedKeys:
         u = self._unit_roundoff
         logit_error = rounding_logit(self._given[1].shape[1], u, reach, self._tiny)
         weight_error = rounding_weight(
-            logit_error, u, (reach + logit_error + shift) * UPWARD, self._exp_error, 1
+            logit_error, u, up(up(reach + logit_error) + shift), self._exp_error, 1
         )
-        underflow = 8 * len(self._given[1]) * self._tiny / LIGHTEST_SUM
+        underflow = weights_underflow(len(self._given[1]), 1, self._tiny, LIGHTEST_SUM)
         bound: NDArray[np.float64] = rounding_output(
             weight_error,
             self._spread,
@@ -157,7 +160,7 @@ class DroppedKeys:
             quotient.astype(np.float64),
             self._terms,
             u,
-            underflow / self._magnitude,
+            up(underflow / self._magnitude),
             self._values.smallest,
         )
         return bound
@@ -179,7 +182,7 @@ class DroppedKeys:
         for_queries, for_keys = M.astype(q.dtype), N.astype(q.dtype)
         self._for_keys, self._origin = for_keys, k.mean(axis=0)
         self._images = (k - self._origin) @ for_keys
-        self._longest_image = _largest_norm(self._images)
+        self._longest_image = longest_row(self._images)
         self._squares = (self._images * self._images).sum(axis=1)
         self._keys_in_columns = np.ascontiguousarray(k.T)
         self._images_in_columns = np.ascontiguousarray(self._images.T)
@@ -196,23 +199,22 @@ class DroppedKeys:
         n, d = k.shape
         starts = self._clusters.starts[:-1]
         # A computed difference errs by u relative to itself.
-        length = np.ldexp(*row_norms(self._steps)) * (1 + 4 * u)
+        length = positive_sum(lengths(self._steps), 1, 1, u, tiny)
         wide_M, wide_N = for_queries.astype(np.float64), for_keys.astype(np.float64)
-        size_M, size_N = (float(np.linalg.norm(x)) * UPWARD for x in (wide_M, wide_N))
-        defect = float(np.linalg.norm(wide_M @ wide_N.T - np.eye(d))) * UPWARD
-        defect += d * 2.0**-50 * size_M * size_N
-        changed = np.ldexp(*row_norms(self._steps @ for_queries))
-        changed += image_error(d, u, length, size_M, tiny)
-        self._radius = np.maximum.reduceat(changed, starts) * UPWARD
-        reach = np.ldexp(*row_norms(self._centres)) * self._longest_key * UPWARD
+        size_M, size_N = norm(wide_M), norm(wide_N)
+        defect = norm(up(np.abs(wide_M @ wide_N.T - np.eye(d))))
+        defect = float(up(defect + product_loss(size_M, size_N, d, d * d)))
+        changed = up(lengths(self._steps @ for_queries) + image_error(d, u, length, size_M, tiny))
+        self._radius = np.maximum.reduceat(changed, starts)
+        reach = up(lengths(self._centres) * self._longest_key)
         logit_error = rounding_logit(d, u, reach, tiny)
-        step = np.maximum.reduceat(length, starts) * UPWARD
+        step = np.maximum.reduceat(length, starts)
         # Those of a product and of the sums within blocks and of blocks, and one more.
         terms = min(CENTRE_BLOCK, n) + n // CENTRE_BLOCK + 1
-        lightest = np.exp(LOWEST_LOGIT)
-        largest_key = _largest_norm(np.abs(k).max(axis=0)[None])
+        lightest = library_up(np.exp(LOWEST_LOGIT))
+        largest_key = norm(np.abs(k).max(axis=0))
         mean_error = centre_mean_error(d, terms, n, u, lightest, largest_key, tiny)
-        farthest = (self._longest_key + _largest_norm(self._origin[None]) + mean_error) * UPWARD
+        farthest = up(up(self._longest_key + norm(self._origin)) + mean_error)
         self._slack = share_slack(
             d,
             terms,
@@ -261,7 +263,7 @@ class DroppedKeys:
         # Where anything overflowed the comparison is false, and the key is kept.
         dropped = shares <= thresholds[:, None]
         certain = np.isfinite(means).all(axis=1) & (self._slack[some] <= LARGEST_SLACK)
-        products = np.ldexp(*row_norms(images)) * self._longest_image
+        products = up(lengths(images) * self._longest_image)
         certain &= products <= LARGEST_PRODUCT[images.dtype.name]
         return _Weighed(~dropped, logarithms + shifts[:, 0], means, certain)
 
@@ -338,8 +340,3 @@ class DroppedKeys:
             np.exp(tile, out=tile)
             sums += tile.T @ self._summed.take(keys, axis=0)
         return sums
-
-
-def _largest_norm(x: Matrix) -> float:
-    norms, exponent = row_norms(x)
-    return float(np.ldexp(norms.max(), exponent)) * UPWARD

@@ -28,6 +28,8 @@ from fastpath.core.bounds.regression import (
 )
 from fastpath.core.bounds.softmax import ARITHMETIC, rounding_logit, rounding_weight
 from fastpath.core.bounds.sparsification import cholesky_residual
+from fastpath.core.directed import below, up
+from fastpath.core.norms import lengths, longest_row, norm, product_loss, sum_above
 from fastpath.regression.curvature import Products, hessian
 from fastpath.regression.model import Array, Point
 
@@ -53,8 +55,9 @@ WIDE_ROUNDOFF = max(float(np.finfo(np.longdouble).eps), 2.0**-63) / 2
 #: Below it no weight underflows.
 LARGEST_LOGIT = 300.0
 
-#: Up to it, whatever underflows elsewhere is far less than the 2^-500 that every bound is raised by.
-LARGEST_NORM = 2.0**100
+#: Up to it, whatever underflows on the way to a row, a gradient or a Hessian is far less than LOST, by which
+#: the bounds on their errors are raised.
+LARGEST_NORM, LOST = 2.0**100, 2.0**-500
 
 #: Where FP.regression stops.
 LARGEST_WEIGHT_ERROR = 1 / 16
@@ -107,10 +110,10 @@ def _certify(here: Point, products: Products) -> Certificate:
     if reason is not None:
         return Certificate(None, None, None, None, None, reason)
     H = hessian(here, products, gauss_newton=False)
-    curvature = _below(least_eigenvalue(H) - sizes.hessian_error())
+    curvature = float(below(least_eigenvalue(H) - sizes.hessian_error()))
     gradient, roundings = wide_gradient(here)
     error = sizes.gradient_error(roundings, WIDE_ROUNDOFF)
-    gradient_norm = _above(_norm(gradient) + error)
+    gradient_norm = float(up(norm(_narrow(gradient)) + error))
     if not curvature > 0:
         reason = (
             "The Hessian could not be proved positive definite: its least eigenvalue is only known "
@@ -118,14 +121,13 @@ def _certify(here: Point, products: Products) -> Certificate:
         )
         return Certificate(None, None, curvature, gradient_norm, None, reason)
     basis = _Basis(H, here)
-    there_norm = _above(basis.gradient_norm(gradient) + basis.stretch * error)
-    there_curvature = _below(
-        least_eigenvalue(basis.hessian) - basis.stretch**2 * sizes.hessian_error() - basis.lost
-    )
+    there_norm = float(up(basis.gradient_norm(gradient) + up(basis.stretch * error)))
+    lost = up(up(up(basis.stretch * basis.stretch) * sizes.hessian_error()) + basis.lost)
+    there_curvature = float(below(least_eigenvalue(basis.hessian) - lost))
     h, lipschitz = np.inf, np.inf
     if there_curvature > 0:
         # Kantorovich's radius is at most twice the length of the first Newton step.
-        distance = _above(2 * there_norm / there_curvature)
+        distance = float(up(2 * there_norm / there_curvature))
         lipschitz = sizes.lipschitz(distance, basis)
         h = float(kantorovich_number(there_norm, there_curvature, lipschitz))
     if not h < 0.5:
@@ -150,11 +152,11 @@ class _Sizes:
         self.here = here
         self.queries, self.keys = len(data.A1), len(data.A2)
         self.query, self.key, self.feature, self.target = (
-            _longest_row(A) for A in (data.A1, data.A2, data.A3, data.B)
+            longest_row(A) for A in (data.A1, data.A2, data.A3, data.B)
         )
-        self.value = _longest_row(np.abs(data.A3) @ np.abs(here.Y))
-        self.frobenius = _norm(data.A1)
-        self.logit = _above(self.query * _norm(here.X) * self.key)
+        self.value = longest_row(sum_above(np.abs(data.A3) @ np.abs(here.Y), len(here.Y)))
+        self.frobenius = norm(data.A1)
+        self.logit = float(up(up(self.query * norm(here.X)) * self.key))
         self.weight_error = self._weight_error(U)
         r, s = data.Y_shape
         # A mean is a sum over keys with weights, each of them divided by another sum: that counts twice.
@@ -168,7 +170,7 @@ class _Sizes:
         if not self.logit <= LARGEST_LOGIT:
             return f"Logits are only known to stay below {self.logit:.3g}, not {LARGEST_LOGIT:g}."
         norms = (self.query, self.key, self.feature, self.target, self.value, self.frobenius)
-        largest = max(*norms, _norm(self.here.X), _norm(self.here.Y))
+        largest = max(*norms, norm(self.here.X), norm(self.here.Y))
         if not largest <= LARGEST_NORM:
             return f"A norm of the data is {largest:.3g}; at most {LARGEST_NORM:.3g} is allowed."
         rounding = self.hessian_roundings * U
@@ -181,20 +183,21 @@ class _Sizes:
 
     def _weight_error(self, unit_roundoff: float) -> float:
         """Bound the error of the logarithm of a weight, logits computed with this roundoff."""
-        logit_error = _above(
-            rounding_logit(sum(self.data.X_shape), unit_roundoff, self.logit, FLOAT64["tiny"])
+        logit_error = rounding_logit(
+            sum(self.data.X_shape), unit_roundoff, self.logit, FLOAT64["tiny"]
         )
         # The shift rounds a difference of two computed logits.
-        shifted = _above(2 * (self.logit + logit_error))
+        shifted = 2 * up(self.logit + logit_error)
         # exp is float64's, at the rounded logit, times 1 + the rest: two roundings and the rest squared.
-        reach = _above((shifted + 4) * (unit_roundoff / U))
-        rest = shifted * U
-        logit_error = _above(logit_error + rest * rest)
+        reach = up(up(shifted + 4) * (unit_roundoff / U))
+        rest = up(shifted * U)
+        logit_error = up(logit_error + up(rest * rest))
         return float(rounding_weight(logit_error, U, reach, FLOAT64["exp_error"], 1))
 
     def row_error(self, value: float, target: float) -> float:
         """Bound the error of a row of weighted values less the target, as computed in float64."""
-        return float(regression_row_error(self.mean_roundings, U, self.weight_error, value, target))
+        error = regression_row_error(self.mean_roundings, U, self.weight_error, value, target)
+        return float(up(error + LOST))
 
     @cached_property
     def spectral(self) -> float:
@@ -204,12 +207,13 @@ class _Sizes:
     @cached_property
     def features_error(self) -> float:
         """Of the computed features."""
-        return _above(np.sqrt(self.queries) * self.row_error(self.feature, 0.0))
+        return float(up(up(np.sqrt(self.queries)) * self.row_error(self.feature, 0.0)))
 
     @cached_property
     def residual(self) -> float:
         """Of the longest row of the exact residual."""
-        return _above(_longest_row(self.here.residual) + self.row_error(self.value, self.target))
+        error = self.row_error(self.value, self.target)
+        return float(up(longest_row(self.here.residual) + error))
 
     @cached_property
     def key_radius(self) -> float:
@@ -219,7 +223,7 @@ class _Sizes:
     @cached_property
     def value_radius(self) -> float:
         """Of a ball that holds the exact values."""
-        return _above(_radius(self.here.values) + self.row_error(self.value, 0.0))
+        return float(up(_radius(self.here.values) + self.row_error(self.value, 0.0)))
 
     @cached_property
     def key_deviation(self) -> float:
@@ -242,73 +246,67 @@ class _Sizes:
         means = weights @ A
         covariance = weights @ (A[:, first] * A[:, second]) - means[:, first] * means[:, second]
         # So that their powers do not underflow.
-        unit = float(np.abs(covariance).max()) or 1.0
+        unit = np.ldexp(1.0, np.frexp(np.abs(covariance).max())[1])
         full = np.empty((self.queries, A.shape[1], A.shape[1]))
         full[:, first, second] = full[:, second, first] = covariance / unit
         # |C|^4 <= |C^4|_F: at d = 16 half the Frobenius norm of C.
-        fourth = full @ full
-        fourth = fourth @ fourth
-        rounding = 1 + A.shape[1] ** 2 * 2.0**-48
-        largest = unit * (float(np.sqrt((fourth**2).sum(axis=(1, 2)).max())) * rounding) ** 0.25
-        row_norm = _above(_longest_row(A) + made_of)
+        largest = up(unit * up(np.sqrt(up(np.sqrt(_fourth_powers(full).max())))))
+        row_norm = up(longest_row(A) + made_of)
         roundings, error = self.deviation_roundings, self.weight_error
-        return float(computed_deviation(_above(largest), row_norm, roundings, U, error))
+        return float(computed_deviation(largest, row_norm, roundings, U, error))
 
     def gradient_error(self, roundings: int, unit_roundoff: float) -> float:
         """Bound the error of a gradient whose terms pass through so many roundings."""
-        return float(
-            regression_gradient_error(
-                self.queries,
-                roundings,
-                unit_roundoff,
-                self._weight_error(unit_roundoff),
-                self.spectral,
-                self.frobenius,
-                self.key,
-                self.feature,
-                self.value,
-                self.target,
-                self.residual,
-                self.key_deviation,
-                self.value_deviation,
-                self.deviation(self.data.A3),
-                _above(_spectral_norm(self.here.features) + self.features_error),
-            )
+        error = regression_gradient_error(
+            self.queries,
+            roundings,
+            unit_roundoff,
+            self._weight_error(unit_roundoff),
+            self.spectral,
+            self.frobenius,
+            self.key,
+            self.feature,
+            self.value,
+            self.target,
+            self.residual,
+            self.key_deviation,
+            self.value_deviation,
+            self.deviation(self.data.A3),
+            up(_spectral_norm(self.here.features) + self.features_error),
         )
+        return float(up(error + LOST))
 
     def hessian_error(self) -> float:
         """Bound the error of the Hessian, as computed in float64."""
-        return float(
-            regression_hessian_error(
-                self.queries,
-                self.data.Y_shape[1],
-                self.hessian_roundings,
-                U,
-                self.weight_error,
-                self.frobenius,
-                self.key,
-                self.feature,
-                self.value,
-                self.target,
-            )
+        error = regression_hessian_error(
+            self.queries,
+            self.data.Y_shape[1],
+            self.hessian_roundings,
+            U,
+            self.weight_error,
+            self.frobenius,
+            self.key,
+            self.feature,
+            self.value,
+            self.target,
         )
+        return float(up(error + LOST))
 
     def lipschitz(self, distance: float, basis: "_Basis") -> float:
         """Bound the Lipschitz constant of the Hessian by (X, Z) on the ball of this radius."""
         S, features = basis.S, self.data.A3 @ basis.S
-        made_of = self.feature * _norm(S)
-        # Of a product with S, relative to the norms of its factors.
-        rounding = (len(S) + 2) * 2.0**-52
-        row_error = _above(rounding * made_of)
-        feature_radius = _above(_radius(features) + row_error)
-        feature_deviation = _above(self.deviation(features, made_of) + row_error)
-        mean = _above(
-            _spectral_norm(self.here.features @ S)
-            + rounding * _norm(self.here.features) * _norm(S)
-            + self.features_error * basis.stretch
+        made_of = float(up(self.feature * norm(S)))
+        row_error = product_loss(self.feature, norm(S), len(S), len(S))
+        feature_radius = float(up(_radius(features) + row_error))
+        feature_deviation = float(up(self.deviation(features, made_of) + row_error))
+        means = self.here.features @ S
+        mean = up(
+            _spectral_norm(means)
+            + product_loss(norm(self.here.features), norm(S), len(S), means.size)
         )
+        mean = up(mean + up(self.features_error * basis.stretch))
         value_radius = float(value_radius_nearby(self.value_radius, feature_radius, distance))
-        value_deviation = _above(self.value_deviation + feature_deviation * distance)
+        value_deviation = float(up(self.value_deviation + up(feature_deviation * distance)))
         deviations = (
             deviation_nearby(deviation, self.query, self.key_radius, distance)
             for deviation in (self.key_deviation, value_deviation, feature_deviation)
@@ -326,7 +324,7 @@ class _Sizes:
                     self.query,
                     self.key_radius,
                     value_radius,
-                    _above(_longest_row(features) + row_error),
+                    up(longest_row(features) + row_error),
                     distance,
                 ),
                 *deviations,
@@ -353,15 +351,30 @@ class _Basis:
         self.hessian[:k, k:] = H[:k, k:] @ wide
         self.hessian[k:, :k] = self.hessian[:k, k:].T
         self.hessian[k:, k:] = wide.T @ H[k:, k:] @ wide
-        self.lost = _above(2 * (len(H) + 2) * 2.0**-52 * max(1.0, _norm(self.S)) ** 2 * _norm(H))
+        self.lost = self._lost(H, wide)
+
+    def _lost(self, H: Array, wide: Array) -> float:
+        """Bound what the products with S lost, in the block beside that of Z, twice, and in that of Z."""
+        beside, block, k = (
+            H[: self._X_size, self._X_size :],
+            H[self._X_size :, self._X_size :],
+            len(wide),
+        )
+        stretch, first = norm(wide), wide.T @ block
+        once = product_loss(norm(beside), stretch, k, beside.size)
+        twice = up(
+            up(stretch * product_loss(stretch, norm(block), k, k * k))
+            + product_loss(norm(first), stretch, k, k * k)
+        )
+        return float(up(2 * once + twice))
 
     def gradient_norm(self, gradient: Floats) -> float:
         """Bound the norm of a gradient by (X, Y) in the coordinates (X, Z)."""
         k, r = self._X_size, len(self.S)
         by_X, by_Y = gradient[:k], gradient[k:].reshape(r, -1)
         by_Z = self.S.T @ by_Y
-        rounding = (r + 2) * 2.0**-52 * _norm(self.S) * _norm(by_Y)
-        return _above(_norm(np.concatenate([by_X, by_Z.ravel()])) + rounding)
+        lost = product_loss(norm(self.S), norm(_narrow(by_Y)), r, by_Y.size)
+        return float(up(norm(_narrow(np.concatenate([by_X, by_Z.ravel()]))) + lost))
 
 
 def least_eigenvalue(H: Array) -> float:
@@ -377,10 +390,10 @@ def least_eigenvalue(H: Array) -> float:
     diagonal = shifted.diagonal().copy()
     if sl.lapack.dpotrf(shifted.T, lower=0, clean=0, overwrite_a=1)[1]:
         return -np.inf
-    trace = _above(float(diagonal.sum()) * (1 + len(H) * 2.0**-52))
+    trace = sum_above(diagonal.sum(), len(H))
     # The diagonal was rounded when it was shifted.
-    lost = _above(trace * float(cholesky_residual(len(H), U)) + 2 * U * diagonal.max())
-    return _below(shift - lost)
+    lost = up(up(trace * cholesky_residual(len(H), U)) + 2 * U * diagonal.max())
+    return float(below(shift - lost))
 
 
 def wide_gradient(here: Point) -> tuple[Floats, int]:
@@ -428,33 +441,33 @@ def _roundings(terms: int) -> int:
     return _block(terms) + -(-terms // _block(terms))
 
 
+def _fourth_powers(C: Array) -> Array:
+    """Bound the Frobenius norm of C C C C for each of several square matrices, C as given."""
+    n, d, _ = C.shape
+    square = C @ C
+    fourth = square @ square
+    size, size_of_square, size_of_fourth = (lengths(x.reshape(n, -1)) for x in (C, square, fourth))
+    lost = product_loss(size, size, d, d * d)
+    lost_later = product_loss(size_of_square, size_of_square, d, d * d)
+    # (square + E)² = square² + square E + E square + E².
+    change = up(up(2 * size_of_square + lost) * lost)
+    powers: Array = up(up(size_of_fourth + lost_later) + change)
+    return powers
+
+
 def _spectral_norm(A: Array) -> float:
     """Bound the largest singular value from above."""
-    gram, norm = A.T @ A, _norm(A)
-    rounding = (len(A) + 2) * 2.0**-52 * norm * norm
-    return _above(np.sqrt(max(-least_eigenvalue(-gram), 0.0) + rounding))
+    gram, size = A.T @ A, norm(A)
+    lost = product_loss(size, size, len(A), gram.size)
+    return float(up(np.sqrt(up(max(-least_eigenvalue(-gram), 0.0) + lost))))
 
 
 def _radius(A: Array) -> float:
-    """Bound the radius of a ball that holds the rows of A, with their mean as its centre."""
-    return _longest_row(A - A.mean(axis=0))
+    """Bound the radius of a ball that holds the rows of A, with about their mean as its centre."""
+    return longest_row(up(np.abs(A - A.mean(axis=0))))
 
 
-def _longest_row(A: Array) -> float:
-    """Bound the largest Euclidean norm of a row from above."""
-    return _above(np.sqrt(np.einsum("ij,ij->i", A, A).max()) * (1 + A.shape[1] * 2.0**-52))
-
-
-def _norm(A: Floats) -> float:
-    """Bound the Frobenius norm from above."""
-    return _above(float(np.sqrt((A * A).sum())) * (1 + A.size * 2.0**-52))
-
-
-def _above(value: Any) -> float:
-    """Round up past the roundings of a few operations, and past underflow of squares."""
-    return float(value) * (1 + 2.0**-49) + 2.0**-500
-
-
-def _below(value: Any) -> float:
-    """Round down as :func:`_above` rounds up."""
-    return float(value) - abs(float(value)) * 2.0**-49 - 2.0**-500
+def _narrow(A: Floats) -> Array:
+    """Return float64 numbers that are at least the magnitudes of longer ones."""
+    magnitudes: Array = up(np.abs(A).astype(np.float64))
+    return magnitudes

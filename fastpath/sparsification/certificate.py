@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.sparsification import certificate_shift, entry_difference
-from fastpath.core.directed import UNIT_ROUNDOFF
+from fastpath.core.directed import UNIT_ROUNDOFF, down, float_at_most, up
 from fastpath.sparsification.gram import Gram, gram
 
 Array = NDArray[np.float64]
@@ -179,8 +179,7 @@ def _at_most(name: str, value: Any) -> float:
     if number >= LARGEST_ENTRY:
         return LARGEST_ENTRY
     # What is proved for a number that float rounds up need not be so for the number.
-    rounded = float(number)
-    return rounded if rounded <= number else math.nextafter(rounded, 0.0)
+    return float_at_most(number)
 
 
 def _as_gram(X: Any) -> Gram:
@@ -252,8 +251,8 @@ class _Pair:
         if not self.comparable:
             return False
         # Rounded inward: a proof for these factors is a proof for the given epsilon.
-        upper = float(np.nextafter(1 + epsilon, 0)) if epsilon else 1.0
-        lower = max(0.0, float(np.nextafter(1 - epsilon, 2))) if epsilon else 1.0
+        upper = float(down(1 + epsilon)) if epsilon else 1.0
+        lower = (float(up(1 - epsilon)) if epsilon < 1 else 0.0) if epsilon else 1.0
         # Y Yᵀ >= 0 is no news.
         return self._definite(upper, 1, slack) and (
             lower == 0.0 or self._definite(lower, -1, slack)
@@ -324,7 +323,7 @@ class _Pair:
     def _smallest(self, start: float, slack: float) -> float:
         """Return the smallest epsilon that is proved, from an estimate; inf where none near it is."""
         refused, epsilon = start, start
-        step = max(2 * self.shift(1.0, 0.0, 0.0), 2.0**-50)
+        step = max(2 * self.shift(1.0, 0.0, 0.0), 8 * UNIT_ROUNDOFF)
         if slack and self.proves(start / 2, slack):
             epsilon = start / 2
             while epsilon > slack / 8 and self.proves(epsilon / 4, slack):
@@ -347,7 +346,7 @@ class _Pair:
 
 def _above(diagonal: Array) -> float:
     """Return at least the sum of a diagonal."""
-    return float(np.nextafter(math.fsum(diagonal), np.inf))
+    return float(up(math.fsum(diagonal)))
 
 
 def _cholesky(matrix: Array) -> tuple[Array, int]:

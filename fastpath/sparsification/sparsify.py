@@ -19,7 +19,7 @@ from fastpath.core.bounds.sparsification import (
     logit_difference,
     sketch_slack,
 )
-from fastpath.core.directed import UNIT_ROUNDOFF
+from fastpath.core.directed import UNIT_ROUNDOFF, up
 from fastpath.core.inputs import Matrix
 from fastpath.sparsification.barriers import barrier_columns
 from fastpath.sparsification.caratheodory import caratheodory_columns
@@ -400,6 +400,6 @@ def _attention_errors(n: int, largest: float, logit_error: float) -> tuple[float
     """Bound logits, entries and rows of attention, from G's largest entry and the logits' error."""
     if not largest:
         return logit_error, 0.0, 0.0
-    relative = float(np.nextafter(logit_error / largest, np.inf))
+    relative = float(up(logit_error / largest))
     entry_error = min(1.0, float(loewner_entry(n, largest, relative)))
     return logit_error, entry_error, min(2.0, float(loewner_row(relative, largest)))

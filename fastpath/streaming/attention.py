@@ -15,6 +15,7 @@ from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.certified import Certified
 from fastpath.core.inputs import integer, matrix, open_unit
 from fastpath.core.locked import Locked
+from fastpath.core.norms import sum_above
 from fastpath.core.state_files import Arrays, read_arrays, write_arrays
 from fastpath.polynomial.minimax import largest_useful_degree, minimax, widened
 from fastpath.polynomial.moment_state import MomentState
@@ -32,9 +33,6 @@ RECOVERIES: dict[str, type[TopEntries] | type[CountSketch]] = {
 #: A degree is chosen for so many roundings of the sums, which blocks of thousands of keys reach after
 #: tens of millions, and so that this share of the tolerance is left for outputs in float32.
 ROUNDINGS, ROOM = 2**14, 1 / 64
-
-#: Far above the rounding of a computed logit bound.
-_UP = 1 + 2.0**-30
 
 
 class Decoded(NamedTuple):
@@ -368,7 +366,8 @@ def sufficient_degree(d: int, *, logit_bound: float, tolerance: float) -> int:
     if not 0 < logit_bound <= LARGEST_REACH:
         raise ValueError(f"logit_bound must be in (0, {LARGEST_REACH:g}], got {logit_bound!r}.")
     allowed = open_unit("tolerance", tolerance) * (1 - ROOM)
-    reach = float(logit_bound) * _UP
+    # A computed logit bound is a product of two lengths, each of d terms.
+    reach = float(sum_above(float(logit_bound), 4 * d + 32))
     radius = widened(reach)
     for degree in range(largest_useful_degree(radius) + 1):
         polynomial = minimax(degree, radius)

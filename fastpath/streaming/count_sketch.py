@@ -24,7 +24,7 @@ from fastpath.core.bounds.streaming import (
     recovery_error,
     recovery_ratio,
 )
-from fastpath.core.directed import UNIT_ROUNDOFF, UPWARD
+from fastpath.core.directed import UNIT_ROUNDOFF, down, up
 from fastpath.core.inputs import matrix
 from fastpath.core.state_files import Arrays
 
@@ -274,14 +274,14 @@ class CountSketch:
         # sqrt(t² + 4 t s + 5 s²) = |(t + 2 s, s)| is a norm.
         relative = self._roundings * UNIT_ROUNDOFF
         if relative < 1:
-            rounding = relative / (1 - relative) ** 2 * self._absolute * UPWARD
-            rounding = np.nextafter(rounding, np.inf)  # below the normal numbers products lose more
+            least = down(1 - relative)
+            rounding = up(up(relative / down(least * least)) * self._absolute)
         else:
             rounding = np.full_like(self._absolute, np.inf)
         excess = recovery_error(ratio, 0.0, n, entry_error) + heap_excess(self._sparsity, rounding)
         return RecoveryBound(
             float(ratio),
-            np.nextafter(excess, np.inf),
+            up(excess),
             min(1.0, failure),
             ("P2.recovery", "P2.heap"),
         )

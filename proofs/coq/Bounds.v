@@ -74,6 +74,18 @@ Definition b_rounding_weight (logit_error : R) (unit_roundoff : R) (reach : R) (
 Definition b_rounding_output (weight_error : R) (spread : R) (magnitude : R) (quotient : R) (terms : nat) (unit_roundoff : R) (underflow : R) (tiny : R) : R :=
   3 * tiny + spread * tanh (weight_error / 2) + unit_roundoff * Rabs quotient + (magnitude + (1 + unit_roundoff) * Rabs quotient) * (underflow + (unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms)).
 
+(** FP.sum: the exact sum of products that are not negative, from the computed one. *)
+Definition b_positive_sum (computed : R) (terms : nat) (roundings : nat) (unit_roundoff : R) (tiny : R) : R :=
+  (computed + tiny * INR terms) / (1 - 2 * INR roundings * unit_roundoff).
+
+(** FP.product: the Frobenius norm of the error of a computed product of matrices. *)
+Definition b_product_error (terms : nat) (unit_roundoff : R) (left_norm : R) (right_norm : R) (entries : nat) (tiny : R) : R :=
+  tiny * INR terms * sqrt (INR entries) + (left_norm * right_norm * unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms).
+
+(** FP.underflow: what underflow takes from a sum of weights, relative to it. *)
+Definition b_weights_underflow (keys : nat) (exponentials : nat) (tiny : R) (lightest : R) : R :=
+  (8 * tiny * INR exponentials * INR keys) / lightest.
+
 (** P2.poly: the change of an attention output when a polynomial replaces exp. *)
 Definition b_poly_output (kappa : R) (spread : R) : R :=
   spread * tanh (ln kappa / 4).

@@ -30,15 +30,15 @@ MUTANTS = (
     ),
     Mutant(
         file="fastpath/real_heads/certify.py",
-        before="        error = np.nextafter(distance + exact.error_bound, inf)\n",
+        before="        error = up(up(distance) + exact.error_bound)\n",
         after="        error = distance + exact.error_bound\n",
         tests=CERTIFY + "test_a_difference_that_rounds_down_is_covered",
         catches="the rounding of a difference from exact attention",
     ),
     Mutant(
         file="fastpath/real_heads/certify.py",
-        before="        error = np.nextafter(distance + exact.error_bound, inf)\n",
-        after="        error = np.nextafter(distance, inf)\n",
+        before="        error = up(up(distance) + exact.error_bound)\n",
+        after="        error = up(up(distance))\n",
         tests=CERTIFY + "test_where_every_row_is_checked_none_exceeds_the_bound",
         catches="the error of exact attention itself",
     ),

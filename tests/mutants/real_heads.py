@@ -15,13 +15,13 @@ _head = partial(Mutant, file="fastpath/real_heads/attention.py")
 
 MUTANTS = (
     _certify(
-        before="np.nextafter(distance + exact.error_bound, inf)",
+        before="up(up(distance) + exact.error_bound)",
         after="distance",
         tests=f"{CERTIFY}::test_an_output_that_is_exact_attentions_is_certified_at_its_bound",
         catches="the error of exact attention",
     ),
     _certify(
-        before="np.nextafter(distance + exact.error_bound, inf)",
+        before="up(up(distance) + exact.error_bound)",
         after="exact.error_bound",
         tests=f"{CERTIFY}::test_the_bound_is_the_largest_error_drawn_but_for_those_skipped",
         catches="the distance from exact attention",

@@ -80,14 +80,14 @@ MUTANTS = (
         catches="the slack's own rounding",
     ),
     _loewner(
-        before="float(np.nextafter(1 + epsilon, 0)) if epsilon else 1.0",
+        before="float(down(1 + epsilon)) if epsilon else 1.0",
         after="1 + epsilon",
         tests=f"{TERMS}::test_factors_are_rounded_inward",
         catches="the rounding of 1 + epsilon",
     ),
     _loewner(
-        before="max(0.0, float(np.nextafter(1 - epsilon, 2))) if epsilon else 1.0",
-        after="max(0.0, 1 - epsilon)",
+        before="float(up(1 - epsilon)) if epsilon < 1",
+        after="1 - epsilon if epsilon < 1",
         tests=f"{TERMS}::test_factors_are_rounded_inward",
         catches="the rounding of 1 - epsilon",
     ),
@@ -116,10 +116,11 @@ MUTANTS = (
         catches="the guard of an epsilon whose sums overflow",
     ),
     _loewner(
-        before="rounded if rounded <= number else math.nextafter(rounded, 0.0)",
+        before="rounded if rounded <= number else math.nextafter(rounded, -math.inf)",
         after="rounded",
         tests=f"{EXTREMES}::test_an_epsilon_that_float64_does_not_hold_is_rounded_down",
         catches="the rounding of an epsilon that is no float64",
+        file="fastpath/core/directed.py",
     ),
     _loewner(
         before="        diagonal += slack * self.G.diagonal()\n",
@@ -140,8 +141,8 @@ MUTANTS = (
         catches="the lower inequality",
     ),
     _loewner(
-        before="    return float(np.nextafter(math.fsum(diagonal), np.inf))\n",
-        after="    return float(np.nextafter(math.fsum(diagonal), 0.0))\n",
+        before="    return float(up(math.fsum(diagonal)))\n",
+        after="    return float(math.fsum(diagonal))\n",
         tests=f"{TERMS}::test_a_trace_is_not_rounded_down",
         catches="the rounding of a trace",
     ),

@@ -81,6 +81,8 @@ RANGES: dict[str, st.SearchStrategy[Any]] = {
     "rounding": st.floats(0, 0.25),
     "accuracy": st.floats(2.0**-20, 4),
     "row_failure": st.floats(0, 1),
+    "lightest": st.floats(2.0**-60, 1e6),
+    "entries": st.integers(1, 10**6),
     "ratio": st.floats(1, 1e6),
     # The grid is fine enough for the curvature.
     "bottom": st.floats(0.5, 1),

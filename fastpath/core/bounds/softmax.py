@@ -82,3 +82,35 @@ def rounding_output(
         part_4 = up(up(unit_roundoff * terms) / down(1 - up(unit_roundoff * terms)))
         part_5 = up(up(up(3 * tiny) + part_1) + up(unit_roundoff * part_2))
         return up(part_5 + up(part_3 * up(underflow + part_4)))
+
+
+def positive_sum(computed: Any, terms: Any, roundings: Any, unit_roundoff: Any, tiny: Any) -> Any:
+    """Bound the exact sum of products that are not negative, from the computed one: FP.sum.
+
+    ``(computed + terms*tiny)/(-2*roundings*unit_roundoff + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = down(1 - up(up(2 * roundings) * unit_roundoff))
+        return up(up(computed + up(tiny * terms)) / part_1)
+
+
+def product_error(
+    terms: Any, unit_roundoff: Any, left_norm: Any, right_norm: Any, entries: Any, tiny: Any
+) -> Any:
+    """Bound the Frobenius norm of the error of a computed product of matrices: FP.product.
+
+    ``sqrt(entries)*terms*tiny + left_norm*right_norm*terms*unit_roundoff/(-terms*unit_roundoff + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(up(left_norm * right_norm) * unit_roundoff)
+        part_2 = up(up(part_1 * terms) / down(1 - up(unit_roundoff * terms)))
+        return up(up(up(tiny * terms) * up(np.sqrt(entries))) + part_2)
+
+
+def weights_underflow(keys: Any, exponentials: Any, tiny: Any, lightest: Any) -> Any:
+    """Bound what underflow takes from a sum of weights, relative to it: FP.underflow.
+
+    ``8*exponentials*keys*tiny/lightest``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return up(up(up(up(8 * tiny) * exponentials) * keys) / lightest)

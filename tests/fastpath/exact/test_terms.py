@@ -277,7 +277,7 @@ def test_a_norm_is_bounded_where_every_addition_is_lost() -> None:
 
 def test_a_norm_is_bounded_where_its_squares_underflow() -> None:
     """Catches: what the squares lose to underflow beside a row that sets the unit."""
-    x = np.full((2, 9), 1e-170)
+    x = np.full((2, 4096), 2.0**-538)  # each square is a quarter of the smallest number
     x[0] = 1
     assert _exceeds_norm(x)
 

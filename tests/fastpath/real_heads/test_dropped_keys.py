@@ -243,7 +243,7 @@ def test_images_whose_product_overflows_are_not_taken_for_no_distance() -> None:
         head._images, head._for_keys = (K - head._origin) @ for_keys, for_keys
         head._images_in_columns = np.ascontiguousarray(head._images.T)
         head._squares = (head._images * head._images).sum(axis=1)
-        head._longest_image = dropping._largest_norm(head._images)
+        head._longest_image = dropping.longest_row(head._images)
         assert np.isfinite(head._squares).all()
         assert not head._weigh(np.arange(len(head._centres))).certain.any()
 

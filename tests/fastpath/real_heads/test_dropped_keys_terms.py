@@ -127,7 +127,7 @@ def test_the_radius_has_room_for_the_rounding_of_every_image(spied: Any) -> None
     """Catches: the rounding of (q - c) M left out, though it rounded upward here."""
     (Q, _, _), (for_queries, _), head, _, calls = spied
     (length, size), room = calls["image_error"][0][0][2:4], calls["image_error"][0][1]
-    computed = np.ldexp(*dropping.row_norms(head._steps @ for_queries))
+    computed = dropping.lengths(head._steps @ for_queries)
     assert _at_least_norm(size, _exact(for_queries).ravel())
     d, u = D + 1, ARITHMETIC[Q.dtype.name].unit_roundoff
     for a, _, steps in _clusters(spied):
@@ -200,7 +200,7 @@ def test_the_rounding_of_the_kept_keys_is_that_of_exact_attention(spied: Any) ->
         rounding,
     ) = calls["rounding_output"][-1]
     assert np.array_equal(given_error, weight_error)
-    shifts = farthest / dropping.UPWARD - reach - logit_error
+    shifts = farthest * (1 - 2.0**-50) - reach - logit_error
     for i, row in enumerate(head._clusters.order):
         assert Fraction(float(reach[i, 0])) ** 2 >= (_exact(Q[row]) ** 2).sum() * longest
         # The shift is the logarithm of a row's sum of weights, or less: of the logits' size.

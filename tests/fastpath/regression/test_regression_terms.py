@@ -9,6 +9,7 @@ import pytest
 
 from fastpath import AttentionRegression
 from fastpath.core.bounds.regression import residual_nearby
+from fastpath.core.norms import longest_row, norm
 from fastpath.regression import certificate, plain_steps
 from fastpath.regression.curvature import Products, hessian
 from fastpath.regression.model import Data, Point, point
@@ -82,13 +83,13 @@ def test_the_lipschitz_constant_is_that_of_the_claim_for_the_sizes(
     assert keys == _exactly(sizes.key_radius)
 
     S, A3, d = basis.S, here.data.A3 @ basis.S, _exactly(distance)
-    made_of = _exactly(sizes.feature) * _exactly(certificate._norm(S))
-    rounding = (len(S) + 2) * Fraction(1, 2**52)
+    made_of = _exactly(sizes.feature) * _exactly(norm(S))
+    rounding = len(S) * U / (1 - len(S) * U)
     radius = _exactly(certificate._radius(A3)) + rounding * made_of
     assert radius <= features <= radius * ALLOWANCE
     ball = _exactly(sizes.value_radius) + d * features
     assert ball <= values <= ball * ALLOWANCE
-    norms = _exactly(certificate._norm(here.features)) * _exactly(certificate._norm(S))
+    norms = _exactly(norm(here.features)) * _exactly(norm(S))
     parts = (
         _exactly(certificate._spectral_norm(here.features @ S)),
         rounding * norms,
@@ -96,12 +97,12 @@ def test_the_lipschitz_constant_is_that_of_the_claim_for_the_sizes(
         d * features * keys * spectral,
     )
     assert sum(parts) <= mean <= sum(parts) * ALLOWANCE
-    longest = float(certificate._longest_row(A3)) + float(rounding * made_of)
+    longest = float(longest_row(A3)) + float(rounding * made_of)
     near = residual_nearby(
         sizes.residual, sizes.query, sizes.key_radius, float(values), longest, distance
     )
     assert residual >= _exactly(near) * (1 - Fraction(1, 2**45))
-    feature = _exactly(sizes.deviation(A3, sizes.feature * certificate._norm(S)))
+    feature = _exactly(sizes.deviation(A3, sizes.feature * norm(S)))
     feature += rounding * made_of
     value = _exactly(sizes.value_deviation) + feature * d
     # An exponential of numpy's errs by less than what a bound on one is rounded up by.
@@ -173,8 +174,8 @@ def test_a_refused_step_that_lowers_the_loss_is_not_forgotten() -> None:
 
 
 def test_no_step_leads_where_the_gradient_overflows() -> None:
-    for norm, taken in ((1.0, True), (np.inf, False)):
-        there: Any = SimpleNamespace(loss=1.0, gradient_norm=norm)
+    for size, taken in ((1.0, True), (np.inf, False)):
+        there: Any = SimpleNamespace(loss=1.0, gradient_norm=size)
         assert plain_steps._is_below(there, 2.0) is taken
 
 
