@@ -201,3 +201,12 @@ def test_coq_folders_require_only_what_the_table_allows() -> None:
                 assert target is None or target == folder or target in COQ[folder], (
                     f"{path.name} of {folder} requires {name} of {target}"
                 )
+
+
+def test_records_of_the_fast_path_are_made_by_keyword_only() -> None:
+    for path in (ROOT / "fastpath").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for decorator in getattr(node, "decorator_list", ()):
+                text = ast.unparse(decorator)
+                if text.startswith("dataclass(") and "frozen=True" in text:
+                    assert "kw_only=True" in text, f"{path.relative_to(ROOT)}: {node.name}"  # type: ignore[attr-defined]

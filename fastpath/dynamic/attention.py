@@ -134,7 +134,7 @@ class DynamicAttention(Locked):
         self._watching = mode == "auto" and not worst_case
         if mode == "auto":
             mode = "cached" if self._may_cache() else "dirty"
-        plan = Plan(mode, self._limit)
+        plan = Plan(strategy=mode, limit=self._limit)
         self._begin(plan)
         self._chooser = Chooser(plan)
         self._forget()
@@ -289,7 +289,11 @@ class DynamicAttention(Locked):
             width = len(self._tokens.values)
             sums = self._strategy.columns(list(range(width)))
             bounds = [self._strategy.error_bound(int(i)) for i in self._tokens.live]
-            return Certified(sums[:, :-1] / sums[:, -1:], np.array(bounds)[:, None], CLAIMS)
+            return Certified(
+                output=sums[:, :-1] / sums[:, -1:],
+                error_bound=np.array(bounds)[:, None],
+                claims=CLAIMS,
+            )
 
     def error_bound(self, i: int) -> float:
         """Bound the error of every entry of row i as it would be read now (FP.dynamic): O(n d) at most."""
@@ -336,7 +340,9 @@ class DynamicAttention(Locked):
         """Look at what was asked since the last review, and follow the plan that suits it."""
         tokens, touched = self._tokens, self._touched
         size = tokens.count, tokens.keys.shape[1], len(tokens.values)
-        work = Workload(len(touched), len(set(touched)), self._rows, self._entries)
+        work = Workload(
+            updates=len(touched), distinct=len(set(touched)), rows=self._rows, entries=self._entries
+        )
         found = costs(*size, self._limit, work)
         if not self._may_cache():
             found = {plan: cost for plan, cost in found.items() if plan.strategy != "cached"}

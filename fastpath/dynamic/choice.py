@@ -23,7 +23,7 @@ REVIEW_UPDATES, REVIEW_READS = 1024, 16384
 PATIENCE = 0.25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Workload:
     """What was asked since the last review: updates, of how many tokens, and reads."""
 
@@ -33,7 +33,7 @@ class Workload:
     entries: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A strategy by name, with the number of pairs or slots at which it rebuilds."""
 
@@ -49,14 +49,14 @@ def costs(n: int, d: int, width: int, most: int, work: Workload) -> dict[Plan, f
     """
     weights = n * (EXPONENTIAL + 3 * PASS)
     found = {
-        Plan("recomputed", 0): (
+        Plan(strategy="recomputed", limit=0): (
             work.updates * LOOK
             + work.rows * (n * (d + width) * STREAMED_PRODUCT + weights + 8 * CALL)
             + work.entries * (n * (d + 6) * STREAMED_PRODUCT + weights + 8 * CALL)
         )
     }
     rebuilt, pending = _pending(work, most)
-    found[Plan("dirty", most)] = (
+    found[Plan(strategy="dirty", limit=most)] = (
         work.updates * 2 * LOOK
         + rebuilt * n * (2 * (d + width) * PRODUCT + 2 * EXPONENTIAL + 6 * PASS)
         + work.rows * (10 * CALL + pending * 2 * (d + width) * STREAMED_PRODUCT)
@@ -64,7 +64,7 @@ def costs(n: int, d: int, width: int, most: int, work: Workload) -> dict[Plan, f
     )
     for limit in sorted({most, *(fewer for fewer in LIMITS if fewer < most)}):
         rebuilt, pending = _pending(work, limit)
-        found[Plan("cached", limit)] = (
+        found[Plan(strategy="cached", limit=limit)] = (
             work.updates * (n * (EXPONENTIAL + 4 * PASS) + 6 * CALL)
             + rebuilt * n * (width * PRODUCT + 2 * PASS)
             + rebuilt / limit * n * width * STREAMED_PRODUCT

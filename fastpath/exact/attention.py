@@ -160,7 +160,7 @@ def attend(q: Matrix, k: Matrix, v: Matrix, last: NDArray[np.intp] | None) -> Ce
         )
         output[rows] = values.restore(quotient, seen)
         error_bound[rows] = values.restore_bound(np.minimum(bound, spread + DECIDABLE))
-    return Certified(output, error_bound, CLAIMS)
+    return Certified(output=output, error_bound=error_bound, claims=CLAIMS)
 
 
 def _roundings(keys: NDArray[np.int_]) -> NDArray[np.int_]:

@@ -42,7 +42,7 @@ LARGEST_STATED = 2.0**10
 CAUSAL_BLOCK = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Expansion:
     """What replacing exp by a polynomial takes.
 
@@ -64,7 +64,7 @@ class Expansion:
     bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CertifiedExpansion(Certified):
     """An output with a bound on its error, and the expansion that it came from."""
 
@@ -142,7 +142,12 @@ def polynomial_attention(
     else:
         result = Moments.of(block, polynomial.degree).attend(queries, polynomial, q.dtype)
     expansion = _expansion(queries, block.ranges, polynomial.degree)
-    return CertifiedExpansion(result.output, result.error_bound, result.claims, expansion)
+    return CertifiedExpansion(
+        output=result.output,
+        error_bound=result.error_bound,
+        claims=result.claims,
+        expansion=expansion,
+    )
 
 
 def affordable_expansion(
@@ -222,7 +227,7 @@ def _cheapest(
 def _expansion(queries: Queries, ranges: Ranges, degree: int) -> Expansion:
     features = monomial_count(len(ranges.key_low), degree)
     size = 8 * features * (len(ranges.value_low) + 1)
-    return Expansion(queries.largest, degree, features, size)
+    return Expansion(logit_bound=queries.largest, degree=degree, features=features, bytes=size)
 
 
 def _causal(

@@ -35,7 +35,7 @@ CELLS = 1024
 PEAK_POINTS, LEVEL = 128, 1 + 2.0**-14
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Polynomial:
     """A polynomial, and how well it stands in for exp on the intervals within [-radius, radius].
 
@@ -133,7 +133,9 @@ def certify(coefficients: Vector, radius: float) -> Polynomial:
     kappa = kappa_grid(top, np.maximum(bottom, 0.0), curvature, step)
     lowest = down(bottom[-1] - up(curvature * up(step * step)))
     lowest = float(down(lowest * library_down(math.exp(-radius))))
-    return Polynomial(coefficients, radius, kappa_tv(kappa), lowest)
+    return Polynomial(
+        coefficients=coefficients, radius=radius, total_variations=kappa_tv(kappa), lowest=lowest
+    )
 
 
 def _coefficients(coefficients: Vector, derivative: int) -> tuple[Vector, Vector]:

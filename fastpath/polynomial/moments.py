@@ -48,7 +48,7 @@ DECIDABLE = 2.0**-100
 LEAST_MAGNITUDE = 2.0**-400
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ranges:
     """How far keys lie from a centre, how large values are, and the units that both are scaled by.
 
@@ -125,7 +125,7 @@ class Ranges:
         return replace(self, key_low=low, key_high=high, radius=radius, key_unit=key_unit)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Block:
     """Keys and values, one a column, that are centred and scaled in float64 a few at a time.
 
@@ -181,7 +181,7 @@ class Block:
             key_unit=float(_unit(furthest)),
             value_units=np.append(_unit(magnitude), 1.0),
         )
-        block = cls(keys, values, centre, ranges)
+        block = cls(keys=keys, values=values, centre=centre, ranges=ranges)
         longest = max(
             np.einsum("ij,ij->j", x, x).max()
             for x in map(block.scaled_keys, parts(block.count, CONVERTED))
@@ -226,7 +226,7 @@ def _moved(shift: Array) -> float:
     return norm(up(np.abs(shift)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Queries:
     """Queries, one a column, scaled in float64 a few at a time, and how far their logits go.
 
@@ -258,7 +258,14 @@ class Queries:
     def of(cls, q: Matrix, ranges: Ranges, moved: float = 0.0) -> Queries:
         """Take over the rows of q for keys of these ranges, whose centre has moved by ``moved``."""
         factors = np.where(ranges.half_ranges > 0, ranges.key_unit, 0.0)[:, None]
-        queries = cls(np.ascontiguousarray(q.T), factors, np.empty(len(q)), 0.0, 0.0, 0.0)
+        queries = cls(
+            q=np.ascontiguousarray(q.T),
+            factors=factors,
+            logit_bounds=np.empty(len(q)),
+            largest=0.0,
+            reach=0.0,
+            farthest=0.0,
+        )
         radius, half_ranges = ranges.radius / ranges.key_unit, ranges.half_ranges / ranges.key_unit
         longest = farthest = 0.0
         with np.errstate(over="ignore", invalid="ignore"):
@@ -289,7 +296,7 @@ class Queries:
         return np.multiply(self.q[:, part], self.factors, dtype=np.float64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Moments:
     """Sums of all monomials of keys about a centre, and what bounds the logits and the errors.
 
@@ -321,7 +328,15 @@ class Moments:
     def none(cls, d: int, d_v: int, degree: int) -> Moments:
         """Return the sums over no keys."""
         sums = np.zeros((monomials(d, degree).count, d_v + 1))
-        return cls(d, degree, sums, 0, Ranges.empty(d, d_v), 0.0, 0)
+        return cls(
+            d=d,
+            degree=degree,
+            sums=sums,
+            count=0,
+            ranges=Ranges.empty(d, d_v),
+            moved=0.0,
+            roundings=0,
+        )
 
     @classmethod
     def of(cls, block: Block, degree: int) -> Moments:
@@ -333,7 +348,15 @@ class Moments:
         for part in parts(block.count, columns):
             basis.add(block.scaled_keys(part), block.weights(part), sums)
         roundings = sum_roundings(degree, block.count, columns)
-        return cls(d, degree, sums, block.count, block.ranges, 0.0, roundings)
+        return cls(
+            d=d,
+            degree=degree,
+            sums=sums,
+            count=block.count,
+            ranges=block.ranges,
+            moved=0.0,
+            roundings=roundings,
+        )
 
     def merged(self, other: Moments) -> Moments:
         """Return the sums over both sets of keys; both have one centre, degree and size."""
@@ -446,7 +469,9 @@ class Result:
         dtype: np.dtype[Any],
     ) -> None:
         shape = (queries.count, len(value_units) - 1)
-        self.certified = Certified(np.empty(shape, dtype), np.empty(shape), CLAIMS)
+        self.certified = Certified(
+            output=np.empty(shape, dtype), error_bound=np.empty(shape), claims=CLAIMS
+        )
         self._queries, self._polynomial, self._roundings = queries, polynomial, roundings
         self._units, self._dtype = value_units[:-1, None], dtype
 

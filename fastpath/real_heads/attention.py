@@ -43,7 +43,7 @@ PILOT_ROOM = 0.5
 FIRST_SAMPLES, PILOTS = 512, 7
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CertifiedHead(Certified):
     """Attention with a certificate, and the way it came about.
 
@@ -180,7 +180,14 @@ def certified_attention(
     except _NotWorthwhileError as error:
         exact = attention(q, k, v, causal=causal)
         return CertifiedHead(
-            exact.output, exact.error_bound, exact.claims, 0.0, 0.0, "exact", f"{error}.", 1.0
+            output=exact.output,
+            error_bound=exact.error_bound,
+            claims=exact.claims,
+            uncovered=0.0,
+            failure_probability=0.0,
+            method="exact",
+            reason=f"{error}.",
+            predicted_cost=1.0,
         )
 
 
@@ -211,14 +218,17 @@ def _by_polynomial(
     cost = _worthwhile("a polynomial", POLYNOMIAL * products, q, k, v, most)
     found = polynomial_attention(q, k, v, tolerance=tolerance, causal=causal)
     return CertifiedHead(
-        found.output,
-        found.error_bound,
-        found.claims,
-        0.0,
-        0.0,
-        "polynomial",
-        f"a polynomial of degree {expansion.degree} with {expansion.features} features certifies every row.",
-        2 * cost if causal else cost,
+        output=found.output,
+        error_bound=found.error_bound,
+        claims=found.claims,
+        uncovered=0.0,
+        failure_probability=0.0,
+        method="polynomial",
+        reason=(
+            f"a polynomial of degree {expansion.degree} with {expansion.features} features certifies "
+            "every row."
+        ),
+        predicted_cost=2 * cost if causal else cost,
     )
 
 
@@ -245,14 +255,14 @@ def _by_dropping(
     cost = _worthwhile("dropping keys", head.cost(rng), q, k, v, WORTHWHILE)
     found = head.attend()
     return CertifiedHead(
-        found.output,
-        found.error_bound,
-        found.claims,
-        0.0,
-        0.0,
-        "dropped keys",
-        "the head is sharp, and dropping keys of little weight certifies every row.",
-        planning + cost,
+        output=found.output,
+        error_bound=found.error_bound,
+        claims=found.claims,
+        uncovered=0.0,
+        failure_probability=0.0,
+        method="dropped keys",
+        reason="the head is sharp, and dropping keys of little weight certifies every row.",
+        predicted_cost=planning + cost,
     )
 
 
@@ -285,15 +295,15 @@ def _by_clusters(
             break
         aim *= min(PILOT_ROOM, allowed / float(found.error_bound))
     return CertifiedHead(
-        output,
-        found.error_bound,
-        found.claims,
-        uncovered,
-        failure_probability,
-        "clusters",
-        f"{samples} samples a cluster and {repaired:.0%} of the rows repaired met the tolerance on "
+        output=output,
+        error_bound=found.error_bound,
+        claims=found.claims,
+        uncovered=uncovered,
+        failure_probability=failure_probability,
+        method="clusters",
+        reason=f"{samples} samples a cluster and {repaired:.0%} of the rows repaired met the tolerance on "
         f"{found.rows_checked} rows.",
-        spent,
+        predicted_cost=spent,
     )
 
 

@@ -48,7 +48,7 @@ def _covariance_factor(x: Matrix, rng: np.random.Generator) -> Matrix:
     return np.linalg.cholesky(covariance)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Clusters:
     """Rows sorted by cluster: cluster b has the rows ``order[starts[b]:starts[b + 1]]``, at least one."""
 
@@ -89,7 +89,7 @@ class Clusters:
     def _sorted(cls, labels: NDArray[np.intp]) -> "Clusters":
         sizes = np.bincount(labels)
         starts = np.concatenate([[0], np.cumsum(sizes[sizes > 0])])
-        return cls(np.argsort(labels, kind="stable"), starts)
+        return cls(order=np.argsort(labels, kind="stable"), starts=starts)
 
 
 def _nearest(x: Matrix, centres: Matrix) -> NDArray[np.intp]:

@@ -29,7 +29,7 @@ LARGEST_SKIPPED = 32
 LARGEST_OUTPUT = 2.0**1022
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CertifiedRows(Certified):
     """An output of which all rows but a fraction are within a bound, with a stated probability.
 
@@ -143,12 +143,28 @@ def certify(
         )
     if drawn == len(q):
         errors, claims = _row_errors(q, k, v, given, np.arange(len(q)), causal)
-        return CertifiedRows(given, errors.max(), claims, 0.0, 0.0, drawn, 0)
+        return CertifiedRows(
+            output=given,
+            error_bound=errors.max(),
+            claims=claims,
+            uncovered=0.0,
+            failure_probability=0.0,
+            rows_checked=drawn,
+            rows_skipped=0,
+        )
     different, repeats = np.unique(rng.integers(0, len(q), drawn), return_inverse=True)
     skipped, reached = _most_skipped(drawn, uncovered, failure_probability)
     errors, claims = _row_errors(q, k, v, given, different, causal)
     bound = np.sort(errors[repeats])[drawn - 1 - skipped]
-    return CertifiedRows(given, bound, ("R.certify", *claims), uncovered, reached, drawn, skipped)
+    return CertifiedRows(
+        output=given,
+        error_bound=bound,
+        claims=("R.certify", *claims),
+        uncovered=uncovered,
+        failure_probability=reached,
+        rows_checked=drawn,
+        rows_skipped=skipped,
+    )
 
 
 def _row_errors(

@@ -32,7 +32,7 @@ PLANNED_ROW, SUMMED, SAMPLED, FETCHED, NARROW = 6e4, 210, 360, 9000, 1.6
 LARGEST_LOGIT = 60.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pilot:
     """Some rows by clusters: their errors, those predicted, and how many keys a cluster sampled."""
 
@@ -41,7 +41,7 @@ class Pilot:
     sampled: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Sums:
     """Sums over each key cluster with the weights of some query clusters: (key, query clusters, columns).
 
@@ -148,7 +148,7 @@ class ClusteredHead:
             np.matmul(weights[:, keys], self._values[keys], out=sums[b])
             np.matmul(weights[:, keys], self._k[keys], out=means[b])
         means /= sums[..., -1:]
-        return _Sums(weights, shifts, sums, means)
+        return _Sums(weights=weights, shifts=shifts, sums=sums, means=means)
 
     def pilot(self, samples: int, rng: np.random.Generator) -> Pilot:
         """Try some rows with as many samples at most a cluster."""
@@ -159,7 +159,9 @@ class ClusteredHead:
             predictions.append(predicted)
             sampled.append(count)
         error = np.abs(np.concatenate(outputs) - self._pilot_exact).max(axis=1)
-        return Pilot(error, np.concatenate(predictions), float(np.mean(sampled)))
+        return Pilot(
+            errors=error, predicted=np.concatenate(predictions), sampled=float(np.mean(sampled))
+        )
 
     def output(self, samples: int, repaired: float, rng: np.random.Generator) -> Matrix:
         """Return attention by clusters, a fraction of the rows exactly: those of largest predicted error."""

@@ -71,7 +71,7 @@ class DroppingError(ValueError):
     """Keys cannot be dropped: the tolerance is at rounding, or the head has no covariance."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Weighed:
     """What a batch of query clusters says about the keys.
 
@@ -265,7 +265,9 @@ class DroppedKeys:
         certain = np.isfinite(means).all(axis=1) & (self._slack[some] <= LARGEST_SLACK)
         products = up(lengths(images) * self._longest_image)
         certain &= products <= LARGEST_PRODUCT[images.dtype.name]
-        return _Weighed(~dropped, logarithms + shifts[:, 0], means, certain)
+        return _Weighed(
+            kept=~dropped, logarithms=logarithms + shifts[:, 0], means=means, certain=certain
+        )
 
     @staticmethod
     def planning_cost(q: Matrix) -> float:
@@ -316,7 +318,7 @@ class DroppedKeys:
         if len(again):
             exact = attention(q[again], k, v)
             output[again], error_bound[again] = exact.output, exact.error_bound
-        return Certified(output, error_bound, CLAIMS)
+        return Certified(output=output, error_bound=error_bound, claims=CLAIMS)
 
     def _batches(self) -> Iterator[tuple[int, NDArray[np.intp], _Weighed, int]]:
         for first in range(0, len(self._centres), TOGETHER):

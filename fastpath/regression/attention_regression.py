@@ -409,7 +409,15 @@ class _Reporter:
             try:
                 X, Y = self._units.matrices(here)
                 loss = float(np.ldexp(here.loss, self._units.loss))
-                self._callback(Progress(iteration, X.copy(), Y.copy(), loss, here.gradient_norm))
+                self._callback(
+                    Progress(
+                        nit=iteration,
+                        X=X.copy(),
+                        Y=Y.copy(),
+                        fun=loss,
+                        gradient_norm=here.gradient_norm,
+                    )
+                )
             except StopIteration:
                 return True
         return False

@@ -64,7 +64,7 @@ LARGEST_WEIGHT_ERROR = 1 / 16
 LARGEST_ROUNDING = 1 / 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Certificate:
     """What has been proved about exact critical points near a point.
 
@@ -108,7 +108,14 @@ def _certify(here: Point, products: Products) -> Certificate:
     sizes = _Sizes(here)
     reason = sizes.refusal()
     if reason is not None:
-        return Certificate(None, None, None, None, None, reason)
+        return Certificate(
+            radius=None,
+            h=None,
+            least_eigenvalue=None,
+            gradient_norm=None,
+            lipschitz=None,
+            reason=reason,
+        )
     H = hessian(here, products, gauss_newton=False)
     curvature = float(below(least_eigenvalue(H) - sizes.hessian_error()))
     gradient, roundings = wide_gradient(here)
@@ -119,7 +126,14 @@ def _certify(here: Point, products: Products) -> Certificate:
             "The Hessian could not be proved positive definite: its least eigenvalue is only known "
             f"to be at least {curvature:.3g}.  The point may be a saddle, or minima may not be isolated."
         )
-        return Certificate(None, None, curvature, gradient_norm, None, reason)
+        return Certificate(
+            radius=None,
+            h=None,
+            least_eigenvalue=curvature,
+            gradient_norm=gradient_norm,
+            lipschitz=None,
+            reason=reason,
+        )
     basis = _Basis(H, here)
     there_norm = float(up(basis.gradient_norm(gradient) + up(basis.stretch * error)))
     lost = up(up(up(basis.stretch * basis.stretch) * sizes.hessian_error()) + basis.lost)
@@ -136,9 +150,23 @@ def _certify(here: Point, products: Products) -> Certificate:
             f"{gradient_norm:.3g}, least eigenvalue {curvature:.3g} and Lipschitz constant {lipschitz:.3g}."
         )
         h_known = h if np.isfinite(h) else None
-        return Certificate(None, h_known, curvature, gradient_norm, None, reason)
+        return Certificate(
+            radius=None,
+            h=h_known,
+            least_eigenvalue=curvature,
+            gradient_norm=gradient_norm,
+            lipschitz=None,
+            reason=reason,
+        )
     radius = float(affine_radius(gradient_norm, curvature, h))
-    return Certificate(radius, h, curvature, gradient_norm, lipschitz, None)
+    return Certificate(
+        radius=radius,
+        h=h,
+        least_eigenvalue=curvature,
+        gradient_norm=gradient_norm,
+        lipschitz=lipschitz,
+        reason=None,
+    )
 
 
 class _Sizes:

@@ -9,7 +9,7 @@ from fastpath.regression.certificate import Certificate
 from fastpath.regression.model import Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Progress:
     """Where a solver is; the argument of its callback.  The arrays are copies.
 
@@ -33,7 +33,7 @@ class Progress:
 
 
 @standard_arithmetic
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RegressionResult:
     """The fields of scipy's ``OptimizeResult``, the point as matrices, and a certificate.
 

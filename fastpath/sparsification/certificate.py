@@ -29,7 +29,7 @@ LARGEST_SLACK = 2.0**-6
 LARGEST_ENTRY = 2.0**1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Closeness:
     """What has been proved: (1 - epsilon) G - slack diag(G) <= Y Yᵀ <= (1 + epsilon) G + slack diag(G).
 
@@ -294,27 +294,27 @@ class _Pair:
     def closest(self) -> Closeness:
         """Return the smallest epsilon that can be proved, without slack where that is possible."""
         if not self.comparable:
-            return Closeness(float("inf"), 0.0)
+            return Closeness(epsilon=float("inf"), slack=0.0)
         if not self.n:
-            return Closeness(0.0, 0.0)
+            return Closeness(epsilon=0.0, slack=0.0)
         factor = self.cholesky()
         if factor is not None:
             half = sl.solve_triangular(factor, self.H, lower=True)
             epsilon = self._smallest(_spread(sl.solve_triangular(factor, half.T, lower=True)), 0.0)
             if np.isfinite(epsilon):
-                return Closeness(epsilon, 0.0)
+                return Closeness(epsilon=epsilon, slack=0.0)
         values, vectors = self.significant()
         whitened = vectors / np.sqrt(values)
         start = _spread(whitened.T @ self.H @ whitened)
         slack = 2 * self.shift(1.0, 0.0, self.first_trace + self.second_trace)
-        best = Closeness(float("inf"), 0.0)
+        best = Closeness(epsilon=float("inf"), slack=0.0)
         while slack <= LARGEST_SLACK:
             epsilon = self._smallest(start, slack)
             # More slack forgives small eigenvalues: worth it while it lowers the sum of the two.
             if epsilon + slack > 0.9 * (best.epsilon + best.slack):
                 break
             if np.isfinite(epsilon):
-                best = Closeness(epsilon, slack)
+                best = Closeness(epsilon=epsilon, slack=slack)
             if epsilon <= slack:
                 break
             slack *= 4

@@ -42,7 +42,7 @@ PATIENCE = 10.0
 WIDEST = 2**62
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """Every choice of :func:`fastpath.sparsify`, checked and made; ``certified`` asks for a proof."""
 
@@ -143,7 +143,14 @@ def make_plan(
         or width is not None
         or gram_seconds(X) <= _sketch_seconds(X)
     )
-    return Plan(guarantee, method, epsilon, failure_probability, width, certified)
+    return Plan(
+        guarantee=guarantee,
+        method=method,
+        epsilon=epsilon,
+        failure_probability=failure_probability,
+        width=width,
+        certified=certified,
+    )
 
 
 def _choose(

@@ -30,7 +30,7 @@ PAIRS = 1 << 18
 
 
 @standard_arithmetic
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Gram:
     """A computed Gram matrix that knows how wrong it can be.
 
@@ -113,7 +113,9 @@ def gram_of(X: Features) -> Gram:
         return _outer_products(columns, entries)
     some = _outer_products(columns, np.where(light[entries], entries, 0))
     others = _dense_blocks(columns[:, np.flatnonzero(~light[entries])])
-    return Gram(some.matrix + others.matrix, max(some.roundings, others.roundings) + 1)
+    return Gram(
+        matrix=some.matrix + others.matrix, roundings=max(some.roundings, others.roundings) + 1
+    )
 
 
 def gram_seconds(X: Features) -> float:
@@ -146,7 +148,7 @@ def _dense_blocks(X: Features) -> Gram:
     total = np.zeros((n, n))
     for block in column_blocks(X):
         total += block @ block.T
-    return Gram(total, min(d, BLOCK) + -(-d // BLOCK))
+    return Gram(matrix=total, roundings=min(d, BLOCK) + -(-d // BLOCK))
 
 
 def _outer_products(X: sp.csc_array, entries: NDArray[np.intp]) -> Gram:
@@ -184,7 +186,7 @@ def _outer_products(X: sp.csc_array, entries: NDArray[np.intp]) -> Gram:
     np.fill_diagonal(matrix, diagonal)
     # A column meets a sum at most once, so no sum has more terms than the fullest row has entries.
     longest = int(np.bincount(X.indices, minlength=1).max())
-    return Gram(matrix, longest + additions + 2)
+    return Gram(matrix=matrix, roundings=longest + additions + 2)
 
 
 def _pairs(
@@ -213,4 +215,4 @@ def _scipy_product(X: Features) -> Gram:
     matrix = np.asarray((X @ X.T).toarray())
     # An entry and its mirror image add the same products in the same order: symmetric to the bit.
     terms = np.diff(X.indptr) if X.format == "csr" else np.bincount(X.indices, minlength=1)
-    return Gram(matrix, int(terms.max()) + 1)
+    return Gram(matrix=matrix, roundings=int(terms.max()) + 1)

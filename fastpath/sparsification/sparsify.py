@@ -75,7 +75,7 @@ ROUNDING_CLAIMS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sparsified:
     """Y with Y Yᵀ close to G = X Xᵀ, and how close.
 
@@ -219,7 +219,18 @@ def _copy(X: Features) -> Sparsified:
     columns = columns if len(columns) else np.zeros(1, dtype=np.intp)
     Y, weights = take_columns(X, columns), np.ones(len(columns))
     return Sparsified(
-        Y, columns, weights, 0.0, 0.0, "copy", None, 0.0, 0.0, 0.0, "copy", CLAIMS["copy"]
+        Y=Y,
+        columns=columns,
+        weights=weights,
+        epsilon=0.0,
+        slack=0.0,
+        certificate="copy",
+        failure_probability=None,
+        logit_error=0.0,
+        entry_error=0.0,
+        row_error=0.0,
+        method="copy",
+        claims=CLAIMS["copy"],
     )
 
 
@@ -331,17 +342,20 @@ def _measured(
     logit_error = float(logit_difference(difference, squares, others, *roundings, UNIT_ROUNDOFF))
     largest = float(largest_logit(squares, roundings[0], UNIT_ROUNDOFF))
     logit_error = min(logit_error, float(loewner_logit(epsilon + slack, largest)))
+    entry_error, row_error = _attention_errors(len(Y), largest, logit_error)
     return Sparsified(
-        Y,
-        columns,
-        weights,
-        epsilon,
-        slack,
-        how,
-        None,
-        *_attention_errors(len(Y), largest, logit_error),
-        plan.method,
-        CLAIMS[plan.method] + CERTIFICATE_CLAIMS[how],
+        Y=Y,
+        columns=columns,
+        weights=weights,
+        epsilon=epsilon,
+        slack=slack,
+        certificate=how,
+        failure_probability=None,
+        logit_error=logit_error,
+        entry_error=entry_error,
+        row_error=row_error,
+        method=plan.method,
+        claims=CLAIMS[plan.method] + CERTIFICATE_CLAIMS[how],
     )
 
 
@@ -382,24 +396,27 @@ def _vouched(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified:
         )
     largest = float(largest_logit(squares.max(), d + 1, UNIT_ROUNDOFF))
     logit_error = float(loewner_logit(epsilon + slack, largest))
+    entry_error, row_error = _attention_errors(n, largest, logit_error)
     return Sparsified(
-        Y,
-        None,
-        None,
-        epsilon,
-        slack,
-        "probability",
-        failure_probability,
-        *_attention_errors(n, largest, logit_error),
-        plan.method,
-        CLAIMS[plan.method] + ROUNDING_CLAIMS[plan.method],
+        Y=Y,
+        columns=None,
+        weights=None,
+        epsilon=epsilon,
+        slack=slack,
+        certificate="probability",
+        failure_probability=failure_probability,
+        logit_error=logit_error,
+        entry_error=entry_error,
+        row_error=row_error,
+        method=plan.method,
+        claims=CLAIMS[plan.method] + ROUNDING_CLAIMS[plan.method],
     )
 
 
-def _attention_errors(n: int, largest: float, logit_error: float) -> tuple[float, float, float]:
-    """Bound logits, entries and rows of attention, from G's largest entry and the logits' error."""
+def _attention_errors(n: int, largest: float, logit_error: float) -> tuple[float, float]:
+    """Bound entries and rows of attention, from G's largest entry and the logits' error."""
     if not largest:
-        return logit_error, 0.0, 0.0
+        return 0.0, 0.0
     relative = float(up(logit_error / largest))
     entry_error = min(1.0, float(loewner_entry(n, largest, relative)))
-    return logit_error, entry_error, min(2.0, float(loewner_row(relative, largest)))
+    return entry_error, min(2.0, float(loewner_row(relative, largest)))

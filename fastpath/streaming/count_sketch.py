@@ -73,7 +73,7 @@ LARGEST_VALUE, LARGEST_TOTAL = 2.0**960, 2.0**1000
 LARGEST_BYTES = 2**30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecoveryBound:
     """How far sparse columns T may lie from the exact columns y.
 
@@ -280,10 +280,10 @@ class CountSketch:
             rounding = np.full_like(self._absolute, np.inf)
         excess = recovery_error(ratio, 0.0, n, entry_error) + heap_excess(self._sparsity, rounding)
         return RecoveryBound(
-            float(ratio),
-            up(excess),
-            min(1.0, failure),
-            ("P2.recovery", "P2.heap"),
+            ratio=float(ratio),
+            excess=up(excess),
+            failure_probability=min(1.0, failure),
+            claims=("P2.recovery", "P2.heap"),
         )
 
     def contents(self) -> Arrays:
@@ -306,7 +306,7 @@ class CountSketch:
         sketch._roundings = contents["roundings"].item()
         sketch._absolute = contents["absolute"]
         sketch._sums = contents["sums"]
-        sketch._hashes = _Hashes(contents["tables"], len(sketch._sums) // HASHES)
+        sketch._hashes = _Hashes(tables=contents["tables"], buckets=len(sketch._sums) // HASHES)
         return sketch
 
     def __copy__(self) -> CountSketch:
@@ -323,7 +323,7 @@ class CountSketch:
         return total
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Hashes:
     """Hash functions from indices to buckets and signs, linear over the field of two elements.
 
@@ -349,7 +349,7 @@ class _Hashes:
             tables[:, half : 2 * half] = tables[:, :half] ^ words[:, bit, None]
         # A power of two of buckets: the place of a row's first bucket joins by exclusive or as well.
         tables[0] ^= np.arange(HASHES, dtype=np.int32) * (2 * buckets)
-        return cls(tables, buckets)
+        return cls(tables=tables, buckets=buckets)
 
     def __call__(self, indices: Rows) -> tuple[NDArray[Any], Floats]:
         """Return places and signs, of shape (b, HASHES)."""

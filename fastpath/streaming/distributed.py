@@ -118,7 +118,7 @@ def attend(state: MomentState, Q: Any, *, tolerance: float | None = None) -> Cer
         )
         for name, dtype in (("output", probe.output.dtype), ("error_bound", np.float64))
     )
-    return Certified(output, error_bound, probe.claims)
+    return Certified(output=output, error_bound=error_bound, claims=probe.claims)
 
 
 def _partitions(name: str, x: Any) -> list[Any]:

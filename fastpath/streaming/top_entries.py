@@ -71,7 +71,12 @@ class TopEntries:
     def bound(self, entry_error: Floats, length: int) -> RecoveryBound:
         """Bound the error of the columns where entries err by at most ``entry_error``, (columns,)."""
         sparsity = min(self._values.shape[1], max(length, 1))
-        return RecoveryBound(1.0, heap_excess(sparsity, entry_error), None, ("P2.heap",))
+        return RecoveryBound(
+            ratio=1.0,
+            excess=heap_excess(sparsity, entry_error),
+            failure_probability=None,
+            claims=("P2.heap",),
+        )
 
     def contents(self) -> Arrays:
         """Return all that is kept."""

@@ -50,7 +50,11 @@ def _with_output(change: Callable[..., Any]) -> types.ModuleType:
 
     def attention(Q: Any, K: Any, V: Any, *, causal: bool = False) -> Certified:
         honest = fastpath.attention(Q, K, V, causal=causal)
-        return Certified(change(honest.output, Q, K, V, causal), honest.error_bound, honest.claims)
+        return Certified(
+            output=change(honest.output, Q, K, V, causal),
+            error_bound=honest.error_bound,
+            claims=honest.claims,
+        )
 
     return _module(attention)
 
@@ -132,22 +136,28 @@ def _modifying(Q: Any, K: Any, V: Any, causal: bool = False) -> Certified:
 
 def _infinite(Q: Any, K: Any, V: Any, causal: bool = False) -> Certified:
     result = _honest(Q, K, V, causal)
-    return Certified(result.output, np.full_like(result.error_bound, np.inf), ())
+    return Certified(
+        output=result.output, error_bound=np.full_like(result.error_bound, np.inf), claims=()
+    )
 
 
 def _vacuous(Q: Any, K: Any, V: Any, causal: bool = False) -> Certified:
     result = _honest(Q, K, V, causal)
-    return Certified(result.output, result.error_bound + 10 * np.abs(V).max(), ())
+    return Certified(
+        output=result.output, error_bound=result.error_bound + 10 * np.abs(V).max(), claims=()
+    )
 
 
 def _cast(Q: Any, K: Any, V: Any, causal: bool = False) -> Certified:
     result = _honest(Q, K, V, causal)
-    return Certified(result.output.astype(np.float16), result.error_bound, ())
+    return Certified(
+        output=result.output.astype(np.float16), error_bound=result.error_bound, claims=()
+    )
 
 
 def _transposed(Q: Any, K: Any, V: Any, causal: bool = False) -> Certified:
     result = _honest(Q, K, V, causal)
-    return Certified(result.output.T, result.error_bound.T, ())
+    return Certified(output=result.output.T, error_bound=result.error_bound.T, claims=())
 
 
 @pytest.mark.parametrize(
@@ -182,7 +192,9 @@ def test_an_error_inside_a_wide_bound_is_told_from_rounding() -> None:
     def attention(Q: Any, K: Any, V: Any, *, causal: bool = False) -> Certified:
         honest = fastpath.attention(Q, K, V, causal=causal)
         wide = honest.error_bound + 1e-3
-        return Certified(honest.output + np.float64(1e-9), wide, honest.claims)
+        return Certified(
+            output=honest.output + np.float64(1e-9), error_bound=wide, claims=honest.claims
+        )
 
     case = conformance.case("one column in float64")
     with pytest.raises(NonConformanceError, match="what rounding in float64 explains"):
@@ -194,7 +206,9 @@ def test_an_error_above_a_bound_below_rounding_is_told() -> None:
 
     def attention(Q: Any, K: Any, V: Any, *, causal: bool = False) -> Certified:
         honest = fastpath.attention(Q, K, V, causal=causal)
-        return Certified(honest.output, honest.error_bound / 1e6, honest.claims)
+        return Certified(
+            output=honest.output, error_bound=honest.error_bound / 1e6, claims=honest.claims
+        )
 
     with pytest.raises(NonConformanceError, match=r"is .*, its bound .*outside"):
         judge(_module(attention), conformance.case("one column in float64"))
@@ -220,7 +234,7 @@ def test_an_unknown_case_is_refused() -> None:
 
 def test_an_accepted_bad_argument_is_a_failure() -> None:
     def accepting(Q: Any, K: Any, V: Any, causal: bool = False) -> Certified:
-        return Certified(np.zeros((1, 1)), np.zeros((1, 1)), ())
+        return Certified(output=np.zeros((1, 1)), error_bound=np.zeros((1, 1)), claims=())
 
     with pytest.raises(NonConformanceError, match="must raise ValueError, was accepted"):
         judge_refusal(_module(accepting), REFUSALS[0])

@@ -87,7 +87,9 @@ def test_conform_fails_a_module_that_errs(
 ) -> None:
     def attention(Q: Any, K: Any, V: Any, *, causal: bool = False) -> Certified:
         honest = fastpath.attention(Q, K, V, causal=causal)
-        return Certified(honest.output + honest.error_bound * 2, honest.error_bound, ())
+        return Certified(
+            output=honest.output + honest.error_bound * 2, error_bound=honest.error_bound, claims=()
+        )
 
     module = ModuleType("erring")
     module.attention = attention  # type: ignore[attr-defined]

@@ -237,7 +237,9 @@ def planned_for_small_heads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_polynomial(*_: Any) -> Any:
-    raise fastpath.ExpansionError("none", fastpath.Expansion(0.0, 0, 0, 0))
+    raise fastpath.ExpansionError(
+        "none", fastpath.Expansion(logit_bound=0.0, degree=0, features=0, bytes=0)
+    )
 
 
 def bits(result: Any) -> list[Any]:
@@ -388,8 +390,8 @@ def test_no_entry_depends_on_what_the_caller_has_set(
         found = []
         state = fastpath.DynamicAttention(*tiny, rebuild_every=3)
         with np.errstate(all="ignore"):
-            state._begin(Plan(strategies[0], 3))
-        state._chooser = _InTurn([Plan(strategy, 3) for strategy in strategies])
+            state._begin(Plan(strategy=strategies[0], limit=3))
+        state._chooser = _InTurn([Plan(strategy=strategy, limit=3) for strategy in strategies])
         for step in range(40):
             if step % 4:
                 state.update_key(step % 12, 0, 30.0 * (-1) ** step)

@@ -112,7 +112,7 @@ def _dynamic(mode: Any, dtype: Any, worst_case: bool) -> DynamicAttention:
     named = "auto" if mode == "recomputed" else mode
     dynamic = DynamicAttention(Q, K, V, mode=named, rebuild_every=3, worst_case=worst_case)
     if mode == "recomputed":
-        dynamic._begin(Plan("recomputed", 0))
+        dynamic._begin(Plan(strategy="recomputed", limit=0))
     for i in range(4):
         dynamic.update_key(i, 0, 0.25)
     dynamic.set_value(1, np.ones(D_V))

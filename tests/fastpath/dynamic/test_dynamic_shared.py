@@ -33,7 +33,7 @@ def _dynamic(mode: Any, n: int = 12, d: int = 4, d_v: int = 3, **options: Any) -
     Q, K, V = (rng.integers(-4, 5, (n, columns)) / 4 for columns in (d, d, d_v))
     dynamic = DynamicAttention(Q, K, V, mode="auto" if mode == "recomputed" else mode, **options)
     if mode == "recomputed":
-        dynamic._begin(Plan("recomputed", 0))
+        dynamic._begin(Plan(strategy="recomputed", limit=0))
     return dynamic
 
 
@@ -274,7 +274,7 @@ def test_numpys_error_state_changes_nothing(mode: str, worst_case: bool, dtype: 
             named: Any = "auto" if mode == "recomputed" else mode
             dynamic = DynamicAttention(Q, K, V, mode=named, rebuild_every=5, worst_case=worst_case)
             if mode == "recomputed":
-                dynamic._begin(Plan("recomputed", 0))
+                dynamic._begin(Plan(strategy="recomputed", limit=0))
             first = _reads(dynamic)
             _change(dynamic, range(30))
             dynamic.update_key(int(dynamic.live[0]), 1, 300.0)

@@ -336,7 +336,7 @@ def test_random_walks_keep_every_weight_within_its_error(dtype: Any) -> None:
 def _dynamic(mode: Any, Q: Array, K: Array, V: Array, **options: Any) -> DynamicAttention:
     dynamic = DynamicAttention(Q, K, V, mode="auto" if mode == "recomputed" else mode, **options)
     if mode == "recomputed":
-        dynamic._begin(Plan("recomputed", 0))
+        dynamic._begin(Plan(strategy="recomputed", limit=0))
     return dynamic
 
 

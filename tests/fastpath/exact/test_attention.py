@@ -47,7 +47,9 @@ def test_the_last_row_of_causal_attention_sees_every_key(inputs: Any) -> None:
     Q = np.repeat(Q[:1], len(K), axis=0)
     causal = fastpath.attention(Q, K, V, causal=True)
     full = fastpath.attention(Q[-1:], K, V)
-    last = fastpath.Certified(causal.output[-1:], causal.error_bound[-1:], causal.claims)
+    last = fastpath.Certified(
+        output=causal.output[-1:], error_bound=causal.error_bound[-1:], claims=causal.claims
+    )
     assert _within_both(last, full)
 
 

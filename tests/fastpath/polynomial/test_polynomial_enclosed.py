@@ -329,7 +329,9 @@ def _faulty(change: Any) -> types.ModuleType:
         logits = Q @ (K - (K.min(axis=0) + K.max(axis=0)) / 2).T
         weights = change(logits)
         output = weights @ V / weights.sum(axis=1, keepdims=True)
-        return Certified(output.astype(Q.dtype), honest.error_bound, honest.claims)
+        return Certified(
+            output=output.astype(Q.dtype), error_bound=honest.error_bound, claims=honest.claims
+        )
 
     module = types.ModuleType("planted")
     module.attention = of  # type: ignore[attr-defined]

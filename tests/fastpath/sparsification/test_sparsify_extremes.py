@@ -189,7 +189,7 @@ def test_an_epsilon_so_large_that_sums_overflow_proves_no_more_than_a_smaller_on
 
 
 def test_a_gram_matrix_that_holds_a_nan_proves_nothing() -> None:
-    nothing = fastpath.Gram(np.full((2, 2), np.nan), 3)
+    nothing = fastpath.Gram(matrix=np.full((2, 2), np.nan), roundings=3)
     for first, second in ((nothing, np.eye(2)), (np.eye(2), nothing), (nothing, nothing)):
         assert not fastpath.certify_loewner(first, second, 0.5)
         assert fastpath.certified_closeness(first, second).epsilon == np.inf

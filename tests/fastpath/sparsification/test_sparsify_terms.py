@@ -63,7 +63,8 @@ def test_the_shift_is_that_of_the_claim_for_what_was_counted(
     G, H = (M @ M.T for M in (rng.standard_normal((n, n + 2)) for _ in range(2)))
     G /= np.sqrt(np.outer(G.diagonal(), G.diagonal()))
     pair = loewner._Pair(
-        fastpath.Gram((G + G.T) / 2, first), fastpath.Gram(stretch * (H + H.T) / 2, second)
+        fastpath.Gram(matrix=(G + G.T) / 2, roundings=first),
+        fastpath.Gram(matrix=stretch * (H + H.T) / 2, roundings=second),
     )
     factored: list[Any] = []
     monkeypatch.setattr(loewner, "_cholesky", lambda A: (factored.append(A.copy()), (A, 0))[1])
@@ -154,7 +155,9 @@ def test_the_entrywise_error_is_that_of_the_claim(
     """P3.entries, with the same roundings more."""
     G = np.array([[1.0, 0.5], [0.5, 1.0]])
     H = stretch * G + np.array([[0, apart], [apart, 0]])
-    found = fastpath.entrywise_error(fastpath.Gram(G, first), fastpath.Gram(H, second))
+    found = fastpath.entrywise_error(
+        fastpath.Gram(matrix=G, roundings=first), fastpath.Gram(matrix=H, roundings=second)
+    )
     k, m, ratio = first + 2, second + 1, Fraction(stretch)
     difference = _exactly(np.abs(H - G).max())
     claimed = (
@@ -213,20 +216,26 @@ def test_the_logits_error_is_that_of_the_claim(
     sparsification = importlib.import_module("fastpath.sparsification.sparsify")
     G = np.array([[1.0, 0.5], [0.5, 1.0]])
     H = G + np.array([[0, apart], [apart, 0]])
-    monkeypatch.setattr(sparsification, "_result_gram", lambda Y: fastpath.Gram(H, second))
+    monkeypatch.setattr(
+        sparsification, "_result_gram", lambda Y: fastpath.Gram(matrix=H, roundings=second)
+    )
     monkeypatch.setattr(sparsification, "entrywise_error", lambda *_: 2.0**30)
     plan = sparsification.make_plan(np.eye(2), "entrywise", 0.5, None, "gram", None)
-    result = sparsification._measured(plan, fastpath.Gram(G, first), np.eye(2), None, None)
+    result = sparsification._measured(
+        plan, fastpath.Gram(matrix=G, roundings=first), np.eye(2), None, None
+    )
     claimed = logit_difference(apart, 1.0, 1.0, first + 1, second + 1, 2.0**-53)
     assert result.logit_error == claimed > apart
 
 
 def test_a_logit_may_err_by_epsilon_and_slack(monkeypatch: pytest.MonkeyPatch) -> None:
     sparsification = importlib.import_module("fastpath.sparsification.sparsify")
-    far = fastpath.Gram(np.full((2, 2), 2.0**20), 3)
+    far = fastpath.Gram(matrix=np.full((2, 2), 2.0**20), roundings=3)
     monkeypatch.setattr(sparsification, "_result_gram", lambda Y: far)
     monkeypatch.setattr(
-        sparsification, "certified_closeness", lambda *_: fastpath.Closeness(0.25, 0.125)
+        sparsification,
+        "certified_closeness",
+        lambda *_: fastpath.Closeness(epsilon=0.25, slack=0.125),
     )
     plan = sparsification.make_plan(np.eye(2), "loewner", 0.5, None, "gram", None)
     result = sparsification._measured(plan, fastpath.gram(np.eye(2)), np.eye(2), None, None)
@@ -241,7 +250,7 @@ def test_a_sketch_that_is_not_certified_has_the_slack_of_its_claim(
 ) -> None:
     sparsification = importlib.import_module("fastpath.sparsification.sparsify")
     monkeypatch.setattr("fastpath.sparsification.choice.gram_seconds", lambda X: np.inf)
-    second = fastpath.Closeness(2.0**-6, 2.0**-7)
+    second = fastpath.Closeness(epsilon=2.0**-6, slack=2.0**-7)
     monkeypatch.setattr(sparsification, "certified_closeness", lambda *_: second)
     n, d = 2, 4000
     X = np.ones((n, d), dtype)

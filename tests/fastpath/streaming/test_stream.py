@@ -101,9 +101,9 @@ def test_blocks_of_queries_make_no_difference_to_what_is_kept(recovery: str) -> 
     whole = one.attend(Q)
     parts = [many.attend(Q[start : start + 10]) for start in range(0, 120, 10)]
     both = Certified(
-        np.concatenate([p.output for p in parts]),
-        np.concatenate([p.error_bound for p in parts]),
-        whole.claims,
+        output=np.concatenate([p.output for p in parts]),
+        error_bound=np.concatenate([p.error_bound for p in parts]),
+        claims=whole.claims,
     )
     assert agree(whole, both)
     assert np.array_equal(one.decode().columns.indices, many.decode().columns.indices)
