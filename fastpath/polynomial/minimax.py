@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from fastpath.core.bounds.polynomial import grid_curvature, grid_value_error, kappa_grid
 from fastpath.core.bounds.softmax import kappa_tv
 from fastpath.core.directed import UNIT_ROUNDOFF, down, library_down, library_up, up
+from fastpath.core.inputs import Array
 from fastpath.core.norms import sum_above
-
-Vector = NDArray[np.float64]
 
 #: The widest interval for which coefficients are sought: float64 has long lost e^(2 radius) u by then.
 LARGEST_RADIUS = 32.0
@@ -52,9 +51,9 @@ class Polynomial:
         Lower bound on P(x) over the widest interval; 0 where it may not be positive.
     """
 
-    coefficients: Vector
+    coefficients: Array
     radius: float
-    total_variations: Vector
+    total_variations: Array
     lowest: float
 
     @property
@@ -67,11 +66,11 @@ class Polynomial:
         """The bound for the widest interval."""
         return float(self.total_variations[-1])
 
-    def total_variation_within(self, logit_bounds: Vector) -> Vector:
+    def total_variation_within(self, logit_bounds: Array) -> Array:
         """Bound the total variation of rows whose logits lie within -+logit_bounds <= radius."""
         # Rounded up to the next point of the grid, or the one after it where the product is close.
         cells = up(logit_bounds * up(CELLS / self.radius)).astype(np.intp) + 1
-        within: Vector = self.total_variations[np.minimum(cells, CELLS)]
+        within: Array = self.total_variations[np.minimum(cells, CELLS)]
         return within
 
     def absolute(self, z: float) -> float:
@@ -110,7 +109,7 @@ def largest_useful_degree(radius: float) -> int:
     return likely_degree(radius, math.exp(2 * radius) * UNIT_ROUNDOFF)
 
 
-def certify(coefficients: Vector, radius: float) -> Polynomial:
+def certify(coefficients: Array, radius: float) -> Polynomial:
     r"""Bound what any polynomial loses in place of exp on the intervals within [-radius, radius].
 
     With :math:`f = Pe^{-x}` on grid points at most ``step`` apart, :math:`\max f \le \max_i f(x_i) +
@@ -138,7 +137,7 @@ def certify(coefficients: Vector, radius: float) -> Polynomial:
     )
 
 
-def _coefficients(coefficients: Vector, derivative: int) -> tuple[Vector, Vector]:
+def _coefficients(coefficients: Array, derivative: int) -> tuple[Array, Array]:
     """Return those of (d/dx - 1)^k P and bounds on their rounding: f's k-th derivative is that by e^-x."""
     value, absolute = coefficients, np.abs(coefficients)
     for _ in range(derivative):
@@ -147,7 +146,7 @@ def _coefficients(coefficients: Vector, derivative: int) -> tuple[Vector, Vector
     return value, grid_value_error(absolute, 4 * derivative, UNIT_ROUNDOFF)
 
 
-def bounds_on_values(coefficients: Vector, x: Vector, derivative: int = 0) -> tuple[Vector, Vector]:
+def bounds_on_values(coefficients: Array, x: Array, derivative: int = 0) -> tuple[Array, Array]:
     """Bound a derivative of P(x) e^-x from below and above at every x: FP.polynomial."""
     value, rounding = _coefficients(coefficients, derivative)
     decay = np.exp(-x)
@@ -159,12 +158,12 @@ def bounds_on_values(coefficients: Vector, x: Vector, derivative: int = 0) -> tu
     return middle - error, middle + error
 
 
-def _horner(x: Vector | float, coefficients: Vector) -> Any:
+def _horner(x: Array | float, coefficients: Array) -> Any:
     """Bound a polynomial from above where neither its coefficients nor x are negative."""
     return sum_above(polynomial.polyval(x, coefficients), 2 * len(coefficients))
 
 
-def _remez(degree: int, radius: float) -> Vector:
+def _remez(degree: int, radius: float) -> Array:
     """Return the coefficients that minimise max |P(x) e^-x - 1| on [-radius, radius], nearly.
 
     Each exchange solves P(x_i) - (-1)^i E e^(x_i) = e^(x_i) at degree + 2 points and moves them to the

@@ -18,10 +18,10 @@ from fastpath.core.bounds.polynomial import moments_output
 from fastpath.core.bounds.softmax import ARITHMETIC
 from fastpath.core.certified import Certified
 from fastpath.core.directed import UNIT_ROUNDOFF, above, below, down, up
-from fastpath.core.inputs import Matrix
+from fastpath.core.inputs import Array, Matrix
 from fastpath.core.norms import norm, sum_above
 from fastpath.polynomial.minimax import Polynomial
-from fastpath.polynomial.monomials import Array, block_columns, monomials, summands
+from fastpath.polynomial.monomials import block_columns, monomials, summands
 
 CLAIMS = ("P2.poly", "P2.kappa", "P2.recentre", "FP.moments", "FP.polynomial", "FP.exp")
 

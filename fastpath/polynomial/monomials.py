@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from fastpath.core.inputs import Array
 
 #: A block of keys or queries takes about this many bytes.  At d = 4 and degree 4 a quarter of it is
 #: 30 % slower, since each row costs a call; at d = 8 and degree 4 twice as much gains nothing.

@@ -18,7 +18,7 @@ CLUSTERS = 1.0
 TOGETHER = 64
 
 #: Sampled keys that are weighed at once.
-KEY_BLOCK = 512
+SAMPLED_KEY_BLOCK = 512
 
 #: Of how many clusters the pilot tries some rows, and how many.
 PILOT_CLUSTERS, PILOT_ROWS = 32, 16
@@ -99,7 +99,7 @@ class ClusteredHead:
         from_mean = ((v - v.mean(axis=0)) ** 2).sum(axis=1)
         self._scores = np.sqrt((offsets**2).sum(axis=1) * (from_mean + from_mean.mean()))
         # Fresh arrays cost ten times as much as what is computed in them.
-        self._tile = np.empty((KEY_BLOCK, self._queries.sizes.max()), np.float32)
+        self._tile = np.empty((SAMPLED_KEY_BLOCK, self._queries.sizes.max()), np.float32)
         self._scratch = np.empty((2, len(k)), np.float32)
         self._cumulated = np.empty(len(k))
         self._pilot_rows = self._draw_pilot(rng)
@@ -233,15 +233,15 @@ class ClusteredHead:
         """Return sum_j e^(q . k_j - shift) values_j over the chosen keys."""
         queries_in_columns = np.ascontiguousarray(q.T)
         sums = np.zeros((len(q), values.shape[1]), np.float32)
-        for first in range(0, len(chosen), KEY_BLOCK):
-            keys = chosen[first : first + KEY_BLOCK]
+        for first in range(0, len(chosen), SAMPLED_KEY_BLOCK):
+            keys = chosen[first : first + SAMPLED_KEY_BLOCK]
             # Keys in rows: the product is twice as fast as with few queries in rows.
             tile = self._tile[: len(keys), : len(q)]
             np.matmul(self._k.take(keys, axis=0), queries_in_columns, out=tile)
             tile -= shift
             np.minimum(tile, LARGEST_LOGIT, out=tile)
             np.exp(tile, out=tile)
-            sums += tile.T @ values[first : first + KEY_BLOCK]
+            sums += tile.T @ values[first : first + SAMPLED_KEY_BLOCK]
         return sums
 
     def _systematic_sample(

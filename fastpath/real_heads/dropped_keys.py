@@ -40,7 +40,7 @@ CLUSTERS = 4.0
 TOGETHER = 16
 
 #: Keys whose weights are summed at once: few, so that the certificate of a sum stays tight.
-KEY_BLOCK = 1024
+KEPT_KEY_BLOCK = 1024
 
 #: Keys whose weights are summed at once about a centre, where a looser certificate will do.
 CENTRE_BLOCK = 4096
@@ -49,7 +49,7 @@ CENTRE_BLOCK = 4096
 LOWEST_LOGIT = -60.0
 
 #: Rounding of the logarithm of a share beyond which a cluster's rows are computed exactly.
-LARGEST_SLACK = 3.0
+LARGEST_SHARE_SLACK = 3.0
 
 #: Multiply-adds that take as long as a row's share in planning, as weighing a key for a cluster, and as
 #: fetching one that is kept; and what a pair takes in such narrow tiles, relative to exact attention.
@@ -63,7 +63,7 @@ LARGEST_PRODUCT = {"float32": 2.0**124, "float64": 2.0**1020}
 PILOT = 64
 
 #: The kept weights of a row add up to this at least, relative to e^shift, or the row is computed exactly:
-#: half the sum, which is at least e^-LARGEST_SLACK, as what a shift's rounding may be is part of the slack.
+#: half the sum, which is at least e^-LARGEST_SHARE_SLACK, as a shift's rounding is part of the slack.
 LIGHTEST_SUM = 1 / 64
 
 
@@ -121,7 +121,7 @@ class DroppedKeys:
         self._values = ScaledValues(v, causal=False)
         self._spread, magnitude = self._values.spread_and_magnitude(None)
         self._magnitude = np.maximum(magnitude, 2.0**-40)
-        self._terms = min(KEY_BLOCK, len(k)) + ceil(len(k) / KEY_BLOCK)
+        self._terms = min(KEPT_KEY_BLOCK, len(k)) + ceil(len(k) / KEPT_KEY_BLOCK)
         self._longest_key = longest_row(k)
         self._query_lengths = lengths(q)
         self._share = self._allowed_share()
@@ -262,7 +262,7 @@ class DroppedKeys:
         thresholds = (logarithms + even - self._slack[some]).astype(shares.dtype)
         # Where anything overflowed the comparison is false, and the key is kept.
         dropped = shares <= thresholds[:, None]
-        certain = np.isfinite(means).all(axis=1) & (self._slack[some] <= LARGEST_SLACK)
+        certain = np.isfinite(means).all(axis=1) & (self._slack[some] <= LARGEST_SHARE_SLACK)
         products = up(lengths(images) * self._longest_image)
         certain &= products <= LARGEST_PRODUCT[images.dtype.name]
         return _Weighed(
@@ -332,9 +332,9 @@ class DroppedKeys:
         k = self._given[1]
         queries_in_columns = np.ascontiguousarray(q.T)
         sums = np.zeros((len(q), self._summed.shape[1]), q.dtype)
-        buffer = np.empty((min(KEY_BLOCK, len(kept)), len(q)), q.dtype)
-        for first in range(0, len(kept), KEY_BLOCK):
-            keys = kept[first : first + KEY_BLOCK]
+        buffer = np.empty((min(KEPT_KEY_BLOCK, len(kept)), len(q)), q.dtype)
+        for first in range(0, len(kept), KEPT_KEY_BLOCK):
+            keys = kept[first : first + KEPT_KEY_BLOCK]
             # Keys in rows: the product is twice as fast as with few queries in rows.  And take is four
             # times as fast as indexing.
             tile = np.matmul(k.take(keys, axis=0), queries_in_columns, out=buffer[: len(keys)])

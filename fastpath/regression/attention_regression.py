@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastpath.core.arithmetic import standard_arithmetic
-from fastpath.core.inputs import integer, matrix
+from fastpath.core.inputs import Array, integer, matrix
 from fastpath.regression.certificate import Certificate, certify
 from fastpath.regression.curvature import Products, hessian, schur
-from fastpath.regression.model import Array, Data, Point, joined, length, point
+from fastpath.regression.model import Data, Point, joined, length, point
 from fastpath.regression.newton import Joint, Projected, descend
 from fastpath.regression.newton_cg import descend_by_products
 from fastpath.regression.result import Progress, RegressionResult

@@ -7,11 +7,9 @@ place of A3.  At (256, 16) that makes h forty times smaller.  P4.affine gives th
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import scipy.linalg as sl
-from numpy.typing import NDArray
 
 from fastpath.core.bounds.regression import (
     affine_radius,
@@ -29,11 +27,10 @@ from fastpath.core.bounds.regression import (
 from fastpath.core.bounds.softmax import ARITHMETIC, rounding_logit, rounding_weight
 from fastpath.core.bounds.sparsification import cholesky_residual
 from fastpath.core.directed import below, up
+from fastpath.core.inputs import Array, Matrix
 from fastpath.core.norms import lengths, longest_row, norm, product_loss, sum_above
 from fastpath.regression.curvature import Products, hessian
-from fastpath.regression.model import Array, Point
-
-Floats = NDArray[Any]
+from fastpath.regression.model import Point
 
 CLAIMS = (
     "P4.kantorovich",
@@ -396,7 +393,7 @@ class _Basis:
         )
         return float(up(2 * once + twice))
 
-    def gradient_norm(self, gradient: Floats) -> float:
+    def gradient_norm(self, gradient: Matrix) -> float:
         """Bound the norm of a gradient by (X, Y) in the coordinates (X, Z)."""
         k, r = self._X_size, len(self.S)
         by_X, by_Y = gradient[:k], gradient[k:].reshape(r, -1)
@@ -424,7 +421,7 @@ def least_eigenvalue(H: Array) -> float:
     return float(below(shift - lost))
 
 
-def wide_gradient(here: Point) -> tuple[Floats, int]:
+def wide_gradient(here: Point) -> tuple[Matrix, int]:
     """Return the gradient in one vector, in longest floats, and the most roundings that a term passes.
 
     The exponential is numpy's in float64, at the rounded logit, times 1 + the rest of the logit.
@@ -453,7 +450,7 @@ def wide_gradient(here: Point) -> tuple[Floats, int]:
     return np.concatenate([by_X.ravel(), by_Y.ravel()]), roundings
 
 
-def _product(A: Floats, B: Floats) -> Floats:
+def _product(A: Matrix, B: Matrix) -> Matrix:
     """Multiply in blocks of about the square root of the terms, which rounds each of them less often."""
     step = _block(len(B))
     return sum(  # type: ignore[return-value]
@@ -495,7 +492,7 @@ def _radius(A: Array) -> float:
     return longest_row(up(np.abs(A - A.mean(axis=0))))
 
 
-def _narrow(A: Floats) -> Array:
+def _narrow(A: Matrix) -> Array:
     """Return float64 numbers that are at least the magnitudes of longer ones."""
     magnitudes: Array = up(np.abs(A).astype(np.float64))
     return magnitudes

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.regression.model import Array, Data, Point
-
-Floats = NDArray[Any]
+from fastpath.core.inputs import Array, Matrix
+from fastpath.regression.model import Data, Point
 
 
 class Products:
@@ -85,12 +84,12 @@ def schur(here: Point, products: Products, *, gauss_newton: bool) -> Array:
 
 def _blocks(
     here: Point, products: Products, features: Array, T: Array | None, gauss_newton: bool
-) -> tuple[Floats, Floats]:
+) -> tuple[Matrix, Matrix]:
     """Return H_XX, and H_XY for Y given in the coordinates Y = T Z (T None: the identity)."""
     (p, q), (r, s) = here.data.X_shape, here.data.Y_shape
     n, c = features.shape
 
-    def cast(A: Array) -> Floats:
+    def cast(A: Array) -> Matrix:
         return A.astype(products.dtype, copy=False)
 
     mean_keys, Y = cast(here.mean_keys - products.key_mean), cast(here.Y)
@@ -116,7 +115,7 @@ def _blocks(
     return HXX.transpose(0, 2, 1, 3).reshape(p * q, -1), HXY.reshape(p * q, -1)
 
 
-def _row_products(first: Floats, second: Floats) -> Floats:
+def _row_products(first: Matrix, second: Matrix) -> Matrix:
     """Return the columns first_a second_b, a slow and b fast."""
     return (first[:, :, None] * second[:, None, :]).reshape(len(first), -1)
 

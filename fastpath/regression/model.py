@@ -5,9 +5,8 @@ from functools import cached_property
 
 import numpy as np
 import scipy.linalg as sl
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from fastpath.core.inputs import Array
 
 #: Logits of one tile, 512 KiB: at n = 1024, d = 8 a whole matrix at a time takes 1.4 times as long.
 TILE = 1 << 16

@@ -6,8 +6,9 @@ from typing import Protocol
 import numpy as np
 import scipy.linalg as sl
 
+from fastpath.core.inputs import Array
 from fastpath.regression.curvature import Products, hessian, schur
-from fastpath.regression.model import Array, Data, Point, joined, point
+from fastpath.regression.model import Data, Point, joined, point
 from fastpath.regression.plain_steps import measurable_step
 from fastpath.regression.search import EPSILON, Search
 

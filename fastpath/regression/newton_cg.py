@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import scipy.linalg as sl
 
-from fastpath.regression.model import Array, Point, joined, point
+from fastpath.core.inputs import Array
+from fastpath.regression.model import Point, joined, point
 from fastpath.regression.newton import SUFFICIENT
 from fastpath.regression.plain_steps import measurable_step
 from fastpath.regression.search import EPSILON, Search

@@ -6,7 +6,8 @@ says then is so.
 
 import numpy as np
 
-from fastpath.regression.model import Array, Point, length, point
+from fastpath.core.inputs import Array
+from fastpath.regression.model import Point, length, point
 from fastpath.regression.search import EPSILON, Search
 
 #: Lengths of a step along the gradient are tried from this multiple of Cauchy's down, by SHORTER.

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from fastpath.core.arithmetic import standard_arithmetic
+from fastpath.core.inputs import Array
 from fastpath.regression.certificate import Certificate
-from fastpath.regression.model import Array
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpath.core.bounds.regression import regulariser_weight
-from fastpath.regression.model import Array, Data, Point, joined, point
+from fastpath.core.inputs import Array
+from fastpath.regression.model import Data, Point, joined, point
 
 
 class Sketched:

@@ -6,7 +6,8 @@ primed matrices at X' = 2^(a1 + a2) X and Y' = 2^(a3 - b) Y.
 
 import numpy as np
 
-from fastpath.regression.model import Array, Data, Point, point
+from fastpath.core.inputs import Array
+from fastpath.regression.model import Data, Point, point
 
 #: Matrices whose largest entry lies within 2^±20 are left as they are.
 ORDINARY = 20

@@ -4,10 +4,9 @@ import numpy as np
 import scipy.linalg as sl
 from numpy.typing import NDArray
 
+from fastpath.core.inputs import Array
 from fastpath.sparsification.feature_matrix import Features, by_columns, dense_block
 from fastpath.sparsification.gram import gram_of
-
-Array = NDArray[np.float64]
 
 #: Numbers that the tree of block Gram matrices may hold: 256 MiB.
 TREE_NUMBERS = 1 << 25

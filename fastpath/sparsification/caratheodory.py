@@ -4,14 +4,13 @@ import numpy as np
 import scipy.linalg as sl
 from numpy.typing import NDArray
 
+from fastpath.core.inputs import Array
 from fastpath.sparsification.feature_matrix import (
     Features,
     by_columns,
     nonzero_columns,
     take_columns,
 )
-
-Array = NDArray[np.float64]
 
 
 def caratheodory_columns(X: Features, whitening: Array) -> tuple[NDArray[np.intp], Array]:

@@ -7,15 +7,12 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg as sl
-from numpy.typing import NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.sparsification import certificate_shift, entry_difference
 from fastpath.core.directed import UNIT_ROUNDOFF, down, float_at_most, up
+from fastpath.core.inputs import Array
 from fastpath.sparsification.gram import Gram, gram
-
-Array = NDArray[np.float64]
-
 
 #: Without slack, rounding may widen the certified epsilon by this much; beyond it slack serves better.
 WELL_CONDITIONED = 2.0**-20

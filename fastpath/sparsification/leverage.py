@@ -4,12 +4,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from fastpath.core.inputs import Array
 from fastpath.sparsification.certificate import range_factor
 from fastpath.sparsification.feature_matrix import Features, by_columns
 from fastpath.sparsification.gram import gram
 from fastpath.sparsification.sketches import osnap
-
-Array = NDArray[np.float64]
 
 #: Random projections a score is estimated from: its relative standard deviation is sqrt(2/16) = 0.35.
 PROJECTIONS = 16

@@ -20,7 +20,7 @@ from fastpath.core.bounds.sparsification import (
     sketch_slack,
 )
 from fastpath.core.directed import UNIT_ROUNDOFF, up
-from fastpath.core.inputs import Matrix
+from fastpath.core.inputs import Array, Matrix
 from fastpath.sparsification.barriers import barrier_columns
 from fastpath.sparsification.caratheodory import caratheodory_columns
 from fastpath.sparsification.certificate import certified_closeness, entrywise_error, range_factor
@@ -35,8 +35,6 @@ from fastpath.sparsification.feature_matrix import (
 from fastpath.sparsification.gram import Gram, gram, gram_of
 from fastpath.sparsification.leverage import leverage_scores, poisson_columns
 from fastpath.sparsification.sketches import johnson_lindenstrauss, osnap
-
-Array = NDArray[np.float64]
 
 #: Draws of a randomised method before it gives up, and by how much each is wider than the last.
 ATTEMPTS, GROWTH = 8, 1.5

@@ -198,8 +198,8 @@ MUTANTS = (
         _ROUNDING,
     ),
     _argument(
-        "        self._terms = min(KEY_BLOCK, len(k)) + ceil(len(k) / KEY_BLOCK)",
-        "        self._terms = min(KEY_BLOCK, len(k))",
+        "        self._terms = min(KEPT_KEY_BLOCK, len(k)) + ceil(len(k) / KEPT_KEY_BLOCK)",
+        "        self._terms = min(KEPT_KEY_BLOCK, len(k))",
         "the additions of blocks of kept keys",
         _ROUNDING,
     ),
@@ -270,7 +270,7 @@ MUTANTS = (
         catches="the refusal of a tolerance at rounding",
     ),
     _planted(
-        before=" & (self._slack[some] <= LARGEST_SLACK)",
+        before=" & (self._slack[some] <= LARGEST_SHARE_SLACK)",
         after="",
         tests=f"{PROPERTIES}::test_rows_whose_rounding_says_nothing_are_computed_exactly",
         catches="the limit on the slack",

@@ -350,7 +350,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
         (exact, "QUERY_BLOCK", 2),
         (polynomial, "CAUSAL_BLOCK", 2),
         (dropping, "CLUSTERS", 1.0),
-        (dropping, "KEY_BLOCK", 3),
+        (dropping, "KEPT_KEY_BLOCK", 3),
         (dropping, "CENTRE_BLOCK", 4),
         (dropping, "TOGETHER", 2),
         (real_heads, "LARGE", 0),

@@ -14,7 +14,7 @@ from reference.models.clustered_query import ClusteredQuery
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small heads have several blocks of keys and of clusters."""
-    monkeypatch.setattr(clustered_head, "KEY_BLOCK", 16)
+    monkeypatch.setattr(clustered_head, "SAMPLED_KEY_BLOCK", 16)
     monkeypatch.setattr(clustered_head, "TOGETHER", 8)
 
 

@@ -20,7 +20,7 @@ from tests.strategies import attention_inputs
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small heads have clusters of many queries, and several blocks of keys and of clusters."""
     monkeypatch.setattr(dropping, "CLUSTERS", 0.8)
-    monkeypatch.setattr(dropping, "KEY_BLOCK", 3)
+    monkeypatch.setattr(dropping, "KEPT_KEY_BLOCK", 3)
     monkeypatch.setattr(dropping, "CENTRE_BLOCK", 4)
     monkeypatch.setattr(dropping, "TOGETHER", 2)
 
@@ -254,8 +254,8 @@ def test_rows_whose_rounding_says_nothing_are_computed_exactly() -> None:
     Q[:6] /= 2.0**14
     head, result = dropped(Q, K, V, 0.5)
     for a, _, weighed, j in head._batches():
-        assert weighed.certain[j] == (head._slack[a] <= dropping.LARGEST_SLACK)
-    assert (head._slack > dropping.LARGEST_SLACK).any()
+        assert weighed.certain[j] == (head._slack[a] <= dropping.LARGEST_SHARE_SLACK)
+    assert (head._slack > dropping.LARGEST_SHARE_SLACK).any()
     assert_certified(Q, K, V, 0.5, result)
 
 

@@ -73,7 +73,7 @@ def spied(request: pytest.FixtureRequest) -> Any:
         measure(self, *given)
 
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
-        patch.setattr(dropping, "KEY_BLOCK", KEY_BLOCK)
+        patch.setattr(dropping, "KEPT_KEY_BLOCK", KEY_BLOCK)
         patch.setattr(dropping, "CENTRE_BLOCK", CENTRE_BLOCK)
         patch.setattr(DroppedKeys, "_measure", keeping)
         for name in RECORDED:
