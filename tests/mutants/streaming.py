@@ -49,8 +49,8 @@ _moments = partial(Mutant, file="fastpath/polynomial/moment_state.py")
 MUTANTS = (
     # What decoding states.
     _sketch(
-        before="            float(ratio),\n",
-        after="            1.0,\n",
+        before="            ratio=float(ratio),\n",
+        after="            ratio=1.0,\n",
         tests=RATIO,
         catches="the ratio of a sketch",
     ),
@@ -67,8 +67,8 @@ MUTANTS = (
         catches="the rounding of the sums",
     ),
     _sketch(
-        before="relative / (1 - relative) ** 2 * self._absolute",
-        after="relative / (1 - relative) ** 2 * 0 * self._absolute",
+        before="up(relative / down(least * least)) * self._absolute",
+        after="up(relative / down(least * least)) * 0 * self._absolute",
         tests=ROUNDED,
         catches="the magnitudes of all that was added, in the rounding",
     ),
@@ -152,7 +152,7 @@ MUTANTS = (
         catches="that values differ by twice the largest",
     ),
     _stream(
-        before="reach = float(logit_bound) * _UP",
+        before="reach = float(sum_above(float(logit_bound), 4 * d + 32))",
         after="reach = float(logit_bound)",
         tests=f"{STREAM}::test_the_degree_leaves_room_for_the_rounding_of_logits_at_the_bound",
         catches="the rounding of a computed logit bound",
