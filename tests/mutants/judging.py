@@ -197,8 +197,8 @@ MUTANTS = (
     ),
     Mutant(
         file="proofs/judging/real_heads.py",
-        before="        tolerance_below(trivial, largest_value, TOLERANCE),\n",
-        after="        TOLERANCE,\n",
+        before="        tolerance=tolerance_below(trivial, largest_value, TOLERANCE),\n",
+        after="        tolerance=TOLERANCE,\n",
         tests=SECTION + "test_no_more_is_asked_than_half_of_what_trivial_answers_err",
         catches="the tolerance below what trivial answers err",
     ),
@@ -247,8 +247,8 @@ MUTANTS = (
     ),
     Mutant(
         file="proofs/judging/exact.py",
-        before="    rows = checked_rows(head, budget, np.random.default_rng() if rng is None else rng)\n",
-        after="    rows = checked_rows(head, budget, np.random.default_rng(SEED))\n",
+        before="    rng = np.random.default_rng() if rng is None else rng\n",
+        after="    rng = np.random.default_rng(0)\n",
         tests=COMMAND + "test_of_a_large_head_some_rows_are_checked",
         catches="rows that an implementation can foresee",
     ),

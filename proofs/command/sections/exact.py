@@ -7,34 +7,47 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from proofs.command.report import Section, Table, all_inside, counted, ratio, up, verdict_name
-from proofs.judging.exact import Examination
+from proofs.command.report import (
+    Section,
+    Table,
+    all_inside,
+    common_fields,
+    counted,
+    ratio,
+    rows_left,
+    up,
+)
+from proofs.judging.exact import HeadExamination
 from proofs.judging.hypotheses import LARGEST_R, PAPERS
+from proofs.judging.judgement import Judgement
 
 __all__ = ["section"]
 
 
-def section(examinations: Sequence[Examination], subject: str) -> Section:
+def section(examinations: Sequence[HeadExamination], subject: str) -> Section:
     """Return what was found on at least one head.
 
     ``subject`` says of which implementation on which data.
     """
+    runs = tuple(run for examination in examinations for run in examination.judgements)
+    asked = tuple(_asked(examinations))
     return Section(
-        "heads",
-        all(examination.passed for examination in examinations),
-        (_certificates(examinations, subject), _measurements(examinations), _papers(examinations)),
-        (*_asked(examinations), *_failures(examinations)),
-        _summary(examinations),
-        [_document(examination) for examination in examinations],
+        name="heads",
+        function="attention",
+        judgements=runs,
+        tables=(_certificates(runs, subject), _measurements(examinations), _papers(examinations)),
+        remarks=asked,
+        hypotheses=(_measurements(examinations, papers=True), asked),
+        findings=_hypotheses(examinations),
+        summary=_summary(examinations, runs),
+        document=[_document(examination) for examination in examinations],
     )
 
 
-def _summary(examinations: Sequence[Examination]) -> str:
-    runs = [run for examination in examinations for run in examination.runs]
+def _summary(examinations: Sequence[HeadExamination], runs: Sequence[Judgement]) -> str:
     failed = [e.name for e in examinations if not e.passed]
-    count = len(examinations)
     sentences = [
-        f"{counted(count, 'head')} checked, {counted(len(runs), 'run')}: "
+        f"{counted(len(examinations), 'head')} checked, {counted(len(runs), 'run')}: "
         f"{all_inside(failed, 'certificate')}"
     ]
     ratios = [
@@ -46,64 +59,64 @@ def _summary(examinations: Sequence[Examination]) -> str:
         sentences.append(
             f"Largest bound over largest error, a head at a time: median {' and '.join(ratios)}."
         )
+    return " ".join((*sentences, _hypotheses(examinations)))
+
+
+def _hypotheses(examinations: Sequence[HeadExamination]) -> str:
     meeting = [
         f"{paper} by {sum(e.papers[k].holds for e in examinations)}"
         for k, paper in enumerate(PAPERS)
     ]
     smallest = min(e.measurements.logit_bound for e in examinations)
-    sentences.append(
-        f"Hypotheses are met: {', '.join(meeting)}, of {counted(count, 'head')}; "
+    return (
+        f"Hypotheses are met: {', '.join(meeting)}, of {counted(len(examinations), 'head')}; "
         f"the smallest max|q.k| is {smallest:.3g}, and P3 needs less than {LARGEST_R}."
     )
-    return " ".join(sentences)
 
 
-def _certificates(examinations: Sequence[Examination], subject: str) -> Table:
+def _certificates(runs: Sequence[Judgement], subject: str) -> Table:
     return Table(
-        f"Certified bound against enclosed error: {subject}",
-        (
-            *(
-                "head",
-                "largest\nerror",
-                "largest\nbound",
-                "bound /\nerror",
-                "rows\nchecked",
-                "type",
-            ),
-            "verdict",
+        title=f"Certified bound against enclosed error: {subject}",
+        headings=(
+            *("head", "largest\nerror", "largest\nbound", "bound /\nerror"),
+            *("rows\nchecked", "type", "verdict"),
         ),
         labels=1,
         numbers=3,
         rows=tuple(
             (
-                examination.name,
+                run.name,
                 up(run.error and run.error[1]),
                 up(run.bound),
                 ratio(run.ratio),
-                f"{len(examination.rows)} of {examination.measurements.n_q}",
+                f"{len(run.rows)} of {run.row_count}",
                 run.dtype,
-                verdict_name(run.verdict),
+                run.outcome,
             )
-            for examination in examinations
-            for run in examination.runs
+            for run in runs
         ),
     )
 
 
-def _measurements(examinations: Sequence[Examination]) -> Table:
+def _measurements(examinations: Sequence[HeadExamination], *, papers: bool = False) -> Table:
+    """Return the numbers of each head and, beside them, which hypotheses they meet."""
     return Table(
-        "The numbers that the papers' hypotheses are about",
-        (
+        title="The numbers that the papers' hypotheses are about",
+        headings=(
             *("head", "n", "d", "max\n|q.k|", "half row\nrange", "Q scale\nfor 0.1"),
             *("max\n|Q|", "max\n|K|", "max\n|V|", "max\n|Q-K|", "rank\nQK^T"),
+            *(PAPERS if papers else ()),
         ),
         labels=1,
         numbers=10,
-        rows=tuple(_figures(examination) for examination in examinations),
+        rows=tuple(
+            (*_figures(e), *(("fails", "holds")[paper.holds] for paper in e.papers if papers))
+            for e in examinations
+        ),
     )
 
 
-def _figures(examination: Examination) -> tuple[str, ...]:
+def _figures(examination: HeadExamination) -> tuple[str, ...]:
     m = examination.measurements
     return (
         examination.name,
@@ -118,7 +131,7 @@ def _figures(examination: Examination) -> tuple[str, ...]:
     )
 
 
-def _papers(examinations: Sequence[Examination]) -> Table:
+def _papers(examinations: Sequence[HeadExamination]) -> Table:
     rows = []
     for examination in examinations:
         cells = []
@@ -128,10 +141,16 @@ def _papers(examinations: Sequence[Examination]) -> Table:
             cells.append(("holds: " if paper.holds else "fails: ") + "\n       ".join(shown))
         rows.append((examination.name, *cells))
     headings = ("head", *PAPERS)
-    return Table("Which paper's hypotheses hold", headings, labels=1, numbers=0, rows=tuple(rows))
+    return Table(
+        title="Which paper's hypotheses hold",
+        headings=headings,
+        labels=1,
+        numbers=0,
+        rows=tuple(rows),
+    )
 
 
-def _asked(examinations: Sequence[Examination]) -> Iterator[str]:
+def _asked(examinations: Sequence[HeadExamination]) -> Iterator[str]:
     """Say what was tested for each paper, and which part of it is our reading."""
     for paper in examinations[0].papers:
         conditions = "; ".join(
@@ -140,33 +159,24 @@ def _asked(examinations: Sequence[Examination]) -> Iterator[str]:
         yield f"{paper.id} asks: {conditions}. {paper.remark}"
 
 
-def _failures(examinations: Sequence[Examination]) -> Iterator[str]:
-    for examination in examinations:
-        for run in examination.runs:
-            if not run.passed:
-                yield f"{examination.name} in {run.dtype}: {verdict_name(run.verdict)}. {run.failure}"
-
-
-def _document(examination: Examination) -> dict[str, Any]:
+def _document(examination: HeadExamination) -> dict[str, Any]:
+    first = examination.judgements[0]
     return {
         "name": examination.name,
         "dtype": examination.dtype,
-        "rows_checked": len(examination.rows),
-        # The list tells only where some rows were left out.
-        "rows": None if len(examination.rows) == examination.measurements.n_q else examination.rows,
+        "rows_checked": len(first.rows),
+        "rows": rows_left(first),
         "passed": examination.passed,
         "runs": [
-            {
+            common_fields(run)
+            | {
                 "dtype": run.dtype,
-                "verdict": verdict_name(run.verdict),
                 "error_lower": run.error[0] if run.error else None,
                 "error_upper": run.error[1] if run.error else None,
                 "bound": run.bound,
                 "bound_over_error": run.ratio,
-                "claims": list(run.claims),
-                "failure": run.failure,
             }
-            for run in examination.runs
+            for run in examination.judgements
         ],
         "measurements": asdict(examination.measurements),
         "papers": [{**asdict(paper), "holds": paper.holds} for paper in examination.papers],

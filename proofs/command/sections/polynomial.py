@@ -7,8 +7,18 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from proofs.command.report import Section, Table, all_inside, counted, ratio, up, verdict_name
-from proofs.judging.polynomial import COLUMNS_KEPT, TOLERANCE, Examination, Instance
+from proofs.command.report import (
+    Section,
+    Table,
+    all_inside,
+    common_fields,
+    counted,
+    ratio,
+    rows_left,
+    up,
+)
+from proofs.judging.judgement import Examination
+from proofs.judging.polynomial import COLUMNS_KEPT, TOLERANCE, PolynomialJudgement
 
 __all__ = ["section"]
 
@@ -22,34 +32,35 @@ _LEGEND = (
 )
 
 
-def section(examinations: Sequence[Examination], subject: str) -> Section:
+def section(examinations: Sequence[Examination[PolynomialJudgement]], subject: str) -> Section:
     """Return what was found on at least one head; ``subject`` says of which implementation on what."""
     return Section(
-        "polynomial",
-        all(examination.passed for examination in examinations),
-        (_table(examinations, subject),),
-        (_LEGEND, *_failures(examinations)),
-        _summary(examinations),
-        [_document(examination) for examination in examinations],
+        name="polynomial",
+        function="polynomial_attention",
+        judgements=tuple(run for e in examinations for run in e.judgements),
+        tables=(_table(examinations, subject),),
+        remarks=(_LEGEND,),
+        refused=_refused(examinations),
+        summary=_summary(examinations),
+        document=[_document(examination) for examination in examinations],
     )
 
 
-def _table(examinations: Sequence[Examination], subject: str) -> Table:
+def _table(examinations: Sequence[Examination[PolynomialJudgement]], subject: str) -> Table:
     return Table(
-        f"P2's polynomial method: {subject}",
-        (
+        title=f"P2's polynomial method: {subject}",
+        headings=(
             *("head", "d", "half row\nrange", "logit\nbound", "degree", "features", "bytes"),
             *("largest\nerror", "largest\nbound", "bound /\nerror", "rows\nchecked", "verdict"),
         ),
         labels=2,
         numbers=8,
-        rows=tuple(_row(e, instance) for e in examinations for instance in e.instances),
+        rows=tuple(_row(e.shape[1], run) for e in examinations for run in e.judgements),
     )
 
 
-def _row(examination: Examination, instance: Instance) -> tuple[str, ...]:
-    (n, d), expansion, run = examination.shape, instance.expansion, instance.run
-    cost, judged = ("-",) * 4, ("-",) * 4
+def _row(d: int, run: PolynomialJudgement) -> tuple[str, ...]:
+    expansion, cost = run.expansion, ("-",) * 4
     if expansion is not None:
         cost = (
             f"{expansion.logit_bound:.3g}",
@@ -57,16 +68,17 @@ def _row(examination: Examination, instance: Instance) -> tuple[str, ...]:
             _count(expansion.features),
             _count(expansion.bytes),
         )
-    if run is not None:
-        checked = f"{len(instance.rows)} of {n}"
-        judged = (up(run.error and run.error[1]), up(run.bound), ratio(run.ratio), checked)
+    checked = f"{len(run.rows)} of {run.row_count}"
     return (
-        examination.name,
-        str(d) if instance.d == d else f"{instance.d} of {d}",
-        f"{instance.half_row_range:.3g}",
+        run.name,
+        str(d) if run.d == d else f"{run.d} of {d}",
+        f"{run.half_row_range:.3g}",
         *cost,
-        *judged,
-        _verdict(instance),
+        up(run.error and run.error[1]),
+        up(run.bound),
+        ratio(run.ratio),
+        "-" if run.refusal else checked,
+        run.outcome,
     )
 
 
@@ -74,40 +86,35 @@ def _count(number: int) -> str:
     return str(number) if number < 10**6 else up(number)
 
 
-def _verdict(instance: Instance) -> str:
-    return "REFUSED" if instance.run is None else verdict_name(instance.run.verdict)
+def _refused(examinations: Sequence[Examination[PolynomialJudgement]]) -> str:
+    """Return the sentence about the refusal of the head as it is that takes the fewest features."""
+    refused = [e.judgements[0].expansion for e in examinations if e.judgements[0].refusal]
+    if not refused:
+        return ""
+    least = min((x for x in refused if x is not None), key=lambda expansion: expansion.features)
+    return (
+        f"P2's polynomial method, to {TOLERANCE:g} max|V|, was refused for {len(refused)} of "
+        f"{counted(len(examinations), 'head')}: it takes {_count(least.features)} features, "
+        f"{_count(least.bytes)} bytes, or more."
+    )
 
 
-def _failures(examinations: Sequence[Examination]) -> list[str]:
-    return [
-        f"{examination.name} with d = {instance.d}: {_verdict(instance)}. {instance.run.failure}"
-        for examination in examinations
-        for instance in examination.instances
-        if instance.run is not None and not instance.run.passed
-    ]
-
-
-def _summary(examinations: Sequence[Examination]) -> str:
-    whole = [e.instances[0] for e in examinations]
-    cut = [instance for e in examinations for instance in e.instances[1:]]
-    runs = [instance.run for instance in (*whole, *cut) if instance.run is not None]
+def _summary(examinations: Sequence[Examination[PolynomialJudgement]]) -> str:
+    whole = [e.judgements[0] for e in examinations]
+    cut = [run for e in examinations for run in e.judgements[1:]]
+    runs = [run for run in (*whole, *cut) if not run.refusal]
     failed = [e.name for e in examinations if not e.passed]
-    feasible = sum(instance.feasible for instance in whole)
     sentences = [
-        f"P2's polynomial method, to {TOLERANCE:g} max|V|: feasible for {feasible} of "
-        f"{counted(len(whole), 'head')}."
+        f"P2's polynomial method, to {TOLERANCE:g} max|V|: feasible for "
+        f"{sum(run.feasible for run in whole)} of {counted(len(whole), 'head')}."
     ]
-    refused = [i.expansion for i in whole if i.run is None and i.expansion is not None]
+    refused = _refused(examinations)
     if refused:
-        least = min(refused, key=lambda expansion: expansion.features)
-        sentences.append(
-            f"What was refused takes {_count(least.features)} features, {_count(least.bytes)} bytes, "
-            "or more."
-        )
+        sentences.append(f"What was refused takes {refused.partition(' takes ')[2]}")
     if cut:
-        feasible = sum(instance.feasible for instance in cut)
         sentences.append(
-            f"Cut to the first {COLUMNS_KEPT} columns of Q and K, {feasible} of {len(cut)} are feasible."
+            f"Cut to the first {COLUMNS_KEPT} columns of Q and K, {sum(run.feasible for run in cut)} of "
+            f"{len(cut)} are feasible."
         )
     if runs:
         sentences.append(f"{counted(len(runs), 'run')}: {all_inside(failed)}")
@@ -117,29 +124,25 @@ def _summary(examinations: Sequence[Examination]) -> str:
     return " ".join(sentences)
 
 
-def _document(examination: Examination) -> dict[str, Any]:
-    n, d = examination.shape
+def _document(examination: Examination[PolynomialJudgement]) -> dict[str, Any]:
     return {
         "name": examination.name,
         "dtype": examination.dtype,
-        "d": d,
+        "d": examination.shape[1],
         "tolerance": TOLERANCE,
         "passed": examination.passed,
         "instances": [
-            {
-                "columns_kept": instance.d,
-                "half_row_range": instance.half_row_range,
-                "expansion": instance.expansion and asdict(instance.expansion),
-                "verdict": _verdict(instance),
-                "rows_checked": len(instance.rows),
-                # The list tells only where some rows were left out.
-                "rows": None if len(instance.rows) == n else instance.rows,
-                "error": instance.run and instance.run.error,
-                "bound": instance.run and instance.run.bound,
-                "bound_over_error": instance.run and instance.run.ratio,
-                "claims": instance.run and instance.run.claims,
-                "failure": instance.run.failure if instance.run else "",
+            common_fields(run)
+            | {
+                "columns_kept": run.d,
+                "half_row_range": run.half_row_range,
+                "expansion": run.expansion and asdict(run.expansion),
+                "rows": rows_left(run),
+                "error": run.error,
+                "bound": run.bound,
+                "bound_over_error": run.ratio,
+                "claims": None if run.refusal else run.claims,
             }
-            for instance in examination.instances
+            for run in examination.judgements
         ],
     }

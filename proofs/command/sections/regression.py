@@ -7,8 +7,15 @@ from dataclasses import asdict
 from decimal import ROUND_FLOOR, Context
 from typing import Any
 
-from proofs.command.report import Section, Table, all_inside, counted, up, verdict_name
-from proofs.judging.regression import COLUMNS_KEPT, PERTURBATION, TOKENS_KEPT, Examination, Proof
+from proofs.command.report import Section, Table, all_inside, common_fields, counted, refusals, up
+from proofs.judging.judgement import Examination
+from proofs.judging.regression import (
+    COLUMNS_KEPT,
+    PERTURBATION,
+    TOKENS_KEPT,
+    Proof,
+    RegressionJudgement,
+)
 
 __all__ = ["section"]
 
@@ -22,46 +29,52 @@ _LEGEND = (
 )
 
 
-def section(examinations: Sequence[Examination], subject: str) -> Section:
+def section(examinations: Sequence[Examination[RegressionJudgement]], subject: str) -> Section:
     """Return what was found on at least one head; ``subject`` says of which implementation on what."""
+    runs = tuple(run for examination in examinations for run in examination.judgements)
     return Section(
-        "regression",
-        all(examination.passed for examination in examinations),
-        (_table(examinations, subject),),
-        (_LEGEND, *_notes(examinations)),
-        _summary(examinations),
-        [_document(examination) for examination in examinations],
+        name="regression",
+        function="AttentionRegression",
+        judgements=runs,
+        tables=(_table(runs, subject),),
+        remarks=(
+            _LEGEND,
+            *(f"{run.where}: {run.outcome}. {run.refusal}" for run in runs if run.refusal),
+        ),
+        refused=refusals("P4's regression", runs),
+        summary=_summary(runs),
+        document=[_document(e.shape, run) for e in examinations for run in e.judgements],
     )
 
 
-def _table(examinations: Sequence[Examination], subject: str) -> Table:
+def _table(runs: Sequence[RegressionJudgement], subject: str) -> Table:
     return Table(
-        f"P4's regression: {subject}",
-        (
+        title=f"P4's regression: {subject}",
+        headings=(
             *("head", "steps", "gradient\nnorm", "its\nbound", "least\neigenvalue", "h", "radius"),
             *("distance from\nplanted", "planted\nradius", "verdict"),
         ),
         labels=1,
         numbers=8,
-        rows=tuple(_row(examination) for examination in examinations),
+        rows=tuple(_row(run) for run in runs),
     )
 
 
-def _row(examination: Examination) -> tuple[str, ...]:
-    solution, planted = examination.solution, examination.planted
+def _row(run: RegressionJudgement) -> tuple[str, ...]:
+    solution, planted = run.solution, run.planted
     if solution is None or planted is None:
-        return (examination.name, *("-",) * 8, _verdict(examination))
+        return (run.name, *("-",) * 8, run.outcome)
     return (
-        examination.name,
-        str(examination.steps),
+        run.name,
+        str(run.steps),
         up(solution.enclosed_norm[1]),
         up(solution.gradient_norm),
         _down(solution.least_eigenvalue),
         up(solution.h),
         up(solution.radius),
-        up(examination.distance),
+        up(run.distance),
         up(planted.radius),
-        _verdict(examination),
+        run.outcome,
     )
 
 
@@ -72,50 +85,30 @@ def _down(value: float | None) -> str:
     return f"{Context(prec=3, rounding=ROUND_FLOOR).create_decimal(value):.2e}"
 
 
-def _verdict(examination: Examination) -> str:
-    """Name what is known of what was stated, or that no critical point was proved."""
-    if examination.passed and not examination.proved:
-        return "REFUSED"
-    return verdict_name(examination.verdict)
-
-
-def _notes(examinations: Sequence[Examination]) -> list[str]:
-    notes = []
-    for examination in examinations:
-        solution = examination.solution
-        told = examination.failure or examination.refusal or (solution.reason if solution else "")
-        if told:
-            notes.append(f"{examination.name}: {_verdict(examination)}. {told}")
-    return notes
-
-
-def _summary(examinations: Sequence[Examination]) -> str:
-    failed = [examination.name for examination in examinations if not examination.passed]
-    proved = [e.solution.radius for e in examinations if e.solution and e.proved]
+def _summary(runs: Sequence[RegressionJudgement]) -> str:
+    failed = [run.name for run in runs if not run.passed]
+    proved = [run.solution.radius for run in runs if run.solution and run.proved]
     radii = [radius for radius in proved if radius is not None]
     sentences = [
-        f"P4's regression, on {counted(len(examinations), 'head')} cut to {TOKENS_KEPT} tokens and "
+        f"P4's regression, on {counted(len(runs), 'head')} cut to {TOKENS_KEPT} tokens and "
         f"{COLUMNS_KEPT} columns: {all_inside(failed, 'certificate')}",
         f"From {PERTURBATION:.0%} away a critical point is proved for {len(radii)} of "
-        f"{len(examinations)}" + (f", within {up(max(radii))}." if radii else "."),
+        f"{len(runs)}" + (f", within {up(max(radii))}." if radii else "."),
     ]
     return " ".join(sentences)
 
 
-def _document(examination: Examination) -> dict[str, Any]:
-    n, d, d_v = examination.shape
-    return {
-        "name": examination.name,
+def _document(shape: tuple[int, ...], run: RegressionJudgement) -> dict[str, Any]:
+    n, d, d_v = shape
+    return common_fields(run) | {
+        "name": run.name,
         "tokens_kept": n,
         "columns_kept": [d, d_v],
         "perturbation": PERTURBATION,
-        "verdict": _verdict(examination),
-        "steps": examination.steps,
-        "distance_from_planted": examination.distance,
-        "solution": _stated(examination.solution),
-        "planted": _stated(examination.planted),
-        "refusal": examination.refusal,
-        "failure": examination.failure,
+        "steps": run.steps,
+        "distance_from_planted": run.distance,
+        "solution": _stated(run.solution),
+        "planted": _stated(run.planted),
     }
 
 
