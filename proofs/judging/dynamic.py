@@ -18,6 +18,7 @@ from proofs.judging.bars import trivial_error
 from proofs.judging.heads import Matrix, Replacements
 from proofs.judging.implementation import Unanswered, ask
 from proofs.judging.judgement import (
+    SEED,
     Examination,
     Judgement,
     Truth,
@@ -40,9 +41,6 @@ OPERATIONS = ("multiplications", "exponentials", "rebuilds", "refreshed_rows")
 
 #: Rows read after each replacement beside that of the replaced token: to enclose all takes a second.
 OTHER_ROWS = 3
-
-#: Seed of those rows, so that a second run checks the same.
-SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from proofs.judging.hypotheses import rounded_up
 from reference import Enclosure, Verdict, attention, decide
 
 __all__ = [
+    "SEED",
     "Answer",
     "Ends",
     "Examination",
@@ -34,6 +35,10 @@ __all__ = [
     "judge_rows",
     "unusable",
 ]
+
+#: Seed of what an implementation is given: generators, starts and the rows that it is asked to read.  A
+#: second run asks the same; which rows of an answer are checked nobody can foresee.
+SEED = 0
 
 #: Ends of an enclosure, rounded outward.
 Ends = tuple[float, float]

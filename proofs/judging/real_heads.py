@@ -23,6 +23,7 @@ from proofs.judging.bars import rounding_bar, tolerance_below, trivial_error
 from proofs.judging.heads import Head, Matrix
 from proofs.judging.implementation import Unanswered, ask, implementation
 from proofs.judging.judgement import (
+    SEED,
     Answer,
     Ends,
     Examination,
@@ -62,11 +63,8 @@ LEAST_ROWS = 16
 #: The probability at most with which a certificate that is right is convicted by rows that were drawn.
 FALSE_ALARM = Fraction(1, 10**6)
 
-#: Seed of the generator that an implementation is given.
-SEED = 0
-
 #: Whose exact attention speed is told against.
-EXACT = "fastpath"
+EXACT_PEER = "fastpath"
 
 #: Times that both are run in turn, and the seconds after which no further time is.
 REPEATS, LONG = 9, 0.5
@@ -245,7 +243,7 @@ def _timed(
     head: Head, certified_attention: CertifiedAttention, found: CertifiedJudgement, repeats: int
 ) -> tuple[Answer, Certificate, float]:
     """Return the answer, and by how much it came faster than exact attention, run in turn."""
-    exact = implementation(EXACT, "attention").attention
+    exact = implementation(EXACT_PEER, "attention").attention
     times: dict[str, list[float]] = {"exact": [], "certified": []}
     answer: Any = None
     for _ in range(repeats):

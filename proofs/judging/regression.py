@@ -20,7 +20,7 @@ import numpy as np
 from proofs.judging.heads import Head, Matrix
 from proofs.judging.hypotheses import rounded_up
 from proofs.judging.implementation import Unanswered, ask
-from proofs.judging.judgement import Examination, Judgement, ends, unusable
+from proofs.judging.judgement import SEED, Examination, Judgement, ends, unusable
 from reference import Enclosure, Verdict, attention, decide
 from reference.arithmetic.gram import semidefinite
 from reference.regression import Regression
@@ -40,9 +40,6 @@ TOKENS_KEPT, COLUMNS_KEPT = 48, 3
 #: How far the start is from the planted point, relative to that.
 PERTURBATION = 0.1
 
-#: Seed of the start, so that a second run checks the same.
-SEED = 0
-
 #: On the gradient's norm relative to 1 + |B|, asked of the solver.
 TOLERANCE = 1e-12
 
@@ -50,7 +47,7 @@ TOLERANCE = 1e-12
 LARGEST = float(np.finfo(np.float64).max)
 
 #: Bits to decide with, in turn.
-PRECISIONS = (128, 512)
+BITS = (128, 512)
 
 
 #: A1, A2, A3 and B.
@@ -233,7 +230,7 @@ def _decided(problem: Regression, stated: _Stated) -> Proof:
         lambda bits: _norm(*problem.gradient(bits)),
         0.0,
         LARGEST if g is None else min(g, LARGEST),
-        precisions=PRECISIONS,
+        precisions=BITS,
     )
     # Where no norm is stated there is nothing to judge, and it may exceed every float.
     stated_norm = Verdict.WITHIN if g is None else norm_verdict
@@ -251,7 +248,7 @@ def _eigenvalue_verdict(problem: Regression, stated: float | None) -> Verdict:
     """Decide whether no eigenvalue of the Hessian is less than stated."""
     if stated is None or stated == -math.inf:
         return Verdict.WITHIN
-    for bits in PRECISIONS:
+    for bits in BITS:
         H = problem.hessian(bits)
         ends = [block.bounds() for block in (H.XX, H.XY, H.YY)]
         xx, xy, yy = ((lower + upper) / 2 for lower, upper in ends)

@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from proofs.judging.heads import FeatureMatrix, Matrix
 from proofs.judging.hypotheses import LARGEST_R, rounded_up
 from proofs.judging.implementation import Unanswered, ask
-from proofs.judging.judgement import Ends, Examination, Judgement, checked_rows, ends, unusable
+from proofs.judging.judgement import (
+    SEED,
+    Ends,
+    Examination,
+    Judgement,
+    checked_rows,
+    ends,
+    unusable,
+)
 from reference import Enclosure, Verdict, decide, logits, softmax
 
 __all__ = [
@@ -43,9 +51,6 @@ GUARANTEES: dict[str, float | None] = {
     "entrywise": 0.8,
     "columns": 0.8,
 }
-
-#: Seed of the generator that ``sparsify`` is given.
-SEED = 0
 
 #: Work for one attention matrix: an entry costs d products and an exponential, which is worth 512.
 #: Half a second to two, by the length of the integers; of a larger matrix a random subset of rows is checked.

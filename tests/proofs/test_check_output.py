@@ -44,10 +44,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     heads = tuple(Head(f"h{n}", *(x[:n] for x in REAL.matrices)) for n in (4, 9))
     head = Head("replaced", *(x[:5] for x in REPLACED.head.matrices))
     Q, K, V = (x[:2] for x in REPLACED.rows)
-    history = Replacements("history", head, REPLACED.tokens[:2] % 5, (Q, K, V))
+    history = Replacements(
+        name="history", head=head, tokens=REPLACED.tokens[:2] % 5, rows=(Q, K, V)
+    )
     monkeypatch.setattr(command, "shipped_heads", lambda: heads)
     monkeypatch.setattr(
-        command, "shipped_matrices", lambda: (FeatureMatrix("m", HIDDEN.X[:3].astype(float)),)
+        command,
+        "shipped_matrices",
+        lambda: (FeatureMatrix(name="m", X=HIDDEN.X[:3].astype(float)),),
     )
     monkeypatch.setattr(command, "shipped_replacements", lambda: history)
 

@@ -31,7 +31,7 @@ def _first(tokens: int, replacements: int) -> Replacements:
     head = Head("small", *(x[:tokens] for x in SHIPPED.head.matrices))
     replaced = SHIPPED.tokens[:replacements] % tokens
     Q, K, V = (x[:replacements] for x in SHIPPED.rows)
-    return Replacements("small, replaced", head, replaced, (Q, K, V))
+    return Replacements(name="small, replaced", head=head, tokens=replaced, rows=(Q, K, V))
 
 
 #: Six replacements in seven tokens; some tokens are never replaced.

@@ -42,7 +42,7 @@ SHIPPED = {matrix.name: matrix for matrix in shipped_matrices()}
 HIDDEN = SHIPPED["hidden_minilm_L3_n64_d384"]
 
 #: Real rows, few enough for exact elimination to be quick.
-SMALL = FeatureMatrix("small", HIDDEN.X[:6].astype(np.float64))
+SMALL = FeatureMatrix(name="small", X=HIDDEN.X[:6].astype(np.float64))
 
 
 def _write(path: Path, arrays: dict[str, Array]) -> Path:
@@ -182,7 +182,7 @@ def _rounds_up_to(value: float, shown: str) -> bool:
 def test_the_scale_is_the_largest_of_three_digits_that_meets_the_hypothesis(dtype: Any) -> None:
     for factor in (1e-1, 1.0, 7.77, 1e17):
         X = (SMALL.X * factor).astype(dtype)
-        original, scaled = examine(FeatureMatrix("m", X), fastpath.sparsify).scales
+        original, scaled = examine(FeatureMatrix(name="m", X=X), fastpath.sparsify).scales
         assert original.scale == 1
         assert not original.hypothesis_holds
         assert scaled.hypothesis_holds
@@ -196,7 +196,7 @@ def test_the_scale_is_the_largest_of_three_digits_that_meets_the_hypothesis(dtyp
 
 
 def test_a_matrix_that_meets_the_hypothesis_is_not_scaled() -> None:
-    found = examine(FeatureMatrix("m", SMALL.X / 1000), fastpath.sparsify)
+    found = examine(FeatureMatrix(name="m", X=SMALL.X / 1000), fastpath.sparsify)
     assert [scaled.scale for scaled in found.scales] == [1.0]
     assert found.passed
     assert "which 1 of 1 meet" in section([found], "a test").summary
@@ -234,7 +234,7 @@ def test_the_error_of_the_gram_matrix_is_judged_to_its_last_bit_entrywise() -> N
         (np.nextafter(worst, 0), Verdict.OUTSIDE),
     ):
         answer = _answer(Y, epsilon=epsilon, logit_error=1, entry_error=1, row_error=2)
-        run = examine(FeatureMatrix("m", X), lambda X, **_: answer).judgements[2]  # noqa: B023
+        run = examine(FeatureMatrix(name="m", X=X), lambda X, **_: answer).judgements[2]  # noqa: B023
         assert run.quantities is not None
         assert run.guarantee == "entrywise"
         assert run.quantities["gram"].error == (worst, worst)
@@ -256,7 +256,7 @@ def test_the_worst_direction_comes_within_a_millionth_of_the_loewner_error(
         (lower * (1 - Fraction(1, 10**6)), Verdict.OUTSIDE),
     ):
         answer = _answer(Y, epsilon=float(epsilon), logit_error=1e9, entry_error=1, row_error=2)
-        found = examine(FeatureMatrix("m", X), lambda X, **_: answer)  # noqa: B023
+        found = examine(FeatureMatrix(name="m", X=X), lambda X, **_: answer)  # noqa: B023
         for run in found.at(found.scales[0]):
             if run.guarantee != "entrywise":
                 assert run.quantities is not None
@@ -273,7 +273,7 @@ def test_slack_is_allowed_on_the_diagonal_and_no_further() -> None:
     # H − G = diag(0, 2^-26) and diag(G) = (2^-6, 2^-6).
     for slack, verdict in ((2.0**-20, Verdict.WITHIN), (2.0**-21, Verdict.OUTSIDE)):
         answer = _answer(Y, slack=slack, logit_error=1, entry_error=1, row_error=2)
-        found = examine(FeatureMatrix("m", X), lambda X, **_: answer)  # noqa: B023
+        found = examine(FeatureMatrix(name="m", X=X), lambda X, **_: answer)  # noqa: B023
         for run in _runs(found):
             assert run.quantities is not None
             assert run.quantities["gram"].verdict is verdict
@@ -302,7 +302,7 @@ def test_equal_logits_have_no_error() -> None:
     ids=["one", "zeros", "zero row", "equal rows", "rank one", "d < n", "huge", "tiny"],
 )
 def test_an_honest_implementation_passes_on_the_edges(X: Array) -> None:
-    found = examine(FeatureMatrix("m", X), fastpath.sparsify)
+    found = examine(FeatureMatrix(name="m", X=X), fastpath.sparsify)
     assert found.passed, [run.failure for run in _runs(found)]
 
 

@@ -19,7 +19,7 @@ from proofs.command.report import (
 )
 from proofs.judging.judgement import Examination
 from proofs.judging.real_heads import (
-    EXACT,
+    EXACT_PEER,
     FAILURE_PROBABILITY,
     TOLERANCE,
     UNCOVERED,
@@ -35,7 +35,7 @@ _LEGEND = (
     "or of the size of rounding. A probability of 0 means for certain, and a fraction of 0 every row. The "
     "method exact is chosen where nothing else pays, as with few keys; its bound is that of rounding. The "
     "rows outside are those checked that err by more than the bound, of which the uncovered fraction may. "
-    f"The speed is the time of {EXACT}.attention over that of this one, run in turn."
+    f"The speed is the time of {EXACT_PEER}.attention over that of this one, run in turn."
 )
 
 
