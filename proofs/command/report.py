@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from decimal import ROUND_CEILING, Context
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
+from statistics import median
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,21 +27,16 @@ from rich.text import Text
 from proofs.judging.judgement import Judgement
 
 __all__ = [
-    "Check",
-    "Section",
-    "Table",
-    "all_inside",
-    "as_json",
-    "common_fields",
-    "console",
-    "counted",
-    "print_check",
-    "ratio",
-    "refusals",
-    "rows_left",
-    "track",
-    "up",
+    *("BOUND", "ERROR", "NAME", "RATIO", "ROWS", "VERDICT"),
+    *("Check", "Column", "Section", "Table"),
+    *("as_json", "console", "counted", "fields_of", "print_check", "ratio", "refusals"),
+    *("rows_left", "table", "track", "up"),
 ]
+
+Told = TypeVar("Told", contravariant=True)
+
+#: A heading, and what stands below it of one thing that was found.
+Column = tuple[str, Callable[[Told], str]]
 
 #: Where output is not a terminal nothing is folded: no table comes near this width.
 UNFOLDED = 1000
@@ -75,8 +71,6 @@ class Section:
         What was refused and why, in numbers; empty if nothing was.
     findings
         What else is always said, in a sentence.
-    summary
-        The result in a few sentences.
     document
         Everything that the tables show, for JSON.
     """
@@ -89,13 +83,27 @@ class Section:
     hypotheses: tuple[Table, tuple[str, ...]] | None = None
     refused: str = ""
     findings: str = ""
-    summary: str
     document: list[dict[str, Any]]
 
     @property
     def passed(self) -> bool:
         """Whether every error is inside its certificate."""
         return all(judgement.passed for judgement in self.judgements)
+
+    @property
+    def summary(self) -> str:
+        """The result in a few sentences."""
+        failed = dict.fromkeys(j.name for j in self.judgements if not j.passed)
+        inside = (
+            f"not every error is inside its certificate, see {', '.join(failed)}."
+            if failed
+            else "every error is inside its certificate."
+        )
+        sentences = f"{self.function}, {counted(len(self.judgements), 'run')}: {inside}"
+        ratios = [j.ratio for j in self.judgements if j.ratio is not None]
+        if ratios:
+            sentences += f" Largest bound over largest error: median {ratio(median(ratios))}."
+        return " ".join(filter(None, (sentences, self.findings, self.refused)))
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -130,13 +138,6 @@ class Check:
     def summaries(self) -> tuple[str, ...]:
         """The result, a paragraph for each section and for what was not checked."""
         return (*(section.summary for section in self.sections), *self.unchecked)
-
-
-def all_inside(failed: Sequence[str], what: str = "bound") -> str:
-    """Return the sentence that says whether every error is inside, and where not."""
-    if failed:
-        return f"not every error is inside its {what}, see {', '.join(failed)}."
-    return f"every error is inside its {what}."
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -201,6 +202,31 @@ def print_check(check: Check, *, verbose: bool = False, hypotheses: bool = False
     _print_paragraphs(out, [*check.unchecked, *check.not_run], apart=False)
 
 
+#: Columns that many tables have: a heading, and what stands below it of a judgement.
+NAME: Column[Judgement] = ("head", lambda found: found.name)
+ERROR: Column[Judgement] = ("largest\nerror", lambda found: up(found.error and found.error[1]))
+BOUND: Column[Judgement] = ("largest\nbound", lambda found: up(found.bound))
+RATIO: Column[Judgement] = ("bound /\nerror", lambda found: ratio(found.ratio))
+ROWS: Column[Judgement] = (
+    "rows\nchecked",
+    lambda found: f"{len(found.rows)} of {found.row_count}" if found.rows else "-",
+)
+VERDICT: Column[Judgement] = ("verdict", lambda found: found.outcome)
+
+
+def table(
+    title: str, found: Sequence[Told], columns: Sequence[Column[Told]], *, labels: int, numbers: int
+) -> Table:
+    """Return a table with a row for everything that was found."""
+    return Table(
+        title=title,
+        headings=tuple(heading for heading, _ in columns),
+        labels=labels,
+        numbers=numbers,
+        rows=tuple(tuple(cell(one) for _, cell in columns) for one in found),
+    )
+
+
 def _overview(check: Check) -> Table:
     return Table(
         title=f"The errors nearest to their bounds: {check.implementation} on {check.source}",
@@ -261,24 +287,43 @@ def as_json(check: Check) -> str:
         "passed": check.passed,
         "summary": " ".join(check.summaries),
     } | {section.name: section.document for section in check.sections}
-    return json.dumps(document, indent=2, allow_nan=False)
+    return json.dumps(document, indent=2, allow_nan=False, default=_plain)
 
 
-def common_fields(judgement: Judgement) -> dict[str, Any]:
-    """Return what the document says of every answer alike."""
-    return {
+def fields_of(judgement: Judgement, *left_out: str, **more: Any) -> dict[str, Any]:
+    """Return what the document says of an answer: what it says of every one, and what is its stem's own."""
+    error = judgement.error or (None, None)
+    common = {field.name for field in fields(Judgement)}
+    found = {
+        "name": judgement.name,
+        "dtype": judgement.dtype,
+        "passed": judgement.passed,
         "verdict": judgement.outcome,
+        "error": judgement.error,
+        "error_lower": error[0],
+        "error_upper": error[1],
+        "bound": judgement.bound,
+        "bound_over_error": judgement.ratio,
         "rows_checked": len(judgement.rows),
+        "rows": rows_left(judgement),
         "claims": judgement.claims,
         "refusal": judgement.refusal,
         "failure": judgement.sentences,
         "call": judgement.call,
     }
+    own = {field.name: getattr(judgement, field.name) for field in fields(judgement)}
+    found |= {name: value for name, value in own.items() if name not in common}
+    return {name: value for name, value in found.items() if name not in left_out} | more
 
 
 def rows_left(judgement: Judgement) -> tuple[int, ...] | None:
     """Return the rows that were checked, where some were left out: only there the list tells anything."""
     return None if len(judgement.rows) == judgement.row_count else judgement.rows
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold of a record or a verdict."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value.name
 
 
 # ---------------------------------------------------------------------------------- words and figures

@@ -71,7 +71,7 @@ class PolynomialJudgement(Judgement):
 
     Attributes
     ----------
-    d
+    columns_kept
         How many.
     half_row_range
         Half of the largest difference of two logits in one row, rounded upward: the least bound on the
@@ -80,7 +80,7 @@ class PolynomialJudgement(Judgement):
         Its cost; None if there was no usable answer.
     """
 
-    d: int
+    columns_kept: int
     half_row_range: float
     expansion: Expansion | None = None
 
@@ -139,7 +139,7 @@ def _judged(
             f"polynomial_attention(*(arrays[f'{head.name}/{{x}}'].astype('{head.V.dtype}')[:, :columns] "
             f"for x, columns in (('Q', {d}), ('K', {d}), ('V', None))), tolerance={TOLERANCE})"
         ),
-        d=d,
+        columns_kept=d,
         half_row_range=measure(cut).half_row_range,
     )
     found = ask("polynomial_attention", lambda: _asked(polynomial_attention, cut))

@@ -110,7 +110,7 @@ class CertifiedJudgement(Judgement):
         What was asked for.
     certificate
         What was certified; None if there was no usable answer.
-    outside
+    rows_outside
         The checked rows that are not within their bounds, for certain.
     speed
         Time of exact attention over that of this one.
@@ -121,7 +121,7 @@ class CertifiedJudgement(Judgement):
     causal: bool
     tolerance: float
     certificate: Certificate | None = None
-    outside: tuple[int, ...] = ()
+    rows_outside: tuple[int, ...] = ()
     speed: float | None = None
 
     @property
@@ -232,7 +232,7 @@ def judge(
         rows=tuple(rows.tolist()),
         claims=claims,
         certificate=certificate,
-        outside=outside,
+        rows_outside=outside,
         speed=speed,
         failure=failure,
         call=found.call + (f".output[{outside[0]}]" if outside else ""),

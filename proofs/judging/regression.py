@@ -97,14 +97,14 @@ class RegressionJudgement(Judgement):
     ----------
     steps
         How many the solver took; None if there was no usable answer.
-    distance
+    distance_from_planted
         From the end to the planted point, rounded upward.
     solution, planted
         What is stated of the end and of the planted point; None if there was no usable answer.
     """
 
     steps: int | None = None
-    distance: float | None = None
+    distance_from_planted: float | None = None
     solution: Proof | None = None
     planted: Proof | None = None
 
@@ -172,7 +172,7 @@ def _judged(name: str, problem: _Problem, regression: Callable[..., Any]) -> Reg
         refusal=solution.reason if solution.radius is None else "",
         failure=failure,
         steps=steps,
-        distance=rounded_up(distance.largest()[1]),
+        distance_from_planted=rounded_up(distance.largest()[1]),
         solution=solution,
         planted=planted,
     )

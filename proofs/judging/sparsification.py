@@ -94,7 +94,7 @@ class SparsifyJudgement(Judgement):
     ----------
     scale
         What X was multiplied by.
-    guarantee, epsilon
+    guarantee, epsilon_asked
         What was asked.
     method, columns
         What was done, and the number of Y's columns; None if there was no usable answer.
@@ -104,7 +104,7 @@ class SparsifyJudgement(Judgement):
 
     scale: float
     guarantee: str
-    epsilon: float | None
+    epsilon_asked: float | None
     method: str | None = None
     columns: int | None = None
     quantities: dict[str, Quantity] | None = None
@@ -215,7 +215,7 @@ def _scaled(
             f"guarantee={guarantee!r}, epsilon={epsilon}, rng=numpy.random.default_rng({SEED}))",
             scale=scale,
             guarantee=guarantee,
-            epsilon=epsilon,
+            epsilon_asked=epsilon,
         )
         for guarantee, epsilon in GUARANTEES.items()
     )
@@ -240,7 +240,7 @@ class _Truth:
 def _judged(
     sparsify: Sparsify, X: Matrix, asked: SparsifyJudgement, truth: _Truth
 ) -> SparsifyJudgement:
-    guarantee, epsilon = asked.guarantee, asked.epsilon
+    guarantee, epsilon = asked.guarantee, asked.epsilon_asked
 
     def answered() -> tuple[Matrix, str, tuple[str, ...], dict[str, tuple[float, ...]]]:
         rng = np.random.default_rng(SEED)

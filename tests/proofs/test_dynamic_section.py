@@ -84,7 +84,7 @@ def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
         assert figures[3:] == [str(count) for count in run["operations"].values()]
         assert run["failure"] == ""
     assert document["summary"] in " ".join(out.split())
-    assert "every error is inside its bound" in document["summary"]
+    assert "every error is inside its certificate" in document["summary"]
 
 
 def _rounds_up_to(value: float, shown: str) -> bool:
@@ -220,7 +220,7 @@ def test_an_error_above_its_bound_gives_exit_1(
     status, out, _ = run_check(capsys, "--impl", "liar", "--json")
     document = json.loads(out)
     assert (status, document["passed"]) == (1, False)
-    assert "not every error is inside its bound, see cached in float32" in document["summary"]
+    assert "not every error is inside its certificate, see small, replaced" in document["summary"]
     status, out, _ = run_check(capsys, "--impl", "liar")
     told = " ".join(out.split())
     assert status == 1

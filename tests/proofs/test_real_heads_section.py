@@ -85,9 +85,9 @@ def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
     for implementation, method in (("fastpath", "exact"), ("other", "-")):
         status, out, err = run_check(capsys, file, "--impl", implementation, "--verbose")
         assert (status, err) == (0, "")
-        assert "in all but 1% of the rows, on 1 head: every error is inside its certificate" in (
-            " ".join(out.split())
-        )
+        told = " ".join(out.split())
+        assert "certified_attention, 1 run: every error is inside its certificate" in told
+        assert "max|V| in all but 1% of the rows" in told
         document = json.loads(run_check(capsys, file, "--impl", implementation, "--json")[1])
         (head,) = document["real_heads"]
         section = out[out.index("Certified attention: ") :].split("P4's regression: fastpath")[0]
@@ -144,7 +144,7 @@ def test_an_output_of_half_precision_is_certified_at_its_rounding(
     assert found.certificate.bound <= worst + 2 * exact.error_bound.max()
     assert found.certificate.bound > exact.error_bound.max()
     assert found.certificate.uncovered == 0
-    assert not found.outside
+    assert not found.rows_outside
 
 
 def _of_the_readme() -> Function:
@@ -208,7 +208,7 @@ def _spoilt(rows: int, **more: Any) -> Function:
 @pytest.mark.parametrize(("rows", "passes"), [(0, True), (1, True), (2, False)])
 def test_the_uncovered_fraction_of_the_rows_may_be_off_and_no_more(rows: int, passes: bool) -> None:
     found = judge(FEW, _spoilt(rows))
-    assert (found.passed, found.outside) == (passes, tuple(range(rows)))
+    assert (found.passed, found.rows_outside) == (passes, tuple(range(rows)))
     assert not judge(FEW, _spoilt(1, uncovered=0.0)).passed
 
 
@@ -306,7 +306,7 @@ def test_of_a_large_head_some_rows_are_checked() -> None:
     found = judge(FEW, fastpath.certified_attention, budget=4 * 9, rng=np.random.default_rng(0))
     assert len(found.rows) == len(set(found.rows)) == LEAST_ROWS
     some = found.rows[:3]
-    assert all(spoilt(row).outside == (row,) for row in some)
+    assert all(spoilt(row).rows_outside == (row,) for row in some)
     assert not any(spoilt(row).passed for row in some)  # certain of every row, and wrong
     assert spoilt(next(iter(set(range(100)) - set(found.rows)))).passed
 

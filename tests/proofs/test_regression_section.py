@@ -97,10 +97,8 @@ def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
     assert "could not be proved positive definite" in alone["solution"]["reason"]
     told = " ".join(out.split())
     assert f"alone: REFUSED. {alone['solution']['reason']}".replace("  ", " ") in told
-    assert (
-        "every error is inside its certificate. From 10% away a critical point is proved for 1"
-        in told
-    )
+    assert "AttentionRegression, 2 runs: every error is inside its certificate" in told
+    assert "cut to 48 tokens and 3 columns, is proved for 1 of 2 heads, within" in told
 
 
 def test_a_real_head_is_cut_solved_and_certified() -> None:
@@ -116,9 +114,9 @@ def test_a_real_head_is_cut_solved_and_certified() -> None:
     assert found.solution.enclosed_norm[1] <= (found.solution.gradient_norm or 0.0)
     assert found.solution.enclosed_norm[1] > 0
     assert found.planted is not None
-    assert found.distance is not None
+    assert found.distance_from_planted is not None
     reach = (found.solution.radius or 0.0) + (found.planted.radius or 0.0)
-    assert 0 < found.distance <= reach
+    assert 0 < found.distance_from_planted <= reach
 
 
 # ------------------------------------------------------------------------------ an answer that lies

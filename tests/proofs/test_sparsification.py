@@ -143,7 +143,7 @@ def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
     status, out, err = run_check(capsys, file, "--verbose")
     assert (status, err) == (0, "")
     told = " ".join(out.split())
-    assert "1 feature matrix checked, 8 runs: every error is inside its bound" in told
+    assert "sparsify, 8 runs: every error is inside its certificate" in told
     assert "max|XX^T| < 0.1, which 0 of 1 meet" in told
     document = json.loads(run_check(capsys, file, "--json")[1])
     assert document["passed"]
@@ -260,7 +260,7 @@ def test_the_worst_direction_comes_within_a_millionth_of_the_loewner_error(
         for run in found.at(found.scales[0]):
             if run.guarantee != "entrywise":
                 assert run.quantities is not None
-                asked = run.epsilon is None or epsilon <= run.epsilon
+                asked = run.epsilon_asked is None or epsilon <= run.epsilon_asked
                 assert run.quantities["gram"].verdict is (verdict if asked else Verdict.OUTSIDE)
                 error = run.quantities["gram"].error
                 assert error is not None
@@ -369,7 +369,7 @@ def test_an_error_above_its_bound_gives_exit_1(
     status, out, _ = run_check(capsys, file, "--impl", "liar", "--json")
     document = json.loads(out)
     assert (status, document["passed"]) == (1, False)
-    assert "not every error is inside its bound, see small" in document["summary"]
+    assert "not every error is inside its certificate, see small" in document["summary"]
     runs = [run for scaled in document["matrices"][0]["scales"] for run in scaled["runs"]]
     assert [run["verdict"] for run in runs] == ["OUTSIDE"] * 8
     assert all(says in run["failure"] for run in runs)
@@ -438,7 +438,7 @@ def test_an_epsilon_above_the_one_asked_for_does_not_pass() -> None:
         return _answer(0 * X[:, :1], epsilon=1, logit_error=1e9, entry_error=1, row_error=2)
 
     for run in _runs(examine(SMALL, nothing)):
-        if run.epsilon is not None:
+        if run.epsilon_asked is not None:
             assert run.verdict is Verdict.OUTSIDE
             assert run.failure.startswith("epsilon must be at most the 0.8 asked for, got 1.")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from proofs.command.report import Section, Table, all_inside, common_fields, counted, up
+from proofs.command import report
+from proofs.command.report import Section, Table, fields_of, table, up
 from proofs.judging.dynamic import OPERATIONS, DynamicJudgement
 from proofs.judging.judgement import Examination
 
@@ -27,59 +28,41 @@ def section(examinations: Sequence[Examination[DynamicJudgement]], subject: str)
         judgements=tuple(run for examination in examinations for run in examination.judgements),
         tables=tuple(_errors(examination, subject) for examination in examinations),
         remarks=(_LEGEND,),
-        summary=" ".join(_summary(examination) for examination in examinations),
         document=[_document(examination) for examination in examinations],
     )
 
 
 def _errors(examination: Examination[DynamicJudgement], subject: str) -> Table:
-    return Table(
-        title=f"{examination.name}: {subject}",
-        headings=(
-            *("mode", "type", "tokens\nreplaced", "rows\nchecked"),
-            *("largest\nerror", "its\nbound", "largest\nbound"),
-            *("products", "exponentials", "rebuilds", "rows\nrecomputed", "verdict"),
+    def counted(run: DynamicJudgement, operation: str) -> str:
+        return str(run.operations[operation]) if run.operations else "-"
+
+    replaced = str(_replaced(examination))
+    products, exponentials, rebuilds, rows = OPERATIONS
+    return table(
+        f"{examination.name}: {subject}",
+        examination.judgements,
+        (
+            ("mode", lambda run: run.mode),
+            ("type", lambda run: run.dtype),
+            ("tokens\nreplaced", lambda run: replaced if run.reads else "-"),
+            ("rows\nchecked", lambda run: str(len(run.reads))),
+            report.ERROR,
+            ("its\nbound", lambda run: up(run.worst.bound if run.worst else None)),
+            report.BOUND,
+            ("products", lambda run: counted(run, products)),
+            ("exponentials", lambda run: counted(run, exponentials)),
+            ("rebuilds", lambda run: counted(run, rebuilds)),
+            ("rows\nrecomputed", lambda run: counted(run, rows)),
+            report.VERDICT,
         ),
         labels=2,
         numbers=9,
-        rows=tuple(_figures(run, _replaced(examination)) for run in examination.judgements),
     )
 
 
 def _replaced(examination: Examination[DynamicJudgement]) -> int:
     """Return how many tokens were replaced: each time there were all rows to read."""
     return examination.judgements[0].row_count // examination.shape[0]
-
-
-def _figures(run: DynamicJudgement, replaced: int) -> tuple[str, ...]:
-    worst, counts = run.worst, run.operations
-    return (
-        run.mode,
-        run.dtype,
-        str(replaced) if worst else "-",
-        str(len(run.rows)),
-        up(run.error and run.error[1]),
-        up(worst.bound if worst else None),
-        up(run.bound),
-        *(str(counts[name]) if counts else "-" for name in OPERATIONS),
-        run.outcome,
-    )
-
-
-def _summary(examination: Examination[DynamicJudgement]) -> str:
-    runs = examination.judgements
-    failed = [f"{run.mode} in {run.dtype}" for run in runs if not run.passed]
-    sentence = (
-        f"{examination.name}, {counted(len(runs), 'run')} of "
-        f"{counted(max(len(run.rows) for run in runs), 'row')} read: {all_inside(failed)}"
-    )
-    if failed:
-        return sentence
-    errors = [
-        max(run.error[1] for run in runs if run.error and run.dtype == dtype)
-        for dtype in ("float32", "float64")
-    ]
-    return f"{sentence} The largest error is {up(errors[0])} in float32 and {up(errors[1])} in float64 (P1)."
 
 
 def _document(examination: Examination[DynamicJudgement]) -> dict[str, Any]:
@@ -91,16 +74,12 @@ def _document(examination: Examination[DynamicJudgement]) -> dict[str, Any]:
         "replacements": _replaced(examination),
         "passed": examination.passed,
         "runs": [
-            common_fields(run)
-            | {
-                "mode": run.mode,
-                "dtype": run.dtype,
-                "error_lower": run.error[0] if run.error else None,
-                "error_upper": run.error[1] if run.error else None,
-                "bound": run.worst.bound if run.worst else None,
-                "largest_bound": run.bound,
-                "operations": run.operations,
-            }
+            fields_of(
+                run,
+                *("rows", "reads"),
+                bound=run.worst.bound if run.worst else None,
+                largest_bound=run.bound,
+            )
             for run in examination.judgements
         ],
     }

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from statistics import median
 from typing import Any
 
-from proofs.command.report import (
-    Section,
-    Table,
-    all_inside,
-    common_fields,
-    counted,
-    ratio,
-    rows_left,
-    up,
-)
+from proofs.command import report
+from proofs.command.report import Column, Section, Table, counted, fields_of, rows_left, table
 from proofs.judging.exact import HeadExamination
-from proofs.judging.hypotheses import LARGEST_R, PAPERS
-from proofs.judging.judgement import Judgement
+from proofs.judging.hypotheses import LARGEST_R, PAPERS, Measurements
 
 __all__ = ["section"]
 
@@ -30,36 +20,28 @@ def section(examinations: Sequence[HeadExamination], subject: str) -> Section:
     ``subject`` says of which implementation on which data.
     """
     runs = tuple(run for examination in examinations for run in examination.judgements)
+    certificates = table(
+        f"Certified bound against enclosed error: {subject}",
+        runs,
+        (
+            *(report.NAME, report.ERROR, report.BOUND, report.RATIO, report.ROWS),
+            ("type", lambda run: run.dtype),
+            report.VERDICT,
+        ),
+        labels=1,
+        numbers=3,
+    )
     asked = tuple(_asked(examinations))
     return Section(
         name="heads",
         function="attention",
         judgements=runs,
-        tables=(_certificates(runs, subject), _measurements(examinations), _papers(examinations)),
+        tables=(certificates, _measurements(examinations), _papers(examinations)),
         remarks=asked,
         hypotheses=(_measurements(examinations, papers=True), asked),
         findings=_hypotheses(examinations),
-        summary=_summary(examinations, runs),
         document=[_document(examination) for examination in examinations],
     )
-
-
-def _summary(examinations: Sequence[HeadExamination], runs: Sequence[Judgement]) -> str:
-    failed = [e.name for e in examinations if not e.passed]
-    sentences = [
-        f"{counted(len(examinations), 'head')} checked, {counted(len(runs), 'run')}: "
-        f"{all_inside(failed, 'certificate')}"
-    ]
-    ratios = [
-        f"{ratio(median(found))} in {dtype}"
-        for dtype in ("float32", "float64")
-        if (found := [r.ratio for r in runs if r.dtype == dtype and r.ratio is not None])
-    ]
-    if ratios:
-        sentences.append(
-            f"Largest bound over largest error, a head at a time: median {' and '.join(ratios)}."
-        )
-    return " ".join((*sentences, _hypotheses(examinations)))
 
 
 def _hypotheses(examinations: Sequence[HeadExamination]) -> str:
@@ -74,61 +56,38 @@ def _hypotheses(examinations: Sequence[HeadExamination]) -> str:
     )
 
 
-def _certificates(runs: Sequence[Judgement], subject: str) -> Table:
-    return Table(
-        title=f"Certified bound against enclosed error: {subject}",
-        headings=(
-            *("head", "largest\nerror", "largest\nbound", "bound /\nerror"),
-            *("rows\nchecked", "type", "verdict"),
-        ),
-        labels=1,
-        numbers=3,
-        rows=tuple(
-            (
-                run.name,
-                up(run.error and run.error[1]),
-                up(run.bound),
-                ratio(run.ratio),
-                f"{len(run.rows)} of {run.row_count}",
-                run.dtype,
-                run.outcome,
-            )
-            for run in runs
-        ),
-    )
-
-
 def _measurements(examinations: Sequence[HeadExamination], *, papers: bool = False) -> Table:
     """Return the numbers of each head and, beside them, which hypotheses they meet."""
+    figures: tuple[Column[Measurements], ...] = (
+        ("n", lambda m: str(m.n_k) if m.n_q == m.n_k else f"{m.n_q}, {m.n_k}"),
+        ("d", lambda m: str(m.d) if m.d == m.d_v else f"{m.d}, {m.d_v}"),
+        ("max\n|q.k|", lambda m: f"{m.logit_bound:.3g}"),
+        ("half row\nrange", lambda m: f"{m.half_row_range:.3g}"),
+        ("Q scale\nfor 0.1", lambda m: _figure(m.scale_for_r, "any")),
+        ("max\n|Q|", lambda m: f"{m.largest_entries[0]:.3g}"),
+        ("max\n|K|", lambda m: f"{m.largest_entries[1]:.3g}"),
+        ("max\n|V|", lambda m: f"{m.largest_entries[2]:.3g}"),
+        ("max\n|Q-K|", lambda m: _figure(m.query_key_distance, "-")),
+        ("rank\nQK^T", lambda m: str(m.rank)),
+    )
     return Table(
         title="The numbers that the papers' hypotheses are about",
-        headings=(
-            *("head", "n", "d", "max\n|q.k|", "half row\nrange", "Q scale\nfor 0.1"),
-            *("max\n|Q|", "max\n|K|", "max\n|V|", "max\n|Q-K|", "rank\nQK^T"),
-            *(PAPERS if papers else ()),
-        ),
+        headings=("head", *(heading for heading, _ in figures), *(PAPERS if papers else ())),
         labels=1,
-        numbers=10,
+        numbers=len(figures),
         rows=tuple(
-            (*_figures(e), *(("fails", "holds")[paper.holds] for paper in e.papers if papers))
+            (
+                e.name,
+                *(cell(e.measurements) for _, cell in figures),
+                *(("fails", "holds")[paper.holds] for paper in e.papers if papers),
+            )
             for e in examinations
         ),
     )
 
 
-def _figures(examination: HeadExamination) -> tuple[str, ...]:
-    m = examination.measurements
-    return (
-        examination.name,
-        str(m.n_k) if m.n_q == m.n_k else f"{m.n_q}, {m.n_k}",
-        str(m.d) if m.d == m.d_v else f"{m.d}, {m.d_v}",
-        f"{m.logit_bound:.3g}",
-        f"{m.half_row_range:.3g}",
-        "any" if m.scale_for_r is None else f"{m.scale_for_r:.3g}",
-        *(f"{x:.3g}" for x in m.largest_entries),
-        "-" if m.query_key_distance is None else f"{m.query_key_distance:.3g}",
-        str(m.rank),
-    )
+def _figure(number: float | None, without: str) -> str:
+    return without if number is None else f"{number:.3g}"
 
 
 def _papers(examinations: Sequence[HeadExamination]) -> Table:
@@ -167,17 +126,7 @@ def _document(examination: HeadExamination) -> dict[str, Any]:
         "rows_checked": len(first.rows),
         "rows": rows_left(first),
         "passed": examination.passed,
-        "runs": [
-            common_fields(run)
-            | {
-                "dtype": run.dtype,
-                "error_lower": run.error[0] if run.error else None,
-                "error_upper": run.error[1] if run.error else None,
-                "bound": run.bound,
-                "bound_over_error": run.ratio,
-            }
-            for run in examination.judgements
-        ],
-        "measurements": asdict(examination.measurements),
+        "runs": [fields_of(run) for run in examination.judgements],
+        "measurements": examination.measurements,
         "papers": [{**asdict(paper), "holds": paper.holds} for paper in examination.papers],
     }

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from statistics import median
 from typing import Any
 
-from proofs.command.report import (
-    Section,
-    Table,
-    all_inside,
-    common_fields,
-    counted,
-    ratio,
-    rows_left,
-    up,
-)
+from proofs.command import report
+from proofs.command.report import Section, counted, fields_of, table, up
 from proofs.judging.judgement import Examination
 from proofs.judging.polynomial import COLUMNS_KEPT, TOLERANCE, PolynomialJudgement
 
@@ -34,56 +24,56 @@ _LEGEND = (
 
 def section(examinations: Sequence[Examination[PolynomialJudgement]], subject: str) -> Section:
     """Return what was found on at least one head; ``subject`` says of which implementation on what."""
-    return Section(
-        name="polynomial",
-        function="polynomial_attention",
-        judgements=tuple(run for e in examinations for run in e.judgements),
-        tables=(_table(examinations, subject),),
-        remarks=(_LEGEND,),
-        refused=_refused(examinations),
-        summary=_summary(examinations),
-        document=[_document(examination) for examination in examinations],
-    )
+    runs = tuple(run for examination in examinations for run in examination.judgements)
+    columns = {examination.name: examination.shape[1] for examination in examinations}
 
+    def kept(run: PolynomialJudgement) -> str:
+        d = columns[run.name]
+        return str(d) if run.columns_kept == d else f"{run.columns_kept} of {d}"
 
-def _table(examinations: Sequence[Examination[PolynomialJudgement]], subject: str) -> Table:
-    return Table(
-        title=f"P2's polynomial method: {subject}",
-        headings=(
-            *("head", "d", "half row\nrange", "logit\nbound", "degree", "features", "bytes"),
-            *("largest\nerror", "largest\nbound", "bound /\nerror", "rows\nchecked", "verdict"),
+    figures = table(
+        f"P2's polynomial method: {subject}",
+        runs,
+        (
+            report.NAME,
+            ("d", kept),
+            ("half row\nrange", lambda run: f"{run.half_row_range:.3g}"),
+            (
+                "logit\nbound",
+                lambda run: f"{run.expansion.logit_bound:.3g}" if run.expansion else "-",
+            ),
+            ("degree", lambda run: str(run.expansion.degree) if run.expansion else "-"),
+            ("features", lambda run: _count(run.expansion.features) if run.expansion else "-"),
+            ("bytes", lambda run: _count(run.expansion.bytes) if run.expansion else "-"),
+            *(report.ERROR, report.BOUND, report.RATIO, report.ROWS, report.VERDICT),
         ),
         labels=2,
         numbers=8,
-        rows=tuple(_row(e.shape[1], run) for e in examinations for run in e.judgements),
     )
-
-
-def _row(d: int, run: PolynomialJudgement) -> tuple[str, ...]:
-    expansion, cost = run.expansion, ("-",) * 4
-    if expansion is not None:
-        cost = (
-            f"{expansion.logit_bound:.3g}",
-            str(expansion.degree),
-            _count(expansion.features),
-            _count(expansion.bytes),
-        )
-    checked = f"{len(run.rows)} of {run.row_count}"
-    return (
-        run.name,
-        str(d) if run.d == d else f"{run.d} of {d}",
-        f"{run.half_row_range:.3g}",
-        *cost,
-        up(run.error and run.error[1]),
-        up(run.bound),
-        ratio(run.ratio),
-        "-" if run.refusal else checked,
-        run.outcome,
+    return Section(
+        name="polynomial",
+        function="polynomial_attention",
+        judgements=runs,
+        tables=(figures,),
+        remarks=(_LEGEND,),
+        findings=_findings(examinations),
+        refused=_refused(examinations),
+        document=[_document(examination) for examination in examinations],
     )
 
 
 def _count(number: int) -> str:
     return str(number) if number < 10**6 else up(number)
+
+
+def _findings(examinations: Sequence[Examination[PolynomialJudgement]]) -> str:
+    cut = [run for e in examinations for run in e.judgements[1:]]
+    if not cut:
+        return ""
+    return (
+        f"Cut to the first {COLUMNS_KEPT} columns of Q and K, {sum(run.feasible for run in cut)} of "
+        f"{counted(len(cut), 'head')} {'is' if len(cut) == 1 else 'are'} feasible for P2's polynomial method."
+    )
 
 
 def _refused(examinations: Sequence[Examination[PolynomialJudgement]]) -> str:
@@ -99,31 +89,6 @@ def _refused(examinations: Sequence[Examination[PolynomialJudgement]]) -> str:
     )
 
 
-def _summary(examinations: Sequence[Examination[PolynomialJudgement]]) -> str:
-    whole = [e.judgements[0] for e in examinations]
-    cut = [run for e in examinations for run in e.judgements[1:]]
-    runs = [run for run in (*whole, *cut) if not run.refusal]
-    failed = [e.name for e in examinations if not e.passed]
-    sentences = [
-        f"P2's polynomial method, to {TOLERANCE:g} max|V|: feasible for "
-        f"{sum(run.feasible for run in whole)} of {counted(len(whole), 'head')}."
-    ]
-    refused = _refused(examinations)
-    if refused:
-        sentences.append(f"What was refused takes {refused.partition(' takes ')[2]}")
-    if cut:
-        sentences.append(
-            f"Cut to the first {COLUMNS_KEPT} columns of Q and K, {sum(run.feasible for run in cut)} of "
-            f"{len(cut)} are feasible."
-        )
-    if runs:
-        sentences.append(f"{counted(len(runs), 'run')}: {all_inside(failed)}")
-    ratios = [run.ratio for run in runs if run.ratio is not None]
-    if ratios:
-        sentences.append(f"Largest bound over largest error: median {ratio(median(ratios))}.")
-    return " ".join(sentences)
-
-
 def _document(examination: Examination[PolynomialJudgement]) -> dict[str, Any]:
     return {
         "name": examination.name,
@@ -132,17 +97,7 @@ def _document(examination: Examination[PolynomialJudgement]) -> dict[str, Any]:
         "tolerance": TOLERANCE,
         "passed": examination.passed,
         "instances": [
-            common_fields(run)
-            | {
-                "columns_kept": run.d,
-                "half_row_range": run.half_row_range,
-                "expansion": run.expansion and asdict(run.expansion),
-                "rows": rows_left(run),
-                "error": run.error,
-                "bound": run.bound,
-                "bound_over_error": run.ratio,
-                "claims": None if run.refusal else run.claims,
-            }
+            fields_of(run, claims=None if run.refusal else run.claims)
             for run in examination.judgements
         ],
     }

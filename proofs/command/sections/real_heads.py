@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from typing import Any
 
-from proofs.command.report import (
-    Section,
-    Table,
-    all_inside,
-    common_fields,
-    counted,
-    ratio,
-    rows_left,
-    up,
-)
+from proofs.command import report
+from proofs.command.report import Section, Table, counted, fields_of, ratio, table, up
 from proofs.judging.judgement import Examination
 from proofs.judging.real_heads import (
     EXACT_PEER,
@@ -48,41 +38,45 @@ def section(examinations: Sequence[Examination[CertifiedJudgement]], subject: st
         judgements=runs,
         tables=(_table(runs, subject),),
         remarks=(_LEGEND, *_lowered(runs), *_reasons(runs)),
-        summary=_summary(runs),
-        document=[_document(run) for run in runs],
+        findings=_findings(runs),
+        document=[
+            fields_of(run, queries=run.row_count, bound_over_largest_value=_relative(run))
+            for run in runs
+        ],
     )
 
 
 def _table(runs: Sequence[CertifiedJudgement], subject: str) -> Table:
-    return Table(
-        title=f"Certified attention: {subject}",
-        headings=(
-            *("head", "method", "keys", "certified\nbound", "bound /\nmax|V|"),
-            *("fraction\nuncovered", "failure\nprobability", "largest\nerror", "rows\noutside"),
-            *("rows\nchecked", "speed /\nexact", "verdict"),
+    def method(run: CertifiedJudgement) -> str:
+        return (run.certificate and run.certificate.method) or "-"
+
+    def uncovered(run: CertifiedJudgement) -> str:
+        return f"{run.certificate.uncovered:g}" if run.certificate else "-"
+
+    def probability(run: CertifiedJudgement) -> str:
+        chance = run.certificate.failure_probability if run.certificate else None
+        return "0" if chance == 0 else up(chance)
+
+    return table(
+        f"Certified attention: {subject}",
+        runs,
+        (
+            report.NAME,
+            ("method", method),
+            ("keys", lambda run: str(run.keys)),
+            ("certified\nbound", lambda run: up(run.bound)),
+            ("bound /\nmax|V|", lambda run: up(_relative(run))),
+            ("fraction\nuncovered", uncovered),
+            ("failure\nprobability", probability),
+            report.ERROR,
+            ("rows\noutside", lambda run: str(len(run.rows_outside)) if run.certificate else "-"),
+            report.ROWS,
+            ("speed /\nexact", lambda run: ratio(run.speed)),
+            report.VERDICT,
         ),
         labels=2,
         numbers=9,
-        rows=tuple(_row(run) for run in runs),
     )
-
-
-def _row(run: CertifiedJudgement) -> tuple[str, ...]:
-    certificate = run.certificate
-    figures = ("-",) * 8
-    if certificate is not None:
-        figures = (
-            up(run.bound),
-            up(_relative(run)),
-            f"{certificate.uncovered:g}",
-            up(certificate.failure_probability) if certificate.failure_probability else "0",
-            up(run.error and run.error[1]),
-            str(len(run.outside)),
-            f"{len(run.rows)} of {run.row_count}",
-            ratio(run.speed),
-        )
-    method = (certificate and certificate.method) or "-"
-    return (run.name, method, str(run.keys), *figures, run.outcome)
 
 
 def _relative(run: CertifiedJudgement) -> float | None:
@@ -112,35 +106,15 @@ def _lowered(runs: Sequence[CertifiedJudgement]) -> list[str]:
     ]
 
 
-def _summary(runs: Sequence[CertifiedJudgement]) -> str:
-    failed = [run.name for run in runs if not run.passed]
+def _findings(runs: Sequence[CertifiedJudgement]) -> str:
+    """Say how the outputs were computed, and how near they are."""
     answered = [run.certificate for run in runs if run.certificate is not None]
     methods = Counter(certificate.method for certificate in answered if certificate.method)
-    sentences = [
-        f"Certified attention, to {TOLERANCE:g} max|V| in all but {UNCOVERED:.0%} of the rows, on "
-        f"{counted(len(runs), 'head')}: {all_inside(failed, 'certificate')}"
-    ]
-    if methods:
-        chosen = ", ".join(f"{method} for {count}" for method, count in methods.items())
-        sentences.append(f"Methods: {chosen}.")
     relative = [r for run in runs if (r := _relative(run)) is not None]
-    if relative:
-        sentences.append(f"The largest bound is {up(max(relative))} max|V|.")
-    return " ".join(sentences)
-
-
-def _document(run: CertifiedJudgement) -> dict[str, Any]:
-    return common_fields(run) | {
-        "name": run.name,
-        "dtype": run.dtype,
-        "queries": run.row_count,
-        "keys": run.keys,
-        "passed": run.passed,
-        "tolerance": run.tolerance,
-        "certificate": run.certificate and asdict(run.certificate),
-        "bound_over_largest_value": _relative(run),
-        "rows": rows_left(run),
-        "error": run.error,
-        "rows_outside": run.outside,
-        "speed": run.speed,
-    }
+    if not relative:
+        return ""
+    chosen = ", ".join(f"{method} for {count}" for method, count in methods.items())
+    return (
+        f"Certified attention is within {up(max(relative))} max|V| in all but {UNCOVERED:.0%} of the rows"
+        + (f" (methods: {chosen})." if chosen else ".")
+    )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from decimal import ROUND_FLOOR, Context
-from typing import Any
 
-from proofs.command.report import Section, Table, all_inside, common_fields, counted, refusals, up
+from proofs.command import report
+from proofs.command.report import Column, Section, counted, fields_of, refusals, table, up
 from proofs.judging.judgement import Examination
 from proofs.judging.regression import (
     COLUMNS_KEPT,
@@ -28,54 +27,51 @@ _LEGEND = (
     "be seen, but the two balls hold the same point and have to meet. REFUSED means that none was proved."
 )
 
+#: What is stated of the end.
+_SOLUTION: tuple[Column[Proof], ...] = (
+    ("gradient\nnorm", lambda proof: up(proof.enclosed_norm[1])),
+    ("its\nbound", lambda proof: up(proof.gradient_norm)),
+    ("least\neigenvalue", lambda proof: _down(proof.least_eigenvalue)),
+    ("h", lambda proof: up(proof.h)),
+    ("radius", lambda proof: up(proof.radius)),
+)
+
 
 def section(examinations: Sequence[Examination[RegressionJudgement]], subject: str) -> Section:
     """Return what was found on at least one head; ``subject`` says of which implementation on what."""
     runs = tuple(run for examination in examinations for run in examination.judgements)
+    columns: list[Column[RegressionJudgement]] = [
+        report.NAME,
+        ("steps", lambda run: "-" if run.steps is None else str(run.steps)),
+        *((heading, _of_solution(cell)) for heading, cell in _SOLUTION),
+        ("distance from\nplanted", lambda run: up(run.distance_from_planted)),
+        ("planted\nradius", lambda run: up(run.planted.radius if run.planted else None)),
+        report.VERDICT,
+    ]
+    reasons = (f"{run.where}: {run.outcome}. {run.refusal}" for run in runs if run.refusal)
     return Section(
         name="regression",
         function="AttentionRegression",
         judgements=runs,
-        tables=(_table(runs, subject),),
-        remarks=(
-            _LEGEND,
-            *(f"{run.where}: {run.outcome}. {run.refusal}" for run in runs if run.refusal),
-        ),
+        tables=(table(f"P4's regression: {subject}", runs, columns, labels=1, numbers=8),),
+        remarks=(_LEGEND, *reasons),
+        findings=_findings(runs),
         refused=refusals("P4's regression", runs),
-        summary=_summary(runs),
-        document=[_document(e.shape, run) for e in examinations for run in e.judgements],
+        document=[
+            fields_of(
+                run,
+                tokens_kept=e.shape[0],
+                columns_kept=e.shape[1:],
+                perturbation=PERTURBATION,
+            )
+            for e in examinations
+            for run in e.judgements
+        ],
     )
 
 
-def _table(runs: Sequence[RegressionJudgement], subject: str) -> Table:
-    return Table(
-        title=f"P4's regression: {subject}",
-        headings=(
-            *("head", "steps", "gradient\nnorm", "its\nbound", "least\neigenvalue", "h", "radius"),
-            *("distance from\nplanted", "planted\nradius", "verdict"),
-        ),
-        labels=1,
-        numbers=8,
-        rows=tuple(_row(run) for run in runs),
-    )
-
-
-def _row(run: RegressionJudgement) -> tuple[str, ...]:
-    solution, planted = run.solution, run.planted
-    if solution is None or planted is None:
-        return (run.name, *("-",) * 8, run.outcome)
-    return (
-        run.name,
-        str(run.steps),
-        up(solution.enclosed_norm[1]),
-        up(solution.gradient_norm),
-        _down(solution.least_eigenvalue),
-        up(solution.h),
-        up(solution.radius),
-        up(run.distance),
-        up(planted.radius),
-        run.outcome,
-    )
+def _of_solution(cell: Callable[[Proof], str]) -> Callable[[RegressionJudgement], str]:
+    return lambda run: cell(run.solution) if run.solution else "-"
 
 
 def _down(value: float | None) -> str:
@@ -85,32 +81,11 @@ def _down(value: float | None) -> str:
     return f"{Context(prec=3, rounding=ROUND_FLOOR).create_decimal(value):.2e}"
 
 
-def _summary(runs: Sequence[RegressionJudgement]) -> str:
-    failed = [run.name for run in runs if not run.passed]
+def _findings(runs: Sequence[RegressionJudgement]) -> str:
     proved = [run.solution.radius for run in runs if run.solution and run.proved]
     radii = [radius for radius in proved if radius is not None]
-    sentences = [
-        f"P4's regression, on {counted(len(runs), 'head')} cut to {TOKENS_KEPT} tokens and "
-        f"{COLUMNS_KEPT} columns: {all_inside(failed, 'certificate')}",
-        f"From {PERTURBATION:.0%} away a critical point is proved for {len(radii)} of "
-        f"{len(runs)}" + (f", within {up(max(radii))}." if radii else "."),
-    ]
-    return " ".join(sentences)
-
-
-def _document(shape: tuple[int, ...], run: RegressionJudgement) -> dict[str, Any]:
-    n, d, d_v = shape
-    return common_fields(run) | {
-        "name": run.name,
-        "tokens_kept": n,
-        "columns_kept": [d, d_v],
-        "perturbation": PERTURBATION,
-        "steps": run.steps,
-        "distance_from_planted": run.distance,
-        "solution": _stated(run.solution),
-        "planted": _stated(run.planted),
-    }
-
-
-def _stated(proof: Proof | None) -> dict[str, Any] | None:
-    return None if proof is None else asdict(proof) | {"verdict": proof.verdict.name}
+    return (
+        f"From {PERTURBATION:.0%} away a critical point of P4's regression, cut to {TOKENS_KEPT} tokens and "
+        f"{COLUMNS_KEPT} columns, is proved for {len(radii)} of {counted(len(runs), 'head')}"
+        + (f", within {up(max(radii))}." if radii else ".")
+    )

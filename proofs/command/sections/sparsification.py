@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
-from proofs.command.report import (
-    Section,
-    Table,
-    all_inside,
-    common_fields,
-    counted,
-    rows_left,
-    up,
-)
+from proofs.command.report import Section, Table, fields_of, rows_left, table, up
 from proofs.judging.hypotheses import LARGEST_R
 from proofs.judging.sparsification import GUARANTEES, MatrixExamination, SparsifyJudgement
 
@@ -36,38 +27,28 @@ def section(examinations: Sequence[MatrixExamination], subject: str) -> Section:
         function="sparsify",
         judgements=tuple(run for examination in examinations for run in examination.judgements),
         tables=(_hypotheses(examinations), *(_errors(found, subject) for found in examinations)),
-        remarks=(_LEGEND,),
+        remarks=(_LEGEND, _moved(examinations)),
         findings=_hypothesis(examinations),
-        summary=_summary(examinations),
         document=[_document(examination) for examination in examinations],
     )
 
 
 def _hypotheses(examinations: Sequence[MatrixExamination]) -> Table:
-    rows = []
-    for examination in examinations:
-        (n, d), original, small = examination.shape, examination.scales[0], examination.scales[-1]
-        rows.append(
-            (
-                examination.name,
-                str(n),
-                str(d),
-                f"{original.logit_bound[1]:.3g}",
-                f"{small.scale:.3g}",
-                f"{small.logit_bound[1]:.3g}",
-                "holds" if original.hypothesis_holds else "fails",
-                "holds" if d > n else "fails",
-            )
-        )
-    return Table(
-        title="Whether P3's hypothesis holds: max|XX^T| < r for some r in (0, 0.1), and d >> n",
-        headings=(
-            *("matrix", "n", "d", "max\n|XX^T|", "X scale\nfor 0.1", "max|XX^T|\nscaled"),
-            *("max|XX^T| < 0.1", "d > n"),
+    return table(
+        "Whether P3's hypothesis holds: max|XX^T| < r for some r in (0, 0.1), and d >> n",
+        examinations,
+        (
+            ("matrix", lambda e: e.name),
+            ("n", lambda e: str(e.shape[0])),
+            ("d", lambda e: str(e.shape[1])),
+            ("max\n|XX^T|", lambda e: f"{e.scales[0].logit_bound[1]:.3g}"),
+            ("X scale\nfor 0.1", lambda e: f"{e.scales[-1].scale:.3g}"),
+            ("max|XX^T|\nscaled", lambda e: f"{e.scales[-1].logit_bound[1]:.3g}"),
+            ("max|XX^T| < 0.1", lambda e: "holds" if e.scales[0].hypothesis_holds else "fails"),
+            ("d > n", lambda e: "holds" if e.shape[1] > e.shape[0] else "fails"),
         ),
         labels=1,
         numbers=5,
-        rows=tuple(rows),
     )
 
 
@@ -126,16 +107,6 @@ def _moved(examinations: Sequence[MatrixExamination]) -> str:
     )
 
 
-def _summary(examinations: Sequence[MatrixExamination]) -> str:
-    failed = [e.name for e in examinations if not e.passed]
-    runs = sum(len(e.judgements) for e in examinations)
-    return (
-        f"{counted(len(examinations), 'feature matrix', 'feature matrices')} checked, "
-        f"{counted(runs, 'run')}: {all_inside(failed)} {_hypothesis(examinations)} "
-        f"{_moved(examinations)}"
-    )
-
-
 def _document(examination: MatrixExamination) -> dict[str, Any]:
     (n, d), first = examination.shape, examination.judgements[0]
     return {
@@ -154,17 +125,7 @@ def _document(examination: MatrixExamination) -> dict[str, Any]:
                 "zero_entry_error": scaled.zero_entry,
                 "zero_row_error": scaled.zero_row,
                 "runs": [
-                    common_fields(run)
-                    | {
-                        "guarantee": run.guarantee,
-                        "epsilon_asked": run.epsilon,
-                        "method": run.method,
-                        "columns": run.columns,
-                        "quantities": {
-                            name: asdict(quantity) | {"verdict": quantity.verdict.name}
-                            for name, quantity in (run.quantities or {}).items()
-                        },
-                    }
+                    fields_of(run, quantities=run.quantities or {})
                     for run in examination.at(scaled)
                 ],
             }
