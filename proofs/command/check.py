@@ -31,8 +31,7 @@ SECTIONS: dict[str, Callable[[Sequence[Any], str], Section]] = {
 
 #: What ``attest`` does beside.
 ELSEWHERE = (
-    "Not run: the audit of the claims (attest audit), Coq (attest audit --proofs) and the edge cases of "
-    "the conformance suite (attest conform)."
+    "Not run: attest audit (the claims), attest audit --proofs (Coq), attest conform (edge cases)."
 )
 
 

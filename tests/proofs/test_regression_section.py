@@ -98,7 +98,8 @@ def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
     told = " ".join(out.split())
     assert f"alone: REFUSED. {alone['solution']['reason']}".replace("  ", " ") in told
     assert "AttentionRegression, 2 runs: every error is inside its certificate" in told
-    assert "cut to 48 tokens and 3 columns, is proved for 1 of 2 heads, within" in told
+    assert "P4, cut to 48 tokens and 3 columns: a critical point is proved within" in told
+    assert "for 1 of 2 heads." in told
 
 
 def test_a_real_head_is_cut_solved_and_certified() -> None:

@@ -84,8 +84,8 @@ def _down(value: float | None) -> str:
 def _findings(runs: Sequence[RegressionJudgement]) -> str:
     proved = [run.solution.radius for run in runs if run.solution and run.proved]
     radii = [radius for radius in proved if radius is not None]
+    within = f" within {up(max(radii))}" if radii else ""
     return (
-        f"From {PERTURBATION:.0%} away a critical point of P4's regression, cut to {TOKENS_KEPT} tokens and "
-        f"{COLUMNS_KEPT} columns, is proved for {len(radii)} of {counted(len(runs), 'head')}"
-        + (f", within {up(max(radii))}." if radii else ".")
+        f"P4, cut to {TOKENS_KEPT} tokens and {COLUMNS_KEPT} columns: a critical point is proved{within} for "
+        f"{len(radii)} of {counted(len(runs), 'head')}."
     )
