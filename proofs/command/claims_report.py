@@ -110,7 +110,7 @@ def _executable(claim: Any) -> list[tuple[str, str]]:
 def _where(claim: Any) -> str:
     source = claim.witness.__module__.replace(".", "/") + ".py"
     return (
-        f"{source}; fastpath/core/bounds, proofs/coq/Bounds.v and CLAIMS.md are generated from it"
+        f"{source}; fastpath/core/bounds, proofs/coq/Bounds.v and docs/claims are generated from it"
     )
 
 

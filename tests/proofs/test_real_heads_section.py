@@ -147,17 +147,17 @@ def test_an_output_of_half_precision_is_certified_at_its_rounding(
     assert not found.rows_outside
 
 
-def _of_the_readme() -> Function:
+def _of_the_documents() -> Function:
     pytest.importorskip("torch", reason="an optional peer, of the extra peers (R.certify)")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (source,) = re.findall(r"```py\n(# sdpa.py.*?)```", readme, re.DOTALL)
+    page = (ROOT / "docs" / "adapters.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"```py\n(# sdpa.py.*?)```", page, re.DOTALL)
     module: dict[str, Any] = {}
     exec(compile(source, "sdpa.py", "exec"), module)
     adapter: Function = module["certified_attention"]
     return adapter
 
 
-#: The cases that README says its adapter fails.
+#: The cases that docs/adapters.md says its adapter fails.
 BEYOND_BFLOAT16 = {
     "huge values in float64",
     "the largest float as every value in float64",
@@ -173,17 +173,17 @@ BELOW_8_BITS = {
 
 
 @pytest.mark.slow
-def test_the_adapter_of_the_readme_conforms_but_where_the_readme_says() -> None:
-    outcomes = run(SimpleNamespace(certified_attention=_of_the_readme()))  # type: ignore[arg-type]
+def test_the_adapter_of_the_documents_conforms_but_where_they_say() -> None:
+    outcomes = run(SimpleNamespace(certified_attention=_of_the_documents()))  # type: ignore[arg-type]
     assert {o.case.name for o in outcomes if o.failure} == BEYOND_BFLOAT16 | BELOW_8_BITS
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert f"of {len(outcomes)} edge cases it fails four" in readme
+    page = " ".join((ROOT / "docs" / "adapters.md").read_text(encoding="utf-8").split())
+    assert f"of {len(outcomes)} edge cases it fails four" in page
 
 
-def test_the_adapter_of_the_readme_runs_where_torch_is(
+def test_the_adapter_of_the_documents_runs_where_torch_is(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(monkeypatch, "other", certified_attention=_of_the_readme())
+    install(monkeypatch, "other", certified_attention=_of_the_documents())
     status, out, _ = run_check(capsys, file, "--impl", "other", "--json")
     (head,) = json.loads(out)["real_heads"]
     assert (status, head["verdict"]) == (0, "WITHIN")
