@@ -19,6 +19,7 @@ from specs.printing.__main__ import outputs
 from specs.printing.catalogue import ROOT, STEMS, claims_of
 from specs.printing.coq import coq
 from specs.printing.python import UpwardPrinter, called, imported, stem_source
+from specs.symbols import unit_roundoff
 from tests.printed import BOUNDS, printed
 
 #: How far arguments are drawn inside their domains, where that is less than a million: no float overflows,
@@ -167,6 +168,22 @@ def test_a_library_function_errs_by_at_most_the_4_ulp_that_the_bounds_allow(name
 
 def test_a_bound_whose_denominator_vanishes_is_infinite() -> None:
     assert softmax.rounding_logit(2**24, 2.0**-24, 1.0, 0.0) == np.inf
+
+
+ROUNDS = [b for b in BOUNDS.values() if unit_roundoff in b.provided.free_symbols]
+
+
+@pytest.mark.parametrize("bound", ROUNDS, ids=lambda b: b.name)
+def test_a_bound_is_infinite_where_rounding_reaches_what_it_is_provided_for(
+    bound: Bound[Any],
+) -> None:
+    values = dict(zip((a.name for a in bound.arguments), map(float, bound.points[0]), strict=True))
+    assert np.isfinite(printed(bound.name)(**values))
+    others = {a: sympy.Rational(values[a.name]) for a in bound.arguments if a != unit_roundoff}
+    roundings = (bound.provided.lts / unit_roundoff).subs(others)
+    values["unit_roundoff"] = float(1 / roundings) * (1 + 2.0**-40)
+    assert strays(bound, {name: Fraction(value) for name, value in values.items()})
+    assert printed(bound.name)(**values) == np.inf
 
 
 def test_a_subnormal_argument_is_not_rounded_to_nothing() -> None:
