@@ -53,15 +53,10 @@ SHARP = [b for b in BOUNDS if b.attained or b.approached]
 
 @pytest.mark.parametrize("bound", SHARP, ids=lambda b: b.name)
 def test_the_theorem_of_attainment_is_recorded_and_is_not_the_bound_itself(bound) -> None:
+    assert not (bound.attained and bound.approached)
     theorem = bound.attained or bound.approached
     assert re.search(rf"\bBounds\.b_{bound.name}\b", statements()[theorem])
     assert bound.relation not in conclusions()[theorem].get(bound.name, ())
-
-
-@pytest.mark.parametrize("bound", [b for b in SHARP if b.approached], ids=lambda b: b.name)
-def test_what_is_approached_is_not_said_to_be_attained(bound) -> None:
-    assert not bound.attained
-    assert "equals" not in conclusions()[bound.approached].get(bound.name, ())
 
 
 def test_the_snapshot_is_of_the_sources_as_they_are() -> None:

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import sympy
 
-from proofs.evidence.audit import decide_bound, decide_trivial, find, pays_less, strays
+from proofs.evidence.audit import (
+    decide_bound,
+    decide_trivial,
+    find,
+    pays_less,
+    shown,
+    strays,
+)
 from reference import Enclosure, Verdict
 from reference.tokens import Evict
 from specs import CLAIMS
@@ -271,3 +278,31 @@ def test_an_instance_outside_a_domain_is_a_fault() -> None:
     finding = find(replace(claim, bounds=(narrow,)), lambda theorem, bound, relation: True)
     assert "the witness lies outside the domain of softmax_tv." in finding.faults
     assert any(fault.startswith("the point (2/7,) of softmax_tv") for fault in finding.faults)
+
+
+# ------------------------------------------------------------------------------------ sharpness
+
+
+@pytest.mark.parametrize(
+    ("id_", "name", "with_coq"),
+    [
+        ("S.tv", "softmax_tv", "attained"),
+        ("S.ratio", "softmax_ratio", "approached"),
+        ("R.drop", "dropped_mass", "0.9999"),
+    ],
+)
+def test_a_real_bound_is_attained_or_approached_only_if_coq_proves_it(
+    id_: str, name: str, with_coq: str
+) -> None:
+    for checked, expected in ((True, with_coq), (False, "0.9999")):
+        found = find(CLAIMS[id_], lambda theorem, bound, relation, checked=checked: checked)
+        assert shown(found.sharpness[name]) == expected
+
+
+def test_counts_decide_that_a_bound_is_attained_and_one_less_that_it_is_not() -> None:
+    claim = CLAIMS["P1.tokens"]
+    found = find(claim, lambda theorem, bound, relation: False)
+    assert set(found.sharpness.values()) == {"attained"}
+    looser = replace(claim.bounds[0], expression=claim.bounds[0].expression + 1)
+    found = find(replace(claim, bounds=(looser,)), lambda theorem, bound, relation: False)
+    assert isinstance(found.sharpness[looser.name], Fraction)
