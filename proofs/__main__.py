@@ -12,11 +12,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from proofs.judging.heads import (
+    SHIPPED_TOKENS,
+    FeatureMatrix,
+    Head,
     InputError,
-    Inputs,
     Replacements,
     read_file,
     shipped_heads,
@@ -57,47 +58,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     """Examine every head and feature matrix of a file, or all data that ship."""
-    from proofs.command.report import Check, as_json, print_check, track
-    from proofs.command.sections import dynamic, polynomial, real_heads, regression, sparsification
-    from proofs.command.sections import exact as attention
-    from proofs.judging import dynamic as examine_dynamic
-    from proofs.judging import exact as examine
-    from proofs.judging import polynomial as examine_polynomial
-    from proofs.judging import real_heads as examine_real_heads
-    from proofs.judging import regression as examine_regression
-    from proofs.judging import sparsification as examine_features
+    from proofs.command.check import check
+    from proofs.command.report import as_json, print_check
 
-    replacements: tuple[Replacements, ...] = ()
+    items: list[Head | FeatureMatrix | Replacements]
     if arguments.file is None:
-        replacements = (shipped_replacements(),)
-        inputs, source = Inputs(shipped_heads(), shipped_matrices()), "the real data that ship"
+        items = [*shipped_heads(), *shipped_matrices(), shipped_replacements()]
+        source = "the real data that ship"
+        left_out = f"Not run: the heads that ship with more than {SHIPPED_TOKENS} tokens."
     else:
-        inputs, source = read_file(arguments.file), str(arguments.file)
-    work: list[tuple[str, Sequence[Any], Any, Any]] = [
-        ("attention", inputs.heads, examine.examine, attention.section),
-        ("DynamicAttention", replacements, examine_dynamic.examine, dynamic.section),
-        ("polynomial_attention", inputs.heads, examine_polynomial.examine, polynomial.section),
-        ("certified_attention", inputs.heads, examine_real_heads.examine, real_heads.section),
-        ("AttentionRegression", inputs.heads, examine_regression.examine, regression.section),
-        ("sparsify", inputs.matrices, examine_features.examine, sparsification.section),
-    ]
-    work = [todo for todo in work if todo[1]]
-    module = examine.implementation(arguments.impl, *(function for function, *_ in work))
-    sections, unchecked = [], []
-    for name, items, examined, section in work:
-        function = getattr(module, name, None)
-        if callable(function):
-            found = [examined(item, function) for item in track(items)]
-            sections.append(section(found, f"{arguments.impl}.{name} on {source}"))
-        else:
-            things = ", ".join(item.name for item in items)
-            unchecked.append(f"{arguments.impl} has no function {name}: {things} not checked.")
-    check = Check(arguments.impl, source, tuple(sections), tuple(unchecked))
+        heads, matrices = read_file(arguments.file)
+        items, source, left_out = [*heads, *matrices], str(arguments.file), ""
+    found = check(arguments.impl, source, items, left_out)
     if arguments.json:
-        print(as_json(check))
+        print(as_json(found))
     else:
-        print_check(check)
-    return 0 if check.passed else 1
+        print_check(found, verbose=arguments.verbose, hypotheses=arguments.hypotheses)
+    return 0 if found.passed else 1
 
 
 def _audit(arguments: argparse.Namespace) -> int:
@@ -133,7 +110,7 @@ def _conform(arguments: argparse.Namespace) -> int:
     """Run the conformance suite against a module."""
     from proofs.command.claims_report import print_conformance
     from proofs.evidence.conformance import run
-    from proofs.judging.exact import implementation
+    from proofs.judging.implementation import implementation
 
     outcomes = run(implementation(arguments.impl, "attention", "certified_attention"))
     print_conformance(arguments.impl, outcomes)
@@ -154,7 +131,8 @@ def _long_heads(arguments: argparse.Namespace) -> int:
     check_output(arguments.output)
     encoder = read_encoder(arguments.model)
     windows = read_windows(encoder, arguments.text, arguments.windows)
-    matrices = long_head(encoder, track(windows), arguments.layer, arguments.head)
+    tracked = track(windows, lambda window: window.name)
+    matrices = long_head(encoder, tracked, arguments.layer, arguments.head)
     write_head(arguments.output, matrices)
     n, d = matrices["K"].shape
     print(f"{arguments.output}: one head of {n} real tokens, d = {d}.")
@@ -192,7 +170,14 @@ def _parser() -> argparse.ArgumentParser:
         "feature matrix (float16 is taken as float32); default: the real data that ship, heads of "
         "n <= 256",
     )
-    check.add_argument("--json", action="store_true", help="print one JSON document instead")
+    how = check.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print one JSON document instead")
+    how.add_argument("--verbose", action="store_true", help="print a table a section too")
+    how.add_argument(
+        "--hypotheses",
+        action="store_true",
+        help="print too which papers' hypotheses hold, a row a head",
+    )
     _implementation(
         check,
         "attention, polynomial_attention, certified_attention, DynamicAttention, AttentionRegression or "

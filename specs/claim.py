@@ -9,7 +9,7 @@ recomputes it and compares it with the ledger ``papers.toml``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
 from typing import Generic, TypeVar
@@ -85,6 +85,10 @@ class Bound(Generic[Instance]):
         The symbols of ``expression`` in the order in which every generated function takes them.
     expression
         The bound itself; the single source of the Python, the Coq and the printed formula.
+    domain
+        The numbers that an argument may be, where they are fewer than its kind allows (see ``domains``).
+    provided
+        A relation between several arguments without which the formula says nothing.
     points
         Rational argument tuples at which Coq's value is pinned to this expression's.
     quantity
@@ -106,7 +110,9 @@ class Bound(Generic[Instance]):
     relation
         Where the theorem's conclusion has the bound, if not as an upper bound of what stands alone.
     attained
-        The Coq theorem that the bound is attained or approached, where there is one.
+        The Coq theorem that the bound is attained, where there is one.
+    approached
+        The Coq theorem that no smaller multiple of the bound holds, where it is approached only.
     """
 
     name: str
@@ -118,15 +124,34 @@ class Bound(Generic[Instance]):
     parameters: Callable[[Instance, int], Mapping[str, Value]]
     trivial: Callable[[Instance, int], Enclosure]
     extremal: Callable[[], Instance]
+    domain: Mapping[sympy.Symbol, sympy.Set] = field(default_factory=dict)
+    provided: sympy.Basic = sympy.true
     vacuous_where: sympy.Basic = sympy.false
     edges: Callable[[], tuple[Instance, ...]] = tuple
     theorem: str = ""
     relation: Relation = Relation.AT_MOST
     attained: str = ""
+    approached: str = ""
+
+    @property
+    def domains(self) -> dict[sympy.Symbol, sympy.Set]:
+        """The numbers that each argument may be.
+
+        What a symbol assumes is for SymPy to simplify by: a length may be 0 though its symbol is positive,
+        unless ``domain`` excludes it.
+        """
+        return {a: self.domain.get(a, _of_its_kind(a)) for a in self.arguments}
 
     def value(self, instance: Instance, bits: int) -> Enclosure:
         """Enclose the right-hand side on an instance."""
         return evaluate(self.expression, self.parameters(instance, bits), bits)
+
+
+def _of_its_kind(symbol: sympy.Symbol) -> sympy.Set:
+    """Return the numbers that a symbol's name stands for: counts, sizes or reals."""
+    if symbol.is_integer:
+        return sympy.S.Naturals if symbol.is_positive else sympy.S.Naturals0
+    return sympy.Interval(0, sympy.oo) if symbol.is_nonnegative else sympy.S.Reals
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from specs.claim import Assurance, Status
 class Record:
     """One row of the ledger: what the project says of a claim, to be confirmed by the audit.
 
-    ``sharpness`` is the largest quantity / bound seen, written to the digits that are claimed:
-    ``"0.99"`` says that the audit finds a ratio in [0.99, 1.00); ``"exact"``, that both are 0.
+    ``sharpness`` says of each bound that some instance attains it (``"attained"``: counts decide so, or Coq
+    proves it), that instances come as near as one likes (``"approached"``: Coq proves it), or the largest
+    quantity / bound seen, to the digits that are claimed: ``"0.99"``, that the audit finds 0.99 or more.
 
     ``vacuous_where`` names for each bound that the cheapest answer meets on a part of the hypothesis set
     which part; ``refuted_where`` says where a conjecture is refuted (elsewhere it is open).  On the rest

@@ -1,6 +1,9 @@
-"""Every symbol of the claims, declared once: the same name is the same quantity in every bound."""
+"""Every symbol of the claims, declared once: the same name is the same quantity in every bound.
 
-from sympy import symbols
+The sets at the end are the domains of arguments that may not be every number of their kind.
+"""
+
+from sympy import Interval, Rational, oo, symbols
 
 # Counts that may be zero.
 degree = symbols("degree", integer=True, nonnegative=True)
@@ -153,3 +156,15 @@ largest_value = symbols("largest_value", real=True)
 quotient = symbols("quotient", real=True)
 residual = symbols("residual", real=True)
 x = symbols("x", real=True)
+
+# Where an argument may lie.
+POSITIVE = Interval.open(0, oo)
+AT_LEAST_ONE = Interval(1, oo)
+MORE_THAN_ONE = Interval.open(1, oo)
+AT_LEAST_TWO = Interval(2, oo)
+SHARE = Interval(0, 1)
+BELOW_ONE = Interval.Ropen(0, 1)
+UP_TO_ONE = Interval.Lopen(0, 1)
+INSIDE_UNIT = Interval.open(0, 1)
+UP_TO_HALF = Interval(0, Rational(1, 2))
+MATRIX_EXPONENT = Interval(2, 3)

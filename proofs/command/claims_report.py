@@ -48,11 +48,7 @@ def print_audit(report: AuditReport) -> None:
 
 def _row(audited: Audit) -> tuple[str, ...]:
     record, finding = audited.record, audited.finding
-    bounds = {b.name: b for b in CLAIMS[record.id].bounds} if record.id in CLAIMS else {}
-    sharpness = [
-        f"{name} {shown(value)}" + (" (reached: Coq)" if bounds[name].attained else "")
-        for name, value in finding.sharpness.items()
-    ]
+    sharpness = [f"{name} {shown(value)}" for name, value in finding.sharpness.items()]
     scope = textwrap.fill(record.scope, SCOPE_WIDTH)
     found = replace(
         record,
@@ -104,7 +100,7 @@ def _executable(claim: Any) -> list[tuple[str, str]]:
         arguments = ", ".join(a.name for a in bound.arguments)
         rows.append(("bound", f"{bound.meaning} <= {bound.name}({arguments})"))
         rows.append(("", f"= {sympy.sstr(bound.expression)}"))
-        for theorem in (bound.theorem, bound.attained):
+        for theorem in (bound.theorem, bound.attained, bound.approached):
             if theorem:
                 rows.append(("Coq", f"{theorem}: {' '.join(statements.get(theorem, '?').split())}"))
     rows.append(("where", _where(claim)))
@@ -114,7 +110,7 @@ def _executable(claim: Any) -> list[tuple[str, str]]:
 def _where(claim: Any) -> str:
     source = claim.witness.__module__.replace(".", "/") + ".py"
     return (
-        f"{source}; fastpath/core/bounds, proofs/coq/Bounds.v and CLAIMS.md are generated from it"
+        f"{source}; fastpath/core/bounds, proofs/coq/Bounds.v and docs/claims are generated from it"
     )
 
 

@@ -59,7 +59,7 @@ _PROJECTIONS = ("attention.self.query", "attention.self.key", "attention.self.va
 _FIRST, _LAST, _UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Encoder:
     """A BERT encoder.
 
@@ -90,7 +90,7 @@ class Encoder:
         return len(self.weights[_PLACES])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Window:
     """Consecutive tokens of a text, between the marks."""
 
@@ -125,12 +125,12 @@ def read_encoder(directory: Path) -> Encoder:
     tokenizer = directory / "tokenizer_config.json"
     lower_case = _json(tokenizer).get("do_lower_case", True) if tokenizer.is_file() else True
     return Encoder(
-        _weights(directory / "model.safetensors", sizes),
-        _vocabulary(directory / "vocab.txt", sizes["vocab_size"]),
-        bool(lower_case),
-        sizes["num_hidden_layers"],
-        sizes["num_attention_heads"],
-        epsilon,
+        weights=_weights(directory / "model.safetensors", sizes),
+        vocabulary=_vocabulary(directory / "vocab.txt", sizes["vocab_size"]),
+        lower_case=bool(lower_case),
+        layers=sizes["num_hidden_layers"],
+        heads=sizes["num_attention_heads"],
+        epsilon=epsilon,
     )
 
 
@@ -157,7 +157,7 @@ def read_windows(encoder: Encoder, path: Path, count: int) -> list[Window]:
         )
     first, last = vocabulary[_FIRST], vocabulary[_LAST]
     return [
-        Window(f"window {k + 1}", (first, *tokens[k * length : (k + 1) * length], last))
+        Window(name=f"window {k + 1}", tokens=(first, *tokens[k * length : (k + 1) * length], last))
         for k in range(count)
     ]
 

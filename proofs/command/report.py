@@ -1,6 +1,6 @@
 """What ``attest check`` prints: tables for people, one JSON document for programs.
 
-A module that examines something hands over a :class:`Section`, and this one lays it out.  At a terminal the
+A module of ``sections`` hands over a :class:`Section` a stem, and this one lays it out.  At a terminal the
 tables fold to its width; piped, they are plain aligned ASCII, as wide as they need to be, and nothing is
 cut.  Errors and bounds are rounded upward, to the digits shown too.
 """
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from decimal import ROUND_CEILING, Context
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol, TypeVar
+from math import inf
+from statistics import median
+from typing import Any, TypeVar
 
 import numpy as np
 from rich import box
@@ -22,28 +24,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from reference import Verdict
+from proofs.judging.judgement import Judgement
 
 __all__ = [
-    "Check",
-    "Section",
-    "Table",
-    "all_inside",
-    "as_json",
-    "console",
-    "counted",
-    "print_check",
-    "ratio",
-    "track",
-    "up",
-    "verdict_name",
+    *("BOUND", "ERROR", "NAME", "RATIO", "ROWS", "VERDICT"),
+    *("Check", "Column", "Section", "Table"),
+    *("as_json", "console", "counted", "fields_of", "print_check", "ratio", "refusals"),
+    *("rows_left", "table", "track", "up"),
 ]
+
+Told = TypeVar("Told", contravariant=True)
+
+#: A heading, and what stands below it of one thing that was found.
+Column = tuple[str, Callable[[Told], str]]
 
 #: Where output is not a terminal nothing is folded: no table comes near this width.
 UNFOLDED = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """A table whose first ``labels`` columns are text, the next ``numbers`` figures, the others text."""
 
@@ -54,43 +53,81 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """What was found about one capability of the implementation.
 
     Attributes
     ----------
-    name
-        Its name in the JSON document.
-    passed
-        Whether every error is inside its certificate.
+    name, function
+        Its name in the JSON document, and the function that was asked.
+    judgements
+        Every answer, judged.
     tables, remarks
-        What is printed, in this order: figures, then what they mean and what failed.
-    summary
-        The result in a few sentences.
+        What ``--verbose`` prints, in this order: figures, then what they mean.
+    hypotheses
+        A row a head, which ``--hypotheses`` prints, and what was asked of each.
+    refused
+        What was refused and why, in numbers; empty if nothing was.
+    findings
+        What else is always said, in a sentence.
     document
         Everything that the tables show, for JSON.
     """
 
     name: str
-    passed: bool
+    function: str
+    judgements: tuple[Judgement, ...]
     tables: tuple[Table, ...]
     remarks: tuple[str, ...]
-    summary: str
+    hypotheses: tuple[Table, tuple[str, ...]] | None = None
+    refused: str = ""
+    findings: str = ""
     document: list[dict[str, Any]]
 
+    @property
+    def passed(self) -> bool:
+        """Whether every error is inside its certificate."""
+        return all(judgement.passed for judgement in self.judgements)
 
-@dataclass(frozen=True)
+    @property
+    def summary(self) -> str:
+        """The result in a few sentences."""
+        failed = dict.fromkeys(j.name for j in self.judgements if not j.passed)
+        inside = (
+            f"not every error is inside its certificate, see {', '.join(failed)}."
+            if failed
+            else "every error is inside its certificate."
+        )
+        sentences = f"{self.function}, {counted(len(self.judgements), 'run')}: {inside}"
+        ratios = [j.ratio for j in self.judgements if j.ratio is not None]
+        if ratios:
+            sentences += f" Largest bound over largest error: median {ratio(median(ratios))}."
+        return " ".join(filter(None, (sentences, self.findings, self.refused)))
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Every failure, whole."""
+        return tuple(
+            f"{judgement.where}: {judgement.outcome}. {judgement.sentences}"
+            for judgement in self.judgements
+            if not judgement.passed
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """What was checked: an implementation's name, where the data come from, and what was found.
 
-    ``unchecked`` says in sentences what the implementation has no function for.
+    ``unchecked`` says in sentences what the implementation has no function for, ``not_run`` what else was
+    left out.
     """
 
     implementation: str
     source: str
     sections: tuple[Section, ...]
     unchecked: tuple[str, ...] = ()
+    not_run: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -103,29 +140,17 @@ class Check:
         return (*(section.summary for section in self.sections), *self.unchecked)
 
 
-def all_inside(failed: Sequence[str], what: str = "bound") -> str:
-    """Return the sentence that says whether every error is inside, and where not."""
-    if failed:
-        return f"not every error is inside its {what}, see {', '.join(failed)}."
-    return f"every error is inside its {what}."
-
-
 def console(*, stderr: bool = False) -> Console:
     """Return a console that folds at a terminal's width, and not at all elsewhere."""
     made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     return made if made.is_terminal else Console(stderr=stderr, width=UNFOLDED, highlight=False)
 
 
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
+Step = TypeVar("Step")
 
 
-Item = TypeVar("Item", bound=_Named)
-
-
-def track(items: Sequence[Item]) -> Iterator[Item]:
-    """Yield the items, with a progress bar on stderr that is gone at the end."""
+def track(steps: Sequence[Step], name: Callable[[Step], str]) -> Iterator[Step]:
+    """Yield the steps of a run, with a progress bar on stderr that is gone at the end."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     bar = Progress(
         *(*columns, TimeElapsedColumn()),
@@ -134,24 +159,121 @@ def track(items: Sequence[Item]) -> Iterator[Item]:
         disable=not console(stderr=True).is_terminal,
     )
     with bar:
-        task = bar.add_task("", total=len(items))
-        for item in items:
-            bar.update(task, description=item.name)
-            yield item
+        task = bar.add_task("", total=len(steps))
+        for step in steps:
+            bar.update(task, description=name(step))
+            yield step
             bar.advance(task)
 
 
-def print_check(check: Check) -> None:
-    """Print the tables and remarks of every section, then the result."""
+def print_check(check: Check, *, verbose: bool = False, hypotheses: bool = False) -> None:
+    """Print a line a section, what was refused, the failures whole or PASS, and what was not run.
+
+    Before that, where ``verbose``, the tables of every section and what they mean; and where
+    ``hypotheses``, which papers' hypotheses hold, a row a head.
+    """
     out = console()
-    plain = not out.is_terminal
     for section in check.sections:
-        for table in section.tables:
-            out.print(Text(table.title, style="bold"))
-            out.print(_laid_out(table, plain))
-            out.print()
-        _print_paragraphs(out, section.remarks)
-    _print_paragraphs(out, check.summaries)
+        if verbose:
+            _print_tables(out, section.tables)
+            _print_paragraphs(out, section.remarks)
+        elif hypotheses and section.hypotheses:
+            table, asked = section.hypotheses
+            _print_tables(out, (table,))
+            _print_paragraphs(out, asked)
+    if verbose:
+        _print_paragraphs(out, check.summaries)
+    _print_tables(out, (_overview(check),))
+    found = [
+        sentence for section in check.sections for sentence in (section.findings, section.refused)
+    ]
+    _print_paragraphs(out, list(filter(None, found)), apart=False)
+    judgements = [judgement for section in check.sections for judgement in section.judgements]
+    failures = [failure for section in check.sections for failure in section.failures]
+    _print_paragraphs(out, failures)
+    asked_for = counted(len(judgements), "run")
+    refused = sum(judgement.outcome == "REFUSED" for judgement in judgements)
+    out.print(
+        f"FAIL: {len(failures)} of {asked_for} did not pass."
+        if failures
+        else f"PASS: of {asked_for} every error is inside its certificate"
+        + (f"; {refused} certify none." if refused else ".")
+    )
+    _print_paragraphs(out, [*check.unchecked, *check.not_run], apart=False)
+
+
+#: Columns that many tables have: a heading, and what stands below it of a judgement.
+NAME: Column[Judgement] = ("head", lambda found: found.name)
+ERROR: Column[Judgement] = ("largest\nerror", lambda found: up(found.error and found.error[1]))
+BOUND: Column[Judgement] = ("largest\nbound", lambda found: up(found.bound))
+RATIO: Column[Judgement] = ("bound /\nerror", lambda found: ratio(found.ratio))
+ROWS: Column[Judgement] = (
+    "rows\nchecked",
+    lambda found: f"{len(found.rows)} of {found.row_count}" if found.rows else "-",
+)
+VERDICT: Column[Judgement] = ("verdict", lambda found: found.outcome)
+
+
+def table(
+    title: str, found: Sequence[Told], columns: Sequence[Column[Told]], *, labels: int, numbers: int
+) -> Table:
+    """Return a table with a row for everything that was found."""
+    return Table(
+        title=title,
+        headings=tuple(heading for heading, _ in columns),
+        labels=labels,
+        numbers=numbers,
+        rows=tuple(tuple(cell(one) for _, cell in columns) for one in found),
+    )
+
+
+def _overview(check: Check) -> Table:
+    return Table(
+        title=f"The errors nearest to their bounds: {check.implementation} on {check.source}",
+        headings=(
+            *("\nfunction", "\nruns", "\nrefused", "rows\nchecked", "worst\nerror", "its\nbound"),
+            *("bound /\nerror", "\nwhere"),
+        ),
+        labels=1,
+        numbers=6,
+        rows=tuple(_line(section) for section in check.sections),
+    )
+
+
+def _line(section: Section) -> tuple[str, ...]:
+    """Return how many runs there were, and the one whose error comes nearest to its bound."""
+    judgements = section.judgements
+    certified = [j for j in judgements if j.outcome != "REFUSED"]
+    worst = min(certified, key=_margin, default=None)
+    rows = sum(len(j.rows) for j in certified)
+    return (
+        section.function,
+        str(len(judgements)),
+        str(len(judgements) - len(certified)),
+        f"{rows} of {sum(j.row_count for j in certified)}",
+        up(worst.error and worst.error[1] if worst else None),
+        up(worst.bound if worst else None),
+        ratio(worst.ratio if worst else None),
+        worst.where if worst else "-",
+    )
+
+
+def _margin(judgement: Judgement) -> tuple[bool, float]:
+    """Sort failures first, then by bound over error."""
+    return judgement.passed, inf if judgement.ratio is None else judgement.ratio
+
+
+def refusals(section: str, judgements: Sequence[Judgement]) -> str:
+    """Say how many were refused, and why the first was; ``--verbose`` tells of each."""
+    refused = [judgement for judgement in judgements if judgement.outcome == "REFUSED"]
+    if not refused:
+        return ""
+    reasons = {judgement.refusal for judgement in refused}
+    others = f" {len(reasons) - 1} other reasons: --verbose." if len(reasons) > 1 else ""
+    return (
+        f"{section} certifies nothing in {len(refused)} of {counted(len(judgements), 'run')}, as of "
+        f"{refused[0].where}: {refused[0].refusal}{others}"
+    )
 
 
 def as_json(check: Check) -> str:
@@ -165,15 +287,46 @@ def as_json(check: Check) -> str:
         "passed": check.passed,
         "summary": " ".join(check.summaries),
     } | {section.name: section.document for section in check.sections}
-    return json.dumps(document, indent=2, allow_nan=False)
+    return json.dumps(document, indent=2, allow_nan=False, default=_plain)
+
+
+def fields_of(judgement: Judgement, *left_out: str, **more: Any) -> dict[str, Any]:
+    """Return what the document says of an answer: what it says of every one, and what is its stem's own."""
+    error = judgement.error or (None, None)
+    common = {field.name for field in fields(Judgement)}
+    found = {
+        "name": judgement.name,
+        "dtype": judgement.dtype,
+        "passed": judgement.passed,
+        "verdict": judgement.outcome,
+        "error": judgement.error,
+        "error_lower": error[0],
+        "error_upper": error[1],
+        "bound": judgement.bound,
+        "bound_over_error": judgement.ratio,
+        "rows_checked": len(judgement.rows),
+        "rows": rows_left(judgement),
+        "claims": judgement.claims,
+        "refusal": judgement.refusal,
+        "failure": judgement.sentences,
+        "call": judgement.call,
+    }
+    own = {field.name: getattr(judgement, field.name) for field in fields(judgement)}
+    found |= {name: value for name, value in own.items() if name not in common}
+    return {name: value for name, value in found.items() if name not in left_out} | more
+
+
+def rows_left(judgement: Judgement) -> tuple[int, ...] | None:
+    """Return the rows that were checked, where some were left out: only there the list tells anything."""
+    return None if len(judgement.rows) == judgement.row_count else judgement.rows
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold of a record or a verdict."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value.name
 
 
 # ---------------------------------------------------------------------------------- words and figures
-
-
-def verdict_name(verdict: Verdict | None) -> str:
-    """Return the name of a verdict; there is none on an implementation that gave no answer."""
-    return verdict.name if verdict else "NO ANSWER"
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
@@ -215,10 +368,18 @@ def _laid_out(table: Table, plain: bool) -> RichTable:
     return laid_out
 
 
-def _print_paragraphs(out: Console, paragraphs: Sequence[str]) -> None:
+def _print_tables(out: Console, tables: Sequence[Table]) -> None:
+    for table in tables:
+        out.print(Text(table.title, style="bold"))
+        out.print(_laid_out(table, not out.is_terminal))
+        out.print()
+
+
+def _print_paragraphs(out: Console, paragraphs: Sequence[str], *, apart: bool = True) -> None:
     for paragraph in paragraphs:
         out.print(Text(paragraph if out.is_terminal else textwrap.fill(paragraph, 100)))
-        out.print()
+        if apart:
+            out.print()
 
 
 def _version() -> str:

@@ -33,8 +33,8 @@ from specs.printing.coq import coq_bounds
 #: Fractional bits to try before an instance is called undecided.
 PRECISIONS = (256, 512, 1280)
 
-#: The sharpness of a bound that is 0 on a quantity that is 0.
-EXACT = "exact: both zero"
+#: The sharpness of a bound that some instance attains, and of one that instances come arbitrarily close to.
+ATTAINED, APPROACHED = "attained", "approached"
 
 #: Random instances of each claim, from one seed.
 SAMPLES, SEED = 25, 20261122
@@ -49,7 +49,8 @@ class Finding:
     verdict, assurance
         As recomputed.
     sharpness
-        For each bound, a lower bound on quantity / bound at its extremal instance; none where both are 0.
+        For each bound ``attained``, where counts decide so or Coq proves it, ``approached``, where Coq proves
+        that, or else a lower bound on quantity / bound at its extremal instance.
     vacuous_where
         For each bound that the cheapest answer meets on a part of the hypothesis set, which part.
     refuted_where
@@ -60,7 +61,7 @@ class Finding:
 
     verdict: Status
     assurance: Assurance
-    sharpness: Mapping[str, Fraction | None] = field(default_factory=dict)
+    sharpness: Mapping[str, str | Fraction] = field(default_factory=dict)
     vacuous_where: Mapping[str, str] = field(default_factory=dict)
     refuted_where: str = ""
     faults: tuple[str, ...] = ()
@@ -76,6 +77,8 @@ class Observed:
         Which instance it is.
     broken
         The hypotheses that it does not satisfy.
+    astray
+        The bounds of which an argument lies outside its domain, or all together where nothing is provided.
     decided
         For each bound that was tried, whether the quantity is within it.
     met
@@ -90,6 +93,7 @@ class Observed:
 
     name: str
     broken: tuple[str, ...]
+    astray: frozenset[str]
     decided: Mapping[str, Verdict]
     met: frozenset[str]
     inside: frozenset[str]
@@ -181,14 +185,20 @@ def find(claim: Claim[Any], proved: Callable[[str, str, Relation | None], bool])
     seen = [observe(claim, *named) for named in instances(claim)]
     verdict, judged = judge(claim, seen)
     faults = list(judged)
-    sharpness = {b.name: _sharpness(b, b.extremal()) for b in claim.bounds}
+    sharpness = {b.name: _sharpness(b, proved) for b in claim.bounds}
     with_theorem = all(b.theorem and proved(b.theorem, b.name, b.relation) for b in claim.bounds)
     faults += [
         f"no checked theorem {name} concludes b_{b.name}"
         + (f" as {relation.value}." if relation else ".")
         for b in claim.bounds
-        for name, relation in ((b.theorem, b.relation), (b.attained, None))
+        for name, relation in ((b.theorem, b.relation), (b.attained, None), (b.approached, None))
         if name and not proved(name, b.name, relation)
+    ]
+    faults += [
+        f"the point {point} of {b.name} lies outside the domain."
+        for b in claim.bounds
+        for point in b.points
+        if strays(b, dict(zip((a.name for a in b.arguments), map(_exactly, point), strict=True)))
     ]
     assurance = Assurance.PROVED if with_theorem else Assurance.CERTIFIED
     if verdict is Status.HYPOTHESIS_REFUTED:
@@ -229,6 +239,7 @@ def observe(claim: Claim[Any], name: str, instance: Any, bounds: Sequence[Bound[
     return Observed(
         name,
         claim.broken_hypotheses(instance),
+        frozenset(b.name for b in bounds if strays(b, b.parameters(instance, PRECISIONS[0]))),
         {b.name: decide_bound(b, instance) for b in bounds},
         frozenset(b.name for b in bounds if decide_trivial(b, instance) is not Verdict.OUTSIDE),
         frozenset(b.name for b in bounds if lies_in(b.vacuous_where, b.parameters, instance)),
@@ -247,6 +258,7 @@ def judge(claim: Claim[Any], seen: Sequence[Observed]) -> tuple[Status, tuple[st
     *dominated* if the rival pays less on all of them.
     """
     faults = [f"{o.name} breaks the hypothesis: {h}." for o in seen for h in o.broken]
+    faults += [f"{o.name} lies outside the domain of {b}." for o in seen for b in sorted(o.astray)]
     faults += [
         f"{bound} is undecided at {o.name} with {PRECISIONS[-1]} bits."
         for o in seen
@@ -294,13 +306,9 @@ def lies_in(
     strict = isinstance(where, sympy.StrictGreaterThan | sympy.StrictLessThan)
     for bits in PRECISIONS:
         values = parameters(instance, bits)
-        (low, high), (least, most) = (
-            evaluate(side, values, bits).bounds() for side in (where.gts, where.lts)
-        )
-        if low.item() > most.item() or (not strict and low.item() >= most.item()):
-            return True
-        if high.item() < least.item() or (strict and high.item() <= least.item()):
-            return False
+        decided = _compared(where, values, bits)
+        if decided is not None:
+            return decided
     exact = {
         symbol: sympy.Rational(value.numerator, value.denominator)
         for symbol in where.free_symbols
@@ -309,6 +317,42 @@ def lies_in(
     if (where.gts - where.lts).subs(exact) == 0:
         return not strict
     raise ArithmeticError(f"{where} is undecided with {PRECISIONS[-1]} bits.")
+
+
+def strays(bound: Bound[Any], values: Mapping[str, Value]) -> bool:
+    """Return whether arguments certainly lie outside a bound's domain: on its edge nothing is decided."""
+    for argument, allowed in bound.domains.items():
+        value, least, most = values[argument.name], allowed.inf, allowed.sup
+        if argument.is_integer and not (
+            isinstance(value, int | Fraction) and Fraction(value).denominator == 1
+        ):
+            return True
+        held = evaluate(argument, {argument: value}, PRECISIONS[0]).bounds()
+        low, high = (Fraction(end.item()) for end in held)
+        if high < least or low > most:
+            return True
+        if low == high and not allowed.contains(sympy.Rational(low.numerator, low.denominator)):
+            return True
+    return bound.provided == sympy.false or (
+        bound.provided != sympy.true and _compared(bound.provided, values, PRECISIONS[0]) is False
+    )
+
+
+def _compared(where: sympy.Basic, values: Mapping[str, Value], bits: int) -> bool | None:
+    """Decide an inequality by the enclosures of its sides, or not at all."""
+    strict = isinstance(where, sympy.StrictGreaterThan | sympy.StrictLessThan)
+    (low, high), (least, most) = (
+        evaluate(side, values, bits).bounds() for side in (where.gts, where.lts)
+    )
+    if low.item() > most.item() or (not strict and low.item() >= most.item()):
+        return True
+    if high.item() < least.item() or (strict and high.item() <= least.item()):
+        return False
+    return None
+
+
+def _exactly(point: sympy.Rational | int) -> Fraction | int:
+    return point if isinstance(point, int) else Fraction(int(point.p), int(point.q))
 
 
 def _is_region(bound: Bound[Any]) -> bool:
@@ -384,7 +428,7 @@ def compare(record: Record, finding: Finding) -> Iterable[str]:
     for name, found in finding.sharpness.items():
         if name not in recorded:
             yield f"the ledger does not record the sharpness of {name}, found {shown(found)}."
-        elif found is None or recorded[name] == EXACT:
+        elif isinstance(found, str) or recorded[name] in (ATTAINED, APPROACHED):
             if shown(found) != recorded[name]:
                 yield f"the ledger says {recorded[name]} of {name}, the audit found {shown(found)}."
         elif floor_like(found, recorded[name]) != recorded[name]:
@@ -395,16 +439,16 @@ def compare(record: Record, finding: Finding) -> Iterable[str]:
 
 
 def floor_like(value: Fraction, pattern: str) -> str:
-    """Round down to as many decimals as the pattern has; a bound exactly reached shows as 9s."""
+    """Round down to as many decimals as the pattern has."""
     unit = Decimal(1).scaleb(-len(pattern.partition(".")[2]))
     rounded = (Decimal(value.numerator) / Decimal(value.denominator)).quantize(unit, ROUND_FLOOR)
-    # An enclosure never certifies the ratio 1 from below, so 1 is not a figure that can be found.
+    # The ratio 1 is said to be attained; a figure says what was certified from below, which is less.
     return str(min(rounded, 1 - unit))
 
 
-def shown(value: Fraction | None) -> str:
-    """Return a sharpness with four decimals, rounded down, or that both sides are 0."""
-    return EXACT if value is None else floor_like(value, "0.0000")
+def shown(value: str | Fraction) -> str:
+    """Return a sharpness as a word, or with four decimals, rounded down."""
+    return value if isinstance(value, str) else floor_like(value, "0.0000")
 
 
 def _decide(sides: Callable[[int], tuple[Enclosure, Enclosure]]) -> Verdict:
@@ -418,14 +462,22 @@ def _decide(sides: Callable[[int], tuple[Enclosure, Enclosure]]) -> Verdict:
     return Verdict.UNDECIDED
 
 
-def _sharpness(bound: Bound[Any], instance: Any) -> Fraction | None:
-    """Return a lower bound on quantity / bound, or none where both are 0: that is no figure."""
-    bits = PRECISIONS[0]
-    lower, upper = bound.quantity(instance, bits).bounds()
-    _, most = bound.value(instance, bits).bounds()
-    if most.item() == 0:
-        return None if lower.item() == upper.item() == 0 else Fraction(0)
-    return Fraction(lower.item()) / Fraction(most.item())
+def _sharpness(
+    bound: Bound[Any], proved: Callable[[str, str, Relation | None], bool]
+) -> str | Fraction:
+    """Return whether a bound is attained or approached, or else a lower bound on quantity / bound."""
+    instance, bits = bound.extremal(), PRECISIONS[0]
+    (lower, upper), (least, most) = (
+        side.bounds() for side in (bound.quantity(instance, bits), bound.value(instance, bits))
+    )
+    # Counts are enclosed by points, which decides equality; of anything else Coq has to prove it.
+    if lower.item() == upper.item() == least.item() == most.item():
+        return ATTAINED
+    if bound.attained and proved(bound.attained, bound.name, None):
+        return ATTAINED
+    if bound.approached and proved(bound.approached, bound.name, None):
+        return APPROACHED
+    return Fraction(lower.item()) / Fraction(most.item()) if most.item() else Fraction(0)
 
 
 def _nothing_found() -> Finding:

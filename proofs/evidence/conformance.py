@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from proofs.judging.bars import rounding_bar, trivial_error
 from proofs.judging.heads import Head, shipped_heads
 from proofs.judging.hypotheses import rounded_up
-from proofs.judging.real_heads import examine
+from proofs.judging.real_heads import judge as judged_head
 from reference import Enclosure, Verdict, attention, decide
 from reference.arithmetic.decide import PRECISIONS
 
@@ -152,20 +152,20 @@ def judge_certified(implementation: ModuleType, case: Case) -> Outcome:
         bound than it allows.
     """
     head = Head(case.name, case.Q, case.K, case.V)
-    found = examine(
+    found = judged_head(
         head,
         implementation.certified_attention,
         causal=case.causal,
         budget=len(case.Q) * len(case.K),
         repeats=1,
     )
-    if found.certificate is None or found.error is None or not found.passed:
+    if found.bound is None or found.error is None or not found.passed:
         raise NonConformanceError(
             f"{case.name}: {found.failure} This case catches {case.catches}. To repeat it: "
             f"case = proofs.evidence.conformance.case({case.name!r}); "
-            f"implementation.certified_attention(case.Q, case.K, case.V, {found.asked})"
+            f"implementation.certified_attention(case.Q, case.K, case.V, {found.choices})"
         )
-    return Outcome(case, Fraction(found.error[1]), found.certificate.bound)
+    return Outcome(case, Fraction(found.error[1]), found.bound)
 
 
 def judge_refusal(implementation: ModuleType, case: Refusal) -> Outcome:

@@ -20,13 +20,12 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
+from proofs.judging.heads import Matrix
 from reference import Enclosure
 from specs import CLAIMS
 from specs.softmax.rounding import ARITHMETIC
 
 __all__ = ["rounding_bar", "tolerance_below", "trivial_error"]
-
-Array = NDArray[Any]
 
 #: Keys in a block of the slowest summation that is allowed for; kernels take 16 or more.
 BLOCK = 16
@@ -55,7 +54,7 @@ def tolerance_below(trivial: Fraction | None, largest_value: float, most: float)
 
 def trivial_error(
     truths: Sequence[Enclosure],
-    V: Array,
+    V: Matrix,
     *,
     causal: bool = False,
     left_out: int = 0,
@@ -102,7 +101,7 @@ def trivial_error(
     return min(errors, default=None)
 
 
-def _trivial_answers(V: Array, causal: bool) -> Iterator[Array]:
+def _trivial_answers(V: Matrix, causal: bool) -> Iterator[Matrix]:
     """Yield zeros, means and middles of the visible values: one row for all queries, or one for each."""
     values = V.astype(np.float64)
     exponent = int(np.frexp(np.abs(values).max())[1])
@@ -118,7 +117,7 @@ def _trivial_answers(V: Array, causal: bool) -> Iterator[Array]:
     yield np.ldexp(np.atleast_2d(lower / 2 + upper / 2), exponent)
 
 
-def rounding_bar(Q: Array, K: Array, V: Array, *, causal: bool = False) -> NDArray[np.float64]:
+def rounding_bar(Q: Matrix, K: Matrix, V: Matrix, *, causal: bool = False) -> NDArray[np.float64]:
     """Return, entry by entry, FP.softmax's bound for attention in the type of the inputs.
 
     It allows for a shift by any running maximum, a rescaling every BLOCK keys and sums in any order.  The
@@ -179,7 +178,7 @@ def _expressions() -> list[Any]:
     ]
 
 
-def _norms(X: Array) -> NDArray[np.float64]:
+def _norms(X: Matrix) -> NDArray[np.float64]:
     """Return the Euclidean norms of the rows; no square over- or underflows that matters."""
     rows = X.astype(np.float64)
     exponent = np.frexp(np.abs(rows).max(axis=1))[1]

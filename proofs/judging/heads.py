@@ -101,7 +101,7 @@ class Head:
         return self.Q, self.K, self.V
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FeatureMatrix:
     """Rows of features: X Xᵀ holds the logits of an attention whose queries and keys are both X.
 
@@ -117,7 +117,7 @@ class FeatureMatrix:
     X: Matrix
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Replacements:
     """Tokens of a head that are replaced one after another, in layer 0: one row of Q, K and V each time.
 
@@ -164,7 +164,7 @@ def shipped_matrices() -> tuple[FeatureMatrix, ...]:
         words[rows, arrays["X_bow_indices"]] = arrays["X_bow_data"]
     n, d = words.shape
     matrices[f"bow_n{n}_d{d}"] = words
-    return _by_size(FeatureMatrix(name, _widened(X)) for name, X in matrices.items())
+    return _by_size(FeatureMatrix(name=name, X=_widened(X)) for name, X in matrices.items())
 
 
 def shipped_replacements() -> Replacements:
@@ -177,7 +177,7 @@ def shipped_replacements() -> Replacements:
         tokens = arrays["upd_pos"]
         Q, K, V = (_widened(arrays[f"upd_{role}_rows"]) for role in ROLES)
     name = f"{head.name} with {len(tokens)} tokens replaced"
-    return Replacements(name, head, tokens, (Q, K, V))
+    return Replacements(name=name, head=head, tokens=tokens, rows=(Q, K, V))
 
 
 def read_file(path: Path) -> Inputs:
@@ -445,7 +445,7 @@ def _feature_matrix(name: str, read: Callable[[str], Matrix], path: Path) -> Fea
             f"2^-{SQUARED_EXPONENT} and 2^{SQUARED_EXPONENT} in magnitude, so that their squares are floats, "
             f"got {largest[largest > 0].min():.3g} to {largest.max():.3g}."
         )
-    return FeatureMatrix(name, _widened(X))
+    return FeatureMatrix(name=name, X=_widened(X))
 
 
 def _by_size(matrices: Iterable[FeatureMatrix]) -> tuple[FeatureMatrix, ...]:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +36,10 @@ LARGEST_R = 0.1
 LONG_CONTEXT = 128 * 1024
 
 #: Logits held at a time: 32 MiB.
-BLOCK = 1 << 22
+LOGITS_HELD = 1 << 22
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurements:
     """The numbers on which the papers' hypotheses depend.
 
@@ -75,7 +75,7 @@ class Measurements:
     rank: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Condition:
     """One condition of a paper, and what it comes to on a head.
 
@@ -97,7 +97,7 @@ class Condition:
     reading: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Paper:
     """The conditions of one paper on one head; its guarantees apply where all of them hold.
 
@@ -129,7 +129,7 @@ def measure(head: Head) -> Measurements:
     Q, K, V = (x.astype(np.float64) for x in head.matrices)
     largest = tuple(float(np.abs(x).max()) for x in (Q, K, V))
     absolute = spread = 0.0
-    rows = max(1, BLOCK // len(K))
+    rows = max(1, LOGITS_HELD // len(K))
     for start in range(0, len(Q), rows):
         logits = Q[start : start + rows] @ K.T
         upper, lower = logits.max(axis=1), logits.min(axis=1)
@@ -138,7 +138,10 @@ def measure(head: Head) -> Measurements:
     rounding = logit_rounding(Q.shape[1], largest[0], largest[1])
     logit_bound = rounded_up(Fraction(absolute) + rounding)
     return Measurements(
-        *(len(Q), len(K), Q.shape[1], V.shape[1]),
+        n_q=len(Q),
+        n_k=len(K),
+        d=Q.shape[1],
+        d_v=V.shape[1],
         logit_bound=logit_bound,
         # The difference of two floats is rounded once more; 2^-52 of it covers that.
         half_row_range=rounded_up(Fraction(spread) * (1 + Fraction(1, 2**52)) / 2 + rounding),
@@ -152,7 +155,9 @@ def measure(head: Head) -> Measurements:
 def papers(m: Measurements) -> tuple[Paper, ...]:
     """Return the conditions of P1 to P4 on a head of these measurements."""
     conditions = zip(PAPERS, (_p1, _p2, _p3, _p4), strict=True)
-    return tuple(Paper(id_, tuple(of(m)), _REMARKS[id_]) for id_, of in conditions)
+    return tuple(
+        Paper(id=id_, conditions=tuple(of(m)), remark=_REMARKS[id_]) for id_, of in conditions
+    )
 
 
 def rounded_up(value: Fraction) -> float:
@@ -187,36 +192,44 @@ def _p2(m: Measurements) -> Iterator[Condition]:
     """P2 treats one stream of n >> 2^d tokens, n much greater than 128K, by the polynomial method."""
     yield _one_shape(m)
     much_greater = "our reading: at least greater, where the abstract says much greater"
-    yield Condition("n > 2^d", *_compare("log2 n", math.log2(m.n_k), ">", "d", m.d), much_greater)
-    yield Condition("n > 128K", *_compare("n", m.n_k, ">", "128K", LONG_CONTEXT), much_greater)
     yield Condition(
-        "every entry of Q, K, V is at most sqrt(ln n)",
-        *_compare(
+        statement="n > 2^d",
+        **_compare("log2 n", math.log2(m.n_k), ">", "d", m.d),
+        reading=much_greater,
+    )
+    yield Condition(
+        statement="n > 128K",
+        **_compare("n", m.n_k, ">", "128K", LONG_CONTEXT),
+        reading=much_greater,
+    )
+    yield Condition(
+        statement="every entry of Q, K, V is at most sqrt(ln n)",
+        **_compare(
             "max entry", max(m.largest_entries), "<=", "sqrt(ln n)", math.sqrt(math.log(m.n_k))
         ),
-        "our reading: the polynomial method needs entries o(sqrt(log n)) (Alman and Song), which the "
-        "abstract does not say",
+        reading="our reading: the polynomial method needs entries o(sqrt(log n)) (Alman and Song), which "
+        "the abstract does not say",
     )
 
 
 def _p3(m: Measurements) -> Iterator[Condition]:
     """P3 takes symmetric logits X X^T with max|XX^T| < r, r in (0, 0.1), and d >> n."""
     yield Condition(
-        "Q = K, so that the logits are X X^T",
-        "Q and K have different shapes"
+        statement="Q = K, so that the logits are X X^T",
+        measured="Q and K have different shapes"
         if m.query_key_distance is None
         else f"max|Q-K| = {m.query_key_distance:.3g}",
-        m.query_key_distance == 0,
+        holds=m.query_key_distance == 0,
     )
     yield Condition(
-        "max|q.k| < r for some r in (0, 0.1)",
-        *_compare("max|q.k|", m.logit_bound, "<", "", LARGEST_R),
-        "our reading: the norm is the largest entry",
+        statement="max|q.k| < r for some r in (0, 0.1)",
+        **_compare("max|q.k|", m.logit_bound, "<", "", LARGEST_R),
+        reading="our reading: the norm is the largest entry",
     )
     yield Condition(
-        "d > n",
-        *_compare("d", m.d, ">", "n", m.n_k),
-        "our reading: at least d > n, where the abstract says d >> n",
+        statement="d > n",
+        **_compare("d", m.d, ">", "n", m.n_k),
+        reading="our reading: at least d > n, where the abstract says d >> n",
     )
 
 
@@ -224,9 +237,9 @@ def _p4(m: Measurements) -> Iterator[Condition]:
     """P4 learns X and Y (d x d) from B (n x d)."""
     yield _one_shape(m)
     yield Condition(
-        "n >= 2d",
-        *_compare("n", m.n_k, ">=", "2d", 2 * m.d),
-        "our reading: so that n d equations can determine the 2 d^2 unknowns of X and Y",
+        statement="n >= 2d",
+        **_compare("n", m.n_k, ">=", "2d", 2 * m.d),
+        reading="our reading: so that n d equations can determine the 2 d^2 unknowns of X and Y",
     )
 
 
@@ -234,10 +247,17 @@ def _one_shape(m: Measurements) -> Condition:
     same = m.n_q == m.n_k and m.d == m.d_v
     shapes = f"{m.n_q}x{m.d}, {m.n_k}x{m.d}, {m.n_k}x{m.d_v}"
     return Condition(
-        "Q, K and V are n x d",
-        f"Q, K, V are {m.n_k}x{m.d}" if same else f"Q, K, V are {shapes}",
-        same,
+        statement="Q, K and V are n x d",
+        measured=f"Q, K, V are {m.n_k}x{m.d}" if same else f"Q, K, V are {shapes}",
+        holds=same,
     )
+
+
+class _Compared(TypedDict):
+    """What a comparison adds to a condition."""
+
+    measured: str
+    holds: bool
 
 
 _COMPARE: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
@@ -248,9 +268,7 @@ _COMPARE: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
 }
 
 
-def _compare(
-    left: str, value: float, relation: str, right: str, threshold: float
-) -> tuple[str, bool]:
+def _compare(left: str, value: float, relation: str, right: str, threshold: float) -> _Compared:
     """Return what is true of ``value relation threshold`` in words, and whether it holds."""
     test, otherwise = _COMPARE[relation]
     holds = test(value, threshold)
@@ -258,7 +276,8 @@ def _compare(
     if shown[0] == shown[1] and value != threshold:
         shown = [repr(value), repr(threshold)]
     label = f"{right} = " if right else ""
-    return f"{left} = {shown[0]} {relation if holds else otherwise} {label}{shown[1]}", holds
+    measured = f"{left} = {shown[0]} {relation if holds else otherwise} {label}{shown[1]}"
+    return {"measured": measured, "holds": holds}
 
 
 # -------------------------------------------------------------------------------------- arithmetic

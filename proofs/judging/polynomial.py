@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import math
 import operator
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from proofs.judging.bars import trivial_error
-from proofs.judging.exact import Answer, Run, checked_rows, judged
 from proofs.judging.heads import Head
 from proofs.judging.hypotheses import measure
-from reference import attention
+from proofs.judging.implementation import Unanswered, ask
+from proofs.judging.judgement import (
+    Answer,
+    Examination,
+    Judgement,
+    checked_rows,
+    enclosed,
+    judge_rows,
+)
 from reference.arithmetic.decide import PRECISIONS
 
-__all__ = ["COLUMNS_KEPT", "TOLERANCE", "Examination", "Expansion", "Instance", "examine"]
+__all__ = ["COLUMNS_KEPT", "TOLERANCE", "Expansion", "PolynomialJudgement", "examine"]
 
 PolynomialAttention = Callable[..., Any]
 
@@ -39,7 +43,7 @@ COLUMNS_KEPT = 4
 BUDGET = 1 << 14
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Expansion:
     """What replacing exp by a polynomial takes, as the implementation states it.
 
@@ -61,55 +65,29 @@ class Expansion:
     bytes: int
 
 
-@dataclass(frozen=True)
-class Instance:
+@dataclass(frozen=True, kw_only=True)
+class PolynomialJudgement(Judgement):
     """What an implementation answered on the first d columns of Q and K.
 
     Attributes
     ----------
-    d
+    columns_kept
         How many.
     half_row_range
         Half of the largest difference of two logits in one row, rounded upward: the least bound on the
         logits that centring can reach.
-    rows
-        The rows that were checked; none where there was no answer.
     expansion
         Its cost; None if there was no usable answer.
-    run
-        The answer, judged; None if the head was refused.
     """
 
-    d: int
+    columns_kept: int
     half_row_range: float
-    rows: tuple[int, ...]
-    expansion: Expansion | None
-    run: Run | None
+    expansion: Expansion | None = None
 
     @property
     def feasible(self) -> bool:
         """Whether there was a usable answer."""
-        return self.run is not None and self.run.verdict is not None
-
-    @property
-    def passed(self) -> bool:
-        """Whether every checked error is within its bound, for certain, or the head was refused."""
-        return self.run is None or self.run.passed
-
-
-@dataclass(frozen=True)
-class Examination:
-    """Everything the command says about one head; the head as it is comes first."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, int]
-    instances: tuple[Instance, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether no answer was wrong."""
-        return all(instance.passed for instance in self.instances)
+        return self.verdict is not None
 
 
 def examine(
@@ -118,7 +96,7 @@ def examine(
     *,
     budget: int = BUDGET,
     rng: np.random.Generator | None = None,
-) -> Examination:
+) -> Examination[PolynomialJudgement]:
     """Ask an implementation for a head and, where it refuses, for its first columns; judge it.
 
     Parameters
@@ -135,59 +113,64 @@ def examine(
     """
     d = head.Q.shape[1]
     rng = np.random.default_rng() if rng is None else rng
-    instances = [_instance(head, d, polynomial_attention, budget, rng)]
-    if instances[0].run is None and d > COLUMNS_KEPT:
-        instances.append(_instance(head, COLUMNS_KEPT, polynomial_attention, budget, rng))
-    return Examination(head.name, head.K.dtype.name, (len(head.Q), d), tuple(instances))
+    found = [_judged(head, d, polynomial_attention, budget, rng)]
+    if found[0].refusal and d > COLUMNS_KEPT:
+        found.append(_judged(head, COLUMNS_KEPT, polynomial_attention, budget, rng))
+    return Examination(
+        name=head.name, dtype=head.K.dtype.name, shape=(len(head.Q), d), judgements=tuple(found)
+    )
 
 
-def _instance(
+def _judged(
     head: Head,
     d: int,
     polynomial_attention: PolynomialAttention,
     budget: int,
     rng: np.random.Generator,
-) -> Instance:
+) -> PolynomialJudgement:
+    """Judge an answer by the truth, and its bound by the tolerance and trivial answers too."""
     cut = Head(head.name, head.Q[:, :d], head.K[:, :d], head.V)
-    half_row_range = measure(cut).half_row_range
-    try:
-        # An implementation may warn, or overwrite its arguments: neither reaches the reader or the truth.
-        with warnings.catch_warnings(action="ignore"):
-            answer, expansion = _asked(polynomial_attention, cut)
-        problem = _unusable(expansion, d)
-    except Exception as error:
-        problem = f"polynomial_attention raised {type(error).__name__}: {error}"
-    if problem:
-        run = Run(cut.V.dtype.name, None, failure=problem)
-        return Instance(d, half_row_range, (), None, run)
-    if answer is None:
-        return Instance(d, half_row_range, (), expansion, None)
-    rows = checked_rows(cut, budget, rng)
-    run = _judged(answer, cut, rows)
-    return Instance(d, half_row_range, tuple(rows.tolist()), expansion, run)
-
-
-def _judged(answer: Answer, head: Head, rows: NDArray[np.intp]) -> Run:
-    """Judge an answer by the truth, and its bound by the tolerance too."""
-    dtype, d = head.V.dtype, head.Q.shape[1]
-    truth = cache(lambda bits: attention(head.Q[rows], head.K, head.V, precision=bits))
-    asked = (
-        f"polynomial_attention(*(arrays[f'{head.name}/{{x}}'].astype('{dtype}')[:, :columns] "
-        f"for x, columns in (('Q', {d}), ('K', {d}), ('V', None))), tolerance={TOLERANCE})"
+    asked = PolynomialJudgement(
+        name=head.name,
+        asked=f"with d = {d}",
+        dtype=head.V.dtype.name,
+        row_count=len(head.Q),
+        call=(
+            f"polynomial_attention(*(arrays[f'{head.name}/{{x}}'].astype('{head.V.dtype}')[:, :columns] "
+            f"for x, columns in (('Q', {d}), ('K', {d}), ('V', None))), tolerance={TOLERANCE})"
+        ),
+        columns_kept=d,
+        half_row_range=measure(cut).half_row_range,
     )
-    run = judged(answer, head, dtype, rows, truth, asked)
+    found = ask("polynomial_attention", lambda: _asked(polynomial_attention, cut))
+    if isinstance(found, Unanswered):
+        return replace(asked, failure=found.failure)
+    answer, expansion = found
+    problem = _unusable(expansion, d)
+    if problem:
+        return replace(asked, failure=problem)
+    asked = replace(asked, expansion=expansion)
+    if answer is None:
+        return replace(
+            asked,
+            refusal=f"A polynomial of degree {expansion.degree} takes {expansion.features:.3g} features, "
+            f"{expansion.bytes:.3g} bytes, or more.",
+        )
+    rows = checked_rows(len(cut.Q), len(cut.K), budget, rng)
+    truth = enclosed(cut.Q[rows], cut.K, cut.V)
+    run = judge_rows(asked, answer, rows, truth)
     # One unit more: the product is rounded, and a bound on an error of zero may be the least float.
     allowed = math.nextafter(TOLERANCE * float(np.abs(head.V).max()), math.inf)
     if run.bound is not None and run.bound > allowed:
         problem = f"error_bound must be at most {allowed:.3g}, got {run.bound:.3g}."
-        return Run(dtype.name, None, claims=run.claims, failure=problem)
+        return replace(run, verdict=None, error=None, bound=None, failure=problem)
     trivial = trivial_error([truth(PRECISIONS[0])], head.V)
     if run.bound is not None and trivial is not None and run.bound >= trivial:
         problem = (
             f"error_bound must be less than {float(trivial):.3g}, which an answer errs that looks at no "
             f"query, got {run.bound:.3g}."
         )
-        return Run(dtype.name, None, claims=run.claims, failure=problem)
+        return replace(run, verdict=None, error=None, bound=None, failure=problem)
     return run
 
 
@@ -206,7 +189,10 @@ def _asked(
 
 def _expansion(stated: Any) -> Expansion:
     counts = (operator.index(getattr(stated, name)) for name in ("degree", "features", "bytes"))
-    return Expansion(float(stated.logit_bound), *counts)
+    degree, features, size = counts
+    return Expansion(
+        logit_bound=float(stated.logit_bound), degree=degree, features=features, bytes=size
+    )
 
 
 def _unusable(expansion: Expansion, d: int) -> str:

@@ -9,7 +9,6 @@ no implementation knows; the size that a bound must have is the judge's (``proof
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -21,9 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.judging.bars import rounding_bar, tolerance_below, trivial_error
-from proofs.judging.exact import SEED, Answer, checked_rows, implementation, unusable
 from proofs.judging.heads import Head, Matrix
-from proofs.judging.hypotheses import rounded_up
+from proofs.judging.implementation import Unanswered, ask, implementation
+from proofs.judging.judgement import (
+    SEED,
+    Answer,
+    Ends,
+    Examination,
+    Judgement,
+    checked_rows,
+    ends,
+    head_call,
+    unusable,
+)
 from reference import Enclosure, Verdict, attention
 from reference.arithmetic.decide import PRECISIONS
 from reference.scores import LARGEST_SIZE
@@ -33,8 +42,9 @@ __all__ = [
     "TOLERANCE",
     "UNCOVERED",
     "Certificate",
-    "Examination",
+    "CertifiedJudgement",
     "examine",
+    "judge",
 ]
 
 CertifiedAttention = Callable[..., Any]
@@ -54,13 +64,13 @@ LEAST_ROWS = 16
 FALSE_ALARM = Fraction(1, 10**6)
 
 #: Whose exact attention speed is told against.
-EXACT = "fastpath"
+EXACT_PEER = "fastpath"
 
 #: Times that both are run in turn, and the seconds after which no further time is.
 REPEATS, LONG = 9, 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Certificate:
     """What an implementation certifies of its output.
 
@@ -88,62 +98,34 @@ class Certificate:
     claims: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Examination:
-    """Everything the command says about one head.
+@dataclass(frozen=True, kw_only=True)
+class CertifiedJudgement(Judgement):
+    """What an implementation certified of one head, to a tolerance in all rows but a fraction.
 
     Attributes
     ----------
-    name, dtype, shape
-        The head's name, its type, and its numbers of queries and keys.
-    largest_value
-        max |V|.
-    causal
-        Whether causal attention was asked for.
-    tolerance
-        The tolerance that was asked for.
-    rows
-        The rows that were checked; none where there was no usable answer.
+    keys, largest_value
+        The number of keys, and max |V|.
+    causal, tolerance
+        What was asked for.
     certificate
-        What was certified.
-    error
-        Ends of an enclosure of the largest error over the checked rows, rounded outward.
-    outside
+        What was certified; None if there was no usable answer.
+    rows_outside
         The checked rows that are not within their bounds, for certain.
     speed
         Time of exact attention over that of this one.
-    failure
-        What is wrong, in sentences; empty if the certificate is right about the rows checked.
     """
 
-    name: str
-    dtype: str
-    shape: tuple[int, int]
+    keys: int
     largest_value: float
-    causal: bool = False
-    tolerance: float = TOLERANCE
-    rows: tuple[int, ...] = ()
+    causal: bool
+    tolerance: float
     certificate: Certificate | None = None
-    error: tuple[float, float] | None = None
-    outside: tuple[int, ...] = ()
+    rows_outside: tuple[int, ...] = ()
     speed: float | None = None
-    failure: str = ""
 
     @property
-    def passed(self) -> bool:
-        """Whether no more rows are outside than the certificate allows."""
-        return not self.failure
-
-    @property
-    def call(self) -> str:
-        """What to evaluate to see the first row that is outside, or the whole answer."""
-        return (
-            f"certified_attention(*(arrays[f'{self.name}/{{x}}'].astype('{self.dtype}') for x in 'QKV'), "
-            f"{self.asked})" + (f".output[{self.outside[0]}]" if self.outside else "")
-        )
-
-    @property
-    def asked(self) -> str:
+    def choices(self) -> str:
         """What was asked for, as arguments."""
         return (
             f"tolerance={self.tolerance!r}, rows='quantile', uncovered={UNCOVERED}, "
@@ -151,15 +133,18 @@ class Examination:
             f"rng=np.random.default_rng({SEED})"
         )
 
-    @property
-    def verdict(self) -> Verdict | None:
-        """WITHIN if the certificate is right about the rows checked; None if there is none to judge."""
-        if self.certificate is None:
-            return None
-        return Verdict.WITHIN if self.passed else Verdict.OUTSIDE
+
+def examine(head: Head, certified_attention: CertifiedAttention) -> Examination[CertifiedJudgement]:
+    """Ask an implementation for a head and judge the answer."""
+    return Examination(
+        name=head.name,
+        dtype=head.V.dtype.name,
+        shape=(len(head.Q), len(head.K)),
+        judgements=(judge(head, certified_attention),),
+    )
 
 
-def examine(
+def judge(
     head: Head,
     certified_attention: CertifiedAttention,
     *,
@@ -167,7 +152,7 @@ def examine(
     budget: int = BUDGET,
     repeats: int = REPEATS,
     rng: np.random.Generator | None = None,
-) -> Examination:
+) -> CertifiedJudgement:
     """Ask an implementation for a head to a tolerance in all rows but UNCOVERED, and judge the answer.
 
     Parameters
@@ -188,10 +173,11 @@ def examine(
         Draws those rows; by default one that nobody can foresee.
     """
     rng = np.random.default_rng() if rng is None else rng
-    every = causal or len(head.Q) * len(head.K) <= budget
-    few = len(head.Q) * len(head.K) if every else max(budget, LEAST_ROWS // 4 * len(head.K))
+    n_q, n_k = len(head.Q), len(head.K)
+    every = causal or n_q * n_k <= budget
+    few = n_q * n_k if every else max(budget, LEAST_ROWS // 4 * n_k)
     budget = few if every else max(budget, LEAST_ROWS * len(head.K))
-    pieces = _Rows(head, checked_rows(head, few, rng), causal)
+    pieces = _Rows(head, checked_rows(n_q, n_k, few, rng), causal)
     trivial = trivial_error(
         pieces.truths(PRECISIONS[0]),
         head.V,
@@ -199,44 +185,37 @@ def examine(
         left_out=floor(Fraction(UNCOVERED) * len(pieces.rows)),
     )
     largest_value = float(np.abs(head.V).max())
-    found = Examination(
-        head.name,
-        head.V.dtype.name,
-        (len(head.Q), len(head.K)),
-        largest_value,
-        causal,
-        tolerance_below(trivial, largest_value, TOLERANCE),
+    found = CertifiedJudgement(
+        name=head.name,
+        dtype=head.V.dtype.name,
+        row_count=n_q,
+        keys=n_k,
+        largest_value=largest_value,
+        causal=causal,
+        tolerance=tolerance_below(trivial, largest_value, TOLERANCE),
     )
-    try:
-        # An implementation may warn, or overwrite its arguments: neither reaches the reader or the truth.
-        with warnings.catch_warnings(action="ignore"):
-            answer, speed = _timed(head, certified_attention, found, repeats)
-            output, bound, claims = Answer.of(answer)
-            uncovered, chance = float(answer.uncovered), float(answer.failure_probability)
-    except Exception as raised:
-        failure = f"certified_attention raised {type(raised).__name__}: {raised}"
-        return replace(found, failure=failure)
+    found = replace(
+        found, call=head_call("certified_attention", head.name, found.dtype, found.choices)
+    )
+    answered = ask("certified_attention", lambda: _timed(head, certified_attention, found, repeats))
+    if isinstance(answered, Unanswered):
+        return replace(found, failure=answered.failure)
+    (output, bound, claims), certificate, speed = answered
     if output.dtype == np.float16:
         output = output.astype(np.float32)  # which holds the same numbers
-    problem = unusable(output, bound, (len(head.Q), head.V.shape[1]))
+    shape = n_q, head.V.shape[1]
+    problem = unusable("output", output, shape)
+    problem = problem or unusable("error_bound", bound, (), shape[:1], shape)
     for name, value, allowed in (
-        ("uncovered", uncovered, UNCOVERED),
-        ("failure_probability", chance, FAILURE_PROBABILITY),
+        ("uncovered", certificate.uncovered, UNCOVERED),
+        ("failure_probability", certificate.failure_probability, FAILURE_PROBABILITY),
     ):
         if not problem and not 0 <= value <= allowed:
             problem = f"{name} must be in [0, {allowed:g}], got {value:g}."
     if problem:
-        return replace(found, failure=problem)
-    certificate = Certificate(
-        float(bound.max()),
-        uncovered,
-        chance,
-        str(getattr(answer, "method", "")),
-        str(getattr(answer, "reason", "")),
-        claims,
-    )
+        return replace(found, claims=claims, failure=problem)
     if not every:
-        pieces = _Rows(head, checked_rows(head, budget, rng), causal)
+        pieces = _Rows(head, checked_rows(n_q, n_k, budget, rng), causal)
     rows = pieces.rows
     bound = np.broadcast_to(bound[:, None] if bound.ndim == 1 else bound, output.shape)[rows]
     outside, error = _judged(pieces, output[rows], bound)
@@ -244,24 +223,29 @@ def examine(
         _too_large(head, certificate, found, trivial),
         _too_many(head, certificate, outside, len(rows)),
     )
+    failure = " ".join(filter(None, problems))
     return replace(
         found,
-        rows=tuple(rows.tolist()),
-        certificate=certificate,
+        verdict=Verdict.OUTSIDE if failure else Verdict.WITHIN,
         error=error,
-        outside=outside,
+        bound=certificate.bound,
+        rows=tuple(rows.tolist()),
+        claims=claims,
+        certificate=certificate,
+        rows_outside=outside,
         speed=speed,
-        failure=" ".join(filter(None, problems)),
+        failure=failure,
+        call=found.call + (f".output[{outside[0]}]" if outside else ""),
     )
 
 
 def _timed(
-    head: Head, certified_attention: CertifiedAttention, found: Examination, repeats: int
-) -> tuple[Any, float]:
+    head: Head, certified_attention: CertifiedAttention, found: CertifiedJudgement, repeats: int
+) -> tuple[Answer, Certificate, float]:
     """Return the answer, and by how much it came faster than exact attention, run in turn."""
-    exact = implementation(EXACT, "attention").attention
+    exact = implementation(EXACT_PEER, "attention").attention
     times: dict[str, list[float]] = {"exact": [], "certified": []}
-    answer = None
+    answer: Any = None
     for _ in range(repeats):
         asked = {
             "tolerance": found.tolerance,
@@ -282,7 +266,16 @@ def _timed(
             times[name].append(time.perf_counter() - start)
         if sum(map(sum, times.values())) > LONG:
             break
-    return answer, median(times["exact"]) / median(times["certified"])
+    read = Answer.of(answer)
+    certificate = Certificate(
+        bound=float(read.error_bound.max()),
+        uncovered=float(answer.uncovered),
+        failure_probability=float(answer.failure_probability),
+        method=str(getattr(answer, "method", "")),
+        reason=str(getattr(answer, "reason", "")),
+        claims=read.claims,
+    )
+    return read, certificate, median(times["exact"]) / median(times["certified"])
 
 
 class _Rows:
@@ -304,9 +297,7 @@ class _Rows:
         return self._enclosed[bits]
 
 
-def _judged(
-    pieces: _Rows, output: Matrix, bound: Matrix
-) -> tuple[tuple[int, ...], tuple[float, float]]:
+def _judged(pieces: _Rows, output: Matrix, bound: Matrix) -> tuple[tuple[int, ...], Ends]:
     """Return which rows are not within their bounds for certain, and the largest error, enclosed."""
     for precision in PRECISIONS:
         truths, each, errors, start = pieces.truths(precision), [], [], 0
@@ -318,13 +309,13 @@ def _judged(
         verdicts = np.concatenate(each)
         if not (verdicts == Verdict.UNDECIDED).any():
             break
-    lower, upper = (max(ends) for ends in zip(*errors, strict=True))
-    error = max(0.0, -rounded_up(-lower)), rounded_up(upper)
-    return tuple(pieces.rows[(verdicts != Verdict.WITHIN).any(axis=1)].tolist()), error
+    lower, upper = (max(each) for each in zip(*errors, strict=True))
+    outside = pieces.rows[(verdicts != Verdict.WITHIN).any(axis=1)]
+    return tuple(outside.tolist()), ends(lower, upper)
 
 
 def _too_large(
-    head: Head, certificate: Certificate, found: Examination, trivial: Fraction | None
+    head: Head, certificate: Certificate, found: CertifiedJudgement, trivial: Fraction | None
 ) -> str:
     """Say that a bound is neither to the tolerance asked for nor one of rounding, where that is so."""
     bound = certificate.bound

@@ -10,33 +10,35 @@ one of the neighbourhood, so that they overlap.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from proofs.judging.heads import Head
+from proofs.judging.heads import Head, Matrix
 from proofs.judging.hypotheses import rounded_up
+from proofs.judging.implementation import Unanswered, ask
+from proofs.judging.judgement import SEED, Examination, Judgement, ends, unusable
 from reference import Enclosure, Verdict, attention, decide
 from reference.arithmetic.gram import semidefinite
 from reference.regression import Regression
 
-__all__ = ["COLUMNS_KEPT", "PERTURBATION", "TOKENS_KEPT", "Examination", "Proof", "examine"]
-
-Matrix = NDArray[Any]
+__all__ = [
+    "COLUMNS_KEPT",
+    "PERTURBATION",
+    "TOKENS_KEPT",
+    "Proof",
+    "RegressionJudgement",
+    "examine",
+]
 
 #: What is kept of a head, so that its Hessian of 32 variables is enclosed in 0.2 s.
 TOKENS_KEPT, COLUMNS_KEPT = 48, 3
 
 #: How far the start is from the planted point, relative to that.
 PERTURBATION = 0.1
-
-#: Seed of the start, so that a second run checks the same.
-SEED = 0
 
 #: On the gradient's norm relative to 1 + |B|, asked of the solver.
 TOLERANCE = 1e-12
@@ -45,10 +47,24 @@ TOLERANCE = 1e-12
 LARGEST = float(np.finfo(np.float64).max)
 
 #: Bits to decide with, in turn.
-PRECISIONS = (128, 512)
+BITS = (128, 512)
 
 
-@dataclass(frozen=True)
+#: A1, A2, A3 and B.
+_Problem = tuple[Matrix, Matrix, Matrix, Matrix]
+
+
+class _Stated(NamedTuple):
+    """What an implementation states of a point, as read."""
+
+    gradient_norm: float | None
+    least_eigenvalue: float | None
+    h: float | None
+    radius: float | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Proof:
     """What an implementation states of a point, judged.
 
@@ -73,47 +89,24 @@ class Proof:
     verdict: Verdict
 
 
-@dataclass(frozen=True)
-class Examination:
-    """Everything the command says about one head, cut to its first tokens and columns.
+@dataclass(frozen=True, kw_only=True)
+class RegressionJudgement(Judgement):
+    """What an implementation proved of an instance; error and bound are those of the gradient's norm.
 
     Attributes
     ----------
-    name, shape
-        The head, and the kept n_k, d and d_v.
     steps
         How many the solver took; None if there was no usable answer.
-    distance
+    distance_from_planted
         From the end to the planted point, rounded upward.
     solution, planted
         What is stated of the end and of the planted point; None if there was no usable answer.
-    refusal
-        Why the instance was refused, if it was.
-    failure
-        What is wrong, in sentences.
     """
 
-    name: str
-    shape: tuple[int, int, int]
     steps: int | None = None
-    distance: float | None = None
+    distance_from_planted: float | None = None
     solution: Proof | None = None
     planted: Proof | None = None
-    refusal: str = ""
-    failure: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing that was stated is wrong."""
-        return not self.failure
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """Whether what was stated is so; None if nothing was."""
-        if self.solution is None or self.planted is None:
-            return None
-        found = Verdict.combine([self.solution.verdict, self.planted.verdict])
-        return Verdict.OUTSIDE if self.failure and found is Verdict.WITHIN else found
 
     @property
     def proved(self) -> bool:
@@ -121,7 +114,7 @@ class Examination:
         return self.passed and self.solution is not None and self.solution.radius is not None
 
 
-def examine(head: Head, regression: Callable[..., Any]) -> Examination:
+def examine(head: Head, regression: Callable[..., Any]) -> Examination[RegressionJudgement]:
     """Plant an instance in a head, let an implementation solve it, and judge what it states.
 
     Parameters
@@ -133,29 +126,34 @@ def examine(head: Head, regression: Callable[..., Any]) -> Examination:
         an instance it raises a ValueError.
     """
     Q, K, V = (x[:TOKENS_KEPT, :COLUMNS_KEPT].astype(np.float64) for x in head.matrices)
-    shape = (len(K), K.shape[1], V.shape[1])
-    problem = (Q, K, V, attention(Q, K, V).midpoint())
+    return Examination(
+        name=head.name,
+        dtype=Q.dtype.name,
+        shape=(len(K), K.shape[1], V.shape[1]),
+        judgements=(_judged(head.name, (Q, K, V, attention(Q, K, V).midpoint()), regression),),
+    )
+
+
+def _judged(name: str, problem: _Problem, regression: Callable[..., Any]) -> RegressionJudgement:
+    Q, K, V, _ = problem
     X, Y = np.eye(K.shape[1]), np.eye(V.shape[1])
-    rng = np.random.default_rng(SEED)
-    try:
-        # An implementation may warn, or overwrite its arguments: neither reaches the reader or the truth.
-        with warnings.catch_warnings(action="ignore"):
-            asked = regression(*(A.copy() for A in problem))
-            found = asked.solve(_away(X, rng), _away(Y, rng), tolerance=TOLERANCE)
-            end = np.array(found.X, np.float64), np.array(found.Y, np.float64)
-            stated = _stated(found.certificate), _stated(asked.certify(X.copy(), Y.copy()))
-            steps = int(found.nit)
-    except ValueError as refusal:
-        return Examination(head.name, shape, refusal=str(refusal))
-    except Exception as error:
-        failure = f"AttentionRegression raised {type(error).__name__}: {error}"
-        return Examination(head.name, shape, failure=failure)
-    problems = [_unusable(*end, X, Y), *(_inconsistent(proof) for proof in stated)]
+    asked = RegressionJudgement(name=name, dtype=Q.dtype.name, row_count=len(Q))
+    found = ask("AttentionRegression", lambda: _solved(regression, problem, X, Y))
+    if isinstance(found, Unanswered):
+        return replace(asked, failure=found.failure)
+    if isinstance(found, str):
+        return replace(asked, refusal=found)
+    end, stated, steps = found
+    problems = [
+        unusable("X", end[0], X.shape),
+        unusable("Y", end[1], Y.shape),
+        *(_inconsistent(proof) for proof in stated),
+    ]
     failure = " ".join(filter(None, problems))
     if failure:
-        return Examination(head.name, shape, failure=failure)
-    solution = _judged(Regression(*problem, *end), stated[0])
-    planted = _judged(Regression(*problem, X, Y), stated[1])
+        return replace(asked, failure=failure)
+    solution = _decided(Regression(*problem, *end), stated[0])
+    planted = _decided(Regression(*problem, X, Y), stated[1])
     # A root has half the bits of its square.
     distance = _norm(*(Enclosure.exact(M, 512) - N for M, N in zip(end, (X, Y), strict=True)))
     problems = [
@@ -163,15 +161,36 @@ def examine(head: Head, regression: Callable[..., Any]) -> Examination:
         _failure("the planted point", planted),
         _apart(distance, solution, planted),
     ]
-    return Examination(
-        head.name,
-        shape,
-        steps,
-        rounded_up(distance.largest()[1]),
-        solution,
-        planted,
-        failure=" ".join(filter(None, problems)),
+    failure = " ".join(filter(None, problems))
+    verdict = Verdict.combine([solution.verdict, planted.verdict])
+    return replace(
+        asked,
+        verdict=Verdict.OUTSIDE if failure and verdict is Verdict.WITHIN else verdict,
+        error=solution.enclosed_norm,
+        bound=solution.gradient_norm,
+        rows=tuple(range(len(Q))),
+        refusal=solution.reason if solution.radius is None else "",
+        failure=failure,
+        steps=steps,
+        distance_from_planted=rounded_up(distance.largest()[1]),
+        solution=solution,
+        planted=planted,
     )
+
+
+def _solved(
+    regression: Callable[..., Any], problem: _Problem, X: Matrix, Y: Matrix
+) -> tuple[tuple[Matrix, Matrix], tuple[_Stated, _Stated], int] | str:
+    """Return where a solver ends, what is stated of there and of X and Y, and its steps; or its refusal."""
+    rng = np.random.default_rng(SEED)
+    try:
+        asked = regression(*(A.copy() for A in problem))
+        found = asked.solve(_away(X, rng), _away(Y, rng), tolerance=TOLERANCE)
+        end = np.array(found.X, np.float64), np.array(found.Y, np.float64)
+        stated = _stated(found.certificate), _stated(asked.certify(X.copy(), Y.copy()))
+        return end, stated, int(found.nit)
+    except ValueError as refusal:
+        return str(refusal) or "ValueError"
 
 
 def _away(M: Matrix, rng: np.random.Generator) -> Matrix:
@@ -180,25 +199,12 @@ def _away(M: Matrix, rng: np.random.Generator) -> Matrix:
     return moved
 
 
-_Stated = tuple[float | None, float | None, float | None, float | None, str]
-
-
 def _stated(certificate: Any) -> _Stated:
     """Read the fields; what they raise is the implementation's fault."""
     names = ("gradient_norm", "least_eigenvalue", "h", "radius")
     numbers = (getattr(certificate, name) for name in names)
     g, mu, h, radius = (None if number is None else float(number) for number in numbers)
-    return g, mu, h, radius, str(certificate.reason or "")
-
-
-def _unusable(end_X: Matrix, end_Y: Matrix, X: Matrix, Y: Matrix) -> str:
-    """Say why a solution cannot be judged, if it cannot."""
-    for name, M, shape in (("X", end_X, X.shape), ("Y", end_Y, Y.shape)):
-        if M.shape != shape:
-            return f"{name} must have shape {shape}, got {M.shape}."
-        if not np.isfinite(M).all():
-            return f"{name} has {np.count_nonzero(~np.isfinite(M))} NaN or infinite entries."
-    return ""
+    return _Stated(g, mu, h, radius, str(certificate.reason or ""))
 
 
 def _inconsistent(stated: _Stated) -> str:
@@ -217,21 +223,19 @@ def _inconsistent(stated: _Stated) -> str:
     return ""
 
 
-def _judged(problem: Regression, stated: _Stated) -> Proof:
+def _decided(problem: Regression, stated: _Stated) -> Proof:
     """Decide the gradient's norm and the least eigenvalue."""
-    g, mu, h, radius, reason = stated
+    g, mu = stated.gradient_norm, stated.least_eigenvalue
     norm_verdict, norm = decide(
         lambda bits: _norm(*problem.gradient(bits)),
         0.0,
         LARGEST if g is None else min(g, LARGEST),
-        precisions=PRECISIONS,
+        precisions=BITS,
     )
-    lower, upper = norm.largest()
-    ends = max(0.0, -rounded_up(-lower)), rounded_up(upper)
     # Where no norm is stated there is nothing to judge, and it may exceed every float.
     stated_norm = Verdict.WITHIN if g is None else norm_verdict
     verdict = Verdict.combine([stated_norm, _eigenvalue_verdict(problem, mu)])
-    return Proof(g, mu, h, radius, ends, reason, verdict)
+    return Proof(**stated._asdict(), enclosed_norm=ends(*norm.largest()), verdict=verdict)
 
 
 def _norm(*parts: Enclosure) -> Enclosure:
@@ -244,7 +248,7 @@ def _eigenvalue_verdict(problem: Regression, stated: float | None) -> Verdict:
     """Decide whether no eigenvalue of the Hessian is less than stated."""
     if stated is None or stated == -math.inf:
         return Verdict.WITHIN
-    for bits in PRECISIONS:
+    for bits in BITS:
         H = problem.hessian(bits)
         ends = [block.bounds() for block in (H.XX, H.XY, H.YY)]
         xx, xy, yy = ((lower + upper) / 2 for lower, upper in ends)

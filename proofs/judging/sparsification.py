@@ -8,7 +8,6 @@ beside them stands what Y = 0 achieves, which meets P3's goal as printed (claim 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, Context
@@ -21,9 +20,26 @@ from numpy.typing import NDArray
 
 from proofs.judging.heads import FeatureMatrix, Matrix
 from proofs.judging.hypotheses import LARGEST_R, rounded_up
+from proofs.judging.implementation import Unanswered, ask
+from proofs.judging.judgement import (
+    SEED,
+    Ends,
+    Examination,
+    Judgement,
+    checked_rows,
+    ends,
+    unusable,
+)
 from reference import Enclosure, Verdict, decide, logits, softmax
 
-__all__ = ["GUARANTEES", "Examination", "Quantity", "Run", "Scaled", "examine"]
+__all__ = [
+    "GUARANTEES",
+    "MatrixExamination",
+    "Quantity",
+    "Scaled",
+    "SparsifyJudgement",
+    "examine",
+]
 
 ObjectArray = NDArray[Any]  # of Python integers
 Sparsify = Callable[..., Any]
@@ -35,9 +51,6 @@ GUARANTEES: dict[str, float | None] = {
     "entrywise": 0.8,
     "columns": 0.8,
 }
-
-#: Seed of the generator that ``sparsify`` is given.
-SEED = 0
 
 #: Work for one attention matrix: an entry costs d products and an exponential, which is worth 512.
 #: Half a second to two, by the length of the integers; of a larger matrix a random subset of rows is checked.
@@ -52,10 +65,8 @@ QUANTITIES = {
     "row": ("largest row sum of that difference's magnitudes", ("row_error",)),
 }
 
-Ends = tuple[float, float]
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Quantity:
     """One error beside its certified bound.
 
@@ -75,42 +86,33 @@ class Quantity:
     verdict: Verdict
 
 
-@dataclass(frozen=True)
-class Run:
-    """What an implementation answered to one guarantee, judged.
+@dataclass(frozen=True, kw_only=True)
+class SparsifyJudgement(Judgement):
+    """What an implementation answered to one guarantee; its error and bound are those of the Gram matrix.
 
     Attributes
     ----------
-    guarantee, epsilon
+    scale
+        What X was multiplied by.
+    guarantee, epsilon_asked
         What was asked.
-    method, columns, claims
-        What was done, the number of Y's columns, and the claims named for it; None and empty if there was
-        no usable answer.
+    method, columns
+        What was done, and the number of Y's columns; None if there was no usable answer.
     quantities
         The errors by name, see ``QUANTITIES``.
-    failure
-        What is wrong, in sentences; empty if every error is within its bound.
     """
 
+    scale: float
     guarantee: str
-    epsilon: float | None
+    epsilon_asked: float | None
     method: str | None = None
     columns: int | None = None
-    claims: tuple[str, ...] = ()
     quantities: dict[str, Quantity] | None = None
-    failure: str = ""
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """Whether every error is within its bound; None if there was no usable answer."""
-        if self.quantities is None:
-            return None
-        return Verdict.combine([quantity.verdict for quantity in self.quantities.values()])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scaled:
-    """The answers on X times a number.
+    """What is known of X times a number without any answer.
 
     Attributes
     ----------
@@ -120,15 +122,12 @@ class Scaled:
         max |X Xᵀ| of the scaled matrix, an enclosure.
     zero_entry, zero_row
         How far Y = 0 moves the entries and rows of the attention matrix, enclosures.
-    runs
-        One for each guarantee.
     """
 
     scale: float
     logit_bound: Ends
     zero_entry: Ends
     zero_row: Ends
-    runs: tuple[Run, ...]
 
     @property
     def hypothesis_holds(self) -> bool:
@@ -136,20 +135,15 @@ class Scaled:
         return self.logit_bound[1] < LARGEST_R
 
 
-@dataclass(frozen=True)
-class Examination:
-    """Everything the command says about one matrix; X as it is comes first."""
+@dataclass(frozen=True, kw_only=True)
+class MatrixExamination(Examination[SparsifyJudgement]):
+    """What was found about a matrix, as it is and, where that is too large, scaled down."""
 
-    name: str
-    dtype: str
-    shape: tuple[int, int]
-    rows: tuple[int, ...]
     scales: tuple[Scaled, ...]
 
-    @property
-    def passed(self) -> bool:
-        """Whether every error is within its bound, for certain."""
-        return all(run.verdict is Verdict.WITHIN for scaled in self.scales for run in scaled.runs)
+    def at(self, scaled: Scaled) -> tuple[SparsifyJudgement, ...]:
+        """Return the answers at one scale."""
+        return tuple(run for run in self.judgements if run.scale == scaled.scale)
 
 
 def examine(
@@ -158,7 +152,7 @@ def examine(
     *,
     budget: int = BUDGET,
     rng: np.random.Generator | None = None,
-) -> Examination:
+) -> MatrixExamination:
     """Ask an implementation for every guarantee on a matrix, as it is and scaled down, and judge it.
 
     Parameters
@@ -174,15 +168,19 @@ def examine(
     """
     X = matrix.X
     n, d = X.shape
-    affordable = max(1, budget // (n * (d + EXPONENTIAL)))
-    rows = np.arange(n)
-    if affordable < n:
-        rng = np.random.default_rng() if rng is None else rng
-        rows = np.sort(rng.choice(n, affordable, replace=False))
+    rng = np.random.default_rng() if rng is None else rng
+    rows = checked_rows(n, n * (d + EXPONENTIAL), budget, rng)
     scales = [_scaled(matrix, 1.0, rows, sparsify)]
-    if not scales[0].hypothesis_holds:
-        scales.append(_scaled(matrix, _scale_for_r(scales[0].logit_bound[1]), rows, sparsify))
-    return Examination(matrix.name, X.dtype.name, (n, d), tuple(rows.tolist()), tuple(scales))
+    original = scales[0][0]
+    if not original.hypothesis_holds:
+        scales.append(_scaled(matrix, _scale_for_r(original.logit_bound[1]), rows, sparsify))
+    return MatrixExamination(
+        name=matrix.name,
+        dtype=X.dtype.name,
+        shape=(n, d),
+        judgements=tuple(run for _, runs in scales for run in runs),
+        scales=tuple(scaled for scaled, _ in scales),
+    )
 
 
 def _scale_for_r(logit_bound: float) -> float:
@@ -194,22 +192,34 @@ def _scale_for_r(logit_bound: float) -> float:
 
 def _scaled(
     matrix: FeatureMatrix, scale: float, rows: NDArray[np.intp], sparsify: Sparsify
-) -> Scaled:
+) -> tuple[Scaled, list[SparsifyJudgement]]:
     X = (matrix.X.astype(np.float64) * scale).astype(matrix.X.dtype)
     lifted = Enclosure.exact(X)
     squares = Enclosure((lifted.mid**2).sum(axis=1), 0, 2 * lifted.bits)
     truth = _Truth(logits(lifted[rows], lifted), squares, rows)
     nothing = truth.gap(logits(np.zeros((len(rows), 1)), np.zeros((len(X), 1))))
-    return Scaled(
-        scale,
-        _ends(*squares.largest()),
-        _ends(*nothing(128).largest()),
-        _ends(*nothing(128).sum(axis=1).largest()),
-        tuple(
-            _run(sparsify, X, scale, guarantee, epsilon, truth)
-            for guarantee, epsilon in GUARANTEES.items()
-        ),
+    scaled = Scaled(
+        scale=scale,
+        logit_bound=ends(*squares.largest()),
+        zero_entry=ends(*nothing(128).largest()),
+        zero_row=ends(*nothing(128).sum(axis=1).largest()),
     )
+    asked = (
+        SparsifyJudgement(
+            name=matrix.name,
+            asked=f"times {scale:.3g}, {guarantee}",
+            dtype=X.dtype.name,
+            rows=tuple(rows.tolist()),
+            row_count=len(X),
+            call=f"sparsify((X.astype('float64') * {scale!r}).astype('{X.dtype}'), "
+            f"guarantee={guarantee!r}, epsilon={epsilon}, rng=numpy.random.default_rng({SEED}))",
+            scale=scale,
+            guarantee=guarantee,
+            epsilon_asked=epsilon,
+        )
+        for guarantee, epsilon in GUARANTEES.items()
+    )
+    return scaled, [_judged(sparsify, X, run, truth) for run in asked]
 
 
 class _Truth:
@@ -227,35 +237,29 @@ class _Truth:
         return cache(lambda bits: abs(self.attention(bits) - softmax(other, precision=bits)))
 
 
-def _run(
-    sparsify: Sparsify,
-    X: Matrix,
-    scale: float,
-    guarantee: str,
-    epsilon: float | None,
-    truth: _Truth,
-) -> Run:
-    try:
-        # An implementation may warn, or overwrite its argument: neither reaches the reader or the truth.
-        with warnings.catch_warnings(action="ignore"):
-            answer = sparsify(
-                X.copy(),
-                guarantee=guarantee,
-                epsilon=epsilon,
-                rng=np.random.default_rng(SEED),
-            )
-            Y, method = np.asarray(answer.Y), str(answer.method)
-            claims = tuple(str(claim) for claim in answer.claims)
-            bounds = {
-                quantity: tuple(float(getattr(answer, field)) for field in fields)
-                for quantity, (_, fields) in QUANTITIES.items()
-            }
-    except Exception as error:
-        failure = f"sparsify raised {type(error).__name__}: {error}"
-        return Run(guarantee, epsilon, failure=failure)
+def _judged(
+    sparsify: Sparsify, X: Matrix, asked: SparsifyJudgement, truth: _Truth
+) -> SparsifyJudgement:
+    guarantee, epsilon = asked.guarantee, asked.epsilon_asked
+
+    def answered() -> tuple[Matrix, str, tuple[str, ...], dict[str, tuple[float, ...]]]:
+        rng = np.random.default_rng(SEED)
+        answer = sparsify(X.copy(), guarantee=guarantee, epsilon=epsilon, rng=rng)
+        bounds = {
+            quantity: tuple(float(getattr(answer, field)) for field in fields)
+            for quantity, (_, fields) in QUANTITIES.items()
+        }
+        claims = tuple(str(claim) for claim in answer.claims)
+        return np.asarray(answer.Y), str(answer.method), claims, bounds
+
+    answer = ask("sparsify", answered)
+    if isinstance(answer, Unanswered):
+        return replace(asked, failure=answer.failure)
+    Y, method, claims, bounds = answer
+    asked = replace(asked, method=method, claims=claims)
     problem = _unusable(Y, len(X), bounds)
     if problem:
-        return Run(guarantee, epsilon, method, claims=claims, failure=problem)
+        return replace(asked, failure=problem)
     other = logits(Y[truth.rows], Y)
     gap = truth.gap(other)
     of_gram = _entrywise if guarantee == "entrywise" else _loewner
@@ -265,44 +269,38 @@ def _run(
         "entry": _quantity(gap, *bounds["entry"]),
         "row": _quantity(lambda bits: gap(bits).sum(axis=1), *bounds["row"]),
     }
-    beyond = ""
+    failures = _failures(quantities)
     if epsilon is not None and bounds["gram"][0] > epsilon:
         # Y = 0 has an error of 1 whatever X is.
         quantities["gram"] = replace(quantities["gram"], verdict=Verdict.OUTSIDE)
-        beyond = f"epsilon must be at most the {epsilon} asked for, got {bounds['gram'][0]:.6g}. "
-    asked = (
-        f"sparsify((X.astype('float64') * {scale!r}).astype('{X.dtype}'), guarantee={guarantee!r}, "
-        f"epsilon={epsilon}, rng=numpy.random.default_rng({SEED}))"
-    )
-    return Run(
-        guarantee,
-        epsilon,
-        method,
-        Y.shape[1],
-        claims,
-        quantities,
-        beyond + _failure(quantities, asked),
+        failures.insert(
+            0, f"epsilon must be at most the {epsilon} asked for, got {bounds['gram'][0]:.6g}."
+        )
+    return replace(
+        asked,
+        verdict=Verdict.combine([quantity.verdict for quantity in quantities.values()]),
+        error=quantities["gram"].error,
+        bound=quantities["gram"].bound,
+        columns=Y.shape[1],
+        quantities=quantities,
+        failure=" ".join(failures),
     )
 
 
 def _unusable(Y: Matrix, n: int, bounds: dict[str, tuple[float, ...]]) -> str:
     """Say why an answer cannot be judged, if it cannot."""
-    if Y.dtype.type not in (np.float32, np.float64):
-        return f"Y must hold float32 or float64, got {Y.dtype}."
     if Y.ndim != 2 or len(Y) != n or not Y.size:
         return f"Y must have shape ({n}, m) with m at least 1, got {Y.shape}."
-    if not np.isfinite(Y).all():
-        return f"Y holds {np.count_nonzero(~np.isfinite(Y))} NaN or infinite entries."
     for quantity, (_, fields) in QUANTITIES.items():
         for field, value in zip(fields, bounds[quantity], strict=True):
             if not (math.isfinite(value) and value >= 0):
                 return f"{field} must be finite and at least 0, got {value}."
-    return ""
+    return unusable("Y", Y)
 
 
 def _quantity(enclose: Callable[[int], Enclosure], bound: float) -> Quantity:
     verdict, enclosure = decide(enclose, 0, bound)
-    return Quantity(_ends(*enclosure.largest()), bound, verdict)
+    return Quantity(error=ends(*enclosure.largest()), bound=bound, verdict=verdict)
 
 
 def _entrywise(truth: _Truth, other: Enclosure, epsilon: Fraction, slack: Fraction) -> Quantity:
@@ -311,7 +309,7 @@ def _entrywise(truth: _Truth, other: Enclosure, epsilon: Fraction, slack: Fracti
     squares = truth.squares.at(difference.bits).mid
     products = np.multiply.outer(squares[truth.rows], squares)
     pairs = zip(difference.mid.ravel().tolist(), products.ravel().tolist(), strict=True)
-    return _judged(_largest((x * x, y) for x, y in pairs), epsilon + slack, root=True)
+    return _compared(_largest((x * x, y) for x, y in pairs), epsilon + slack, root=True)
 
 
 def _loewner(truth: _Truth, other: Enclosure, epsilon: Fraction, slack: Fraction) -> Quantity:
@@ -332,7 +330,7 @@ def _loewner(truth: _Truth, other: Enclosure, epsilon: Fraction, slack: Fraction
         )
         for v in _worst_directions(difference, gram, float(of_gram), float(of_diagonal))
     ]
-    return _judged(_largest(pairs), epsilon + slack)
+    return _compared(_largest(pairs), epsilon + slack)
 
 
 def _worst_directions(
@@ -362,12 +360,13 @@ def _largest(pairs: Iterable[tuple[Any, Any]]) -> Fraction | None:
     return largest
 
 
-def _judged(error: Fraction | None, bound: Fraction, *, root: bool = False) -> Quantity:
+def _compared(error: Fraction | None, bound: Fraction, *, root: bool = False) -> Quantity:
     """Judge an error that is known exactly, or whose square is."""
     if error is None:
-        return Quantity(None, rounded_up(bound), Verdict.OUTSIDE)
+        return Quantity(error=None, bound=rounded_up(bound), verdict=Verdict.OUTSIDE)
     verdict = Verdict.WITHIN if error <= (bound**2 if root else bound) else Verdict.OUTSIDE
-    return Quantity(_root(error) if root else _ends(error, error), rounded_up(bound), verdict)
+    enclosure = _root(error) if root else ends(error, error)
+    return Quantity(error=enclosure, bound=rounded_up(bound), verdict=verdict)
 
 
 def _root(square: Fraction) -> Ends:
@@ -377,25 +376,16 @@ def _root(square: Fraction) -> Ends:
     bits = 2 * max(0, 64 + denominator.bit_length() - numerator.bit_length())
     root = math.isqrt((numerator << bits) // denominator)
     above = root if root * root * denominator == numerator << bits else root + 1
-    return _ends(Fraction(root, 1 << bits // 2), Fraction(above, 1 << bits // 2))
+    return ends(Fraction(root, 1 << bits // 2), Fraction(above, 1 << bits // 2))
 
 
-def _ends(lower: Fraction, upper: Fraction) -> Ends:
-    return max(0.0, -rounded_up(-lower)), rounded_up(upper)
-
-
-def _failure(quantities: dict[str, Quantity], asked: str) -> str:
-    """Say which errors are not within their bounds, by how much, and how to see it."""
-    sentences = []
-    for name, quantity in quantities.items():
-        if quantity.verdict is not Verdict.WITHIN:
-            exceeds = quantity.verdict is Verdict.OUTSIDE
-            words, fields = QUANTITIES[name]
-            sentences.append(
-                f"The {words} {'exceeds' if exceeds else 'is not decided to be within'} "
-                f"{' + '.join(fields)}: {quantity.error[0] if quantity.error else math.inf:.3g} "
-                f"against {quantity.bound:.3g}."
-            )
-    if sentences:
-        sentences.append(f"Reproduce with {asked}.")
-    return " ".join(sentences)
+def _failures(quantities: dict[str, Quantity]) -> list[str]:
+    """Say which errors are not within their bounds, and by how much."""
+    return [
+        f"The {QUANTITIES[name][0]} "
+        f"{'exceeds' if quantity.verdict is Verdict.OUTSIDE else 'is not decided to be within'} "
+        f"{' + '.join(QUANTITIES[name][1])}: {quantity.error[0] if quantity.error else math.inf:.3g} "
+        f"against {quantity.bound:.3g}."
+        for name, quantity in quantities.items()
+        if quantity.verdict is not Verdict.WITHIN
+    ]

@@ -36,7 +36,16 @@ from specs.dynamic.problem import (
     small_changes,
 )
 from specs.lifting import lift
-from specs.symbols import dimension, exponent, n, pending, rebuild_every, updates, value_columns
+from specs.symbols import (
+    MATRIX_EXPONENT,
+    dimension,
+    exponent,
+    n,
+    pending,
+    rebuild_every,
+    updates,
+    value_columns,
+)
 
 width = value_columns + 1
 
@@ -186,6 +195,7 @@ P1_BLOCKS = Claim[Changes](
             arguments=(n, value_columns, rebuild_every, exponent),
             expression=2 * n
             + n * width * sympy.exp(exponent * sympy.log(rebuild_every)) / rebuild_every**3,
+            domain={exponent: MATRIX_EXPONENT},
             points=((8, 7, 4, sympy.Rational(5, 2)),),
             quantity=lambda i, bits: lift(_amortised(i.lazy(strassen=True), i), bits),
             parameters=lambda i, bits: {

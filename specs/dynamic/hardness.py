@@ -34,7 +34,7 @@ from reference.tokens import replay
 from specs.claim import Bound, Claim, Hypothesis, Refutation, Value
 from specs.lifting import lift
 from specs.softmax.rounding import ARITHMETIC
-from specs.symbols import n, ones, read_error, step, tau, unit_roundoff
+from specs.symbols import UP_TO_ONE, n, ones, read_error, step, tau, unit_roundoff
 
 Booleans = NDArray[np.bool_]
 
@@ -153,6 +153,7 @@ P1_HARDNESS = Claim[Hinted](
             meaning="the updates of phase 2",
             arguments=(n, tau),
             expression=_power,
+            domain={tau: UP_TO_ONE},
             points=((16, sympy.Rational(1, 3)),),
             quantity=lambda i, bits: lift(len(hinted_updates(i.P, 1)), bits),
             parameters=lambda i, bits: {"n": len(i.M), "tau": i.tau},
@@ -200,6 +201,7 @@ P1_OPTIMAL = Claim[Hinted](
             meaning="the products of phase 3 on the lazy structure",
             arguments=(n, tau),
             expression=4 * (n + 1) * _power,
+            domain={tau: UP_TO_ONE},
             points=((16, sympy.Rational(1, 3)),),
             quantity=lambda i, bits: lift(_phases(i)[1], bits),
             parameters=lambda i, bits: {"n": len(i.M), "tau": i.tau},
@@ -352,6 +354,7 @@ P1_REDUCTION = Claim[HintedRead](
             meaning="the error of the quotient of two reads less the sum of a column of V",
             arguments=(n, step, ones, read_error, unit_roundoff),
             expression=_reduction_error,
+            provided=read_error * (n + sympy.exp(ones * step)) < 1,
             points=(
                 (8, sympy.Rational(1, 4), 4, sympy.Rational(1, 2**30), sympy.Rational(1, 2**53)),
             ),

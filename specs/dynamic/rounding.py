@@ -289,6 +289,7 @@ FP_DYNAMIC = Claim[LazyRow](
             + unit_roundoff * reach
             + (factors + 1) * _factor_error * unit_roundoff / (1 - _factor_error * unit_roundoff)
             + 3 * unit_roundoff * steps,
+            provided=(exp_error + 1) * unit_roundoff < 1,
             points=((sympy.Rational(1, 1000), sympy.Rational(1, 2**24), 30, 6, 32, 16),),
             quantity=_weight_error,
             parameters=_weight_parameters,
@@ -320,6 +321,7 @@ FP_DYNAMIC = Claim[LazyRow](
             )
             + unit_roundoff * sympy.Abs(quotient)
             + smallest,
+            provided=roundings * unit_roundoff < 1,
             points=(
                 (
                     sympy.Rational(1, 1000),

@@ -26,6 +26,7 @@ from specs.lifting import lift
 from specs.polynomial.weights import Coefficients, taylor
 from specs.softmax.rounding import ARITHMETIC, gamma
 from specs.symbols import (
+    BELOW_ONE,
     absolute,
     amplification,
     magnitude,
@@ -101,6 +102,7 @@ FP_POLYNOMIAL = Claim[FloatValue](
             meaning="the error of a computed value of P(x)e^{-x}",
             arguments=(absolute, roundings, unit_roundoff),
             expression=absolute * gamma(roundings),
+            provided=roundings * unit_roundoff < 1,
             points=((3, 40, sympy.Rational(1, 2**53)),),
             quantity=lambda i, bits: _value_error(i, float(i.value(i.coefficients)), bits),
             parameters=lambda i, bits: {
@@ -307,6 +309,7 @@ FP_MOMENTS = Claim[ComputedQuotient](
             expression=2 * magnitude * (rounding / (1 - rounding) * amplification + underflow)
             + unit_roundoff * sympy.Abs(quotient)
             + tiny,
+            domain={rounding: BELOW_ONE},
             points=(
                 (
                     2,

@@ -41,6 +41,8 @@ from specs import symbols
 from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.lifting import lift
 from specs.symbols import (
+    AT_LEAST_ONE,
+    POSITIVE,
     bottom,
     curvature,
     degree,
@@ -187,6 +189,7 @@ P2_POLY = Claim[Expansion](
             meaning="the change of an attention output when a polynomial replaces exp",
             arguments=(symbols.kappa, spread),
             expression=spread * sympy.tanh(sympy.log(symbols.kappa) / 4),
+            domain={symbols.kappa: AT_LEAST_ONE},
             points=((sympy.Rational(5, 4), 3),),
             quantity=lambda i, bits: _moved(i, _expanded(i, bits), bits),
             parameters=lambda i, bits: {
@@ -336,6 +339,8 @@ P2_KAPPA = Claim[Grid](
             meaning="kappa, from the values of P(x)e^{-x} on a grid",
             arguments=(top, bottom, curvature, step),
             expression=(top + curvature * step**2 / 8) / (bottom - curvature * step**2 / 8),
+            domain={bottom: POSITIVE},
+            provided=curvature * step**2 / 8 < bottom,
             points=((2, 1, 3, sympy.Rational(1, 10)),),
             quantity=lambda i, bits: kappa(i.coefficients, i.half_range, precision=bits),
             parameters=_grid_parameters,
@@ -433,6 +438,7 @@ P2_MINIMAX = Claim[Levelled](
             meaning="the ratio M/m of the two levels",
             arguments=(symbols.kappa,),
             expression=symbols.kappa,
+            domain={symbols.kappa: AT_LEAST_ONE},
             points=((sympy.Rational(5, 4),),),
             quantity=lambda i, bits: levelled_ratio(i.coefficients, i.half_range, precision=bits),
             parameters=lambda i, bits: {"kappa": kappa(i.other, i.half_range, precision=bits)},

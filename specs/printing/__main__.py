@@ -6,7 +6,7 @@
 - ``proofs/coq/Bounds.v``: all bounds as Coq definitions, the subject of the hand-written proofs;
 - ``proofs/coq/BoundsCheck.v``: Coq's value of every bound, and of the integer exp kernel, pinned at
   points where the printer computed it, so that a wrong printer or a wrong mirror is caught;
-- ``CLAIMS.md``: what the ledger says of every claim, and their formulas.
+- ``CLAIMS.md`` and ``docs/claims/<stem>.md``: what the ledger says of every claim, and their formulas.
 
 A test prints all of them again and compares.
 """
@@ -17,19 +17,21 @@ from pathlib import Path
 
 from specs.printing.catalogue import ROOT, STEMS
 from specs.printing.coq import coq_bounds, coq_checks
-from specs.printing.markdown import formulas
+from specs.printing.markdown import index, page, stated_in
 from specs.printing.python import called, stem_source
 
 
 def outputs() -> dict[Path, str]:
     """Return every generated file's path and text."""
     names = called(ROOT / "fastpath")
+    theorems = stated_in(ROOT / "proofs" / "coq")
     bounds = ROOT / "fastpath" / "core" / "bounds"
     return {
         **{bounds / f"{stem}.py": stem_source(stem, names) for stem in STEMS},
         ROOT / "proofs" / "coq" / "Bounds.v": coq_bounds(),
         ROOT / "proofs" / "coq" / "BoundsCheck.v": coq_checks(),
-        ROOT / "CLAIMS.md": formulas(),
+        ROOT / "CLAIMS.md": index(),
+        **{ROOT / "docs" / "claims" / f"{stem}.md": page(stem, theorems, names) for stem in STEMS},
     }
 
 

@@ -34,6 +34,8 @@ from specs.claim import Bound, Claim, Hypothesis, Value
 from specs.lifting import lift
 from specs.softmax.rounding import ARITHMETIC, Arithmetic, gamma
 from specs.symbols import (
+    SHARE,
+    UP_TO_ONE,
     defect,
     dimension,
     exp_error,
@@ -490,6 +492,7 @@ FP_DROP = Claim[Weighing](
             meaning="the length of the error of (q - c) M, computed",
             arguments=(dimension, unit_roundoff, vector_length, factor_norm, tiny),
             expression=gamma(dimension + 1) * vector_length * factor_norm + dimension**2 * tiny,
+            provided=(dimension + 1) * unit_roundoff < 1,
             points=((64, _POINT[unit_roundoff], 12, 9, _POINT[tiny]),),
             quantity=_image_error,
             parameters=_image_parameters,
@@ -503,6 +506,7 @@ FP_DROP = Claim[Weighing](
             # Twice the roundings, as a sum divides another.
             expression=(gamma(2 * terms) + 2 * _raised) * largest_key
             + 2 * (keys + 1) * dimension * tiny,
+            provided=2 * terms * unit_roundoff < 1,
             points=(tuple(_POINT[a] for a in _MEAN_ARGUMENTS),),
             quantity=_mean_error,
             parameters=_mean_parameters,
@@ -515,6 +519,8 @@ FP_DROP = Claim[Weighing](
             meaning="what the computed logarithm of a key's share lacks",
             arguments=_SLACK_ARGUMENTS,
             expression=_SHARE_SLACK,
+            domain={share: UP_TO_ONE},
+            provided=sympy.Max(dimension + 2, terms, exp_error) * unit_roundoff < 1,
             points=(tuple(_POINT[a] for a in _SLACK_ARGUMENTS),),
             quantity=_missing_slack,
             parameters=_slack_parameters,
@@ -527,6 +533,7 @@ FP_DROP = Claim[Weighing](
             meaning="the error of attention computed on the kept keys",
             arguments=(rounding, share, spread),
             expression=rounding + share * spread,
+            domain={share: SHARE},
             points=((sympy.Rational(1, 2**20), sympy.Rational(1, 1000), 2),),
             quantity=_output_error,
             parameters=_output_parameters,

@@ -22,6 +22,8 @@ from reference.models.clustered_query import ClusteredQuery
 from specs.claim import Bound, Claim, Hypothesis, Value
 from specs.lifting import lift
 from specs.symbols import (
+    POSITIVE,
+    SHARE,
     curvature,
     defect,
     deviation,
@@ -107,6 +109,8 @@ R_CERTIFY = Claim[Drawing](
                 sympy.binomial(rows, index) * uncovered**index * (1 - uncovered) ** (rows - index),
                 (index, 0, skipped),
             ),
+            domain={uncovered: SHARE},
+            provided=skipped < rows,
             points=((7, 2, sympy.Rational(1, 10)), (3, 0, sympy.Rational(1, 100))),
             quantity=_failure,
             parameters=lambda i, bits: {
@@ -508,6 +512,7 @@ R_DROP = Claim[Dropped](
             meaning="the mass of the dropped keys",
             arguments=(dropped_weight, total_weight),
             expression=dropped_weight / total_weight,
+            domain={total_weight: POSITIVE},
             points=((sympy.Rational(1, 7), 3),),
             quantity=_dropped_mass,
             parameters=lambda i, bits: _only(("dropped_weight", "total_weight"), i, bits),
@@ -521,6 +526,7 @@ R_DROP = Claim[Dropped](
             meaning="the change of the output without the dropped keys",
             arguments=(dropped_weight, total_weight, spread),
             expression=spread * dropped_weight / total_weight,
+            domain={total_weight: POSITIVE},
             points=((sympy.Rational(1, 7), 3, 2),),
             quantity=_drop_error,
             parameters=_drop_parameters,

@@ -25,7 +25,7 @@ from specs.claim import Bound, Claim, Hypothesis, Value
 from specs.lifting import lift
 from specs.regression.derivatives import Matrix, fractions
 from specs.regression.newton import P4_KANTOROVICH, Cubic
-from specs.symbols import gradient_norm, least_eigenvalue, relative_change
+from specs.symbols import POSITIVE, UP_TO_HALF, gradient_norm, least_eigenvalue, relative_change
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,7 @@ P4_AFFINE = Claim[Rescaled](
             expression=2
             * gradient_norm
             / (least_eigenvalue * (1 + sympy.sqrt(1 - 2 * relative_change))),
+            domain={least_eigenvalue: POSITIVE, relative_change: UP_TO_HALF},
             points=((sympy.Rational(1, 10), 4, sympy.Rational(1, 3)),),
             quantity=lambda i, bits: _length(i.cubic.start, bits),
             parameters=_parameters,

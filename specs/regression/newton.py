@@ -25,6 +25,7 @@ from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.lifting import lift
 from specs.regression.derivatives import Line, Matrix, fractions, sampled_sizes
 from specs.symbols import (
+    POSITIVE,
     distance,
     feature_dimension,
     gradient_norm,
@@ -174,6 +175,8 @@ P4_NEWTON = Claim[Cubic](
             meaning="the distance of a critical point after a Newton step",
             arguments=(distance, least_eigenvalue, lipschitz),
             expression=lipschitz * distance**2 / (2 * (least_eigenvalue - lipschitz * distance)),
+            domain={least_eigenvalue: POSITIVE},
+            provided=distance * lipschitz < least_eigenvalue,
             points=((sympy.Rational(1, 10), 4, 3),),
             quantity=lambda i, bits: _length(i.after_a_step(), bits),
             parameters=_parameters,
@@ -212,6 +215,7 @@ P4_BASIN = Claim[Cubic](
             meaning="one over the distance of a start from which a Newton step comes no nearer",
             arguments=(least_eigenvalue, lipschitz),
             expression=3 * lipschitz / (2 * least_eigenvalue),
+            domain={least_eigenvalue: POSITIVE},
             points=((4, 3),),
             quantity=_no_nearer,
             parameters=_parameters,
@@ -262,6 +266,7 @@ P4_KANTOROVICH = Claim[Cubic](
             meaning="the relative change of the Hessian over a Newton step",
             arguments=(gradient_norm, least_eigenvalue, lipschitz),
             expression=lipschitz * gradient_norm / least_eigenvalue**2,
+            domain={least_eigenvalue: POSITIVE},
             points=((sympy.Rational(1, 10), 4, 3),),
             quantity=_hessian_change,
             parameters=_parameters,
@@ -282,6 +287,8 @@ P4_KANTOROVICH = Claim[Cubic](
                 least_eigenvalue
                 * (1 + sympy.sqrt(1 - 2 * lipschitz * gradient_norm / least_eigenvalue**2))
             ),
+            domain={least_eigenvalue: POSITIVE},
+            provided=2 * gradient_norm * lipschitz <= least_eigenvalue**2,
             points=((sympy.Rational(1, 10), 4, 3),),
             quantity=lambda i, bits: _length(i.start, bits),
             parameters=_parameters,

@@ -285,6 +285,7 @@ FP_REGRESSION = Claim[Computed](
             arguments=(terms, unit_roundoff, weight_error, value_norm, target_norm),
             expression=2 * sympy.tanh(weight_error / 2) * value_norm
             + _gamma * (value_norm + target_norm),
+            provided=terms * unit_roundoff < 1,
             points=((100, _POINT[unit_roundoff], _POINT[weight_error], 7, 6),),
             quantity=_residual_error,
             parameters=_parameters,
@@ -305,6 +306,7 @@ FP_REGRESSION = Claim[Computed](
             + queries
             * _residual_row
             * (2 * weight_error * feature_deviation + 3 * _gamma * feature_norm),
+            provided=terms * unit_roundoff < 1,
             points=(tuple(_POINT[a] for a in _GRADIENT_ARGUMENTS),),
             quantity=_gradient_error,
             parameters=_parameters,
@@ -329,6 +331,7 @@ FP_REGRESSION = Claim[Computed](
                 * (2 * value_norm + target_norm)
                 + sympy.sqrt(outputs) * queries * feature_norm**2
             ),
+            provided=terms * unit_roundoff < 1,
             points=(tuple(_POINT[a] for a in _HESSIAN_ARGUMENTS),),
             quantity=_hessian_error,
             parameters=_parameters,
@@ -342,6 +345,7 @@ FP_REGRESSION = Claim[Computed](
             arguments=(covariance_norm, row_norm, terms, unit_roundoff, weight_error),
             expression=sympy.exp(weight_error)
             * sympy.sqrt(covariance_norm + 2 * _gamma * row_norm**2),
+            provided=terms * unit_roundoff < 1,
             points=((5, 3, 100, _POINT[unit_roundoff], _POINT[weight_error]),),
             quantity=_first_deviation,
             parameters=_deviation_parameters,

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from reference import Enclosure, evaluate, softmax
 from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.symbols import (
+    AT_LEAST_ONE,
+    BELOW_ONE,
     degree,
     epsilon,
     eta,
@@ -216,7 +218,7 @@ S_RATIO = Claim[Perturbation](
             extremal=lambda: _FAR_KEYS,
             theorem="s_ratio",
             relation=Relation.RELATIVE,
-            attained="s_ratio_sharp",
+            approached="s_ratio_sharp",
         ),
         Bound(
             name="softmax_entry",
@@ -230,7 +232,7 @@ S_RATIO = Claim[Perturbation](
             extremal=lambda: _FAR_KEYS,
             theorem="s_entry",
             relation=Relation.RELATIVE,
-            attained="s_entry_sharp",
+            approached="s_entry_sharp",
         ),
     ),
     witness=_perturbation_witness,
@@ -265,6 +267,7 @@ S_TV = Claim[Perturbation](
             meaning="the total variation between weights at Hilbert distance 2 ln(scale)",
             arguments=(scale,),
             expression=(scale - 1) / (scale + 1),
+            domain={scale: AT_LEAST_ONE},
             points=((sympy.Rational(5, 4),), (7,)),
             quantity=lambda i, bits: _total_variation(*_pair(i, bits)),
             parameters=lambda i, bits: {"scale": evaluate(sympy.exp(eta), {"eta": i.eta}, bits)},
@@ -383,6 +386,7 @@ S_WEIGHTS = Claim[Reweighting](
             meaning="the total variation between two normalised weight vectors",
             arguments=(epsilon,),
             expression=epsilon / (1 + sympy.sqrt(1 - epsilon**2)),
+            domain={epsilon: BELOW_ONE},
             points=((_THIRD,), (sympy.Rational(99, 100),)),
             quantity=lambda i, bits: _total_variation(*_weights_pair(i, bits)),
             parameters=lambda i, bits: {"epsilon": i.epsilon},
@@ -396,6 +400,7 @@ S_WEIGHTS = Claim[Reweighting](
             meaning="the change of an attention output when its weights change relatively",
             arguments=(epsilon, magnitude),
             expression=2 * epsilon * magnitude / (1 + sympy.sqrt(1 - epsilon**2)),
+            domain={epsilon: BELOW_ONE},
             points=((_THIRD, sympy.Rational(5, 2)),),
             quantity=lambda i, bits: _output_change(*_weights_pair(i, bits), i.w),
             parameters=lambda i, bits: {"epsilon": i.epsilon, "magnitude": _magnitude(i.w)},
@@ -461,6 +466,7 @@ S_KAPPA = Claim[PolynomialWeights](
             meaning="the total variation when a polynomial replaces exp",
             arguments=(kappa,),
             expression=sympy.tanh(sympy.log(kappa) / 4),
+            domain={kappa: AT_LEAST_ONE},
             points=((sympy.Rational(5, 4),), (30,)),
             quantity=lambda i, bits: _total_variation(
                 _normalised(_polynomial(i, bits)), softmax(i.logits, precision=bits)
@@ -528,7 +534,7 @@ S_TAYLOR = Claim[TaylorPoint](
             trivial=lambda i, bits: _exp(i, bits),
             extremal=lambda: _SMALL_POINT,
             theorem="s_taylor_absolute",
-            attained="s_taylor_absolute_sharp",
+            approached="s_taylor_absolute_sharp",
         ),
         Bound(
             name="taylor_relative",
@@ -542,7 +548,7 @@ S_TAYLOR = Claim[TaylorPoint](
             extremal=lambda: _SMALL_POINT,
             theorem="s_taylor_relative",
             relation=Relation.RELATIVE,
-            attained="s_taylor_relative_sharp",
+            approached="s_taylor_relative_sharp",
         ),
     ),
     witness=lambda: TaylorPoint(-0.75, 5),

@@ -332,6 +332,7 @@ FP_SOFTMAX = Claim[FloatRow](
             meaning="the error of a computed logit",
             arguments=(dimension, unit_roundoff, logit_magnitude, tiny),
             expression=gamma(dimension) * logit_magnitude + dimension * tiny,
+            provided=dimension * unit_roundoff < 1,
             points=((64, sympy.Rational(1, 2**24), 12, sympy.Rational(1, 2**126)),),
             quantity=_logit_error,
             parameters=_logit_parameters,
@@ -346,6 +347,7 @@ FP_SOFTMAX = Claim[FloatRow](
             expression=logit_error
             + unit_roundoff * reach
             + exponentials * exp_error * unit_roundoff / (1 - exp_error * unit_roundoff),
+            provided=exp_error * unit_roundoff < 1,
             points=((sympy.Rational(1, 1000), sympy.Rational(1, 2**24), 30, 6, 2),),
             quantity=_weight_error,
             parameters=_weight_parameters,
@@ -372,6 +374,7 @@ FP_SOFTMAX = Claim[FloatRow](
             + (gamma(terms) + underflow) * (magnitude + (1 + unit_roundoff) * sympy.Abs(quotient))
             + unit_roundoff * sympy.Abs(quotient)
             + 3 * tiny,
+            provided=terms * unit_roundoff < 1,
             points=(
                 (
                     sympy.Rational(1, 1000),

@@ -21,6 +21,7 @@ from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.lifting import lift
 from specs.softmax.rounding import ARITHMETIC, Arithmetic, gamma
 from specs.symbols import (
+    POSITIVE,
     computed,
     entries,
     exponentials,
@@ -255,6 +256,7 @@ FP_UNDERFLOW = Claim[Flushed](
             meaning="what underflow takes from a sum of weights, relative to it",
             arguments=(keys, exponentials, tiny, lightest),
             expression=8 * keys * exponentials * tiny / lightest,
+            domain={lightest: POSITIVE},
             points=((4096, 2, sympy.Rational(1, 2**126), sympy.Rational(1, 64)),),
             quantity=_flushed_share,
             parameters=lambda i, bits: {

@@ -27,7 +27,19 @@ from reference.sparsification import barrier_selection, loewner_epsilon, loewner
 from specs.claim import Bound, Claim, Hypothesis, Rival, Value
 from specs.lifting import lift
 from specs.sparsification.loewner import Factored, Matrix, gram_products, operation_parameters
-from specs.symbols import columns, epsilon, failure_probability, n, overestimate, oversampling, rank
+from specs.symbols import (
+    AT_LEAST_ONE,
+    INSIDE_UNIT,
+    MORE_THAN_ONE,
+    UP_TO_ONE,
+    columns,
+    epsilon,
+    failure_probability,
+    n,
+    overestimate,
+    oversampling,
+    rank,
+)
 
 _THIRD, _HUNDREDTH = sympy.Rational(1, 3), sympy.Rational(1, 100)
 
@@ -223,6 +235,11 @@ P3_RANDOMISED = Claim[Sampling](
             meaning="the columns that leverage-score sampling needs at least, counted on few outcomes",
             arguments=(rank, epsilon, failure_probability, overestimate),
             expression=_LEVERAGE_WIDTH,
+            domain={
+                epsilon: INSIDE_UNIT,
+                failure_probability: UP_TO_ONE,
+                overestimate: AT_LEAST_ONE,
+            },
             points=((5, _THIRD, _HUNDREDTH, sympy.Rational(3, 2)),),
             quantity=_columns_needed,
             parameters=lambda i, bits: _sampling_parameters(i),
@@ -238,6 +255,7 @@ P3_RANDOMISED = Claim[Sampling](
             meaning="the rows that the second moment asks of CountSketch, and of OSNAP with any sparsity",
             arguments=(n, epsilon, failure_probability),
             expression=_OSNAP_WIDTH,
+            domain={epsilon: INSIDE_UNIT, failure_probability: UP_TO_ONE},
             points=((5, _THIRD, _HUNDREDTH),),
             quantity=_second_moment_width,
             parameters=lambda i, bits: _sampling_parameters(i),
@@ -332,6 +350,7 @@ P3_DETERMINISTIC = Claim[Selection](
             meaning="the Loewner error of oversampling n reweighted columns that the two barriers select",
             arguments=(oversampling,),
             expression=2 * sympy.sqrt(oversampling) / (oversampling + 1),
+            domain={oversampling: MORE_THAN_ONE},
             points=((4,), (sympy.Rational(5, 2),)),
             quantity=_selection_epsilon,
             parameters=lambda i, bits: {"oversampling": i.oversampling},
@@ -433,6 +452,7 @@ P3_JL = Claim[Projection](
             meaning="the columns that a Gaussian projection of orthogonal rows needs at least",
             arguments=(n, epsilon, failure_probability),
             expression=_JL_WIDTH,
+            domain={epsilon: INSIDE_UNIT, failure_probability: UP_TO_ONE},
             points=((5, _THIRD, _HUNDREDTH),),
             quantity=_projection_needed,
             parameters=lambda i, bits: {

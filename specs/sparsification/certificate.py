@@ -270,6 +270,7 @@ P3_CERTIFICATE = Claim[Factorisation](
             meaning="an entry of A - L Lᵀ, relative to sqrt(a_ii a_jj)",
             arguments=(n, unit_roundoff),
             expression=relative(n + 1),
+            provided=(2 * n + 2) * unit_roundoff < 1,
             points=((64, _U),),
             quantity=lambda i, bits: _residual(i, i.lower, bits),
             parameters=lambda i, bits: {"n": len(i.X), "unit_roundoff": i.unit_roundoff},
@@ -296,6 +297,9 @@ P3_CERTIFICATE = Claim[Factorisation](
             expression=(factor + slack) * relative(first_roundings + 4) * first_trace
             + relative(second_roundings + 3) * second_trace
             + relative(n + 1) * shifted_trace,
+            provided=sympy.Max(2 * n + 2, 2 * first_roundings + 8, 2 * second_roundings + 6)
+            * unit_roundoff
+            < 1,
             points=((sympy.Rational(9, 8), sympy.Rational(1, 64), 100, 20, 64, _U, 64, 65, 9),),
             quantity=lambda i, bits: _excess(i, Fraction(float(i.shift)), bits),
             parameters=_shift_parameters,
@@ -398,6 +402,7 @@ P3_ENTRIES = Claim[Computed](
             expression=relative_difference / (1 - (first_roundings + 5) * unit_roundoff)
             + gamma(first_roundings)
             + ratio * relative(second_roundings) / (1 - (first_roundings + 1) * unit_roundoff),
+            provided=sympy.Max(first_roundings + 5, 2 * second_roundings) * unit_roundoff < 1,
             points=((_U * 1000, 2, 100, 20, _U),),
             quantity=lambda i, bits: _largest_relative(gram(i.Y) - gram(i.X), _squares(i.X), bits),
             parameters=_entry_parameters,
@@ -420,6 +425,7 @@ P3_ENTRIES = Claim[Computed](
             expression=difference / (1 - unit_roundoff)
             + relative(first_roundings) * first_largest
             + relative(second_roundings) * second_largest,
+            provided=2 * sympy.Max(first_roundings, second_roundings) * unit_roundoff < 1,
             points=((_U * 1000, 2, 3, 100, 20, _U),),
             quantity=lambda i, bits: lift(abs(gram(i.Y) - gram(i.X)).max(), bits),
             parameters=_entry_parameters,
@@ -434,6 +440,7 @@ P3_ENTRIES = Claim[Computed](
             expression=first_largest
             * (1 - first_roundings * unit_roundoff)
             / (1 - 2 * first_roundings * unit_roundoff),
+            provided=2 * first_roundings * unit_roundoff < 1,
             points=((3, 100, _U),),
             quantity=lambda i, bits: lift(max(_squares(i.X)), bits),
             parameters=_entry_parameters,

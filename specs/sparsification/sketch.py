@@ -172,6 +172,7 @@ P3_SKETCH = Claim[Sketch](
             meaning="the slack that rounding adds to a sketch",
             arguments=(n, epsilon, terms, unit_roundoff),
             expression=n * (2 * sympy.sqrt(1 + epsilon) + _ROW_ERROR) * _ROW_ERROR,
+            provided=(terms + 5) * unit_roundoff < 1,
             points=((5, _THIRD, 100, sympy.Rational(1, 2**24)),),
             quantity=lambda i, bits: least_slack(gram(i.X), i.computed_gram, i.epsilon, bits),
             parameters=lambda i, bits: {

@@ -30,6 +30,9 @@ from reference.sparse_tail import best_sparse, sparse_tail
 from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.lifting import lift
 from specs.symbols import (
+    AT_LEAST_ONE,
+    POSITIVE,
+    SHARE,
     accuracy,
     buckets,
     entry_error,
@@ -245,6 +248,7 @@ P2_RECOVERY = Claim[Recovered](
             meaning="the error of the k largest estimates, relative to the best k-sparse vector's",
             arguments=(accuracy,),
             expression=_RATIO,
+            domain={accuracy: POSITIVE},
             points=((sympy.Rational(1, 4),),),
             quantity=lambda i, bits: (
                 _distance(_sparse(i.estimates, i.sparsity), i.computed, bits)
@@ -266,6 +270,7 @@ P2_RECOVERY = Claim[Recovered](
             meaning="the probability that one row misses a coordinate by accuracy tail_k/sqrt(k) or more",
             arguments=(sparsity, buckets, accuracy),
             expression=_ROW_FAILURE,
+            domain={accuracy: POSITIVE},
             points=((3, 1000, sympy.Rational(1, 4)),),
             quantity=lambda i, bits: lift(misses(i), bits),
             parameters=_recovery_parameters,
@@ -280,6 +285,7 @@ P2_RECOVERY = Claim[Recovered](
             arguments=(half_rows, row_failure),
             expression=sympy.binomial(2 * half_rows + 1, half_rows + 1)
             * row_failure ** (half_rows + 1),
+            domain={row_failure: SHARE},
             points=((3, sympy.Rational(1, 20)), (0, sympy.Rational(1, 3))),
             quantity=lambda i, bits: lift(majority_misses(misses(i), i.half_rows), bits),
             parameters=_recovery_parameters,
@@ -296,6 +302,7 @@ P2_RECOVERY = Claim[Recovered](
             expression=n
             * sympy.binomial(2 * half_rows + 1, half_rows + 1)
             * _ROW_FAILURE ** (half_rows + 1),
+            domain={accuracy: POSITIVE},
             points=((5, 3, 2, 1000, sympy.Rational(1, 4)), (2, 0, 1, 64, 1)),
             quantity=lambda i, bits: lift(expected_misses(i), bits),
             parameters=_recovery_parameters,
@@ -309,6 +316,7 @@ P2_RECOVERY = Claim[Recovered](
             meaning="the distance of T from the exact column",
             arguments=(ratio, tail, n, entry_error),
             expression=ratio * tail + (1 + ratio) * entry_error * sympy.sqrt(n),
+            domain={ratio: AT_LEAST_ONE},
             points=((sympy.Rational(3, 2), 2, 100, sympy.Rational(1, 1000)),),
             quantity=lambda i, bits: _distance(_sparse(i.estimates, i.sparsity), i.exact, bits),
             parameters=_recovery_parameters,
@@ -558,6 +566,8 @@ P2_COMPRESSIBILITY = Claim[NonnegativeValues](
             meaning="the share of the k largest entries in the square of an output column",
             arguments=(queries, sparsity, ratio),
             expression=sparsity * ratio**2 / (sparsity * ratio**2 + queries - sparsity),
+            domain={ratio: AT_LEAST_ONE},
+            provided=sparsity <= queries,
             points=((1000, 5, 3),),
             quantity=_share,
             parameters=_compressibility_parameters,

@@ -29,6 +29,8 @@ from specs.claim import Bound, Claim, Hypothesis, Relation, Rival, Value
 from specs.lifting import lift
 from specs.polynomial.weights import features, taylor
 from specs.symbols import (
+    AT_LEAST_TWO,
+    SHARE,
     degree,
     dimension,
     doublings,
@@ -532,6 +534,7 @@ P2_ERROR = Claim[Growing](
             meaning="the change of an output, the degree being log2(n)",
             arguments=(doublings, half, magnitude),
             expression=2 * magnitude * _remainder / (1 + sympy.sqrt(1 - _remainder**2)),
+            domain={doublings: AT_LEAST_TWO, half: SHARE},
             points=((4, sympy.Rational(1, 2), 3),),
             quantity=lambda i, bits: _growing_error(
                 i,

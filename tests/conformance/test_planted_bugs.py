@@ -211,7 +211,7 @@ def plain(of: Callable[..., Array]) -> types.ModuleType:
 
 
 def adapter(of: Callable[..., Array]) -> types.ModuleType:
-    """Return an implementation that certifies the output, as README shows."""
+    """Return an implementation that certifies the output, as docs/adapters.md shows."""
 
     def certified_attention(
         Q: Array, K: Array, V: Array, *, tolerance: float, rows: str, causal: bool, **asked: Any

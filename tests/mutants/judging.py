@@ -11,6 +11,7 @@ COMMAND = "tests/proofs/test_command.py::"
 SECTION = "tests/proofs/test_real_heads_section.py::"
 BARS = "tests/proofs/test_bars.py::"
 HEADS = "tests/proofs/test_heads.py::"
+OUTPUT = "tests/proofs/test_check_output.py::"
 
 MUTANTS = (
     # ------------------------------------------------------------------------------- certify
@@ -197,8 +198,8 @@ MUTANTS = (
     ),
     Mutant(
         file="proofs/judging/real_heads.py",
-        before="        tolerance_below(trivial, largest_value, TOLERANCE),\n",
-        after="        TOLERANCE,\n",
+        before="        tolerance=tolerance_below(trivial, largest_value, TOLERANCE),\n",
+        after="        tolerance=TOLERANCE,\n",
         tests=SECTION + "test_no_more_is_asked_than_half_of_what_trivial_answers_err",
         catches="the tolerance below what trivial answers err",
     ),
@@ -247,8 +248,8 @@ MUTANTS = (
     ),
     Mutant(
         file="proofs/judging/exact.py",
-        before="    rows = checked_rows(head, budget, np.random.default_rng() if rng is None else rng)\n",
-        after="    rows = checked_rows(head, budget, np.random.default_rng(SEED))\n",
+        before="    rng = np.random.default_rng() if rng is None else rng\n",
+        after="    rng = np.random.default_rng(0)\n",
         tests=COMMAND + "test_of_a_large_head_some_rows_are_checked",
         catches="rows that an implementation can foresee",
     ),
@@ -275,6 +276,56 @@ MUTANTS = (
         tests="tests/proofs/test_sparsification.py::"
         "test_an_epsilon_above_the_one_asked_for_does_not_pass",
         catches="an epsilon above the one asked for",
+    ),
+    # ------------------------------------------------------------------- what is told of a judgement
+    Mutant(
+        file="proofs/judging/judgement.py",
+        before="        return not self.failure and (self.verdict is Verdict.WITHIN or bool(self.refusal))\n",
+        after="        return not self.failure\n",
+        tests=OUTPUT + "test_who_refuses_and_is_wrong_is_wrong",
+        catches="that silence passes nothing",
+    ),
+    Mutant(
+        file="proofs/judging/judgement.py",
+        before="        if self.refusal and not self.failure:\n",
+        after="        if self.refusal:\n",
+        tests=OUTPUT + "test_who_refuses_and_is_wrong_is_wrong",
+        catches="that a refusal excuses no failure",
+    ),
+    Mutant(
+        file="proofs/judging/judgement.py",
+        before='    problem = problem or unusable("error_bound", bound, (), shape[:1], shape)\n',
+        after="",
+        tests=COMMAND + "test_an_answer_that_cannot_be_judged_gives_exit_1",
+        catches="bounds of another shape, or of no number",
+    ),
+    Mutant(
+        file="proofs/command/report.py",
+        before="    return judgement.passed, inf if judgement.ratio is None else judgement.ratio\n",
+        after="    return True, inf if judgement.ratio is None else judgement.ratio\n",
+        tests=OUTPUT + "test_a_failure_is_the_worst_and_is_told_whole",
+        catches="that a failure is the worst",
+    ),
+    Mutant(
+        file="proofs/command/report.py",
+        before="    worst = min(certified, key=_margin, default=None)\n",
+        after="    worst = max(certified, key=lambda j: j.error or (0, 0), default=None)\n",
+        tests=OUTPUT + "test_the_error_nearest_to_its_bound_is_told",
+        catches="that errors are compared with their bounds",
+    ),
+    Mutant(
+        file="proofs/command/report.py",
+        before="    failures = [failure for section in check.sections for failure in section.failures]\n",
+        after="    failures = [f for section in check.sections for f in section.failures][:30]\n",
+        tests=OUTPUT + "test_a_failure_is_the_worst_and_is_told_whole",
+        catches="that every failure is told",
+    ),
+    Mutant(
+        file="proofs/command/report.py",
+        before="    reasons = {judgement.refusal for judgement in refused}\n",
+        after="    reasons = {refused[0].refusal}\n",
+        tests=OUTPUT + "test_what_is_refused_is_counted_and_its_first_reason_told",
+        catches="that there are other reasons",
     ),
     # -------------------------------------------------------------------------------- files
     Mutant(

@@ -349,9 +349,9 @@ def test_blocks_of_rows_cover_every_row(monkeypatch: pytest.MonkeyPatch) -> None
         Q = head.Q.copy()
         Q[row] *= 4
         scaled = Head("h", Q, head.K, head.V)
-        monkeypatch.setattr("proofs.judging.hypotheses.BLOCK", 64 * 64)
+        monkeypatch.setattr("proofs.judging.hypotheses.LOGITS_HELD", 64 * 64)
         at_once = measure(scaled)
-        monkeypatch.setattr("proofs.judging.hypotheses.BLOCK", 7 * 64)
+        monkeypatch.setattr("proofs.judging.hypotheses.LOGITS_HELD", 7 * 64)
         blocked = measure(scaled)
         assert _agree(scaled, blocked.logit_bound, at_once.logit_bound)
         assert _agree(scaled, blocked.half_row_range, at_once.half_row_range)

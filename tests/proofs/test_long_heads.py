@@ -137,7 +137,10 @@ def test_in_float64_it_differs_from_a_plain_encoder_by_less_than_float32_rounds(
     """An error of a formula would be as large in either type."""
     single = read_encoder(model)
     double = replace(single, weights={k: x.astype(float) for k, x in single.weights.items()})
-    windows = [Window("", (2, 4, 5, 6, 10, 3)), Window("", (2, 11, 5, 7, 4, 3))]
+    windows = [
+        Window(name="", tokens=(2, 4, 5, 6, 10, 3)),
+        Window(name="", tokens=(2, 11, 5, 7, 4, 3)),
+    ]
     truth = [plainly(made_up_weights(), w.tokens, layer) for w in windows]
 
     def error(encoder: Encoder) -> list[float]:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 import fastpath
 from proofs.command.sections.polynomial import section
 from proofs.judging.heads import Head, shipped_heads
-from proofs.judging.polynomial import COLUMNS_KEPT, TOLERANCE, Examination, examine
+from proofs.judging.judgement import Examination
+from proofs.judging.polynomial import COLUMNS_KEPT, TOLERANCE, PolynomialJudgement, examine
 from reference import Verdict, attention
 from tests.proofs.checking import install, run_check, write_heads
 
@@ -67,16 +68,17 @@ def _refuses(**changes: Any) -> Function:
 def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, out, err = run_check(capsys, file)
+    status, out, err = run_check(capsys, file, "--verbose")
     assert (status, err) == (0, "")
     told = " ".join(out.split())
-    assert "to 0.001 max|V|: feasible for 1 of 2 heads. What was refused takes" in told
-    assert "columns of Q and K, 1 of 1 are feasible. 2 runs: every error is inside its" in told
+    assert "to 0.001 max|V|, was refused for 1 of 2 heads: it takes" in told
+    assert "columns of Q and K, 1 of 1 head is feasible" in told
+    assert "polynomial_attention, 3 runs: every error is inside its certificate" in told
     document = json.loads(run_check(capsys, file, "--json")[1])
     assert document["passed"]
-    assert document["summary"].split() == told.split()[-len(document["summary"].split()) :]
+    assert document["summary"] in told
     table = out[
-        out.index("P2's polynomial method:") : out.index("Certified attention:")
+        out.index("P2's polynomial method: fastpath") : out.index("Certified attention: fastpath")
     ].splitlines()
     rows = [x.replace(" of ", "/").split() for x in table if x.startswith(("few ", REAL.name))]
     for head in document["polynomial"]:
@@ -115,8 +117,8 @@ def _rounds_up_to(value: float, shown: str) -> bool:
 
 def test_no_shipped_head_is_feasible_and_each_is_when_cut() -> None:
     for head in shipped_heads():
-        whole, cut = examine(head, fastpath.polynomial_attention, budget=1).instances
-        assert (whole.d, cut.d) == (head.Q.shape[1], COLUMNS_KEPT)
+        whole, cut = examine(head, fastpath.polynomial_attention, budget=1).judgements
+        assert (whole.columns_kept, cut.columns_kept) == (head.Q.shape[1], COLUMNS_KEPT)
         assert not whole.feasible
         assert cut.feasible
         assert cut.passed
@@ -124,7 +126,9 @@ def test_no_shipped_head_is_feasible_and_each_is_when_cut() -> None:
             stated = instance.expansion
             assert stated is not None
             assert instance.half_row_range <= stated.logit_bound
-            assert stated.features == math.comb(instance.d + stated.degree, stated.degree)
+            assert stated.features == math.comb(
+                instance.columns_kept + stated.degree, stated.degree
+            )
             assert stated.bytes == 8 * stated.features * (head.V.shape[1] + 1)
         assert whole.expansion is not None
         assert whole.expansion.bytes > fastpath.polynomial.attention.LARGEST_BYTES
@@ -135,8 +139,7 @@ def test_the_error_is_that_of_the_reference_on_the_columns_that_are_kept() -> No
     Q, K, V = REAL.Q[:, :d], REAL.K[:, :d], REAL.V
     answer = fastpath.polynomial_attention(Q, K, V, tolerance=TOLERANCE)
     lower, upper = attention(Q, K, V).distance(answer.output).largest()
-    run = examine(REAL, fastpath.polynomial_attention).instances[1].run
-    assert run is not None
+    run = examine(REAL, fastpath.polynomial_attention).judgements[1]
     assert run.error is not None
     assert run.error[0] <= lower <= upper <= run.error[1]
     assert run.error[1] <= np.nextafter(run.error[0], 1.0)
@@ -157,16 +160,16 @@ def test_the_error_is_that_of_the_reference_on_the_columns_that_are_kept() -> No
 )
 def test_a_feasible_head_is_not_cut(head: Head) -> None:
     found = examine(head, fastpath.polynomial_attention)
-    (instance,) = found.instances
+    (instance,) = found.judgements
     assert instance.feasible
-    assert found.passed, instance.run
-    assert "feasible for 1 of 1 head." in section([found], "a test").summary
+    assert found.passed, instance.failure
+    assert section([found], "a test").refused == ""
 
 
 def test_huge_logits_in_few_columns_are_refused_and_no_more_is_asked() -> None:
     head = Head("huge", NARROW.Q.astype(float) * 2.0**480, NARROW.K.astype(float), NARROW.V)
     found = examine(head, fastpath.polynomial_attention)
-    (instance,) = found.instances
+    (instance,) = found.judgements
     assert (found.passed, instance.feasible, instance.rows) == (True, False, ())
 
 
@@ -215,7 +218,7 @@ def test_an_error_above_its_bound_gives_exit_1(
     status, out, _ = run_check(capsys, file, "--impl", "liar", "--json")
     document = json.loads(out)
     assert (status, document["passed"]) == (1, False)
-    assert f"inside its bound, see few, {REAL.name}" in document["summary"]
+    assert f"inside its certificate, see few, {REAL.name}" in document["summary"]
     found = [(head["name"], x) for head in document["polynomial"] for x in head["instances"]]
     verdicts = [instance["verdict"] for _, instance in found]
     assert verdicts == ["OUTSIDE", "REFUSED", "OUTSIDE"]
@@ -229,9 +232,9 @@ def test_an_error_above_its_bound_gives_exit_1(
 
 
 def test_a_failure_says_how_to_see_it() -> None:
-    run = examine(REAL, _offset).instances[1].run
-    assert run is not None
-    call = run.failure.partition("Reproduce with ")[2].rstrip(".")
+    run = examine(REAL, _offset).judgements[1]
+    call = run.sentences.partition("Reproduce with ")[2].rstrip(".")
+    assert call == run.call
     arrays = {f"{REAL.name}/{r}": x for r, x in zip("QKV", REAL.matrices, strict=True)}
     seen = eval(call, {"arrays": arrays, "polynomial_attention": _offset})
     d = COLUMNS_KEPT
@@ -285,8 +288,8 @@ def test_an_answer_that_cannot_be_judged_gives_exit_1(
     status, out, err = run_check(capsys, file, "--impl", "liar")
     assert (status, err) == (1, "")
     assert f"few with d = 3: NO ANSWER. {says}" in " ".join(out.split())
-    assert "feasible for 0 of 1 head." in out
     document = json.loads(run_check(capsys, file, "--impl", "liar", "--json")[1])
+    assert "not every error is inside its certificate, see few" in document["summary"]
     assert document["passed"] is False
 
 
@@ -295,11 +298,13 @@ def test_who_refuses_everything_errs_nowhere(
 ) -> None:
     install(monkeypatch, polynomial_attention=_refuses())
     status, out, _ = run_check(capsys, file, "--impl", "liar")
-    told = " ".join(out.split())
     assert status == 0
-    assert "feasible for 0 of 2 heads. What was refused takes 4 features, 8 bytes, or more." in told
-    assert "0 of 1 are feasible." in told
-    assert "every error" not in told
+    assert (
+        "P2's polynomial method, to 0.001 max|V|, was refused for 2 of 2 heads: it takes 4 features, "
+        "8 bytes, or more. PASS: of 3 runs every error is inside its certificate; 3 certify none."
+    ) in " ".join(out.split())
+    told = json.loads(run_check(capsys, file, "--impl", "liar", "--json")[1])["summary"]
+    assert "0 of 1 head is feasible" in told
 
 
 def test_a_bound_may_reach_the_tolerance_and_no_further() -> None:
@@ -308,9 +313,8 @@ def test_a_bound_may_reach_the_tolerance_and_no_further() -> None:
     far = np.nextafter(np.nextafter(reached, 9), 9)
     for bound, verdict in ((reached, Verdict.WITHIN), (far, None)):
         function = _changed(lambda honest, b=bound: {"error_bound": np.float64(b)})
-        (instance,) = examine(NARROW, function).instances
-        assert instance.run is not None
-        assert instance.run.verdict is verdict
+        (instance,) = examine(NARROW, function).judgements
+        assert instance.verdict is verdict
 
 
 def test_an_implementation_that_writes_to_its_arguments_cannot_move_the_truth() -> None:
@@ -320,9 +324,8 @@ def test_an_implementation_that_writes_to_its_arguments_cannot_move_the_truth() 
         return replace(answer, output=V, error_bound=np.float64(0))
 
     head = Head("h", *(x.copy() for x in NARROW.matrices))
-    (instance,) = examine(head, overwrites).instances
-    assert instance.run is not None
-    assert instance.run.verdict is Verdict.OUTSIDE
+    (instance,) = examine(head, overwrites).judgements
+    assert instance.verdict is Verdict.OUTSIDE
     assert head.V.any()
 
 
@@ -338,15 +341,14 @@ def test_a_bound_above_what_a_trivial_answer_errs_does_not_pass() -> None:
         output = np.repeat(flat.V.mean(axis=0)[None], len(honest.output), axis=0)
         return {"output": output, "error_bound": bound}
 
-    (instance,) = examine(flat, _changed(mean)).instances
+    (instance,) = examine(flat, _changed(mean)).judgements
     assert bound < 1e-3
-    assert instance.run is not None
-    assert "which an answer errs that looks at no query" in instance.run.failure
+    assert "which an answer errs that looks at no query" in instance.failure
     assert not instance.passed
 
 
 def test_of_a_large_head_some_rows_are_checked() -> None:
-    def spoilt(row: int) -> Examination:
+    def spoilt(row: int) -> Examination[PolynomialJudgement]:
         def change(honest: Any) -> dict[str, Any]:
             output = honest.output.copy()
             output[row] += 1
@@ -357,7 +359,7 @@ def test_of_a_large_head_some_rows_are_checked() -> None:
     found = examine(
         NARROW, fastpath.polynomial_attention, budget=4 * 64, rng=np.random.default_rng(0)
     )
-    (rows,) = (instance.rows for instance in found.instances)
+    (rows,) = (instance.rows for instance in found.judgements)
     assert len(rows) == len(set(rows)) == 4
     assert all(not spoilt(row).passed for row in rows)
     assert spoilt(next(iter(set(range(64)) - set(rows)))).passed

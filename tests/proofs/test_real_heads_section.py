@@ -19,9 +19,16 @@ from numpy.typing import NDArray
 import fastpath
 from proofs.command.sections.real_heads import section
 from proofs.evidence.conformance import run
-from proofs.judging.exact import checked_rows
 from proofs.judging.heads import Head, shipped_heads
-from proofs.judging.real_heads import FALSE_ALARM, LEAST_ROWS, Examination, _chance, examine
+from proofs.judging.judgement import checked_rows
+from proofs.judging.real_heads import (
+    FALSE_ALARM,
+    LEAST_ROWS,
+    CertifiedJudgement,
+    _chance,
+    examine,
+    judge,
+)
 from reference import Verdict, attention
 from tests.proofs.checking import install, run_check, write_heads
 
@@ -76,14 +83,14 @@ def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
 ) -> None:
     install(monkeypatch, "other", certified_attention=_certified(_bfloat16))
     for implementation, method in (("fastpath", "exact"), ("other", "-")):
-        status, out, err = run_check(capsys, file, "--impl", implementation)
+        status, out, err = run_check(capsys, file, "--impl", implementation, "--verbose")
         assert (status, err) == (0, "")
-        assert "in all but 1% of the rows, on 1 head: every error is inside its certificate" in (
-            " ".join(out.split())
-        )
+        told = " ".join(out.split())
+        assert "certified_attention, 1 run: every error is inside its certificate" in told
+        assert "max|V| in all but 1% of the rows" in told
         document = json.loads(run_check(capsys, file, "--impl", implementation, "--json")[1])
         (head,) = document["real_heads"]
-        section = out[out.index("Certified attention:") :].split("P4's regression:")[0]
+        section = out[out.index("Certified attention: ") :].split("P4's regression: fastpath")[0]
         table = section.splitlines()
         (row,) = [line.replace(" of ", "/").split() for line in table if line.startswith("few ")]
         name, shown, keys, bound, relative, uncovered, chance, error, outside, checked = row[:10]
@@ -118,7 +125,7 @@ def test_why_a_method_was_chosen_is_said_once() -> None:
 def test_the_error_is_that_of_the_reference() -> None:
     answer = fastpath.attention(*FEW.matrices)
     lower, upper = attention(*FEW.matrices).distance(answer.output).largest()
-    found = examine(FEW, fastpath.certified_attention)
+    found = judge(FEW, fastpath.certified_attention)
     assert found.error is not None
     assert found.error[0] <= lower <= upper <= found.error[1]
     assert found.certificate is not None
@@ -129,7 +136,7 @@ def test_the_error_is_that_of_the_reference() -> None:
 def test_an_output_of_half_precision_is_certified_at_its_rounding(
     rounded: Callable[[Array], Array],
 ) -> None:
-    found = examine(FEW, _certified(rounded))
+    found = judge(FEW, _certified(rounded))
     assert found.passed, found.failure
     exact = fastpath.attention(*FEW.matrices)
     worst = np.abs(rounded(exact.output).astype(float) - exact.output).max()
@@ -137,20 +144,20 @@ def test_an_output_of_half_precision_is_certified_at_its_rounding(
     assert found.certificate.bound <= worst + 2 * exact.error_bound.max()
     assert found.certificate.bound > exact.error_bound.max()
     assert found.certificate.uncovered == 0
-    assert not found.outside
+    assert not found.rows_outside
 
 
-def _of_the_readme() -> Function:
+def _of_the_documents() -> Function:
     pytest.importorskip("torch", reason="an optional peer, of the extra peers (R.certify)")
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (source,) = re.findall(r"```py\n(# sdpa.py.*?)```", readme, re.DOTALL)
+    page = (ROOT / "docs" / "adapters.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"```py\n(# sdpa.py.*?)```", page, re.DOTALL)
     module: dict[str, Any] = {}
     exec(compile(source, "sdpa.py", "exec"), module)
     adapter: Function = module["certified_attention"]
     return adapter
 
 
-#: The cases that README says its adapter fails.
+#: The cases that docs/adapters.md says its adapter fails.
 BEYOND_BFLOAT16 = {
     "huge values in float64",
     "the largest float as every value in float64",
@@ -166,17 +173,17 @@ BELOW_8_BITS = {
 
 
 @pytest.mark.slow
-def test_the_adapter_of_the_readme_conforms_but_where_the_readme_says() -> None:
-    outcomes = run(SimpleNamespace(certified_attention=_of_the_readme()))  # type: ignore[arg-type]
+def test_the_adapter_of_the_documents_conforms_but_where_they_say() -> None:
+    outcomes = run(SimpleNamespace(certified_attention=_of_the_documents()))  # type: ignore[arg-type]
     assert {o.case.name for o in outcomes if o.failure} == BEYOND_BFLOAT16 | BELOW_8_BITS
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert f"of {len(outcomes)} edge cases it fails four" in readme
+    page = " ".join((ROOT / "docs" / "adapters.md").read_text(encoding="utf-8").split())
+    assert f"of {len(outcomes)} edge cases it fails four" in page
 
 
-def test_the_adapter_of_the_readme_runs_where_torch_is(
+def test_the_adapter_of_the_documents_runs_where_torch_is(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(monkeypatch, "other", certified_attention=_of_the_readme())
+    install(monkeypatch, "other", certified_attention=_of_the_documents())
     status, out, _ = run_check(capsys, file, "--impl", "other", "--json")
     (head,) = json.loads(out)["real_heads"]
     assert (status, head["verdict"]) == (0, "WITHIN")
@@ -200,9 +207,9 @@ def _spoilt(rows: int, **more: Any) -> Function:
 
 @pytest.mark.parametrize(("rows", "passes"), [(0, True), (1, True), (2, False)])
 def test_the_uncovered_fraction_of_the_rows_may_be_off_and_no_more(rows: int, passes: bool) -> None:
-    found = examine(FEW, _spoilt(rows))
-    assert (found.passed, found.outside) == (passes, tuple(range(rows)))
-    assert not examine(FEW, _spoilt(1, uncovered=0.0)).passed
+    found = judge(FEW, _spoilt(rows))
+    assert (found.passed, found.rows_outside) == (passes, tuple(range(rows)))
+    assert not judge(FEW, _spoilt(1, uncovered=0.0)).passed
 
 
 def _drops_last_key(Q: Array, K: Array, V: Array, **asked: Any) -> Any:
@@ -281,25 +288,25 @@ def test_an_implementation_that_writes_to_its_arguments_cannot_move_the_truth() 
         V[:] = 0
         return replace(answer, output=np.zeros_like(answer.output))
 
-    assert examine(FEW, overwrites).verdict is Verdict.OUTSIDE
+    assert judge(FEW, overwrites).verdict is Verdict.OUTSIDE
 
 
 # ------------------------------------------------------------------------------- what is checked
 
 
 def test_of_a_large_head_some_rows_are_checked() -> None:
-    def spoilt(row: int) -> Examination:
+    def spoilt(row: int) -> CertifiedJudgement:
         def change(honest: Any) -> dict[str, Any]:
             output = honest.output.copy()
             output[row] += 1
             return {"output": output}
 
-        return examine(FEW, _changed(change), budget=4 * 9 + 8, rng=np.random.default_rng(0))
+        return judge(FEW, _changed(change), budget=4 * 9 + 8, rng=np.random.default_rng(0))
 
-    found = examine(FEW, fastpath.certified_attention, budget=4 * 9, rng=np.random.default_rng(0))
+    found = judge(FEW, fastpath.certified_attention, budget=4 * 9, rng=np.random.default_rng(0))
     assert len(found.rows) == len(set(found.rows)) == LEAST_ROWS
     some = found.rows[:3]
-    assert all(spoilt(row).outside == (row,) for row in some)
+    assert all(spoilt(row).rows_outside == (row,) for row in some)
     assert not any(spoilt(row).passed for row in some)  # certain of every row, and wrong
     assert spoilt(next(iter(set(range(100)) - set(found.rows)))).passed
 
@@ -312,11 +319,11 @@ def test_the_rows_are_drawn_when_the_answer_is_fixed_from_what_nobody_knows() ->
         honest = fastpath.certified_attention(*arrays, rng=rng, **asked)
         output = np.zeros_like(honest.output)
         for seed in (rng, np.random.default_rng(0), state):
-            rows = checked_rows(FEW, LEAST_ROWS * 9, seed)
+            rows = checked_rows(len(FEW.Q), 9, LEAST_ROWS * 9, seed)
             output[rows] = honest.output[rows]
         return replace(honest, output=output, uncovered=0.01)
 
-    found = [examine(FEW, knowing, budget=9) for _ in range(9)]
+    found = [judge(FEW, knowing, budget=9) for _ in range(9)]
     # Some third of the rows is right, so that most of those drawn are outside.
     assert sum(not f.passed for f in found) > 6
     assert len({f.rows for f in found}) > 1
@@ -342,7 +349,7 @@ def test_a_right_certificate_is_convicted_by_few_rows_no_more_often_than_stated(
 def test_rounding_that_explains_everything_excuses_nothing() -> None:
     huge = Head("huge", *(x.astype(np.float64) for x in (FEW.Q * 1e30, FEW.K, FEW.V)))
     for function in (fastpath.certified_attention, _certified(lambda x: 0 * x)):
-        found = examine(huge, function)
+        found = judge(huge, function)
         assert not found.passed
         assert "asked for was 0.05 max|V|" in found.failure
 
@@ -350,7 +357,8 @@ def test_rounding_that_explains_everything_excuses_nothing() -> None:
 def test_no_more_is_asked_than_half_of_what_trivial_answers_err() -> None:
     flat = Head("flat", FEW.Q, FEW.K, 1 + FEW.V / 64)
     mean = np.repeat(flat.V.mean(axis=0)[None], len(flat.Q), axis=0)
-    found = examine(flat, _certified(lambda _: mean))
+    examined = examine(flat, _certified(lambda _: mean))
+    (found,) = examined.judgements
     exact = fastpath.attention(*flat.matrices)
     middle = (flat.V.max(axis=0) + flat.V.min(axis=0)) / 2
     # A hundredth of the rows may be left out, which is one.
@@ -359,8 +367,8 @@ def test_no_more_is_asked_than_half_of_what_trivial_answers_err() -> None:
     asked = found.tolerance * np.abs(flat.V).max()
     assert abs(asked - best / 2) <= exact.error_bound.max()
     assert not found.passed
-    assert examine(flat, fastpath.certified_attention).passed
-    (remark,) = (r for r in section([found], "a test").remarks if r.startswith("Of flat"))
+    assert judge(flat, fastpath.certified_attention).passed
+    (remark,) = (r for r in section([examined], "a test").remarks if r.startswith("Of flat"))
     assert remark.endswith("max|V| was asked for.")
 
 
@@ -374,7 +382,7 @@ def test_zeros_with_no_bound_are_convicted_however_many_the_rows() -> None:
         )
         return replace(answer, error_bound=np.float64(1e-6))
 
-    found = examine(long, zeros, budget=9)
+    found = judge(long, zeros, budget=9)
     assert (len(found.rows), found.passed) == (LEAST_ROWS, False)
     assert "16 of 16 rows checked are not within their bounds" in found.failure
 
@@ -391,6 +399,6 @@ def test_zeros_with_no_bound_are_convicted_however_many_the_rows() -> None:
 )
 def test_the_edges_are_judged_and_printed(head: Head) -> None:
     found = examine(head, fastpath.certified_attention)
-    assert found.passed, found.failure
+    assert found.passed, found.judgements[0].failure
     (row,) = section([found], "a test").tables[0].rows
     assert row[-1] == "WITHIN"

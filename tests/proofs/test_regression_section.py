@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import fastpath
 from proofs.judging.heads import Head, shipped_heads
-from proofs.judging.regression import COLUMNS_KEPT, TOKENS_KEPT, examine
+from proofs.judging.regression import COLUMNS_KEPT, TOKENS_KEPT, RegressionJudgement, examine
 from reference import Verdict
 from tests.proofs.checking import install, run_check, write_heads
 
@@ -32,6 +32,12 @@ ALONE = Head("alone", REAL.Q[:1], REAL.K[:1], REAL.V[:1])
 def file(tmp_path: Path) -> Path:
     """A .npz with the small head and the one of a single token."""
     return write_heads(tmp_path / "heads.npz", SMALL, ALONE)
+
+
+def judge(head: Head, regression: Callable[..., Any]) -> RegressionJudgement:
+    """Return the one judgement on a head."""
+    (found,) = examine(head, regression).judgements
+    return found
 
 
 def _certifying(change: Callable[[Any], Any]) -> Any:
@@ -59,11 +65,11 @@ def _stating(**fields: Any) -> Any:
 def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, out, err = run_check(capsys, file)
+    status, out, err = run_check(capsys, file, "--verbose")
     assert (status, err) == (0, "")
     document = json.loads(run_check(capsys, file, "--json")[1])
     assert document["passed"]
-    table = out[out.index("P4's regression:") :].splitlines()
+    table = out[out.index("P4's regression: fastpath") :].splitlines()
     rows = {words[0]: words for words in map(str.split, table) if words and len(words) == 10}
     for head in document["regression"]:
         _, steps, *figures, verdict = rows[head["name"]]
@@ -91,24 +97,27 @@ def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
     assert "could not be proved positive definite" in alone["solution"]["reason"]
     told = " ".join(out.split())
     assert f"alone: REFUSED. {alone['solution']['reason']}".replace("  ", " ") in told
-    assert (
-        "every error is inside its certificate. From 10% away a critical point is proved for 1"
-        in told
-    )
+    assert "AttentionRegression, 2 runs: every error is inside its certificate" in told
+    assert "P4, cut to 48 tokens and 3 columns: a critical point is proved within" in told
+    assert "for 1 of 2 heads." in told
 
 
 def test_a_real_head_is_cut_solved_and_certified() -> None:
-    found = examine(REAL, fastpath.AttentionRegression)
-    assert found.shape == (TOKENS_KEPT, COLUMNS_KEPT, COLUMNS_KEPT)
+    found = judge(REAL, fastpath.AttentionRegression)
+    assert examine(REAL, fastpath.AttentionRegression).shape == (
+        TOKENS_KEPT,
+        COLUMNS_KEPT,
+        COLUMNS_KEPT,
+    )
     assert found.proved
     assert found.solution is not None
     assert found.solution.enclosed_norm[0] <= found.solution.enclosed_norm[1]
     assert found.solution.enclosed_norm[1] <= (found.solution.gradient_norm or 0.0)
     assert found.solution.enclosed_norm[1] > 0
     assert found.planted is not None
-    assert found.distance is not None
+    assert found.distance_from_planted is not None
     reach = (found.solution.radius or 0.0) + (found.planted.radius or 0.0)
-    assert 0 < found.distance <= reach
+    assert 0 < found.distance_from_planted <= reach
 
 
 # ------------------------------------------------------------------------------ an answer that lies
@@ -145,7 +154,7 @@ def test_a_failure_says_of_which_point() -> None:
         def certify(self, X: Any, Y: Any) -> Any:
             return replace(super().certify(X, Y), gradient_norm=0.0)
 
-    found = examine(SMALL, Solution)
+    found = judge(SMALL, Solution)
     assert found.solution is not None
     assert found.planted is not None
     assert (found.solution.verdict, found.planted.verdict) == (Verdict.WITHIN, Verdict.OUTSIDE)
@@ -153,7 +162,7 @@ def test_a_failure_says_of_which_point() -> None:
 
 
 def test_balls_that_do_not_meet_are_told() -> None:
-    found = examine(SMALL, _stating(radius=0.0))
+    found = judge(SMALL, _stating(radius=0.0))
     assert found.solution is not None
     assert (found.solution.verdict, found.verdict) == (Verdict.WITHIN, Verdict.OUTSIDE)
     assert "which hold one critical point, reach 0." in found.failure
@@ -184,7 +193,7 @@ def _raises(error: Exception) -> Any:
     ],
 )
 def test_an_answer_that_cannot_be_judged_fails(liar: Any, says: str) -> None:
-    found = examine(SMALL, liar)
+    found = judge(SMALL, liar)
     assert not found.passed
     assert found.verdict is None
     assert says in found.failure
@@ -197,13 +206,13 @@ def test_a_solution_that_is_none_fails(spoilt: Any) -> None:
             found = super().solve(*arguments, **choices)
             return replace(found, X=spoilt(found.X))
 
-    found = examine(SMALL, Spoilt)
+    found = judge(SMALL, Spoilt)
     assert not found.passed
     assert found.failure.startswith("X ")
 
 
 def test_a_refusal_is_told_and_no_failure() -> None:
-    found = examine(SMALL, _raises(ValueError("too large")))
+    found = judge(SMALL, _raises(ValueError("too large")))
     assert (found.passed, found.proved, found.refusal) == (True, False, "too large")
 
 
@@ -225,6 +234,6 @@ def test_an_implementation_cannot_move_the_truth() -> None:
             return found
 
     before = [x.copy() for x in SMALL.matrices]
-    assert examine(SMALL, Overwrites).proved
+    assert judge(SMALL, Overwrites).proved
     for kept, now in zip(before, SMALL.matrices, strict=True):
         np.testing.assert_array_equal(kept, now)

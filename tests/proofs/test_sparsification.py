@@ -25,7 +25,12 @@ from proofs.judging.heads import (
     shipped_heads,
     shipped_matrices,
 )
-from proofs.judging.sparsification import GUARANTEES, Examination, Run, examine
+from proofs.judging.sparsification import (
+    GUARANTEES,
+    MatrixExamination,
+    SparsifyJudgement,
+    examine,
+)
 from reference import Verdict, distance, loewner_epsilon, loewner_verdict
 from reference.arithmetic.gram import gram
 from tests.proofs.checking import install, run_check
@@ -37,7 +42,7 @@ SHIPPED = {matrix.name: matrix for matrix in shipped_matrices()}
 HIDDEN = SHIPPED["hidden_minilm_L3_n64_d384"]
 
 #: Real rows, few enough for exact elimination to be quick.
-SMALL = FeatureMatrix("small", HIDDEN.X[:6].astype(np.float64))
+SMALL = FeatureMatrix(name="small", X=HIDDEN.X[:6].astype(np.float64))
 
 
 def _write(path: Path, arrays: dict[str, Array]) -> Path:
@@ -66,8 +71,8 @@ def _changed(change: Callable[[Array, Any], dict[str, Any]]) -> Sparsify:
     return sparsify
 
 
-def _runs(examination: Examination) -> list[Run]:
-    return [run for scaled in examination.scales for run in scaled.runs]
+def _runs(examination: MatrixExamination) -> list[SparsifyJudgement]:
+    return list(examination.judgements)
 
 
 # -------------------------------------------------------------------------------- what is read
@@ -135,10 +140,10 @@ def test_an_honest_implementation_passes_and_json_says_what_the_table_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = _write(tmp_path / "f.npz", {"small/X": SMALL.X})
-    status, out, err = run_check(capsys, file)
+    status, out, err = run_check(capsys, file, "--verbose")
     assert (status, err) == (0, "")
     told = " ".join(out.split())
-    assert "1 feature matrix checked, 8 runs: every error is inside its bound" in told
+    assert "sparsify, 8 runs: every error is inside its certificate" in told
     assert "max|XX^T| < 0.1, which 0 of 1 meet" in told
     document = json.loads(run_check(capsys, file, "--json")[1])
     assert document["passed"]
@@ -177,7 +182,7 @@ def _rounds_up_to(value: float, shown: str) -> bool:
 def test_the_scale_is_the_largest_of_three_digits_that_meets_the_hypothesis(dtype: Any) -> None:
     for factor in (1e-1, 1.0, 7.77, 1e17):
         X = (SMALL.X * factor).astype(dtype)
-        original, scaled = examine(FeatureMatrix("m", X), fastpath.sparsify).scales
+        original, scaled = examine(FeatureMatrix(name="m", X=X), fastpath.sparsify).scales
         assert original.scale == 1
         assert not original.hypothesis_holds
         assert scaled.hypothesis_holds
@@ -191,7 +196,7 @@ def test_the_scale_is_the_largest_of_three_digits_that_meets_the_hypothesis(dtyp
 
 
 def test_a_matrix_that_meets_the_hypothesis_is_not_scaled() -> None:
-    found = examine(FeatureMatrix("m", SMALL.X / 1000), fastpath.sparsify)
+    found = examine(FeatureMatrix(name="m", X=SMALL.X / 1000), fastpath.sparsify)
     assert [scaled.scale for scaled in found.scales] == [1.0]
     assert found.passed
     assert "which 1 of 1 meet" in section([found], "a test").summary
@@ -201,13 +206,14 @@ def test_the_errors_of_attention_are_those_of_the_reference() -> None:
     def sparsify(X: Array, **_: Any) -> Any:
         return _answer(X[:, ::2] * 1.4, epsilon=9, logit_error=1e9, entry_error=1, row_error=2)
 
-    for scaled in examine(SMALL, sparsify).scales:
+    found = examine(SMALL, sparsify)
+    for scaled in found.scales:
         X = SMALL.X * scaled.scale
         for Y, entry, row in (
             (np.zeros((6, 1)), scaled.zero_entry, scaled.zero_row),
             *(
                 (X[:, ::2] * 1.4, run.quantities["entry"].error, run.quantities["row"].error)
-                for run in scaled.runs
+                for run in found.at(scaled)
                 if run.quantities
             ),
         ):
@@ -228,7 +234,7 @@ def test_the_error_of_the_gram_matrix_is_judged_to_its_last_bit_entrywise() -> N
         (np.nextafter(worst, 0), Verdict.OUTSIDE),
     ):
         answer = _answer(Y, epsilon=epsilon, logit_error=1, entry_error=1, row_error=2)
-        run = examine(FeatureMatrix("m", X), lambda X, **_: answer).scales[0].runs[2]  # noqa: B023
+        run = examine(FeatureMatrix(name="m", X=X), lambda X, **_: answer).judgements[2]  # noqa: B023
         assert run.quantities is not None
         assert run.guarantee == "entrywise"
         assert run.quantities["gram"].error == (worst, worst)
@@ -250,11 +256,11 @@ def test_the_worst_direction_comes_within_a_millionth_of_the_loewner_error(
         (lower * (1 - Fraction(1, 10**6)), Verdict.OUTSIDE),
     ):
         answer = _answer(Y, epsilon=float(epsilon), logit_error=1e9, entry_error=1, row_error=2)
-        found = examine(FeatureMatrix("m", X), lambda X, **_: answer)  # noqa: B023
-        for run in found.scales[0].runs:
+        found = examine(FeatureMatrix(name="m", X=X), lambda X, **_: answer)  # noqa: B023
+        for run in found.at(found.scales[0]):
             if run.guarantee != "entrywise":
                 assert run.quantities is not None
-                asked = run.epsilon is None or epsilon <= run.epsilon
+                asked = run.epsilon_asked is None or epsilon <= run.epsilon_asked
                 assert run.quantities["gram"].verdict is (verdict if asked else Verdict.OUTSIDE)
                 error = run.quantities["gram"].error
                 assert error is not None
@@ -267,7 +273,7 @@ def test_slack_is_allowed_on_the_diagonal_and_no_further() -> None:
     # H − G = diag(0, 2^-26) and diag(G) = (2^-6, 2^-6).
     for slack, verdict in ((2.0**-20, Verdict.WITHIN), (2.0**-21, Verdict.OUTSIDE)):
         answer = _answer(Y, slack=slack, logit_error=1, entry_error=1, row_error=2)
-        found = examine(FeatureMatrix("m", X), lambda X, **_: answer)  # noqa: B023
+        found = examine(FeatureMatrix(name="m", X=X), lambda X, **_: answer)  # noqa: B023
         for run in _runs(found):
             assert run.quantities is not None
             assert run.quantities["gram"].verdict is verdict
@@ -296,7 +302,7 @@ def test_equal_logits_have_no_error() -> None:
     ids=["one", "zeros", "zero row", "equal rows", "rank one", "d < n", "huge", "tiny"],
 )
 def test_an_honest_implementation_passes_on_the_edges(X: Array) -> None:
-    found = examine(FeatureMatrix("m", X), fastpath.sparsify)
+    found = examine(FeatureMatrix(name="m", X=X), fastpath.sparsify)
     assert found.passed, [run.failure for run in _runs(found)]
 
 
@@ -363,7 +369,7 @@ def test_an_error_above_its_bound_gives_exit_1(
     status, out, _ = run_check(capsys, file, "--impl", "liar", "--json")
     document = json.loads(out)
     assert (status, document["passed"]) == (1, False)
-    assert "not every error is inside its bound, see small" in document["summary"]
+    assert "not every error is inside its certificate, see small" in document["summary"]
     runs = [run for scaled in document["matrices"][0]["scales"] for run in scaled["runs"]]
     assert [run["verdict"] for run in runs] == ["OUTSIDE"] * 8
     assert all(says in run["failure"] for run in runs)
@@ -432,7 +438,7 @@ def test_an_epsilon_above_the_one_asked_for_does_not_pass() -> None:
         return _answer(0 * X[:, :1], epsilon=1, logit_error=1e9, entry_error=1, row_error=2)
 
     for run in _runs(examine(SMALL, nothing)):
-        if run.epsilon is not None:
+        if run.epsilon_asked is not None:
             assert run.verdict is Verdict.OUTSIDE
             assert run.failure.startswith("epsilon must be at most the 0.8 asked for, got 1.")
 
@@ -450,7 +456,7 @@ def test_an_infinite_error_is_shown_as_such(
     assert status == 1
     assert runs["entrywise"]["quantities"]["gram"]["error"] is None
     assert {run["quantities"]["gram"]["verdict"] for run in runs.values()} == {"OUTSIDE"}
-    _, out, _ = run_check(capsys, file, "--impl", "liar")
+    _, out, _ = run_check(capsys, file, "--impl", "liar", "--verbose")
     (shown,) = (x for x in map(str.split, out.splitlines()) if x[:2] == ["1", "entrywise"])
     assert shown[5] == "inf"
     assert "inf against 9" in " ".join(out.split())
@@ -469,15 +475,16 @@ def test_of_a_large_matrix_some_rows_are_checked() -> None:
 
         return sparsify
 
-    def examined(sparsify: Sparsify, budget: int) -> Examination:
+    def examined(sparsify: Sparsify, budget: int) -> MatrixExamination:
         return examine(HIDDEN, sparsify, budget=budget, rng=np.random.default_rng(0))
 
     work = 64 * (384 + 512)
     found = examined(fastpath.sparsify, 4 * work + 1)
     assert found.passed
-    assert len(found.rows) == len(set(found.rows)) == 4
-    assert found.rows == examined(spoilt(0), 4 * work).rows
-    for row in found.rows:
+    rows = found.judgements[0].rows
+    assert len(rows) == len(set(rows)) == 4
+    assert rows == examined(spoilt(0), 4 * work).judgements[0].rows
+    for row in rows:
         for run in _runs(examined(spoilt(row), 4 * work)):
             assert run.verdict is Verdict.OUTSIDE
     # Twice X has four times its Gram matrix, an error of three on the diagonal.
@@ -485,8 +492,8 @@ def test_of_a_large_matrix_some_rows_are_checked() -> None:
         assert run.quantities is not None
         assert run.quantities["gram"].error == (3.0, 3.0)
     (document,) = section([found], "a test").document
-    assert (document["rows_checked"], document["rows"]) == (4, found.rows)
-    assert len(examined(spoilt(0), 1).rows) == 1
+    assert (document["rows_checked"], document["rows"]) == (4, rows)
+    assert len(examined(spoilt(0), 1).judgements[0].rows) == 1
 
 
 def test_what_an_implementation_has_no_function_for_is_said(

@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 import sympy
 
-from proofs.evidence.audit import decide_bound, decide_trivial, find, pays_less
+from proofs.evidence.audit import (
+    decide_bound,
+    decide_trivial,
+    find,
+    pays_less,
+    shown,
+    strays,
+)
 from reference import Enclosure, Verdict
 from reference.tokens import Evict
 from specs import CLAIMS
 from specs.claim import Assurance, Bound, Claim, Rival, Status
+from specs.symbols import eta
 
 PAIRS = [
     pytest.param(claim, bound, id=f"{claim.id}-{bound.name}")
@@ -234,3 +242,71 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         assert claim.id in NO_HYPOTHESES, "a claim without hypotheses holds everywhere"
         return
     assert claim.broken_hypotheses(broken[claim.id](claim.witness()))
+
+
+# -------------------------------------------------------------------------------------- domains
+
+
+@pytest.mark.parametrize(("claim", "bound"), PAIRS)
+def test_a_domain_is_of_arguments_and_its_points_lie_in_it(
+    claim: Claim[Any], bound: Bound[Any]
+) -> None:
+    assert set(bound.domain) <= set(bound.arguments)
+    assert bound.provided.free_symbols <= set(bound.arguments)
+    for point in bound.points:
+        names = (argument.name for argument in bound.arguments)
+        assert not strays(bound, dict(zip(names, map(Fraction, map(str, point)), strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("hilbert_tv", {"scale": Fraction(1, 2)}),
+        ("weights_tv", {"epsilon": 1}),
+        ("jl_width", {"n": 3, "epsilon": 0, "failure_probability": 1}),
+        ("gram_columns", {"n": Fraction(3, 2)}),
+        ("gram_columns", {"n": 0}),
+        ("softmax_tv", {"eta": -1}),
+        ("gram_rounding", {"columns": 8, "unit_roundoff": Fraction(1, 8)}),
+        ("certify_failure", {"rows": 3, "skipped": 3, "uncovered": Fraction(1, 2)}),
+    ],
+)
+def test_what_lies_outside_a_domain_is_noticed(name: str, values: dict[str, Any]) -> None:
+    (bound,) = (b for _, b in (p.values for p in PAIRS) if b.name == name)
+    assert strays(bound, values)
+
+
+def test_an_instance_outside_a_domain_is_a_fault() -> None:
+    claim = CLAIMS["S.tv"]
+    narrow = replace(claim.bounds[0], domain={eta: sympy.Interval(0, sympy.Rational(1, 8))})
+    finding = find(replace(claim, bounds=(narrow,)), lambda theorem, bound, relation: True)
+    assert "the witness lies outside the domain of softmax_tv." in finding.faults
+    assert any(fault.startswith("the point (2/7,) of softmax_tv") for fault in finding.faults)
+
+
+# ------------------------------------------------------------------------------------ sharpness
+
+
+@pytest.mark.parametrize(
+    ("id_", "name", "with_coq"),
+    [
+        ("S.tv", "softmax_tv", "attained"),
+        ("S.ratio", "softmax_ratio", "approached"),
+        ("R.drop", "dropped_mass", "0.9999"),
+    ],
+)
+def test_a_real_bound_is_attained_or_approached_only_if_coq_proves_it(
+    id_: str, name: str, with_coq: str
+) -> None:
+    for checked, expected in ((True, with_coq), (False, "0.9999")):
+        found = find(CLAIMS[id_], lambda theorem, bound, relation, checked=checked: checked)
+        assert shown(found.sharpness[name]) == expected
+
+
+def test_counts_decide_that_a_bound_is_attained_and_one_less_that_it_is_not() -> None:
+    claim = CLAIMS["P1.tokens"]
+    found = find(claim, lambda theorem, bound, relation: False)
+    assert set(found.sharpness.values()) == {"attained"}
+    looser = replace(claim.bounds[0], expression=claim.bounds[0].expression + 1)
+    found = find(replace(claim, bounds=(looser,)), lambda theorem, bound, relation: False)
+    assert isinstance(found.sharpness[looser.name], Fraction)

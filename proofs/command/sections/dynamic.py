@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from proofs.command.report import Section, Table, all_inside, counted, up, verdict_name
-from proofs.judging.dynamic import OPERATIONS, Examination, Run
+from proofs.command import report
+from proofs.command.report import Section, Table, fields_of, table, up
+from proofs.judging.dynamic import OPERATIONS, DynamicJudgement
+from proofs.judging.judgement import Examination
 
 __all__ = ["section"]
 
@@ -18,99 +20,66 @@ _LEGEND = (
 )
 
 
-def section(examinations: Sequence[Examination], subject: str) -> Section:
+def section(examinations: Sequence[Examination[DynamicJudgement]], subject: str) -> Section:
     """Return what was found on at least one head; ``subject`` says of which implementation on what."""
     return Section(
-        "replacements",
-        all(examination.passed for examination in examinations),
-        tuple(_errors(examination, subject) for examination in examinations),
-        (_LEGEND, *_failures(examinations)),
-        " ".join(_summary(examination) for examination in examinations),
-        [_document(examination) for examination in examinations],
+        name="replacements",
+        function="DynamicAttention",
+        judgements=tuple(run for examination in examinations for run in examination.judgements),
+        tables=tuple(_errors(examination, subject) for examination in examinations),
+        remarks=(_LEGEND,),
+        document=[_document(examination) for examination in examinations],
     )
 
 
-def _errors(examination: Examination, subject: str) -> Table:
-    return Table(
+def _errors(examination: Examination[DynamicJudgement], subject: str) -> Table:
+    def counted(run: DynamicJudgement, operation: str) -> str:
+        return str(run.operations[operation]) if run.operations else "-"
+
+    replaced = str(_replaced(examination))
+    products, exponentials, rebuilds, rows = OPERATIONS
+    return table(
         f"{examination.name}: {subject}",
+        examination.judgements,
         (
-            *("mode", "type"),
-            *(
-                "tokens\nreplaced",
-                "rows\nchecked",
-                "largest\nerror",
-                "its\nbound",
-                "largest\nbound",
-            ),
-            *("products", "exponentials", "rebuilds", "rows\nrecomputed"),
-            "verdict",
+            ("mode", lambda run: run.mode),
+            ("type", lambda run: run.dtype),
+            ("tokens\nreplaced", lambda run: replaced if run.reads else "-"),
+            ("rows\nchecked", lambda run: str(len(run.reads))),
+            report.ERROR,
+            ("its\nbound", lambda run: up(run.worst.bound if run.worst else None)),
+            report.BOUND,
+            ("products", lambda run: counted(run, products)),
+            ("exponentials", lambda run: counted(run, exponentials)),
+            ("rebuilds", lambda run: counted(run, rebuilds)),
+            ("rows\nrecomputed", lambda run: counted(run, rows)),
+            report.VERDICT,
         ),
         labels=2,
         numbers=9,
-        rows=tuple(_figures(examination, run) for run in examination.runs),
     )
 
 
-def _figures(examination: Examination, run: Run) -> tuple[str, ...]:
-    worst, counts = run.worst, run.operations
-    return (
-        run.mode,
-        run.dtype,
-        str(examination.replacements) if worst else "-",
-        str(len(run.reads)),
-        up(worst.error[1] if worst else None),
-        up(worst.bound if worst else None),
-        up(run.largest_bound),
-        *(str(counts[name]) if counts else "-" for name in OPERATIONS),
-        verdict_name(run.verdict),
-    )
+def _replaced(examination: Examination[DynamicJudgement]) -> int:
+    """Return how many tokens were replaced: each time there were all rows to read."""
+    return examination.judgements[0].row_count // examination.shape[0]
 
 
-def _failures(examinations: Sequence[Examination]) -> list[str]:
-    return [
-        f"{examination.name}, {run.mode} in {run.dtype}: {verdict_name(run.verdict)}. {run.failure}"
-        for examination in examinations
-        for run in examination.runs
-        if run.failure
-    ]
-
-
-def _summary(examination: Examination) -> str:
-    failed = [f"{run.mode} in {run.dtype}" for run in examination.runs if run.failure]
-    sentence = (
-        f"{examination.name}, {counted(len(examination.runs), 'run')} of "
-        f"{counted(max(len(run.reads) for run in examination.runs), 'row')} read: {all_inside(failed)}"
-    )
-    if failed:
-        return sentence
-    errors = [
-        max(run.worst.error[1] for run in examination.runs if run.worst and run.dtype == dtype)
-        for dtype in ("float32", "float64")
-    ]
-    return f"{sentence} The largest error is {up(errors[0])} in float32 and {up(errors[1])} in float64 (P1)."
-
-
-def _document(examination: Examination) -> dict[str, Any]:
+def _document(examination: Examination[DynamicJudgement]) -> dict[str, Any]:
     n, d = examination.shape
     return {
         "name": examination.name,
         "n": n,
         "d": d,
-        "replacements": examination.replacements,
+        "replacements": _replaced(examination),
         "passed": examination.passed,
         "runs": [
-            {
-                "mode": run.mode,
-                "dtype": run.dtype,
-                "verdict": verdict_name(run.verdict),
-                "rows_checked": len(run.reads),
-                "error_lower": run.worst.error[0] if run.worst else None,
-                "error_upper": run.worst.error[1] if run.worst else None,
-                "bound": run.worst.bound if run.worst else None,
-                "largest_bound": run.largest_bound,
-                "operations": run.operations,
-                "failure": run.failure,
-            }
-            for run in examination.runs
+            fields_of(
+                run,
+                *("rows", "reads"),
+                bound=run.worst.bound if run.worst else None,
+                largest_bound=run.bound,
+            )
+            for run in examination.judgements
         ],
     }

@@ -4,121 +4,93 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from statistics import median
 from typing import Any
 
-from proofs.command.report import Section, Table, all_inside, counted, ratio, up, verdict_name
-from proofs.judging.exact import Examination
-from proofs.judging.hypotheses import LARGEST_R, PAPERS
+from proofs.command import report
+from proofs.command.report import Column, Section, Table, counted, fields_of, rows_left, table
+from proofs.judging.exact import HeadExamination
+from proofs.judging.hypotheses import LARGEST_R, PAPERS, Measurements
 
 __all__ = ["section"]
 
 
-def section(examinations: Sequence[Examination], subject: str) -> Section:
+def section(examinations: Sequence[HeadExamination], subject: str) -> Section:
     """Return what was found on at least one head.
 
     ``subject`` says of which implementation on which data.
     """
+    runs = tuple(run for examination in examinations for run in examination.judgements)
+    certificates = table(
+        f"Certified bound against enclosed error: {subject}",
+        runs,
+        (
+            *(report.NAME, report.ERROR, report.BOUND, report.RATIO, report.ROWS),
+            ("type", lambda run: run.dtype),
+            report.VERDICT,
+        ),
+        labels=1,
+        numbers=3,
+    )
+    asked = tuple(_asked(examinations))
     return Section(
-        "heads",
-        all(examination.passed for examination in examinations),
-        (_certificates(examinations, subject), _measurements(examinations), _papers(examinations)),
-        (*_asked(examinations), *_failures(examinations)),
-        _summary(examinations),
-        [_document(examination) for examination in examinations],
+        name="heads",
+        function="attention",
+        judgements=runs,
+        tables=(certificates, _measurements(examinations), _papers(examinations)),
+        remarks=asked,
+        hypotheses=(_measurements(examinations, papers=True), asked),
+        findings=_hypotheses(examinations),
+        document=[_document(examination) for examination in examinations],
     )
 
 
-def _summary(examinations: Sequence[Examination]) -> str:
-    runs = [run for examination in examinations for run in examination.runs]
-    failed = [e.name for e in examinations if not e.passed]
-    count = len(examinations)
-    sentences = [
-        f"{counted(count, 'head')} checked, {counted(len(runs), 'run')}: "
-        f"{all_inside(failed, 'certificate')}"
-    ]
-    ratios = [
-        f"{ratio(median(found))} in {dtype}"
-        for dtype in ("float32", "float64")
-        if (found := [r.ratio for r in runs if r.dtype == dtype and r.ratio is not None])
-    ]
-    if ratios:
-        sentences.append(
-            f"Largest bound over largest error, a head at a time: median {' and '.join(ratios)}."
-        )
+def _hypotheses(examinations: Sequence[HeadExamination]) -> str:
     meeting = [
         f"{paper} by {sum(e.papers[k].holds for e in examinations)}"
         for k, paper in enumerate(PAPERS)
     ]
     smallest = min(e.measurements.logit_bound for e in examinations)
-    sentences.append(
-        f"Hypotheses are met: {', '.join(meeting)}, of {counted(count, 'head')}; "
+    return (
+        f"Hypotheses are met: {', '.join(meeting)}, of {counted(len(examinations), 'head')}; "
         f"the smallest max|q.k| is {smallest:.3g}, and P3 needs less than {LARGEST_R}."
     )
-    return " ".join(sentences)
 
 
-def _certificates(examinations: Sequence[Examination], subject: str) -> Table:
+def _measurements(examinations: Sequence[HeadExamination], *, papers: bool = False) -> Table:
+    """Return the numbers of each head and, beside them, which hypotheses they meet."""
+    figures: tuple[Column[Measurements], ...] = (
+        ("n", lambda m: str(m.n_k) if m.n_q == m.n_k else f"{m.n_q}, {m.n_k}"),
+        ("d", lambda m: str(m.d) if m.d == m.d_v else f"{m.d}, {m.d_v}"),
+        ("max\n|q.k|", lambda m: f"{m.logit_bound:.3g}"),
+        ("half row\nrange", lambda m: f"{m.half_row_range:.3g}"),
+        ("Q scale\nfor 0.1", lambda m: _figure(m.scale_for_r, "any")),
+        ("max\n|Q|", lambda m: f"{m.largest_entries[0]:.3g}"),
+        ("max\n|K|", lambda m: f"{m.largest_entries[1]:.3g}"),
+        ("max\n|V|", lambda m: f"{m.largest_entries[2]:.3g}"),
+        ("max\n|Q-K|", lambda m: _figure(m.query_key_distance, "-")),
+        ("rank\nQK^T", lambda m: str(m.rank)),
+    )
     return Table(
-        f"Certified bound against enclosed error: {subject}",
-        (
-            *(
-                "head",
-                "largest\nerror",
-                "largest\nbound",
-                "bound /\nerror",
-                "rows\nchecked",
-                "type",
-            ),
-            "verdict",
-        ),
+        title="The numbers that the papers' hypotheses are about",
+        headings=("head", *(heading for heading, _ in figures), *(PAPERS if papers else ())),
         labels=1,
-        numbers=3,
+        numbers=len(figures),
         rows=tuple(
             (
-                examination.name,
-                up(run.error and run.error[1]),
-                up(run.bound),
-                ratio(run.ratio),
-                f"{len(examination.rows)} of {examination.measurements.n_q}",
-                run.dtype,
-                verdict_name(run.verdict),
+                e.name,
+                *(cell(e.measurements) for _, cell in figures),
+                *(("fails", "holds")[paper.holds] for paper in e.papers if papers),
             )
-            for examination in examinations
-            for run in examination.runs
+            for e in examinations
         ),
     )
 
 
-def _measurements(examinations: Sequence[Examination]) -> Table:
-    return Table(
-        "The numbers that the papers' hypotheses are about",
-        (
-            *("head", "n", "d", "max\n|q.k|", "half row\nrange", "Q scale\nfor 0.1"),
-            *("max\n|Q|", "max\n|K|", "max\n|V|", "max\n|Q-K|", "rank\nQK^T"),
-        ),
-        labels=1,
-        numbers=10,
-        rows=tuple(_figures(examination) for examination in examinations),
-    )
+def _figure(number: float | None, without: str) -> str:
+    return without if number is None else f"{number:.3g}"
 
 
-def _figures(examination: Examination) -> tuple[str, ...]:
-    m = examination.measurements
-    return (
-        examination.name,
-        str(m.n_k) if m.n_q == m.n_k else f"{m.n_q}, {m.n_k}",
-        str(m.d) if m.d == m.d_v else f"{m.d}, {m.d_v}",
-        f"{m.logit_bound:.3g}",
-        f"{m.half_row_range:.3g}",
-        "any" if m.scale_for_r is None else f"{m.scale_for_r:.3g}",
-        *(f"{x:.3g}" for x in m.largest_entries),
-        "-" if m.query_key_distance is None else f"{m.query_key_distance:.3g}",
-        str(m.rank),
-    )
-
-
-def _papers(examinations: Sequence[Examination]) -> Table:
+def _papers(examinations: Sequence[HeadExamination]) -> Table:
     rows = []
     for examination in examinations:
         cells = []
@@ -128,10 +100,16 @@ def _papers(examinations: Sequence[Examination]) -> Table:
             cells.append(("holds: " if paper.holds else "fails: ") + "\n       ".join(shown))
         rows.append((examination.name, *cells))
     headings = ("head", *PAPERS)
-    return Table("Which paper's hypotheses hold", headings, labels=1, numbers=0, rows=tuple(rows))
+    return Table(
+        title="Which paper's hypotheses hold",
+        headings=headings,
+        labels=1,
+        numbers=0,
+        rows=tuple(rows),
+    )
 
 
-def _asked(examinations: Sequence[Examination]) -> Iterator[str]:
+def _asked(examinations: Sequence[HeadExamination]) -> Iterator[str]:
     """Say what was tested for each paper, and which part of it is our reading."""
     for paper in examinations[0].papers:
         conditions = "; ".join(
@@ -140,34 +118,15 @@ def _asked(examinations: Sequence[Examination]) -> Iterator[str]:
         yield f"{paper.id} asks: {conditions}. {paper.remark}"
 
 
-def _failures(examinations: Sequence[Examination]) -> Iterator[str]:
-    for examination in examinations:
-        for run in examination.runs:
-            if not run.passed:
-                yield f"{examination.name} in {run.dtype}: {verdict_name(run.verdict)}. {run.failure}"
-
-
-def _document(examination: Examination) -> dict[str, Any]:
+def _document(examination: HeadExamination) -> dict[str, Any]:
+    first = examination.judgements[0]
     return {
         "name": examination.name,
         "dtype": examination.dtype,
-        "rows_checked": len(examination.rows),
-        # The list tells only where some rows were left out.
-        "rows": None if len(examination.rows) == examination.measurements.n_q else examination.rows,
+        "rows_checked": len(first.rows),
+        "rows": rows_left(first),
         "passed": examination.passed,
-        "runs": [
-            {
-                "dtype": run.dtype,
-                "verdict": verdict_name(run.verdict),
-                "error_lower": run.error[0] if run.error else None,
-                "error_upper": run.error[1] if run.error else None,
-                "bound": run.bound,
-                "bound_over_error": run.ratio,
-                "claims": list(run.claims),
-                "failure": run.failure,
-            }
-            for run in examination.runs
-        ],
-        "measurements": asdict(examination.measurements),
+        "runs": [fields_of(run) for run in examination.judgements],
+        "measurements": examination.measurements,
         "papers": [{**asdict(paper), "holds": paper.holds} for paper in examination.papers],
     }

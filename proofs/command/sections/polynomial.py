@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from statistics import median
 from typing import Any
 
-from proofs.command.report import Section, Table, all_inside, counted, ratio, up, verdict_name
-from proofs.judging.polynomial import COLUMNS_KEPT, TOLERANCE, Examination, Instance
+from proofs.command import report
+from proofs.command.report import Section, counted, fields_of, table, up
+from proofs.judging.judgement import Examination
+from proofs.judging.polynomial import COLUMNS_KEPT, TOLERANCE, PolynomialJudgement
 
 __all__ = ["section"]
 
@@ -22,51 +22,43 @@ _LEGEND = (
 )
 
 
-def section(examinations: Sequence[Examination], subject: str) -> Section:
+def section(examinations: Sequence[Examination[PolynomialJudgement]], subject: str) -> Section:
     """Return what was found on at least one head; ``subject`` says of which implementation on what."""
-    return Section(
-        "polynomial",
-        all(examination.passed for examination in examinations),
-        (_table(examinations, subject),),
-        (_LEGEND, *_failures(examinations)),
-        _summary(examinations),
-        [_document(examination) for examination in examinations],
-    )
+    runs = tuple(run for examination in examinations for run in examination.judgements)
+    columns = {examination.name: examination.shape[1] for examination in examinations}
 
+    def kept(run: PolynomialJudgement) -> str:
+        d = columns[run.name]
+        return str(d) if run.columns_kept == d else f"{run.columns_kept} of {d}"
 
-def _table(examinations: Sequence[Examination], subject: str) -> Table:
-    return Table(
+    figures = table(
         f"P2's polynomial method: {subject}",
+        runs,
         (
-            *("head", "d", "half row\nrange", "logit\nbound", "degree", "features", "bytes"),
-            *("largest\nerror", "largest\nbound", "bound /\nerror", "rows\nchecked", "verdict"),
+            report.NAME,
+            ("d", kept),
+            ("half row\nrange", lambda run: f"{run.half_row_range:.3g}"),
+            (
+                "logit\nbound",
+                lambda run: f"{run.expansion.logit_bound:.3g}" if run.expansion else "-",
+            ),
+            ("degree", lambda run: str(run.expansion.degree) if run.expansion else "-"),
+            ("features", lambda run: _count(run.expansion.features) if run.expansion else "-"),
+            ("bytes", lambda run: _count(run.expansion.bytes) if run.expansion else "-"),
+            *(report.ERROR, report.BOUND, report.RATIO, report.ROWS, report.VERDICT),
         ),
         labels=2,
         numbers=8,
-        rows=tuple(_row(e, instance) for e in examinations for instance in e.instances),
     )
-
-
-def _row(examination: Examination, instance: Instance) -> tuple[str, ...]:
-    (n, d), expansion, run = examination.shape, instance.expansion, instance.run
-    cost, judged = ("-",) * 4, ("-",) * 4
-    if expansion is not None:
-        cost = (
-            f"{expansion.logit_bound:.3g}",
-            str(expansion.degree),
-            _count(expansion.features),
-            _count(expansion.bytes),
-        )
-    if run is not None:
-        checked = f"{len(instance.rows)} of {n}"
-        judged = (up(run.error and run.error[1]), up(run.bound), ratio(run.ratio), checked)
-    return (
-        examination.name,
-        str(d) if instance.d == d else f"{instance.d} of {d}",
-        f"{instance.half_row_range:.3g}",
-        *cost,
-        *judged,
-        _verdict(instance),
+    return Section(
+        name="polynomial",
+        function="polynomial_attention",
+        judgements=runs,
+        tables=(figures,),
+        remarks=(_LEGEND,),
+        findings=_findings(examinations),
+        refused=_refused(examinations),
+        document=[_document(examination) for examination in examinations],
     )
 
 
@@ -74,72 +66,38 @@ def _count(number: int) -> str:
     return str(number) if number < 10**6 else up(number)
 
 
-def _verdict(instance: Instance) -> str:
-    return "REFUSED" if instance.run is None else verdict_name(instance.run.verdict)
+def _findings(examinations: Sequence[Examination[PolynomialJudgement]]) -> str:
+    cut = [run for e in examinations for run in e.judgements[1:]]
+    if not cut:
+        return ""
+    return (
+        f"Cut to the first {COLUMNS_KEPT} columns of Q and K, {sum(run.feasible for run in cut)} of "
+        f"{counted(len(cut), 'head')} {'is' if len(cut) == 1 else 'are'} feasible for P2's polynomial method."
+    )
 
 
-def _failures(examinations: Sequence[Examination]) -> list[str]:
-    return [
-        f"{examination.name} with d = {instance.d}: {_verdict(instance)}. {instance.run.failure}"
-        for examination in examinations
-        for instance in examination.instances
-        if instance.run is not None and not instance.run.passed
-    ]
+def _refused(examinations: Sequence[Examination[PolynomialJudgement]]) -> str:
+    """Return the sentence about the refusal of the head as it is that takes the fewest features."""
+    refused = [e.judgements[0].expansion for e in examinations if e.judgements[0].refusal]
+    if not refused:
+        return ""
+    least = min((x for x in refused if x is not None), key=lambda expansion: expansion.features)
+    return (
+        f"P2's polynomial method, to {TOLERANCE:g} max|V|, was refused for {len(refused)} of "
+        f"{counted(len(examinations), 'head')}: it takes {_count(least.features)} features, "
+        f"{_count(least.bytes)} bytes, or more."
+    )
 
 
-def _summary(examinations: Sequence[Examination]) -> str:
-    whole = [e.instances[0] for e in examinations]
-    cut = [instance for e in examinations for instance in e.instances[1:]]
-    runs = [instance.run for instance in (*whole, *cut) if instance.run is not None]
-    failed = [e.name for e in examinations if not e.passed]
-    feasible = sum(instance.feasible for instance in whole)
-    sentences = [
-        f"P2's polynomial method, to {TOLERANCE:g} max|V|: feasible for {feasible} of "
-        f"{counted(len(whole), 'head')}."
-    ]
-    refused = [i.expansion for i in whole if i.run is None and i.expansion is not None]
-    if refused:
-        least = min(refused, key=lambda expansion: expansion.features)
-        sentences.append(
-            f"What was refused takes {_count(least.features)} features, {_count(least.bytes)} bytes, "
-            "or more."
-        )
-    if cut:
-        feasible = sum(instance.feasible for instance in cut)
-        sentences.append(
-            f"Cut to the first {COLUMNS_KEPT} columns of Q and K, {feasible} of {len(cut)} are feasible."
-        )
-    if runs:
-        sentences.append(f"{counted(len(runs), 'run')}: {all_inside(failed)}")
-    ratios = [run.ratio for run in runs if run.ratio is not None]
-    if ratios:
-        sentences.append(f"Largest bound over largest error: median {ratio(median(ratios))}.")
-    return " ".join(sentences)
-
-
-def _document(examination: Examination) -> dict[str, Any]:
-    n, d = examination.shape
+def _document(examination: Examination[PolynomialJudgement]) -> dict[str, Any]:
     return {
         "name": examination.name,
         "dtype": examination.dtype,
-        "d": d,
+        "d": examination.shape[1],
         "tolerance": TOLERANCE,
         "passed": examination.passed,
         "instances": [
-            {
-                "columns_kept": instance.d,
-                "half_row_range": instance.half_row_range,
-                "expansion": instance.expansion and asdict(instance.expansion),
-                "verdict": _verdict(instance),
-                "rows_checked": len(instance.rows),
-                # The list tells only where some rows were left out.
-                "rows": None if len(instance.rows) == n else instance.rows,
-                "error": instance.run and instance.run.error,
-                "bound": instance.run and instance.run.bound,
-                "bound_over_error": instance.run and instance.run.ratio,
-                "claims": instance.run and instance.run.claims,
-                "failure": instance.run.failure if instance.run else "",
-            }
-            for instance in examination.instances
+            fields_of(run, claims=None if run.refusal else run.claims)
+            for run in examination.judgements
         ],
     }

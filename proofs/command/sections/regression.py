@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from decimal import ROUND_FLOOR, Context
-from typing import Any
 
-from proofs.command.report import Section, Table, all_inside, counted, up, verdict_name
-from proofs.judging.regression import COLUMNS_KEPT, PERTURBATION, TOKENS_KEPT, Examination, Proof
+from proofs.command import report
+from proofs.command.report import Column, Section, counted, fields_of, refusals, table, up
+from proofs.judging.judgement import Examination
+from proofs.judging.regression import (
+    COLUMNS_KEPT,
+    PERTURBATION,
+    TOKENS_KEPT,
+    Proof,
+    RegressionJudgement,
+)
 
 __all__ = ["section"]
 
@@ -21,48 +27,51 @@ _LEGEND = (
     "be seen, but the two balls hold the same point and have to meet. REFUSED means that none was proved."
 )
 
+#: What is stated of the end.
+_SOLUTION: tuple[Column[Proof], ...] = (
+    ("gradient\nnorm", lambda proof: up(proof.enclosed_norm[1])),
+    ("its\nbound", lambda proof: up(proof.gradient_norm)),
+    ("least\neigenvalue", lambda proof: _down(proof.least_eigenvalue)),
+    ("h", lambda proof: up(proof.h)),
+    ("radius", lambda proof: up(proof.radius)),
+)
 
-def section(examinations: Sequence[Examination], subject: str) -> Section:
+
+def section(examinations: Sequence[Examination[RegressionJudgement]], subject: str) -> Section:
     """Return what was found on at least one head; ``subject`` says of which implementation on what."""
+    runs = tuple(run for examination in examinations for run in examination.judgements)
+    columns: list[Column[RegressionJudgement]] = [
+        report.NAME,
+        ("steps", lambda run: "-" if run.steps is None else str(run.steps)),
+        *((heading, _of_solution(cell)) for heading, cell in _SOLUTION),
+        ("distance from\nplanted", lambda run: up(run.distance_from_planted)),
+        ("planted\nradius", lambda run: up(run.planted.radius if run.planted else None)),
+        report.VERDICT,
+    ]
+    reasons = (f"{run.where}: {run.outcome}. {run.refusal}" for run in runs if run.refusal)
     return Section(
-        "regression",
-        all(examination.passed for examination in examinations),
-        (_table(examinations, subject),),
-        (_LEGEND, *_notes(examinations)),
-        _summary(examinations),
-        [_document(examination) for examination in examinations],
+        name="regression",
+        function="AttentionRegression",
+        judgements=runs,
+        tables=(table(f"P4's regression: {subject}", runs, columns, labels=1, numbers=8),),
+        remarks=(_LEGEND, *reasons),
+        findings=_findings(runs),
+        refused=refusals("P4's regression", runs),
+        document=[
+            fields_of(
+                run,
+                tokens_kept=e.shape[0],
+                columns_kept=e.shape[1:],
+                perturbation=PERTURBATION,
+            )
+            for e in examinations
+            for run in e.judgements
+        ],
     )
 
 
-def _table(examinations: Sequence[Examination], subject: str) -> Table:
-    return Table(
-        f"P4's regression: {subject}",
-        (
-            *("head", "steps", "gradient\nnorm", "its\nbound", "least\neigenvalue", "h", "radius"),
-            *("distance from\nplanted", "planted\nradius", "verdict"),
-        ),
-        labels=1,
-        numbers=8,
-        rows=tuple(_row(examination) for examination in examinations),
-    )
-
-
-def _row(examination: Examination) -> tuple[str, ...]:
-    solution, planted = examination.solution, examination.planted
-    if solution is None or planted is None:
-        return (examination.name, *("-",) * 8, _verdict(examination))
-    return (
-        examination.name,
-        str(examination.steps),
-        up(solution.enclosed_norm[1]),
-        up(solution.gradient_norm),
-        _down(solution.least_eigenvalue),
-        up(solution.h),
-        up(solution.radius),
-        up(examination.distance),
-        up(planted.radius),
-        _verdict(examination),
-    )
+def _of_solution(cell: Callable[[Proof], str]) -> Callable[[RegressionJudgement], str]:
+    return lambda run: cell(run.solution) if run.solution else "-"
 
 
 def _down(value: float | None) -> str:
@@ -72,52 +81,11 @@ def _down(value: float | None) -> str:
     return f"{Context(prec=3, rounding=ROUND_FLOOR).create_decimal(value):.2e}"
 
 
-def _verdict(examination: Examination) -> str:
-    """Name what is known of what was stated, or that no critical point was proved."""
-    if examination.passed and not examination.proved:
-        return "REFUSED"
-    return verdict_name(examination.verdict)
-
-
-def _notes(examinations: Sequence[Examination]) -> list[str]:
-    notes = []
-    for examination in examinations:
-        solution = examination.solution
-        told = examination.failure or examination.refusal or (solution.reason if solution else "")
-        if told:
-            notes.append(f"{examination.name}: {_verdict(examination)}. {told}")
-    return notes
-
-
-def _summary(examinations: Sequence[Examination]) -> str:
-    failed = [examination.name for examination in examinations if not examination.passed]
-    proved = [e.solution.radius for e in examinations if e.solution and e.proved]
+def _findings(runs: Sequence[RegressionJudgement]) -> str:
+    proved = [run.solution.radius for run in runs if run.solution and run.proved]
     radii = [radius for radius in proved if radius is not None]
-    sentences = [
-        f"P4's regression, on {counted(len(examinations), 'head')} cut to {TOKENS_KEPT} tokens and "
-        f"{COLUMNS_KEPT} columns: {all_inside(failed, 'certificate')}",
-        f"From {PERTURBATION:.0%} away a critical point is proved for {len(radii)} of "
-        f"{len(examinations)}" + (f", within {up(max(radii))}." if radii else "."),
-    ]
-    return " ".join(sentences)
-
-
-def _document(examination: Examination) -> dict[str, Any]:
-    n, d, d_v = examination.shape
-    return {
-        "name": examination.name,
-        "tokens_kept": n,
-        "columns_kept": [d, d_v],
-        "perturbation": PERTURBATION,
-        "verdict": _verdict(examination),
-        "steps": examination.steps,
-        "distance_from_planted": examination.distance,
-        "solution": _stated(examination.solution),
-        "planted": _stated(examination.planted),
-        "refusal": examination.refusal,
-        "failure": examination.failure,
-    }
-
-
-def _stated(proof: Proof | None) -> dict[str, Any] | None:
-    return None if proof is None else asdict(proof) | {"verdict": proof.verdict.name}
+    within = f" within {up(max(radii))}" if radii else ""
+    return (
+        f"P4, cut to {TOKENS_KEPT} tokens and {COLUMNS_KEPT} columns: a critical point is proved{within} for "
+        f"{len(radii)} of {counted(len(runs), 'head')}."
+    )

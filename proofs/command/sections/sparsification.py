@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
-from proofs.command.report import Section, Table, all_inside, counted, up, verdict_name
+from proofs.command.report import Section, Table, fields_of, rows_left, table, up
 from proofs.judging.hypotheses import LARGEST_R
-from proofs.judging.sparsification import GUARANTEES, Examination, Run
+from proofs.judging.sparsification import GUARANTEES, MatrixExamination, SparsifyJudgement
 
 __all__ = ["section"]
 
@@ -21,55 +20,47 @@ _LEGEND = (
 )
 
 
-def section(examinations: Sequence[Examination], subject: str) -> Section:
+def section(examinations: Sequence[MatrixExamination], subject: str) -> Section:
     """Return what was found on at least one matrix; ``subject`` says of which implementation on what."""
     return Section(
-        "matrices",
-        all(examination.passed for examination in examinations),
-        (_hypotheses(examinations), *(_errors(found, subject) for found in examinations)),
-        (_LEGEND, *_failures(examinations)),
-        _summary(examinations),
-        [_document(examination) for examination in examinations],
+        name="matrices",
+        function="sparsify",
+        judgements=tuple(run for examination in examinations for run in examination.judgements),
+        tables=(_hypotheses(examinations), *(_errors(found, subject) for found in examinations)),
+        remarks=(_LEGEND, _moved(examinations)),
+        findings=_hypothesis(examinations),
+        document=[_document(examination) for examination in examinations],
     )
 
 
-def _hypotheses(examinations: Sequence[Examination]) -> Table:
-    rows = []
-    for examination in examinations:
-        (n, d), original, small = examination.shape, examination.scales[0], examination.scales[-1]
-        rows.append(
-            (
-                examination.name,
-                str(n),
-                str(d),
-                f"{original.logit_bound[1]:.3g}",
-                f"{small.scale:.3g}",
-                f"{small.logit_bound[1]:.3g}",
-                "holds" if original.hypothesis_holds else "fails",
-                "holds" if d > n else "fails",
-            )
-        )
-    return Table(
+def _hypotheses(examinations: Sequence[MatrixExamination]) -> Table:
+    return table(
         "Whether P3's hypothesis holds: max|XX^T| < r for some r in (0, 0.1), and d >> n",
+        examinations,
         (
-            *("matrix", "n", "d", "max\n|XX^T|", "X scale\nfor 0.1", "max|XX^T|\nscaled"),
-            *("max|XX^T| < 0.1", "d > n"),
+            ("matrix", lambda e: e.name),
+            ("n", lambda e: str(e.shape[0])),
+            ("d", lambda e: str(e.shape[1])),
+            ("max\n|XX^T|", lambda e: f"{e.scales[0].logit_bound[1]:.3g}"),
+            ("X scale\nfor 0.1", lambda e: f"{e.scales[-1].scale:.3g}"),
+            ("max|XX^T|\nscaled", lambda e: f"{e.scales[-1].logit_bound[1]:.3g}"),
+            ("max|XX^T| < 0.1", lambda e: "holds" if e.scales[0].hypothesis_holds else "fails"),
+            ("d > n", lambda e: "holds" if e.shape[1] > e.shape[0] else "fails"),
         ),
         labels=1,
         numbers=5,
-        rows=tuple(rows),
     )
 
 
-def _errors(examination: Examination, subject: str) -> Table:
+def _errors(examination: MatrixExamination, subject: str) -> Table:
     rows: list[tuple[str, ...]] = []
     for scaled in examination.scales:
         scale, entry, row = f"{scaled.scale:.3g}", up(scaled.zero_entry[1]), up(scaled.zero_row[1])
         rows.append((scale, "-", "Y = 0", "0", "-", "-", entry, "-", row, "-", "-"))
-        rows += [(scale, *_answered(run)) for run in scaled.runs]
+        rows += [(scale, *_answered(run)) for run in examination.at(scaled)]
     return Table(
-        f"{examination.name}: {subject}",
-        (
+        title=f"{examination.name}: {subject}",
+        headings=(
             *("X\nscale", "guarantee", "method", "columns\nof Y"),
             *("Gram\nerror", "\nbound", "entry\nerror", "\nbound", "row\nerror", "\nbound"),
             "verdict",
@@ -80,62 +71,51 @@ def _errors(examination: Examination, subject: str) -> Table:
     )
 
 
-def _answered(run: Run) -> tuple[str, ...]:
+def _answered(run: SparsifyJudgement) -> tuple[str, ...]:
     figures = ["-"] * 6
     if run.quantities is not None:
         shown = [run.quantities[name] for name in ("gram", "entry", "row")]
         figures = [x for q in shown for x in (up(q.error[1]) if q.error else "inf", up(q.bound))]
     columns = "-" if run.columns is None else str(run.columns)
-    return run.guarantee, run.method or "-", columns, *figures, verdict_name(run.verdict)
+    return run.guarantee, run.method or "-", columns, *figures, run.outcome
 
 
-def _failures(examinations: Sequence[Examination]) -> list[str]:
-    return [
-        f"{examination.name} times {scaled.scale:.3g}, {run.guarantee}: {verdict_name(run.verdict)}. "
-        f"{run.failure}"
-        for examination in examinations
-        for scaled in examination.scales
-        for run in scaled.runs
-        if run.failure
-    ]
-
-
-def _summary(examinations: Sequence[Examination]) -> str:
-    count, failed = len(examinations), [e.name for e in examinations if not e.passed]
-    runs = sum(len(scaled.runs) for e in examinations for scaled in e.scales)
+def _hypothesis(examinations: Sequence[MatrixExamination]) -> str:
     meeting = sum(e.scales[0].hypothesis_holds for e in examinations)
     smallest = min(e.scales[0].logit_bound[1] for e in examinations)
-    # The last scale is the one at which the hypothesis holds.
+    return (
+        f"P3 needs max|XX^T| < {LARGEST_R}, which {meeting} of {len(examinations)} meet; the smallest is "
+        f"{smallest:.3g}."
+    )
+
+
+def _moved(examinations: Sequence[MatrixExamination]) -> str:
+    """Say how far a row of attention moves where the hypothesis holds: at the last scale."""
     small = [e.scales[-1] for e in examinations]
     moved = {"Y = 0": max(scaled.zero_row[1] for scaled in small)}
     for guarantee in GUARANTEES:
         errors = [
             run.quantities["row"].error
-            for scaled in small
-            for run in scaled.runs
+            for e in examinations
+            for run in e.at(e.scales[-1])
             if run.guarantee == guarantee and run.quantities is not None
         ]
         if errors:
             moved[guarantee] = max(error[1] for error in errors if error)
-    return (
-        f"{counted(count, 'feature matrix', 'feature matrices')} checked, {counted(runs, 'run')}: "
-        f"{all_inside(failed)} P3 needs max|XX^T| < {LARGEST_R}, which {meeting} of {count} meet; "
-        f"the smallest is {smallest:.3g}. Scaled down to meet it, a row of attention moves by at most "
-        + ", ".join(f"{up(error)} with {what}" for what, error in moved.items())
-        + "."
+    return "Scaled down to meet it, a row of attention moves by at most " + (
+        ", ".join(f"{up(error)} with {what}" for what, error in moved.items()) + "."
     )
 
 
-def _document(examination: Examination) -> dict[str, Any]:
-    n, d = examination.shape
+def _document(examination: MatrixExamination) -> dict[str, Any]:
+    (n, d), first = examination.shape, examination.judgements[0]
     return {
         "name": examination.name,
         "dtype": examination.dtype,
         "n": n,
         "d": d,
-        "rows_checked": len(examination.rows),
-        # The list tells only where some rows were left out.
-        "rows": None if len(examination.rows) == n else examination.rows,
+        "rows_checked": len(first.rows),
+        "rows": rows_left(first),
         "passed": examination.passed,
         "scales": [
             {
@@ -145,20 +125,8 @@ def _document(examination: Examination) -> dict[str, Any]:
                 "zero_entry_error": scaled.zero_entry,
                 "zero_row_error": scaled.zero_row,
                 "runs": [
-                    {
-                        "guarantee": run.guarantee,
-                        "epsilon_asked": run.epsilon,
-                        "method": run.method,
-                        "columns": run.columns,
-                        "verdict": verdict_name(run.verdict),
-                        "quantities": {
-                            name: asdict(quantity) | {"verdict": quantity.verdict.name}
-                            for name, quantity in (run.quantities or {}).items()
-                        },
-                        "claims": run.claims,
-                        "failure": run.failure,
-                    }
-                    for run in scaled.runs
+                    fields_of(run, quantities=run.quantities or {})
+                    for run in examination.at(scaled)
                 ],
             }
             for scaled in examination.scales

@@ -1,0 +1,64 @@
+"""Every judge: what it judges, and which function of an implementation it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from proofs.judging import dynamic, exact, polynomial, real_heads, regression, sparsification
+from proofs.judging.heads import FeatureMatrix, Head, Replacements
+from proofs.judging.judgement import Examination
+
+__all__ = ["JUDGES", "Item", "Judge"]
+
+#: What can be judged on.
+Item = Head | FeatureMatrix | Replacements
+
+Judged = TypeVar("Judged", Head, FeatureMatrix, Replacements)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge(Generic[Judged]):
+    """Who judges one function of an implementation.
+
+    Attributes
+    ----------
+    stem
+        The folder of that name in every room.
+    function
+        The function's name.
+    judges
+        The type of the things that it is asked about.
+    examine
+        What asks it about one of them, and judges the answers.
+    """
+
+    stem: str
+    function: str
+    judges: type[Judged]
+    examine: Callable[[Judged, Callable[..., Any]], Examination[Any]]
+
+
+#: In the order in which they are told.
+JUDGES: tuple[Judge[Any], ...] = (
+    Judge(stem="exact", function="attention", judges=Head, examine=exact.examine),
+    Judge(
+        stem="dynamic", function="DynamicAttention", judges=Replacements, examine=dynamic.examine
+    ),
+    Judge(
+        stem="polynomial", function="polynomial_attention", judges=Head, examine=polynomial.examine
+    ),
+    Judge(
+        stem="real_heads", function="certified_attention", judges=Head, examine=real_heads.examine
+    ),
+    Judge(
+        stem="regression", function="AttentionRegression", judges=Head, examine=regression.examine
+    ),
+    Judge(
+        stem="sparsification",
+        function="sparsify",
+        judges=FeatureMatrix,
+        examine=sparsification.examine,
+    ),
+)
