@@ -210,8 +210,8 @@ MUTANTS = (
         _ROUNDING,
     ),
     _argument(
-        "        underflow = 8 * len(self._given[1]) * self._tiny / LIGHTEST_SUM",
-        "        underflow = 8 * len(self._given[1]) * self._tiny",
+        "        underflow = 8 * len(self._head.keys) * self._tiny / LIGHTEST_SUM",
+        "        underflow = 8 * len(self._head.keys) * self._tiny",
         "that kept weights may add up to little",
         _ROUNDING,
     ),
