@@ -9,9 +9,19 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """Why a way is not taken, or did not reach its end: a sentence without its full stop."""
+    """Why a way is not taken, or did not reach its end.
+
+    Attributes
+    ----------
+    reason : str
+        A sentence without its full stop.
+    error : type
+        What a public door raises where no way is left: ValueError where what was asked cannot be had,
+        RuntimeError where it turned out so on the way.
+    """
 
     reason: str
+    error: type[Exception] = ValueError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +74,7 @@ def take_cheapest(ways: Iterable[Offer[Answer] | Refusal]) -> Taken[Answer] | Re
     Of offers that cost the same, the one that stands first is taken.
     """
     found = list(ways)
-    refusals = [way.reason for way in found if isinstance(way, Refusal)]
+    refusals = [way for way in found if isinstance(way, Refusal)]
     offers = sorted((way for way in found if isinstance(way, Offer)), key=lambda way: way.cost)
     for place, offer in enumerate(offers):
         answer = offer.take()
@@ -72,8 +82,12 @@ def take_cheapest(ways: Iterable[Offer[Answer] | Refusal]) -> Taken[Answer] | Re
             return Taken(
                 offer=offer,
                 answer=answer,
-                refusals=tuple(dict.fromkeys(refusals)),
+                refusals=_reasons(refusals),
                 dearer=tuple(offers[place + 1 :]),
             )
-        refusals.append(answer.reason)
-    return Refusal(reason="; ".join(dict.fromkeys(refusals)))
+        refusals.append(answer)
+    return Refusal(reason="; ".join(_reasons(refusals)), error=refusals[-1].error)
+
+
+def _reasons(refusals: Iterable[Refusal]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(refusal.reason for refusal in refusals))

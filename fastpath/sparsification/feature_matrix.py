@@ -58,7 +58,9 @@ def feature_matrix(X: Any, name: str = "X") -> Features:
     Cost: two passes over the entries.
     """
     features = _sparse(X, name) if sp.issparse(X) else _dense(X, name)
-    _check_magnitude(features, name)
+    fault = magnitude_fault(features, name)
+    if fault:
+        raise ValueError(f"{fault}.")
     return features
 
 
@@ -127,23 +129,25 @@ def _check_indices(X: Any, name: str) -> None:
         )
 
 
-def _check_magnitude(X: Features, name: str) -> None:
+def magnitude_fault(X: Features, name: str = "X") -> str | None:
+    """Say what is wrong with the size of X's entries; None where they are finite and in range."""
     entries = X.data if sp.issparse(X) else X
     if not entries.size or _plainly_in_range(X, entries):
-        return
+        return None
     magnitudes = row_magnitudes(X)
     largest = float(magnitudes.max())
     if not np.isfinite(largest):
-        raise ValueError(f"{name} must be finite, but it holds NaN or infinite entries.")
+        return f"{name} must be finite, but it holds NaN or infinite entries"
     smallest = float(magnitudes.min(where=magnitudes > 0, initial=1.0))
     if entries.dtype == np.float64 and (
         largest > 2.0**LARGEST_EXPONENT or smallest < 2.0**-LARGEST_EXPONENT
     ):
-        raise ValueError(
+        return (
             f"{name} must have rows whose largest entries are zero or between 2^-{LARGEST_EXPONENT} "
             f"and 2^{LARGEST_EXPONENT} in magnitude, got {smallest:.3g} to {largest:.3g}: squares "
-            "could underflow or overflow. Scale it by a power of two."
+            "could underflow or overflow. Scale it by a power of two"
         )
+    return None
 
 
 def _plainly_in_range(X: Features, entries: Matrix) -> bool:

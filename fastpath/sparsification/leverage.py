@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from fastpath.sparsification.certificate import range_factor
 from fastpath.sparsification.feature_matrix import Features, by_columns
-from fastpath.sparsification.gram import gram
+from fastpath.sparsification.gram import gram_of
 from fastpath.sparsification.sketches import osnap
 
 Array = NDArray[np.float64]
@@ -55,7 +55,7 @@ def leverage_scores(
     """
     if whitening is None:
         width = SKETCH_OVERSAMPLING * X.shape[0]
-        whitening = range_factor(gram(osnap(X, width + width % 2, rng)))[1]
+        whitening = range_factor(gram_of(osnap(X, width + width % 2, rng)))[1]
     directions = rng.standard_normal((PROJECTIONS, len(whitening))) @ whitening
     directions /= np.sqrt(PROJECTIONS)
     # X of type float32 stays float32 in the product, where that holds the directions: a score needs no

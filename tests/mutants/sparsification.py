@@ -281,8 +281,8 @@ MUTANTS = (
         catches="the guard of sketches that overflow",
     ),
     _sparsify(
-        before="    H = _result_gram(Y)\n    if plan.guarantee",
-        after="    H = gram(Y)\n    if plan.guarantee",
+        before="    H = _result_gram(Y)\n    if isinstance",
+        after="    H = gram_of(Y)\n    if isinstance",
         tests=f"{EXTREMES}::test_what_would_overflow_the_type_of_x_is_refused_and_not_returned",
         catches="that it is not X which is infinite",
     ),

@@ -185,7 +185,7 @@ def test_a_gram_matrix_is_within_the_bound_of_its_roundings(X: Any) -> None:
 
 def _cheapest(way: str, n: int, counts: int) -> Any:
     """Say what a column with 0, 1, ... entries costs each way, so that one way is the cheapest."""
-    outer, product, sparse = np.ones((3, counts))
+    outer, product, sparse = np.full((3, counts), 2.0**40)
     if way == "outer products":
         outer[:] = 0
     elif way == "dense blocks":
@@ -204,7 +204,7 @@ def test_every_way_to_a_gram_matrix_of_sparse_rows_is_within_the_bound(
 ) -> None:
     """The drawn matrices are so small that one way is always the cheapest, unless it is said not to be."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(GRAM, "_seconds", partial(_cheapest, way))
+        patch.setattr(GRAM, "_costs", partial(_cheapest, way))
         # One at a time: the pairs are then added up on the way, as those of a large matrix are.
         patch.setattr(GRAM, "PAIRS", pairs)
         check_gram(X, fastpath.gram(X))

@@ -238,7 +238,7 @@ def test_what_would_overflow_the_type_of_x_is_refused_and_not_returned(
 ) -> None:
     """Rows of float32's largest number are longer than that; a sketch of them was returned as infinite."""
     # So that a failure probability is taken, as where X Xᵀ costs more.
-    monkeypatch.setattr("fastpath.sparsification.choice.gram_seconds", lambda X: np.inf)
+    monkeypatch.setattr("fastpath.sparsification.choice.gram_cost", lambda X: np.inf)
     X = np.full((2, 40), np.finfo(np.float32).max)
     with pytest.raises(RuntimeError, match=r"X is so large .* float32: scale X by a power of two"):
         fastpath.sparsify(
