@@ -319,8 +319,8 @@ MUTANTS = (
     ),
     # ------------------------------------------------------------------------------- features
     _features(
-        before='    if not np.isfinite(largest):\n        raise ValueError(f"{name} must be finite',
-        after='    if False:\n        raise ValueError(f"{name} must be finite',
+        before='    if not np.isfinite(largest):\n        return f"{name} must be finite',
+        after='    if False:\n        return f"{name} must be finite',
         tests=f"{PROPERTIES}::test_features_that_are_not_allowed_are_named",
         catches="the guard of NaN and infinity",
     ),
