@@ -4,11 +4,11 @@ The unit is a multiply-add of a large matrix product in float32, with one thread
 measured.  Everything else counts as the units that take as long, in the type that it is done in.  Only
 ratios decide, and nothing that is certified depends on them.
 
-``python -m tests.benchmarks.calibrate`` measures every number anew, and prints what it found beside what stands
-here, and the processor.  The numbers are of an AMD EPYC: those of attention from real heads of 65,536 keys, of
-feature matrices from 512 rows, of changing tokens from 4,096.  On heads of 1,024 to 8,192 keys the command
-finds UNIT 1.8e-11 s and LOGIT 47, so that a pair of 32 and 32 columns takes 2.0 ns where these numbers say
-2.2; others are within a factor of 2.6, but for parts of sparse products (7).
+``python -m tests.benchmarks.calibrate`` measures every number anew, and prints what it found beside what
+stands here, and the processor.  The numbers are of an AMD EPYC: those of attention from real heads of 65,536
+keys, of feature matrices from 512 rows, of changing tokens from 4,096.  On heads of 1,024 to 8,192 keys the
+command finds UNIT 1.8e-11 s and LOGIT 47, so that a pair of 32 and 32 columns takes 2.0 ns where these
+numbers say 2.2; others are within a factor of 2.6, but for parts of sparse products (7).
 """
 
 from fastpath.core.head import Head
