@@ -4,6 +4,7 @@ import numpy as np
 import scipy.linalg as sl
 from numpy.typing import NDArray
 
+from fastpath.core.offers import Refusal
 from fastpath.sparsification.feature_matrix import Features, by_columns, dense_block
 from fastpath.sparsification.gram import gram_of
 
@@ -15,7 +16,7 @@ TREE_NUMBERS = 1 << 25
 
 def barrier_columns(
     X: Features, whitening: Array, count: int, *, block: int | None = None
-) -> tuple[NDArray[np.intp], Array]:
+) -> tuple[NDArray[np.intp], Array] | Refusal:
     r"""Choose and weight at most ``count`` columns so that X's Gram matrix barely changes.
 
     With v_j = W x_j the whitened columns, :math:`\sum_j v_j v_j^\top = I`.  A sum A of weighted
@@ -45,12 +46,7 @@ def barrier_columns(
     columns : int array, shape (m,), m <= count
         In increasing order.
     weights : float64 array, shape (m,)
-        Positive.
-
-    Raises
-    ------
-    RuntimeError
-        If rounding pushes an eigenvalue past a barrier.
+        Positive.  Or a refusal, where rounding pushes an eigenvalue past a barrier.
 
     Notes
     -----
@@ -79,6 +75,11 @@ def barrier_columns(
     for _ in range(count):
         low, high = low + low_pace, high + high_pace
         below, above = _inverse(total, -low), _inverse(-total, high)
+        if below is None or above is None:
+            return Refusal(
+                reason="rounding pushed an eigenvalue past a barrier: X is too ill-conditioned for float64",
+                error=RuntimeError,
+            )
         low_next, high_next = float(np.trace(below)), float(np.trace(above))
         lower = below @ below.T / (low_next - low_trace) - below
         upper = above @ above.T / (high_trace - high_next) + above
@@ -86,9 +87,10 @@ def barrier_columns(
         v = whitening @ x
         weight = 2 / float(v @ lower @ v + v @ upper @ v)
         if not 0 < weight < np.inf:
-            raise RuntimeError(
-                f"the barrier method found no column with a positive weight after {len(chosen)} "
-                f"columns: X is too ill-conditioned for float64."
+            return Refusal(
+                reason=f"the barrier method found no column with a positive weight after {len(chosen)} "
+                "columns: X is too ill-conditioned for float64",
+                error=RuntimeError,
             )
         chosen[column] = chosen.get(column, 0.0) + weight
         total += weight * np.outer(v, v)
@@ -102,14 +104,12 @@ def barrier_columns(
     return columns, weights * (2 / float(values[0] + values[-1]))
 
 
-def _inverse(matrix: Array, shift: float) -> Array:
-    """Invert a symmetric positive definite matrix + shift I."""
+def _inverse(matrix: Array, shift: float) -> Array | None:
+    """Invert a symmetric matrix + shift I; None where that is not positive definite."""
     shifted = matrix + shift * np.eye(len(matrix))
     factor, failed = sl.lapack.dpotrf(shifted.T, lower=0, overwrite_a=1)
     if failed:
-        raise RuntimeError(
-            "rounding pushed an eigenvalue past a barrier: X is too ill-conditioned for float64."
-        )
+        return None
     half = sl.lapack.dpotri(factor, lower=0, overwrite_c=1)[0]
     inverse: Array = np.triu(half) + np.triu(half, 1).T
     return inverse

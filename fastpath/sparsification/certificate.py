@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.sparsification import certificate_shift, entry_difference
 from fastpath.core.directed import UNIT_ROUNDOFF
-from fastpath.sparsification.gram import Gram, gram
+from fastpath.sparsification.feature_matrix import feature_matrix
+from fastpath.sparsification.gram import Gram, gram_of
 
 Array = NDArray[np.float64]
 
@@ -86,7 +87,7 @@ def certify_loewner(X: Any, Y: Any, epsilon: float, *, slack: float = 0.0) -> bo
     S. M. Rump, Verification of positive definiteness, BIT Numerical Mathematics 46 (2006) 433-452.
     """
     allowed = _at_most("epsilon", epsilon), _at_most("slack", slack)
-    return _Pair(_as_gram(X), _as_gram(Y)).proves(*allowed)
+    return _Pair(_as_gram("X", X), _as_gram("Y", Y)).proves(*allowed)
 
 
 @standard_arithmetic
@@ -110,7 +111,7 @@ def certified_closeness(X: Any, Y: Any) -> Closeness:
     -----
     Cost: O(n³): an eigenvalue problem and 10 to 50 factorisations.  Claims: P3.certificate.
     """
-    return _Pair(_as_gram(X), _as_gram(Y)).closest()
+    return _Pair(_as_gram("X", X), _as_gram("Y", Y)).closest()
 
 
 @standard_arithmetic
@@ -131,7 +132,7 @@ def entrywise_error(X: Any, Y: Any) -> float:
     -----
     Cost: O(n²) besides the Gram matrices.  Claims: P3.entries.
     """
-    pair = _Pair(_as_gram(X), _as_gram(Y))
+    pair = _Pair(_as_gram("X", X), _as_gram("Y", Y))
     if not pair.comparable:
         return float("inf")
     diagonal = pair.G.diagonal()
@@ -183,8 +184,8 @@ def _at_most(name: str, value: Any) -> float:
     return rounded if rounded <= number else math.nextafter(rounded, 0.0)
 
 
-def _as_gram(X: Any) -> Gram:
-    return X if isinstance(X, Gram) else gram(X)
+def _as_gram(name: str, X: Any) -> Gram:
+    return X if isinstance(X, Gram) else gram_of(feature_matrix(X, name))
 
 
 class _Pair:

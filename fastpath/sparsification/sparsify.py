@@ -307,7 +307,10 @@ def _draw(
     else:
         columns = nonzero_columns(X)
         if width < len(columns):
-            columns, weights = barrier_columns(X, whitening, width)
+            selected = barrier_columns(X, whitening, width)
+            if isinstance(selected, Refusal):
+                return selected
+            columns, weights = selected
         else:
             weights = np.ones(len(columns))
     if not len(columns):

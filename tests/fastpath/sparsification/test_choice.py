@@ -144,3 +144,21 @@ def test_where_a_sketch_fails_after_it_began_the_gram_matrix_is_taken(
     with pytest.raises(RuntimeError, match="could underflow"):
         fastpath.sparsify(X, method="gram-of-sketch", **choices)
     assert fastpath.sparsify(X, **choices).method == "gram"
+
+
+def test_where_rounding_defeats_the_barriers_that_is_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fastpath.sparsification.barriers._inverse", lambda *_: None)
+    X = np.random.default_rng(0).standard_normal((4, 900))
+    with pytest.raises(RuntimeError, match=r"past a barrier: X is too ill-conditioned .*\.$"):
+        fastpath.sparsify(X, guarantee="columns", method="bss", epsilon=0.9)
+
+
+def test_a_certificate_names_the_matrix_that_it_refuses() -> None:
+    X, Y = np.ones((2, 3)), np.full((2, 3), np.nan)
+    for certify in (fastpath.certified_closeness, fastpath.entrywise_error):
+        with pytest.raises(ValueError, match="Y must be finite"):
+            certify(X, Y)
+        with pytest.raises(ValueError, match="X must be finite"):
+            certify(Y, X)
