@@ -5,7 +5,7 @@ import scipy.linalg as sl
 from numpy.typing import NDArray
 
 from fastpath.core.offers import Refusal
-from fastpath.sparsification.feature_matrix import Features, by_columns, dense_block
+from fastpath.sparsification.feature_matrix import FeatureMatrix, by_columns, dense_block
 from fastpath.sparsification.gram import gram_of
 
 Array = NDArray[np.float64]
@@ -15,7 +15,7 @@ TREE_NUMBERS = 1 << 25
 
 
 def barrier_columns(
-    X: Features, whitening: Array, count: int, *, block: int | None = None
+    X: FeatureMatrix, whitening: Array, count: int, *, block: int | None = None
 ) -> tuple[NDArray[np.intp], Array] | Refusal:
     r"""Choose and weight at most ``count`` columns so that X's Gram matrix barely changes.
 
@@ -32,8 +32,7 @@ def barrier_columns(
 
     Parameters
     ----------
-    X : checked features, shape (n, d)
-        See :func:`fastpath.sparsification.feature_matrix.feature_matrix`.
+    X : FeatureMatrix, shape (n, d)
     whitening : float64 array, shape (k, n)
         W with W X Xᵀ Wᵀ = I, from :func:`fastpath.sparsification.certificate.range_factor`.
     count : int
@@ -118,14 +117,14 @@ def _inverse(matrix: Array, shift: float) -> Array | None:
 class _Tree:
     """A binary tree of Gram matrices of blocks of columns: every node holds its children's sum."""
 
-    def __init__(self, X: Features, block: int) -> None:
+    def __init__(self, X: FeatureMatrix, block: int) -> None:
         self._X, self._block = X, block
         leaves = -(-X.shape[1] // block)
         self._first = 1 << (leaves - 1).bit_length()
         nodes: list[Array | None] = [None] * (2 * self._first)
         if leaves > 1:
             for leaf in range(leaves):
-                part = X[:, leaf * block : (leaf + 1) * block]
+                part = X.part(leaf * block, (leaf + 1) * block)
                 nodes[self._first + leaf] = gram_of(part).matrix
             for node in range(self._first - 1, 1, -1):
                 left, right = nodes[2 * node], nodes[2 * node + 1]

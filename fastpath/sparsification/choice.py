@@ -8,12 +8,11 @@ from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import numpy as np
-import scipy.sparse as sp
 
 from fastpath.core.bounds.sparsification import bss_epsilon, jl_width, leverage_width, osnap_width
 from fastpath.core.costs import BARRIERS, SKETCHED_ENTRY, SYMMETRIC_PRODUCT, UNIT
 from fastpath.core.offers import Offer, Refusal
-from fastpath.sparsification.feature_matrix import Features
+from fastpath.sparsification.feature_matrix import FeatureMatrix
 from fastpath.sparsification.gram import gram_cost
 
 Answer = TypeVar("Answer")
@@ -61,7 +60,7 @@ class Asked:
     @classmethod
     def of(
         cls,
-        X: Features,
+        X: FeatureMatrix,
         guarantee: str,
         epsilon: Any,
         failure_probability: Any,
@@ -142,7 +141,7 @@ class Plan:
 
 
 def ways(
-    X: Features, asked: Asked, take: Callable[[Plan], Answer | Refusal]
+    X: FeatureMatrix, asked: Asked, take: Callable[[Plan], Answer | Refusal]
 ) -> list[Offer[Answer] | Refusal]:
     """Ask every method that may serve for an offer; ``take`` carries a plan out."""
     methods = ASKED[asked.guarantee] if asked.method == "auto" else (asked.method,)
@@ -150,7 +149,7 @@ def ways(
 
 
 def _way(
-    X: Features, asked: Asked, method: str, take: Callable[[Plan], Answer | Refusal]
+    X: FeatureMatrix, asked: Asked, method: str, take: Callable[[Plan], Answer | Refusal]
 ) -> Offer[Answer] | Refusal:
     refusal = _unfit(X, asked, method)
     if refusal is None and asked.method == "auto":
@@ -177,7 +176,7 @@ def _way(
     )
 
 
-def _unfit(X: Features, asked: Asked, method: str) -> Refusal | None:
+def _unfit(X: FeatureMatrix, asked: Asked, method: str) -> Refusal | None:
     """Refuse a method that cannot do what was asked."""
     if asked.failure_probability is not None:
         if method not in RANDOMISED and asked.guarantee in ("exact", "columns"):
@@ -203,7 +202,7 @@ def _unfit(X: Features, asked: Asked, method: str) -> Refusal | None:
     return None
 
 
-def _gram_unsuited(X: Features, asked: Asked) -> Refusal | None:
+def _gram_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
     if asked.guarantee == "entrywise" and asked.epsilon is not None:
         needed = _projected_width(X, asked.epsilon, asked.failure_probability)
         if needed < min(X.shape):
@@ -213,7 +212,7 @@ def _gram_unsuited(X: Features, asked: Asked) -> Refusal | None:
     return None
 
 
-def _gram_of_sketch_unsuited(X: Features, asked: Asked) -> Refusal | None:
+def _gram_of_sketch_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
     if asked.width is not None or asked.epsilon is None or asked.failure_probability is None:
         return Refusal(
             reason="a sketch saves nothing of X Xᵀ without epsilon and a failure probability"
@@ -224,13 +223,13 @@ def _gram_of_sketch_unsuited(X: Features, asked: Asked) -> Refusal | None:
     return Refusal(reason=f"a sketch would need {needed:.3g} columns, no fewer than X has")
 
 
-def _osnap_unsuited(X: Features, asked: Asked) -> Refusal | None:
+def _osnap_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
     if asked.width is not None:
         return None
     return Refusal(reason="a sketch has more columns than the factor of the Gram matrix")
 
 
-def _jl_unsuited(X: Features, asked: Asked) -> Refusal | None:
+def _jl_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
     if asked.width is not None or asked.epsilon is None:
         return None
     needed = _projected_width(X, asked.epsilon, asked.failure_probability)
@@ -239,7 +238,7 @@ def _jl_unsuited(X: Features, asked: Asked) -> Refusal | None:
     return Refusal(reason=f"a projection would need {needed:.3g} columns")
 
 
-def _caratheodory_unsuited(X: Features, asked: Asked) -> Refusal | None:
+def _caratheodory_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
     if asked.epsilon is not None:
         return Refusal(reason="columns without error are more than epsilon asks for")
     if X.shape[0] <= LARGEST_CARATHEODORY:
@@ -250,7 +249,7 @@ def _caratheodory_unsuited(X: Features, asked: Asked) -> Refusal | None:
     )
 
 
-def _bss_unsuited(X: Features, asked: Asked) -> Refusal | None:
+def _bss_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
     cost, most = _cost(X, asked, "bss"), max(PATIENCE, 10 * gram_cost(X))
     if cost <= most:
         return None
@@ -259,14 +258,14 @@ def _bss_unsuited(X: Features, asked: Asked) -> Refusal | None:
     )
 
 
-def _leverage_unsuited(X: Features, asked: Asked) -> Refusal | None:
+def _leverage_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
     if asked.failure_probability is not None or _bss_unsuited(X, asked):
         return None
     return Refusal(reason="sampling by leverage keeps more columns than BSS, which is affordable")
 
 
 #: Why ``"auto"`` does not take a method that could do what was asked.
-_UNSUITED: dict[str, Callable[[Features, Asked], Refusal | None]] = {
+_UNSUITED: dict[str, Callable[[FeatureMatrix, Asked], Refusal | None]] = {
     "gram": _gram_unsuited,
     "gram-of-sketch": _gram_of_sketch_unsuited,
     "osnap": _osnap_unsuited,
@@ -277,7 +276,7 @@ _UNSUITED: dict[str, Callable[[Features, Asked], Refusal | None]] = {
 }
 
 
-def _cost(X: Features, asked: Asked, method: str) -> float:
+def _cost(X: FeatureMatrix, asked: Asked, method: str) -> float:
     """Predict what a method takes until Y stands (``fastpath.core.costs``).
 
     What all take alike is left out: factorisations of n x n, and the certificate.
@@ -295,12 +294,12 @@ def _cost(X: Features, asked: Asked, method: str) -> float:
     return gram_cost(X)
 
 
-def sketch_cost(X: Features) -> float:
+def sketch_cost(X: FeatureMatrix) -> float:
     """Predict what OSNAP takes."""
-    return SKETCHED_ENTRY * float(X.nnz if sp.issparse(X) else X.size)
+    return SKETCHED_ENTRY * X.stored
 
 
-def _projected_width(X: Features, epsilon: float, failure_probability: float | None) -> float:
+def _projected_width(X: FeatureMatrix, epsilon: float, failure_probability: float | None) -> float:
     return float(jl_width(X.shape[0], epsilon, failure_probability or 0.5))
 
 

@@ -22,7 +22,8 @@ from fastpath.core.costs import (
 from fastpath.core.directed import UNIT_ROUNDOFF
 from fastpath.sparsification.feature_matrix import (
     BLOCK,
-    Features,
+    Entries,
+    FeatureMatrix,
     by_columns,
     column_blocks,
     feature_matrix,
@@ -93,43 +94,41 @@ def gram(X: Any) -> Gram:
     return gram_of(feature_matrix(X))
 
 
-def gram_of(X: Features) -> Gram:
+def gram_of(X: FeatureMatrix) -> Gram:
     """Compute X Xᵀ of a matrix that has been checked."""
-    if not sp.issparse(X):
-        return _dense_blocks(X)
     n, d = X.shape
-    if X.nnz == n * d:
+    if X.stored == n * d:
         return _dense_blocks(X)
-    entries = _column_counts(X)
+    entries = _column_counts(X.entries)
     columns_with = np.bincount(entries)
     outer, product, sparse = _costs(n, len(columns_with))
     results = (OUTER_RESULT - SPARSE_RESULT) * n**2
     if columns_with @ sparse <= columns_with @ np.minimum(outer, product) + results:
-        return _scipy_product(X)
+        return _scipy_product(X.entries)
     # Decided for counts, not for columns: there may be millions of those.
     light = outer <= product
     light_columns, heavy_columns = columns_with[light][1:].any(), columns_with[~light].any()
     if not light_columns:
         return _dense_blocks(X)
-    columns = by_columns(X)
+    columns = by_columns(X).entries
     if not heavy_columns:
         return _outer_products(columns, entries)
     some = _outer_products(columns, np.where(light[entries], entries, 0))
-    others = _dense_blocks(columns[:, np.flatnonzero(~light[entries])])
+    others = _dense_blocks(FeatureMatrix(columns[:, np.flatnonzero(~light[entries])]))
     return Gram(some.matrix + others.matrix, max(some.roundings, others.roundings) + 1)
 
 
-def gram_cost(X: Features) -> float:
+def gram_cost(X: FeatureMatrix) -> float:
     """Predict what :func:`gram_of` takes (``fastpath.core.costs``), for choosing between methods."""
     n, d = X.shape
-    if not sp.issparse(X):
+    if not X.is_sparse:
         return float(SYMMETRIC_PRODUCT * n**2 * d)
-    columns_with = np.bincount(_column_counts(X))
+    columns_with = np.bincount(_column_counts(X.entries))
     ways = _costs(n, len(columns_with))
     return float(columns_with @ np.minimum(*ways[:2]))
 
 
-def _column_counts(X: Features) -> NDArray[np.intp]:
+def _column_counts(X: Entries) -> NDArray[np.intp]:
     if X.format == "csc":
         counts: NDArray[np.intp] = np.diff(X.indptr).astype(np.intp)
         return counts
@@ -145,7 +144,7 @@ def _costs(n: int, counts: int) -> NDArray[np.float64]:
     return np.stack([outer, np.full(counts, SYMMETRIC_PRODUCT * n**2), sparse])
 
 
-def _dense_blocks(X: Features) -> Gram:
+def _dense_blocks(X: FeatureMatrix) -> Gram:
     n, d = X.shape
     total = np.zeros((n, n))
     for block in column_blocks(X):
@@ -212,7 +211,7 @@ def _pairs(
         np.multiply(values[first], values[first + 1 :], out=products[start:end])
 
 
-def _scipy_product(X: Features) -> Gram:
+def _scipy_product(X: Entries) -> Gram:
     X = X.astype(np.float64, copy=False)
     matrix = np.asarray((X @ X.T).toarray())
     # An entry and its mirror image add the same products in the same order: symmetric to the bit.

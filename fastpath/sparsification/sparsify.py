@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
@@ -27,7 +26,7 @@ from fastpath.sparsification.caratheodory import caratheodory_columns
 from fastpath.sparsification.certificate import certified_closeness, entrywise_error, range_factor
 from fastpath.sparsification.choice import SPARSITY, Asked, Plan, ways
 from fastpath.sparsification.feature_matrix import (
-    Features,
+    FeatureMatrix,
     by_columns,
     feature_matrix,
     magnitude_fault,
@@ -214,13 +213,13 @@ def sparsify(
     return taken.answer
 
 
-def _is_narrow(X: Features) -> bool:
+def _is_narrow(X: FeatureMatrix) -> bool:
     """Whether no more columns than X has rows are nonzero; dense X is not looked through."""
     n, d = X.shape
-    return bool(d <= n or (sp.issparse(X) and len(nonzero_columns(X)) <= n))
+    return bool(d <= n or (X.is_sparse and len(nonzero_columns(X)) <= n))
 
 
-def _copy(X: Features) -> Sparsified:
+def _copy(X: FeatureMatrix) -> Sparsified:
     """Return the columns of X that are not zero."""
     columns = nonzero_columns(X)
     # One zero column stands for none: a matrix without columns is none that others accept.
@@ -231,7 +230,7 @@ def _copy(X: Features) -> Sparsified:
     )
 
 
-def _certified(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified | Refusal:
+def _certified(X: FeatureMatrix, plan: Plan, rng: np.random.Generator) -> Sparsified | Refusal:
     """Draw until the certificate is good enough; deterministic methods draw once."""
     G = gram_of(X)
     factor, whitening = range_factor(G)
@@ -278,7 +277,7 @@ def _uncertified(plan: Plan, result: Sparsified, attempts: int) -> Refusal:
 
 
 def _draw(
-    X: Features,
+    X: FeatureMatrix,
     method: str,
     width: int,
     factor: Array,
@@ -290,7 +289,11 @@ def _draw(
         return _stored(factor, X.dtype), None, None
     if method == "jl":
         # The factor has the inner products of X's rows in at most n columns.
-        return _stored(johnson_lindenstrauss(factor, width, rng), X.dtype), None, None
+        return (
+            _stored(johnson_lindenstrauss(FeatureMatrix(factor), width, rng), X.dtype),
+            None,
+            None,
+        )
     if method in SPARSITY:
         sketch = osnap(X, width, rng, sparsity=SPARSITY[method])
         if method == "gram-of-sketch":
@@ -333,7 +336,7 @@ def _result_gram(Y: Matrix) -> Gram | Refusal:
             f"leave {Y.dtype}: scale X by a power of two{_or_double(Y)}",
             error=RuntimeError,
         )
-    return gram_of(Y)
+    return gram_of(FeatureMatrix(Y))
 
 
 def _or_double(Y: Matrix) -> str:
@@ -373,7 +376,7 @@ def _measured(
     )
 
 
-def _vouched(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified | Refusal:
+def _vouched(X: FeatureMatrix, plan: Plan, rng: np.random.Generator) -> Sparsified | Refusal:
     """Sketch X as wide as the claim asks, without ever forming X Xᵀ."""
     n, d = X.shape
     width = plan.first_width(n, n, d)
@@ -388,9 +391,11 @@ def _vouched(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified | 
             f"two{_or_double(Y)}",
             error=RuntimeError,
         )
-    if sp.issparse(X):
-        entries = np.diff(X.indptr) if X.format == "csr" else np.bincount(X.indices)
-        terms = int(entries.max(initial=1))
+    entries = X.entries
+    if X.is_sparse:
+        by_rows = entries.format == "csr"
+        counts = np.diff(entries.indptr) if by_rows else np.bincount(entries.indices)
+        terms = int(counts.max(initial=1))
     else:
         # No two columns of a run share a bucket.
         terms = -(-d // (width // SPARSITY[plan.method]))
@@ -407,11 +412,11 @@ def _vouched(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified | 
         closeness = certified_closeness(sketch, factored)
         slack = float(composed_slack(epsilon, slack, closeness.epsilon, closeness.slack))
         epsilon = float(composed_epsilon(epsilon, closeness.epsilon))
-    if sp.issparse(X):
-        doubled = X.astype(np.float64)
+    if X.is_sparse:
+        doubled = entries.astype(np.float64)
         squares = doubled.multiply(doubled).sum(axis=1)
     else:
-        squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+        squares = np.einsum("ij,ij->i", entries, entries, dtype=np.float64)
     if X.dtype == np.float32 and squares.min(initial=1.0, where=squares > 0) < SHORTEST**2:
         return Refusal(
             reason=f"X has float32 rows shorter than {SHORTEST:.3g}, whose sketch could underflow: give X "

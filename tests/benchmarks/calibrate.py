@@ -32,7 +32,7 @@ from fastpath.real_heads.dropped_keys import TOGETHER, DroppedKeys
 from fastpath.sparsification import gram
 from fastpath.sparsification.barriers import barrier_columns
 from fastpath.sparsification.certificate import range_factor
-from fastpath.sparsification.feature_matrix import feature_matrix
+from fastpath.sparsification.feature_matrix import FeatureMatrix, feature_matrix
 from fastpath.sparsification.sketches import osnap
 from tests.benchmarks.interleaved import seconds
 
@@ -145,7 +145,8 @@ def _summed(planned: Any) -> float:
 def features(one: float) -> Measured:
     n = 512
     dense = np.random.default_rng(0).standard_normal((n, 8192))
-    yield "SYMMETRIC_PRODUCT", least(lambda: gram._dense_blocks(dense)) / one / (n * n * 8192)
+    blocks = least(lambda: gram._dense_blocks(FeatureMatrix(dense)))
+    yield "SYMMETRIC_PRODUCT", blocks / one / (n * n * 8192)
     outer, sparse, outer_taken, sparse_taken = [], [], [], []
     single = sp.csc_array(
         (np.ones(200_000), np.arange(200_000) % n, np.arange(200_001)), shape=(n, 200_000)
@@ -167,9 +168,9 @@ def features(one: float) -> Measured:
     yield from zip(names, fitted(sparse, sparse_taken), strict=True)
     X = feature_matrix(sp.random(n, 200_000, 0.02, format="csr", random_state=0))
     sketch = least(lambda: osnap(X, 8192, np.random.default_rng(0)))
-    yield "SKETCHED_ENTRY", sketch / one / X.nnz
+    yield "SKETCHED_ENTRY", sketch / one / X.stored
     n, oversampling = 64, 4
-    X = np.random.default_rng(0).standard_normal((n, 8000))
+    X = FeatureMatrix(np.random.default_rng(0).standard_normal((n, 8000)))
     whitening = range_factor(gram.gram_of(X))[1]
     barriers = least(lambda: barrier_columns(X, whitening, oversampling * n))
     yield "BARRIERS", barriers / one / (oversampling * n**4)

@@ -86,7 +86,8 @@ def offers(X: Any, **choices: Any) -> tuple[dict[str, float], list[str]]:
         "method": "auto",
         "width": None,
     } | choices
-    found = ways(X, Asked.of(X, **given), lambda plan: plan)
+    given_x = feature_matrix.FeatureMatrix(X)
+    found = ways(given_x, Asked.of(given_x, **given), lambda plan: plan)
     return (
         {way.way: way.cost for way in found if isinstance(way, Offer)},
         [way.reason for way in found if isinstance(way, Refusal)],

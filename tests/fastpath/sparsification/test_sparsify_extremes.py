@@ -14,7 +14,7 @@ import scipy.sparse as sp
 import fastpath
 from fastpath.sparsification import certificate as loewner
 from fastpath.sparsification.choice import METHODS
-from fastpath.sparsification.feature_matrix import LARGEST_EXPONENT, feature_matrix
+from fastpath.sparsification.feature_matrix import LARGEST_EXPONENT, FeatureMatrix, feature_matrix
 from fastpath.sparsification.leverage import leverage_scores
 from reference.arithmetic.gram import gram, semidefinite
 
@@ -253,7 +253,7 @@ def test_the_leverage_of_columns_of_subnormals_is_that_of_their_multiples() -> N
         G = fastpath.gram(np.ldexp(X, exponent))
         whitening = loewner.range_factor(G)[1]
         scores = leverage_scores(
-            np.ldexp(X, exponent), np.random.default_rng(0), whitening=whitening
+            FeatureMatrix(np.ldexp(X, exponent)), np.random.default_rng(0), whitening=whitening
         )
         # 40 scores add up to the rank, but for the spread of their estimates.
         assert 1 < scores.sum() < 9
