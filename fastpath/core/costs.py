@@ -8,7 +8,7 @@ ratios decide, and nothing that is certified depends on them.
 stands here, and the processor.  The numbers are of an AMD EPYC: those of attention from real heads of 65,536
 keys, of feature matrices from 512 rows, of changing tokens from 4,096.  On heads of 1,024 to 8,192 keys the
 command finds UNIT 1.8e-11 s and LOGIT 47, so that a pair of 32 and 32 columns takes 2.0 ns where these
-numbers say 2.2; others are within a factor of 2.6, but for parts of sparse products (7).
+numbers say 2.2; others are within a factor of 2.6, but for an entry of a sparse result (5).
 """
 
 from fastpath.core.head import Head

@@ -75,6 +75,15 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, int]]] = {
 }
 
 
+def test_a_state_checks_its_queries_once() -> None:
+    q, k, v = head(40, 2, 0.1)
+    state = fastpath.StreamingAttention(2, 2, logit_bound=9.0, tolerance=0.1, sparsity=2)
+    with counted_checks() as counts:
+        state.absorb(k, v)
+        state.attend(q / 10)
+    assert counts == {"Q": 1, "K": 1, "V": 1}
+
+
 @pytest.mark.parametrize("name", CALLS)
 def test_every_public_door_checks_a_head_once(name: str) -> None:
     call, besides = CALLS[name]
