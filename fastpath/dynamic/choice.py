@@ -1,17 +1,11 @@
-"""Which way to keep answers ready is cheapest: a stated cost model, and when to act on it.
+"""Which way to keep answers ready is cheapest: what each takes (``fastpath.core.costs``), and when to move.
 
-Costs are nanoseconds of the machine of ``tests/benchmarks/test_dynamic.py`` in float64; only their
-ratios matter, and those of float32 are nearly the same.
+Costs are those of float64; the ratios of float32 are nearly the same.
 """
 
 from dataclasses import dataclass
 
-#: A multiply-add of a matrix product, and of a matrix times a vector, which waits for memory.
-PRODUCT, STREAMED_PRODUCT = 0.055, 0.145
-#: An exponential, and one pass over a long array: of an entry each.
-EXPONENTIAL, PASS = 0.95, 0.45
-#: A call of numpy on a small array, and a read of single numbers.
-CALL, LOOK = 700.0, 400.0
+from fastpath.core.costs import CALL, EXPONENTIAL, LOOK, PASS, PRODUCT, STREAMED_PRODUCT
 
 #: The numbers of pending pairs at which the cached strategy may rebuild, beside the one asked for.
 LIMITS = (1, 4, 16)
@@ -42,7 +36,7 @@ class Plan:
 
 
 def costs(n: int, d: int, width: int, most: int, work: Workload) -> dict[Plan, float]:
-    """Return what each plan would have taken for a workload, in nanoseconds.
+    """Return what each plan would have taken for a workload.
 
     ``width`` is d_v + 1, and ``most`` the largest number of pairs or slots that may be pending.
     Changes of any part of a token count as changes of an entry of a key.
@@ -118,5 +112,5 @@ class Chooser:
 
 
 def build_cost(n: int, d: int, width: int) -> float:
-    """Return what computing all rows takes, in nanoseconds."""
+    """Return what computing all rows takes."""
     return n * n * ((d + width) * PRODUCT + EXPONENTIAL + 3 * PASS)

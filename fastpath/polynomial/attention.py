@@ -9,7 +9,10 @@ from numpy.typing import ArrayLike
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.certified import Certified
-from fastpath.core.inputs import Matrix, attention_inputs, open_unit
+from fastpath.core.costs import FEATURE_PRODUCT
+from fastpath.core.head import Head
+from fastpath.core.inputs import open_unit
+from fastpath.core.offers import Offer, Refusal
 from fastpath.polynomial.minimax import (
     Polynomial,
     largest_useful_degree,
@@ -134,49 +137,100 @@ def polynomial_attention(
 
     Claims: P2.poly, P2.kappa, FP.moments, FP.polynomial, FP.exp.
     """
-    q, k, v = attention_inputs(Q, K, V, causal=causal)
-    tolerance = open_unit("tolerance", tolerance)
-    block, queries, polynomial = _planned(q, k, v, tolerance, causal)
-    if causal:
-        result = _causal(block, queries, polynomial, q.dtype)
-    else:
-        result = Moments.of(block, polynomial.degree).attend(queries, polynomial, q.dtype)
-    expansion = _expansion(queries, block.ranges, polynomial.degree)
-    return CertifiedExpansion(
-        output=result.output,
-        error_bound=result.error_bound,
-        claims=result.claims,
-        expansion=expansion,
+    head = Head.of(Q, K, V, causal=causal)
+    planned = _planned(head, open_unit("tolerance", tolerance))
+    if isinstance(planned, UnaffordableExpansion):
+        raise ExpansionError(f"{planned.reason}.", planned.expansion)
+    return planned.attend()
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnaffordableExpansion(Refusal):
+    """Why no expansion is affordable, and the least that might certify the tolerance."""
+
+    expansion: Expansion
+
+
+def polynomial_offer(
+    head: Head, tolerance: float
+) -> Offer[CertifiedExpansion] | UnaffordableExpansion:
+    """Offer :func:`polynomial_attention` of a head, or refuse as it does, in O(n d) time."""
+    planned = _planned(head, tolerance)
+    if isinstance(planned, UnaffordableExpansion):
+        return planned
+    expansion = planned.expansion
+    return Offer(
+        way="polynomial",
+        cost=planned.cost,
+        certifies=f"a polynomial of degree {expansion.degree} with {expansion.features} features "
+        "certifies every row",
+        take=planned.attend,
     )
 
 
-def affordable_expansion(
-    q: Matrix, k: Matrix, v: Matrix, tolerance: float, causal: bool
-) -> Expansion:
-    """Return the expansion that :func:`polynomial_attention` uses, or refuse as it does, in O(n d) time."""
-    block, queries, polynomial = _planned(q, k, v, tolerance, causal)
-    return _expansion(queries, block.ranges, polynomial.degree)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Planned:
+    """A head, and the polynomial that certifies the tolerance on it."""
+
+    head: Head
+    block: Block
+    queries: Queries
+    polynomial: Polynomial
+
+    @property
+    def expansion(self) -> Expansion:
+        return _expansion(self.queries, self.block.ranges, self.polynomial.degree)
+
+    @property
+    def cost(self) -> float:
+        """What :meth:`attend` is predicted to take (``fastpath.core.costs``)."""
+        rows, keys = len(self.head.queries), len(self.head.keys)
+        d, d_v = self.head.keys.shape[1], self.head.values.shape[1]
+        products = 2 * self.expansion.features * (d_v + 1) * (rows + keys)
+        if self.head.causal:
+            products += CAUSAL_BLOCK * (d + d_v + self.polynomial.degree) * rows
+        return float(FEATURE_PRODUCT * products)
+
+    def attend(self) -> CertifiedExpansion:
+        dtype = self.head.dtype
+        if self.head.causal:
+            found = _causal(self.block, self.queries, self.polynomial, dtype)
+        else:
+            moments = Moments.of(self.block, self.polynomial.degree)
+            found = moments.attend(self.queries, self.polynomial, dtype)
+        return CertifiedExpansion(
+            output=found.output,
+            error_bound=found.error_bound,
+            claims=found.claims,
+            expansion=self.expansion,
+        )
 
 
-def _planned(
-    q: Matrix, k: Matrix, v: Matrix, tolerance: float, causal: bool
-) -> tuple[Block, Queries, Polynomial]:
-    block = Block.of(k, v)
+def _planned(head: Head, tolerance: float) -> _Planned | UnaffordableExpansion:
+    """Find the polynomial of least degree that certifies the tolerance."""
+    block = Block.of(head.keys, head.values)
     if (block.ranges.value_low < block.ranges.value_high).any():
-        queries = Queries.of(q, block.ranges)
-        return block, queries, _cheapest(queries, block.ranges, len(k), causal, tolerance, q.dtype)
-    # Every average is the one value, however large the logits.
-    return block, Queries.of(np.zeros_like(q), block.ranges), minimax(0, widened(0.0))
+        queries = Queries.of(head.queries, block.ranges)
+        polynomial = _least(
+            queries, block.ranges, len(head.keys), head.causal, tolerance, head.dtype
+        )
+        if isinstance(polynomial, UnaffordableExpansion):
+            return polynomial
+    else:
+        # Every average is the one value, however large the logits.
+        queries = Queries.of(np.zeros_like(head.queries), block.ranges)
+        polynomial = minimax(0, widened(0.0))
+    return _Planned(head=head, block=block, queries=queries, polynomial=polynomial)
 
 
-def _cheapest(
+def _least(
     queries: Queries,
     ranges: Ranges,
     count: int,
     causal: bool,
     tolerance: float,
     dtype: np.dtype[Any],
-) -> Polynomial:
+) -> Polynomial | UnaffordableExpansion:
     """Return the polynomial of least degree that certifies the tolerance, or refuse."""
     d, d_v = len(ranges.key_low), len(ranges.value_low)
     allowed = tolerance * float(ranges.magnitude.max())
@@ -196,31 +250,31 @@ def _cheapest(
         polynomial = minimax(degree, radius)
         return certified_error(polynomial, queries, ranges, roundings, dtype) <= allowed
 
-    def refusal(reason: str) -> ExpansionError:
+    def refusal(reason: str) -> UnaffordableExpansion:
         least = _expansion(queries, ranges, degree)
-        return ExpansionError(
-            f"tolerance must be one that can be certified, got {tolerance:g}: {reason}.  Logits lie "
+        return UnaffordableExpansion(
+            reason=f"tolerance must be one that can be certified, got {tolerance:g}: {reason}.  Logits lie "
             f"up to {least.logit_bound:.3g} from their centre, which takes degree {degree} or more, so "
             f"{Decimal(least.features):.4g} features and {Decimal(least.bytes):.4g} bytes of moments.  "
-            "fastpath.attention has no such limit.",
-            least,
+            "fastpath.attention has no such limit",
+            expansion=least,
         )
 
     if not queries.reach <= LARGEST_REACH:
-        raise refusal("rounding alone could exceed it")
+        return refusal("rounding alone could exceed it")
     useful = largest_useful_degree(radius)
     while not certifies(degree):
         if _expansion(queries, ranges, degree).bytes > LARGEST_BYTES:
             break
         if not queries.within_range(degree):
-            raise refusal("powers of its scaled queries could leave the range of float64")
+            return refusal("powers of its scaled queries could leave the range of float64")
         if degree >= useful:
-            raise refusal("rounding alone could exceed it")
+            return refusal("rounding alone could exceed it")
         degree += 1
     while degree and certifies(degree - 1):
         degree -= 1
     if _expansion(queries, ranges, degree).bytes > LARGEST_BYTES:
-        raise refusal(f"the moments may take {LARGEST_BYTES} bytes")
+        return refusal(f"the moments may take {LARGEST_BYTES} bytes")
     return minimax(degree, radius)
 
 

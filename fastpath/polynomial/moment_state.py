@@ -13,6 +13,7 @@ from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.certified import Certified
 from fastpath.core.inputs import Matrix, exact_floats, integer, matrix, open_unit
 from fastpath.core.locked import Locked
+from fastpath.core.offers import Refusal
 from fastpath.core.state_files import Arrays, read_arrays, write_arrays
 from fastpath.polynomial.attention import LARGEST_BYTES
 from fastpath.polynomial.minimax import minimax, widened
@@ -207,28 +208,11 @@ class MomentState(Locked):
         """
         q = matrix("Q", Q)
         self._check_columns("Q", q.shape[1], self._d)
-        seen, dtype = self._seen()
-        if not seen.count:
-            raise ValueError("Q must come after keys and values: this state has absorbed none.")
         limit = None if tolerance is None else open_unit("tolerance", tolerance)
-        dtype = np.result_type(q, dtype)
-        plans = [_Plan(q, moments, dtype) for moments in (seen, self._about_the_middle(seen))]
-        plan = min(plans, key=lambda plan: (plan.error, plan.queries.largest))
-        if not plan.error < np.inf:
-            raise ValueError(
-                f"Q must keep logits where a polynomial of degree {self._degree} is certified positive "
-                f"and rounding below 1, got logits up to {plan.queries.largest:.3g} from the middle."
-            )
-        result = plan.moments.attend(plan.queries, plan.polynomial, dtype)
-        ranges = seen.ranges
-        magnitude = float(ranges.magnitude.max())
-        varied = (ranges.value_low < ranges.value_high).any()  # else every answer is exact
-        if limit is not None and varied and not result.error_bound.max() <= limit * magnitude:
-            raise ValueError(
-                f"tolerance must be at least {result.error_bound.max() / magnitude:.3g} for degree "
-                f"{self._degree} and logits up to {plan.queries.largest:.3g}, got {limit:g}."
-            )
-        return result
+        found = answer(self, q, limit)
+        if isinstance(found, Refusal):
+            raise found.error(f"{found.reason}.")
+        return found
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a file, whole or not at all: only a complete one takes the name.
@@ -323,6 +307,31 @@ class MomentState(Locked):
     def _check_columns(name: str, columns: int, wanted: int) -> None:
         if columns != wanted:
             raise ValueError(f"{name} must have {wanted} columns, got {columns}.")
+
+
+def answer(state: MomentState, q: Matrix, limit: float | None) -> Certified | Refusal:
+    """Answer :meth:`MomentState.query` for queries that were checked, or refuse as it does."""
+    seen, dtype = state._seen()
+    if not seen.count:
+        return Refusal(reason="Q must come after keys and values: this state has absorbed none")
+    dtype = np.result_type(q, dtype)
+    plans = [_Plan(q, moments, dtype) for moments in (seen, state._about_the_middle(seen))]
+    plan = min(plans, key=lambda plan: (plan.error, plan.queries.largest))
+    if not plan.error < np.inf:
+        return Refusal(
+            reason=f"Q must keep logits where a polynomial of degree {state.degree} is certified positive "
+            f"and rounding below 1, got logits up to {plan.queries.largest:.3g} from the middle"
+        )
+    result = plan.moments.attend(plan.queries, plan.polynomial, dtype)
+    ranges = seen.ranges
+    magnitude = float(ranges.magnitude.max())
+    varied = (ranges.value_low < ranges.value_high).any()  # else every answer is exact
+    if limit is not None and varied and not result.error_bound.max() <= limit * magnitude:
+        return Refusal(
+            reason=f"tolerance must be at least {result.error_bound.max() / magnitude:.3g} for degree "
+            f"{state.degree} and logits up to {plan.queries.largest:.3g}, got {limit:g}"
+        )
+    return result
 
 
 class _Plan:

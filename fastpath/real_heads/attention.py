@@ -1,6 +1,6 @@
 """Attention on real heads, whose logits no polynomial reaches: fast, and certified afterwards."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -8,27 +8,21 @@ from numpy.typing import ArrayLike
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.certified import Certified
-from fastpath.core.inputs import Matrix, attention_inputs, generator, open_unit
-from fastpath.exact.attention import attention
-from fastpath.polynomial.attention import (
-    CAUSAL_BLOCK,
-    ExpansionError,
-    affordable_expansion,
-    polynomial_attention,
-)
-from fastpath.real_heads.certify import certify, fewest_rows
+from fastpath.core.costs import exact_cost, rows_cost
+from fastpath.core.head import Head
+from fastpath.core.inputs import generator, open_unit
+from fastpath.core.offers import Offer, Refusal, take_cheapest
+from fastpath.polynomial.attention import polynomial_offer
+from fastpath.real_heads.certify import certified_rows, fewest_rows
 from fastpath.real_heads.clustered_head import ClusteredHead
-from fastpath.real_heads.costs import exact_cost, pair_cost
-from fastpath.real_heads.dropped_keys import DroppedKeys, DroppingError
+from fastpath.real_heads.dropped_keys import DroppedKeys
+from fastpath.real_heads.exact_rows import exact_head
 
-#: With fewer multiply-adds (3500 queries and keys, 30 ms) nothing is planned: exact attention is as fast.
+#: Where exact attention takes less (3500 queries and keys, 30 ms) nothing is planned: it is as fast.
 LARGE = 1e9
 
 #: The most that planning a way may be predicted to take, and then the way, of what exact attention takes.
 PLANNING, WORTHWHILE = 0.15, 0.7
-
-#: Multiply-adds that take as long as one of the polynomial's, with all that it takes to build features.
-POLYNOMIAL = 20
 
 #: Rows that tell how sharp a head is, and the share of the keys that they may need where dropping pays.
 SHARPNESS_ROWS, SHARP = 32, 0.1
@@ -56,7 +50,7 @@ class CertifiedHead(Certified):
     method : str
         ``"exact"``, ``"polynomial"``, ``"dropped keys"`` or ``"clusters"``.
     reason : str
-        Why that method, in a sentence.
+        Why that method, in a sentence: why others were refused, or what they would have taken.
     predicted_cost : float
         What it was predicted to take, planning and certificate included, relative to exact attention.
     """
@@ -136,7 +130,7 @@ def certified_attention(
     Notes
     -----
     Cost, in multiply-adds of which a pair of query and key takes d + d_v + 24 exactly
-    (``fastpath.real_heads.costs``):
+    (``fastpath.core.costs``):
 
     - clusters: 210 (sqrt(n_q) n_k + n_q sqrt(n_k)); with s samples 570 instead, 9000 s sqrt(n_q) and 1.6 s
       pairs a query; where rows are repaired 2 % of all pairs; and those of the certificate's rows;
@@ -152,7 +146,7 @@ def certified_attention(
     Claims: R.drop, R.jensen, R.balance, FP.drop and FP.softmax vouch for dropped keys; R.certify alone for
     clusters.
     """
-    q, k, v = attention_inputs(Q, K, V, causal=causal)
+    head = Head.of(Q, K, V, causal=causal)
     tolerance = open_unit("tolerance", tolerance)
     uncovered = open_unit("uncovered", uncovered)
     failure_probability = open_unit("failure_probability", failure_probability)
@@ -160,163 +154,200 @@ def certified_attention(
         raise ValueError(f"rows must be 'all' or 'quantile', got {rows!r}.")
     if rows == "all" and rng is None:
         rng = np.random.default_rng(0)
-    rng = generator(rng)
-    try:
-        if len(q) * len(k) * pair_cost(k, v) < LARGE:
-            raise _NotWorthwhileError("with so few queries and keys exact attention is as fast")
-        try:
-            return _by_polynomial(q, k, v, tolerance, causal)
-        except _NotWorthwhileError as error:
-            if causal:
-                raise _NotWorthwhileError(
-                    f"{error}, and keys are neither dropped nor clustered under a causal mask"
-                ) from error
-        allowed = tolerance * float(np.abs(v).max())
-        if _is_sharp(q, k, v, allowed, rng):
-            return _by_dropping(q, k, v, allowed, rng)
-        if rows == "quantile":
-            return _by_clusters(q, k, v, allowed, uncovered, failure_probability, rng)
-        raise _NotWorthwhileError("no polynomial is affordable and the head is not sharp")
-    except _NotWorthwhileError as error:
-        exact = attention(q, k, v, causal=causal)
-        return CertifiedHead(
-            output=exact.output,
-            error_bound=exact.error_bound,
-            claims=exact.claims,
-            uncovered=0.0,
-            failure_probability=0.0,
-            method="exact",
-            reason=f"{error}.",
-            predicted_cost=1.0,
-        )
+    asked = _Asked(
+        tolerance=tolerance,
+        allowed=tolerance * float(np.abs(head.values).max()),
+        quantile=rows == "quantile",
+        uncovered=uncovered,
+        failure_probability=failure_probability,
+        rng=generator(rng),
+    )
+    taken = take_cheapest(_ways(head, asked))
+    assert not isinstance(taken, Refusal)  # exact attention never refuses
+    others = (
+        f"{offer.certifies} at {offer.cost / exact_cost(head):.2g} of exact attention's time"
+        for offer in taken.dearer
+        if offer.way != "exact"
+    )
+    told = (*taken.refusals, *others, *([taken.answer.reason] if taken.answer.reason else []))
+    return replace(taken.answer, reason=f"{'; '.join(told)}.")
 
 
-class _NotWorthwhileError(Exception):
-    """A way is not taken, for the reason stated."""
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What a certificate must show: of all rows, or with a probability of all but a fraction."""
+
+    tolerance: float
+    allowed: float
+    quantile: bool
+    uncovered: float
+    failure_probability: float
+    rng: np.random.Generator
 
 
-def _worthwhile(what: str, cost: float, q: Matrix, k: Matrix, v: Matrix, most: float) -> float:
-    """Return the cost relative to exact attention, if it is no more than ``most``."""
-    relative = cost / exact_cost(q, k, v)
-    if not relative <= most:
-        raise _NotWorthwhileError(f"{what} would take {relative:.2g} of exact attention's time")
-    return relative
+def _ways(head: Head, asked: _Asked) -> list[Offer[CertifiedHead] | Refusal]:
+    exact = Offer(
+        way="exact",
+        cost=exact_cost(head),
+        certifies="exact attention certifies every row",
+        take=lambda: _certain(exact_head(head), "exact", "", 1.0),
+    )
+    if rows_cost(head, len(head.queries)) < LARGE:
+        return [exact, Refusal(reason="with so few queries and keys exact attention is as fast")]
+    found = [_polynomial(head, asked)]
+    if head.causal:
+        found += [Refusal(reason="keys are neither dropped nor clustered under a causal mask")]
+    else:
+        needed = _needed_keys(head, asked)
+        found += [_dropping(head, asked, needed), _clusters(head, asked, needed)]
+    return [*found, exact]
 
 
-def _by_polynomial(
-    q: Matrix, k: Matrix, v: Matrix, tolerance: float, causal: bool
-) -> CertifiedHead:
-    try:
-        expansion = affordable_expansion(q, k, v, tolerance, causal)
-    except ExpansionError as error:
-        raise _NotWorthwhileError("no polynomial is affordable") from error
-    products = 2 * expansion.features * (v.shape[1] + 1) * (len(q) + len(k))
-    if causal:
-        products += CAUSAL_BLOCK * (k.shape[1] + v.shape[1] + expansion.degree) * len(q)
-    # Causal attention takes half of the pairs.
-    most = WORTHWHILE / 2 if causal else WORTHWHILE
-    cost = _worthwhile("a polynomial", POLYNOMIAL * products, q, k, v, most)
-    found = polynomial_attention(q, k, v, tolerance=tolerance, causal=causal)
+def _certain(found: Certified, method: str, reason: str, cost: float) -> CertifiedHead:
+    """Return what is certified of every row."""
     return CertifiedHead(
         output=found.output,
         error_bound=found.error_bound,
         claims=found.claims,
         uncovered=0.0,
         failure_probability=0.0,
-        method="polynomial",
-        reason=(
-            f"a polynomial of degree {expansion.degree} with {expansion.features} features certifies "
-            "every row."
-        ),
-        predicted_cost=2 * cost if causal else cost,
+        method=method,
+        reason=reason,
+        predicted_cost=cost,
     )
 
 
-def _is_sharp(q: Matrix, k: Matrix, v: Matrix, allowed: float, rng: np.random.Generator) -> bool:
-    """Whether few keys would be kept if each row could choose its own."""
-    weights = q[rng.integers(0, len(q), SHARPNESS_ROWS)] @ k.T
+def _too_dear(what: str, cost: float, head: Head, most: float) -> Refusal | None:
+    """Refuse what takes more than a part of exact attention's time."""
+    relative = cost / exact_cost(head)
+    if relative <= most:
+        return None
+    return Refusal(reason=f"{what} would take {relative:.2g} of exact attention's time")
+
+
+def _polynomial(head: Head, asked: _Asked) -> Offer[CertifiedHead] | Refusal:
+    offer = polynomial_offer(head, asked.tolerance)
+    if isinstance(offer, Refusal):
+        return Refusal(reason="no polynomial is affordable")
+
+    def take() -> CertifiedHead | Refusal:
+        found = offer.take()
+        if isinstance(found, Refusal):
+            return found
+        return _certain(found, offer.way, offer.certifies, offer.cost / exact_cost(head))
+
+    return _too_dear("a polynomial", offer.cost, head, WORTHWHILE) or Offer(
+        way=offer.way, cost=offer.cost, certifies=offer.certifies, take=take
+    )
+
+
+def _needed_keys(head: Head, asked: _Asked) -> float:
+    """Return the fraction of the keys that would be kept if each row could choose its own."""
+    drawn = asked.rng.integers(0, len(head.queries), SHARPNESS_ROWS)
+    weights = head.queries[drawn] @ head.keys.T
     weights -= weights.max(axis=1, keepdims=True)
     np.exp(weights, out=weights)
-    spread = float(np.ptp(v, axis=0).max())
-    needed = weights * spread > allowed / len(k) * weights.sum(axis=1, keepdims=True)
-    return float(needed.mean()) <= SHARP
+    spread = float(np.ptp(head.values, axis=0).max())
+    even = asked.allowed / len(head.keys)
+    needed = weights * spread > even * weights.sum(axis=1, keepdims=True)
+    return float(needed.mean())
 
 
-def _by_dropping(
-    q: Matrix, k: Matrix, v: Matrix, allowed: float, rng: np.random.Generator
-) -> CertifiedHead:
-    planning = _worthwhile(
-        "planning which keys to drop", DroppedKeys.planning_cost(q), q, k, v, PLANNING
+def _dropping(head: Head, asked: _Asked, needed: float) -> Offer[CertifiedHead] | Refusal:
+    if needed > SHARP:
+        return Refusal(reason="the head is not sharp")
+    planning = DroppedKeys.planning_cost(head)
+
+    def take() -> CertifiedHead | Refusal:
+        planned = DroppedKeys.planned(head, asked.allowed, asked.rng)
+        if isinstance(planned, Refusal):
+            return planned
+        cost = planned.cost(asked.rng)
+        return _too_dear("dropping keys", cost, head, WORTHWHILE) or _certain(
+            planned.attend(), "dropped keys", sharp, (planning + cost) / exact_cost(head)
+        )
+
+    sharp = "the head is sharp, and dropping keys of little weight certifies every row"
+    return _too_dear("planning which keys to drop", planning, head, PLANNING) or Offer(
+        way="dropped keys",
+        cost=planning + DroppedKeys.likely_cost(head, needed),
+        certifies=sharp,
+        take=take,
     )
-    try:
-        head = DroppedKeys(q, k, v, allowed, rng)
-    except DroppingError as error:
-        raise _NotWorthwhileError(str(error)) from error
-    cost = _worthwhile("dropping keys", head.cost(rng), q, k, v, WORTHWHILE)
-    found = head.attend()
-    return CertifiedHead(
-        output=found.output,
-        error_bound=found.error_bound,
-        claims=found.claims,
-        uncovered=0.0,
-        failure_probability=0.0,
-        method="dropped keys",
-        reason="the head is sharp, and dropping keys of little weight certifies every row.",
-        predicted_cost=planning + cost,
+
+
+def _clusters(head: Head, asked: _Asked, needed: float) -> Offer[CertifiedHead] | Refusal:
+    if not asked.quantile:
+        return Refusal(reason="clusters do not certify every row")
+    if needed <= SHARP:
+        return Refusal(reason="clusters do not serve a sharp head")
+    planning = ClusteredHead.planning_cost(head)
+    least = ClusteredHead.least_cost(head) + _certificate_cost(
+        head, asked, asked.failure_probability / 2
+    )
+    return (
+        _too_dear("planning clusters", planning, head, PLANNING)
+        or _too_dear("certified clusters", planning + least, head, WORTHWHILE)
+        or Offer(
+            way="clusters",
+            cost=planning + least,
+            certifies=f"clusters certify all but {asked.uncovered:g} of the rows",
+            take=lambda: _by_clusters(head, asked, planning),
+        )
     )
 
 
-def _by_clusters(
-    q: Matrix,
-    k: Matrix,
-    v: Matrix,
-    allowed: float,
-    uncovered: float,
-    failure_probability: float,
-    rng: np.random.Generator,
-) -> CertifiedHead:
-    spent = _worthwhile(
-        "planning clusters", ClusteredHead.planning_cost(q, k, v), q, k, v, PLANNING
-    )
-    try:
-        head = ClusteredHead(q, k, v, rng)
-    except np.linalg.LinAlgError as error:
-        raise _NotWorthwhileError("there is no covariance to balance") from error
-    chance, aim = failure_probability, PILOT_ROOM * allowed
+def _certificate_cost(head: Head, asked: _Asked, chance: float) -> float:
+    return rows_cost(head, fewest_rows(asked.uncovered, chance, len(head.queries)))
+
+
+def _by_clusters(head: Head, asked: _Asked, spent: float) -> CertifiedHead | Refusal:
+    """Take as many samples as a pilot finds necessary, and more after each certificate that fails."""
+    clustered = ClusteredHead.planned(head, asked.rng)
+    if isinstance(clustered, Refusal):
+        return clustered
+    chance, aim = asked.failure_probability, PILOT_ROOM * asked.allowed
     while True:
         chance /= 2
-        certificate = fewest_rows(uncovered, chance, len(q)) * len(k) * pair_cost(k, v)
-        most = (WORTHWHILE - spent) * exact_cost(q, k, v) - certificate
-        samples, repaired, cost = _sample_size(head, aim, most, rng)
-        spent += _worthwhile("certified clusters", cost + certificate, q, k, v, WORTHWHILE - spent)
-        output = head.output(samples, repaired, rng)
-        found = certify(q, k, v, output, uncovered=uncovered, failure_probability=chance, rng=rng)
-        if found.error_bound <= allowed:
+        certificate = _certificate_cost(head, asked, chance)
+        most = WORTHWHILE * exact_cost(head) - spent
+        sized = _sample_size(clustered, aim, most - certificate, asked.rng)
+        if isinstance(sized, Refusal):
+            return sized
+        samples, repaired, cost = sized
+        refusal = _too_dear("certified clusters", spent + cost + certificate, head, WORTHWHILE)
+        if refusal:
+            return refusal
+        spent += cost + certificate
+        output = clustered.output(samples, repaired, asked.rng)
+        drawn = fewest_rows(asked.uncovered, chance, len(head.queries))
+        found = certified_rows(head, output, asked.uncovered, chance, drawn, asked.rng)
+        if found.error_bound <= asked.allowed:
             break
-        aim *= min(PILOT_ROOM, allowed / float(found.error_bound))
+        aim *= min(PILOT_ROOM, asked.allowed / float(found.error_bound))
     return CertifiedHead(
         output=output,
         error_bound=found.error_bound,
         claims=found.claims,
-        uncovered=uncovered,
-        failure_probability=failure_probability,
+        uncovered=asked.uncovered,
+        failure_probability=asked.failure_probability,
         method="clusters",
         reason=f"{samples} samples a cluster and {repaired:.0%} of the rows repaired met the tolerance on "
-        f"{found.rows_checked} rows.",
-        predicted_cost=spent,
+        f"{found.rows_checked} rows",
+        predicted_cost=spent / exact_cost(head),
     )
 
 
 def _sample_size(
-    head: ClusteredHead, aim: float, most: float, rng: np.random.Generator
-) -> tuple[int, float, float]:
+    clustered: ClusteredHead, aim: float, most: float, rng: np.random.Generator
+) -> tuple[int, float, float] | Refusal:
     """Return how many keys to sample and which fraction of the rows to repair, and what that costs.
 
     Errors fall like one by the square root of the samples.
     """
     samples = 0
     for _ in range(PILOTS):
-        pilot = head.pilot(samples, rng)
+        pilot = clustered.pilot(samples, rng)
         kept = np.argsort(pilot.predicted)[: len(pilot.errors) - ceil(REPAIRED * len(pilot.errors))]
         choices = []
         for repaired, errors in ((0.0, pilot.errors), (REPAIRED, pilot.errors[kept])):
@@ -325,13 +356,11 @@ def _sample_size(
             # Of the least numbers a share may be 0.
             missed = error / aim if aim else np.inf
             more = max(1.0, missed) ** 2
-            choices.append((head.cost(pilot.sampled * more, repaired), repaired, missed))
+            choices.append((clustered.cost(pilot.sampled * more, repaired), repaired, missed))
         cost, repaired, missed = min(choices)
         if missed <= 1:
             return samples, repaired, cost
         if not cost < most:
             break
         samples = int(samples * max(1.5, missed**2)) if samples else FIRST_SAMPLES
-    raise _NotWorthwhileError(
-        "no number of samples that pays meets the tolerance on the pilot's rows"
-    )
+    return Refusal(reason="no number of samples that pays meets the tolerance on the pilot's rows")

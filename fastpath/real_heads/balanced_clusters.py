@@ -20,28 +20,28 @@ ROUNDS = 2
 RIDGE = 1e-9
 
 
-def balancing(q: Matrix, k: Matrix, rng: np.random.Generator) -> tuple[Matrix, Matrix]:
+def balancing(q: Matrix, k: Matrix, rng: np.random.Generator) -> tuple[Matrix, Matrix] | None:
     r"""Return M and N with M Nᵀ = I, so that q M and k N have equal diagonal covariances.
 
     With covariances :math:`L_q L_q^\top` and :math:`L_k L_k^\top` and :math:`L_q^\top L_k = U s W^\top`,
     :math:`M = L_q^{-\top} U s^{1/2}` and :math:`N = M^{-\top} = L_k^{-\top} W s^{1/2}` (R.balance).
 
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If a covariance has no Cholesky factor.
+    None where a covariance has no Cholesky factor, as that of one row.
     """
-    for_queries, for_keys = (_covariance_factor(x, rng) for x in (q, k))
-    left, singular, right = np.linalg.svd(for_queries.T @ for_keys)
-    root = np.sqrt(singular)
-    M = np.linalg.solve(for_queries.T, left) * root
-    N = np.linalg.solve(for_keys.T, right.T) * root
+    if min(len(q), len(k)) == 1:
+        return None
+    try:
+        for_queries, for_keys = (_covariance_factor(x, rng) for x in (q, k))
+        left, singular, right = np.linalg.svd(for_queries.T @ for_keys)
+        root = np.sqrt(singular)
+        M = np.linalg.solve(for_queries.T, left) * root
+        N = np.linalg.solve(for_keys.T, right.T) * root
+    except np.linalg.LinAlgError:
+        return None
     return M, N
 
 
 def _covariance_factor(x: Matrix, rng: np.random.Generator) -> Matrix:
-    if len(x) == 1:
-        raise np.linalg.LinAlgError("one row has no covariance")
     sample = x if len(x) <= COVARIANCE_ROWS else x[rng.integers(0, len(x), COVARIANCE_ROWS)]
     covariance = np.atleast_2d(np.cov(sample.T, dtype=np.float64))
     covariance = covariance + RIDGE * np.trace(covariance) * np.eye(len(covariance))

@@ -11,15 +11,9 @@ from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.real_heads import certify_failure
 from fastpath.core.certified import Certified
 from fastpath.core.directed import up
-from fastpath.core.inputs import (
-    Matrix,
-    attention_inputs,
-    exact_floats,
-    generator,
-    integer,
-    open_unit,
-)
-from fastpath.exact.attention import attend
+from fastpath.core.head import Head
+from fastpath.core.inputs import Matrix, exact_floats, generator, integer, open_unit
+from fastpath.real_heads.exact_rows import exact_rows
 
 #: More errors than this are never skipped: with a hundred times as many rows drawn, the certified quantile
 #: is within a few tenths of the uncovered fraction, and the binomials stay floats.
@@ -129,22 +123,36 @@ def certify(
     S. S. Wilks, Determination of sample sizes for setting tolerance limits, Annals of Mathematical
     Statistics 12(1), 1941.
     """
-    q, k, v = attention_inputs(Q, K, V, causal=causal)
-    given = _checked_output(output, (len(q), v.shape[1]))
+    head = Head.of(Q, K, V, causal=causal)
+    n = len(head.queries)
+    given = _checked_output(output, (n, head.values.shape[1]))
     uncovered = open_unit("uncovered", uncovered)
     failure_probability = open_unit("failure_probability", failure_probability)
     rng = generator(rng)
-    fewest = fewest_rows(uncovered, failure_probability, len(q))
+    fewest = fewest_rows(uncovered, failure_probability, n)
     drawn = fewest if rows is None else integer("rows", rows, 1)
-    if not fewest <= drawn <= len(q):
+    if not fewest <= drawn <= n:
         raise ValueError(
-            f"rows must be in [{fewest}, {len(q)}] for uncovered={uncovered:g} and "
+            f"rows must be in [{fewest}, {n}] for uncovered={uncovered:g} and "
             f"failure_probability={failure_probability:g}, got {drawn}."
         )
-    if drawn == len(q):
-        errors, claims = _row_errors(q, k, v, given, np.arange(len(q)), causal)
+    return certified_rows(head, given, uncovered, failure_probability, drawn, rng)
+
+
+def certified_rows(
+    head: Head,
+    output: Matrix,
+    uncovered: float,
+    failure_probability: float,
+    drawn: int,
+    rng: np.random.Generator,
+) -> CertifiedRows:
+    """Certify an output as :func:`certify` does, from so many rows, which must be enough."""
+    n = len(head.queries)
+    if drawn == n:
+        errors, claims = _row_errors(head, output, np.arange(n))
         return CertifiedRows(
-            output=given,
+            output=output,
             error_bound=errors.max(),
             claims=claims,
             uncovered=0.0,
@@ -152,13 +160,12 @@ def certify(
             rows_checked=drawn,
             rows_skipped=0,
         )
-    different, repeats = np.unique(rng.integers(0, len(q), drawn), return_inverse=True)
+    different, repeats = np.unique(rng.integers(0, n, drawn), return_inverse=True)
     skipped, reached = _most_skipped(drawn, uncovered, failure_probability)
-    errors, claims = _row_errors(q, k, v, given, different, causal)
-    bound = np.sort(errors[repeats])[drawn - 1 - skipped]
+    errors, claims = _row_errors(head, output, different)
     return CertifiedRows(
-        output=given,
-        error_bound=bound,
+        output=output,
+        error_bound=np.sort(errors[repeats])[drawn - 1 - skipped],
         claims=("R.certify", *claims),
         uncovered=uncovered,
         failure_probability=reached,
@@ -168,10 +175,10 @@ def certify(
 
 
 def _row_errors(
-    q: Matrix, k: Matrix, v: Matrix, output: Matrix, rows: NDArray[np.intp], causal: bool
+    head: Head, output: Matrix, rows: NDArray[np.intp]
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Bound the largest error of each row: its distance from exact attention, and that one's bound."""
-    exact = attend(q[rows], k, v, rows if causal else None)
+    exact = exact_rows(head, rows)
     with np.errstate(all="ignore"):
         distance = np.abs(output[rows].astype(np.float64) - exact.output)
         error = up(up(distance) + exact.error_bound)

@@ -6,10 +6,20 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from fastpath.core.costs import (
+    CLUSTERS_FETCHED,
+    CLUSTERS_PAIR,
+    CLUSTERS_ROW,
+    CLUSTERS_SAMPLED,
+    CLUSTERS_SUMMED,
+    pair_cost,
+    rows_cost,
+)
+from fastpath.core.head import Head
 from fastpath.core.inputs import Matrix
-from fastpath.exact.attention import attention
+from fastpath.core.offers import Refusal
 from fastpath.real_heads.balanced_clusters import Clusters, balancing
-from fastpath.real_heads.costs import pair_cost
+from fastpath.real_heads.exact_rows import exact_rows
 
 #: Clusters on either side, in units of the square root of the number of rows.
 CLUSTERS = 1.0
@@ -22,11 +32,6 @@ SAMPLED_KEY_BLOCK = 512
 
 #: Of how many clusters the pilot tries some rows, and how many.
 PILOT_CLUSTERS, PILOT_ROWS = 32, 16
-
-#: Multiply-adds that take as long as a row's share in planning; as a key of a query cluster or a query of a
-#: key cluster; as that once more where keys are sampled; and as preparing a sampled key for a cluster.  And
-#: what a pair takes in such narrow tiles, relative to exact attention.
-PLANNED_ROW, SUMMED, SAMPLED, FETCHED, NARROW = 6e4, 210, 360, 9000, 1.6
 
 #: Logits are kept this far from where exp overflows or underflows.
 LARGEST_LOGIT = 60.0
@@ -75,16 +80,32 @@ class ClusteredHead:
 
     Everything is computed in float32, since what vouches for it is computed apart.
 
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If a covariance has no Cholesky factor.
+    Parameters
+    ----------
+    head : Head
+        Not causal.
+    coordinates : pair of (d, d) arrays
+        Those of :func:`balancing`, for queries and for keys less their mean.
+    rng : numpy.random.Generator
+        Draws the samples from which clusters are made, and the pilot's rows.
     """
 
-    def __init__(self, q: Matrix, k: Matrix, v: Matrix, rng: np.random.Generator) -> None:
-        self._given = q, k, v
-        q, k, v = (x.astype(np.float32, copy=False) for x in (q, k - k.mean(axis=0), v))
-        M, N = (x.astype(np.float32) for x in balancing(q, k, rng))
+    @classmethod
+    def planned(cls, head: Head, rng: np.random.Generator) -> "ClusteredHead | Refusal":
+        """Cluster a head, or say why that cannot be."""
+        q, k = _narrowed(head)
+        coordinates = balancing(q, k, rng)
+        if coordinates is None:
+            return Refusal(reason="there is no covariance to balance")
+        return cls(head, coordinates, rng)
+
+    def __init__(
+        self, head: Head, coordinates: tuple[Matrix, Matrix], rng: np.random.Generator
+    ) -> None:
+        self._head = head
+        q, k = _narrowed(head)
+        v = head.values.astype(np.float32, copy=False)
+        M, N = (x.astype(np.float32) for x in coordinates)
         q, k = q @ M, k @ N
         self._queries = Clusters.of(q, int(CLUSTERS * sqrt(len(q))), rng)
         self._keys = Clusters.of(k, int(CLUSTERS * sqrt(len(k))), rng)
@@ -103,25 +124,31 @@ class ClusteredHead:
         self._scratch = np.empty((2, len(k)), np.float32)
         self._cumulated = np.empty(len(k))
         self._pilot_rows = self._draw_pilot(rng)
-        q, k, v = self._given
         pilot = self._queries.order[np.concatenate(list(self._pilot_rows.values()))]
-        self._pilot_exact = attention(q[pilot], k, v).output
+        self._pilot_exact = exact_rows(head, pilot).output
         self._pilot_sums = self._sums(np.array(list(self._pilot_rows)))
 
     @staticmethod
-    def planning_cost(q: Matrix, k: Matrix, v: Matrix) -> float:
-        """Predict what making this object takes, in multiply-adds."""
-        exact = PILOT_CLUSTERS * PILOT_ROWS * len(k) * pair_cost(k, v)
-        return PLANNED_ROW * (len(q) + len(k)) + exact
+    def planning_cost(head: Head) -> float:
+        """Predict what making this object takes (``fastpath.core.costs``)."""
+        rows = len(head.queries) + len(head.keys)
+        return CLUSTERS_ROW * rows + rows_cost(head, PILOT_CLUSTERS * PILOT_ROWS)
+
+    @staticmethod
+    def least_cost(head: Head) -> float:
+        """Predict what :meth:`output` takes without samples, before clusters are made."""
+        n_q, n_k = len(head.queries), len(head.keys)
+        summed = int(CLUSTERS * sqrt(n_q)) * n_k + n_q * int(CLUSTERS * sqrt(n_k))
+        return CLUSTERS_SUMMED * summed
 
     def cost(self, sampled: float, repaired: float) -> float:
-        """Predict what :meth:`output` takes with so many keys sampled a cluster, in multiply-adds."""
-        q, k, v = self._given
-        summed = len(self._centres) * len(k) + len(q) * len(self._keys.sizes)
-        overhead = SUMMED + (SAMPLED if sampled else 0)
-        pairs = len(q) * (NARROW * sampled + repaired * len(k))
-        fetched = FETCHED * len(self._centres) * sampled
-        return summed * overhead + fetched + pairs * pair_cost(k, v)
+        """Predict what :meth:`output` takes with so many keys sampled a cluster."""
+        n_q, n_k = len(self._head.queries), len(self._head.keys)
+        summed = len(self._centres) * n_k + n_q * len(self._keys.sizes)
+        overhead = CLUSTERS_SUMMED + (CLUSTERS_SAMPLED if sampled else 0)
+        pairs = n_q * (CLUSTERS_PAIR * sampled + repaired * n_k)
+        fetched = CLUSTERS_FETCHED * len(self._centres) * sampled
+        return summed * overhead + fetched + pairs * pair_cost(self._head)
 
     def _draw_pilot(self, rng: np.random.Generator) -> dict[int, NDArray[np.intp]]:
         """Return some rows of some clusters, each row equally likely to be among them."""
@@ -165,10 +192,9 @@ class ClusteredHead:
 
     def output(self, samples: int, repaired: float, rng: np.random.Generator) -> Matrix:
         """Return attention by clusters, a fraction of the rows exactly: those of largest predicted error."""
-        q, k, v = self._given
-        order = self._queries.order
-        output = np.empty((len(q), v.shape[1]), q.dtype)
-        predicted = np.empty(len(q), np.float32)
+        v, order = self._head.values, self._queries.order
+        output = np.empty((len(order), v.shape[1]), v.dtype)
+        predicted = np.empty(len(order), np.float32)
         for first in range(0, len(self._centres), TOGETHER):
             some = np.arange(first, min(first + TOGETHER, len(self._centres)))
             sums = self._sums(some)
@@ -179,10 +205,10 @@ class ClusteredHead:
                 )
         predicted[~np.isfinite(output[order]).all(axis=1)] = np.inf
         np.clip(output, v.min(axis=0), v.max(axis=0), out=output)
-        exactly = max(int(repaired * len(q)), int(np.count_nonzero(np.isinf(predicted))))
+        exactly = max(int(repaired * len(order)), int(np.count_nonzero(np.isinf(predicted))))
         if exactly:
             worst = order[np.argsort(-predicted)[:exactly]]
-            output[worst] = attention(q[worst], k, v).output
+            output[worst] = exact_rows(self._head, worst).output
         return output
 
     def _cluster(
@@ -267,3 +293,9 @@ class ClusteredHead:
         at = np.arange(rng.random(), self._cumulated[-1], 1.0)
         chosen = np.searchsorted(self._cumulated, at, side="right")
         return chosen, probabilities.take(chosen), scale
+
+
+def _narrowed(head: Head) -> tuple[Matrix, Matrix]:
+    """Return queries, and keys less their mean, in float32."""
+    keys = head.keys - head.keys.mean(axis=0)
+    return head.queries.astype(np.float32, copy=False), keys.astype(np.float32, copy=False)

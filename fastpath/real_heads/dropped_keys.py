@@ -1,7 +1,6 @@
 """Attention on sharp heads: keys that no query of a cluster weighs are dropped, with a bound on every row."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil, log, sqrt
 
@@ -23,13 +22,23 @@ from fastpath.core.bounds.softmax import (
     weights_underflow,
 )
 from fastpath.core.certified import Certified
+from fastpath.core.costs import (
+    DROPPING_FETCHED,
+    DROPPING_KEY,
+    DROPPING_PAIR,
+    DROPPING_ROW,
+    exact_cost,
+    pair_cost,
+)
 from fastpath.core.directed import down, library_up, up
+from fastpath.core.head import Head
 from fastpath.core.inputs import Matrix
 from fastpath.core.norms import lengths, longest_row, norm, product_loss
-from fastpath.exact.attention import DECIDABLE, attention
+from fastpath.core.offers import Refusal
+from fastpath.exact.attention import DECIDABLE
 from fastpath.exact.scaled_values import ScaledValues
 from fastpath.real_heads.balanced_clusters import Clusters, balancing
-from fastpath.real_heads.costs import pair_cost
+from fastpath.real_heads.exact_rows import exact_rows
 
 CLAIMS = ("R.drop", "R.jensen", "R.balance", "FP.drop", "FP.softmax", "FP.exp", "S.output")
 
@@ -51,10 +60,6 @@ LOWEST_LOGIT = -60.0
 #: Rounding of the logarithm of a share beyond which a cluster's rows are computed exactly.
 LARGEST_SHARE_SLACK = 3.0
 
-#: Multiply-adds that take as long as a row's share in planning, as weighing a key for a cluster, and as
-#: fetching one that is kept; and what a pair takes in such narrow tiles, relative to exact attention.
-PLANNED_ROW, WEIGHED, FETCHED, NARROW = 1.5e5, 400, 1000, 1.35
-
 #: No sum of products of two images overflows where that of their lengths is at most this: one that went to
 #: -inf would be taken for no distance at all.
 LARGEST_PRODUCT = {"float32": 2.0**124, "float64": 2.0**1020}
@@ -65,10 +70,6 @@ PILOT = 64
 #: The kept weights of a row add up to this at least, relative to e^shift, or the row is computed exactly:
 #: half the sum, which is at least e^-LARGEST_SHARE_SLACK, as a shift's rounding is part of the slack.
 LIGHTEST_SUM = 1 / 64
-
-
-class DroppingError(ValueError):
-    """Keys cannot be dropped: the tolerance is at rounding, or the head has no covariance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,61 +99,63 @@ class DroppedKeys:
 
     Parameters
     ----------
-    q, k, v : arrays
-        The head.
+    head : Head
+        Not causal.
     allowed : float
         The absolute error that each entry may have.
-    rng : numpy.random.Generator
-        Draws the sample from which clusters are made; no bound depends on it.
-
-    Raises
-    ------
-    DroppingError
-        If rounding alone may exceed what is allowed, or clusters cannot be made.
     """
 
-    def __init__(
-        self, q: Matrix, k: Matrix, v: Matrix, allowed: float, rng: np.random.Generator
-    ) -> None:
+    @classmethod
+    def planned(
+        cls, head: Head, allowed: float, rng: np.random.Generator
+    ) -> "DroppedKeys | Refusal":
+        """Cluster a head, or refuse where rounding alone may exceed what is allowed, or clusters cannot be.
+
+        ``rng`` draws the sample from which clusters are made; no bound depends on it.
+        """
+        made = cls(head, allowed)
+        return made._allow() or made._cluster(rng) or made
+
+    def __init__(self, head: Head, allowed: float) -> None:
+        q, k, v = head.queries, head.keys, head.values
         constants = ARITHMETIC[q.dtype.name]
         self._unit_roundoff, self._tiny = constants["unit_roundoff"], constants["tiny"]
         self._exp_error = constants["exp_error"]
-        self._given, self._allowed = (q, k, v), allowed
+        self._head, self._allowed = head, allowed
         self._values = ScaledValues(v, causal=False)
         self._spread, magnitude = self._values.spread_and_magnitude(None)
         self._magnitude = np.maximum(magnitude, 2.0**-40)
         self._terms = min(KEPT_KEY_BLOCK, len(k)) + ceil(len(k) / KEPT_KEY_BLOCK)
         self._longest_key = longest_row(k)
         self._query_lengths = lengths(q)
-        self._share = self._allowed_share()
-        self._cluster(rng)
 
-    def _allowed_share(self) -> float:
-        """Return the share of its weight that a row may lose, what rounding may cost set aside."""
+    def _allow(self) -> Refusal | None:
+        """Set the share of its weight that a row may lose, what rounding may cost set aside."""
         reach = self._query_lengths.max() * self._longest_key
         # No lower bound on a sum of weights is further from zero.
-        lowest = 4 * reach + log(len(self._given[1])) + 1
+        lowest = 4 * reach + log(len(self._head.keys)) + 1
         rounding = self._rounding(reach, lowest, self._magnitude)
         worst = float(np.max(self._values.restore_bound(rounding)))
         spread = float(np.max(self._values.restore_bound(self._spread)))
         room = float(down(self._allowed - worst))
         if not room > 0:
-            raise DroppingError(
-                f"the rounding of attention on some keys may reach {worst:.3g}, which leaves nothing of the "
-                f"allowed {self._allowed:.3g}"
+            return Refusal(
+                reason=f"the rounding of attention on some keys may reach {worst:.3g}, which leaves nothing "
+                f"of the allowed {self._allowed:.3g}"
             )
-        return min(0.5, float(down(room / spread))) if spread else 0.5
+        self._share = min(0.5, float(down(room / spread))) if spread else 0.5
+        return None
 
     def _rounding(
         self, reach: NDArray[np.float64], shift: NDArray[np.float64], quotient: Matrix
     ) -> NDArray[np.float64]:
         """Bound the rounding of attention on the kept keys, in units of the scaled values."""
         u = self._unit_roundoff
-        logit_error = rounding_logit(self._given[1].shape[1], u, reach, self._tiny)
+        logit_error = rounding_logit(self._head.keys.shape[1], u, reach, self._tiny)
         weight_error = rounding_weight(
             logit_error, u, up(up(reach + logit_error) + shift), self._exp_error, 1
         )
-        underflow = weights_underflow(len(self._given[1]), 1, self._tiny, LIGHTEST_SUM)
+        underflow = weights_underflow(len(self._head.keys), 1, self._tiny, LIGHTEST_SUM)
         bound: NDArray[np.float64] = rounding_output(
             weight_error,
             self._spread,
@@ -165,20 +168,19 @@ class DroppedKeys:
         )
         return bound
 
-    def _cluster(self, rng: np.random.Generator) -> None:
+    def _cluster(self, rng: np.random.Generator) -> Refusal | None:
         """Cluster the queries, balance what is left of them, and measure it."""
-        q, k, _ = self._given
-        try:
-            M, N = balancing(q, k, rng)
-        except np.linalg.LinAlgError as error:
-            raise DroppingError("the queries or the keys have no covariance to balance") from error
+        q, k = self._head.queries, self._head.keys
+        coordinates = balancing(q, k, rng)
+        if coordinates is None:
+            return Refusal(reason="the queries or the keys have no covariance to balance")
+        M, N = coordinates
         self._clusters = Clusters.of(q @ M.astype(q.dtype), int(CLUSTERS * sqrt(len(q))), rng)
         self._q = q[self._clusters.order]
         self._centres = self._clusters.means(self._q)
         self._steps = self._q - self._centres[self._clusters.labels]
         # Where all queries of a cluster are equal there is nothing left to balance.
-        with suppress(np.linalg.LinAlgError):
-            M, N = balancing(self._steps, k, rng)
+        M, N = balancing(self._steps, k, rng) or coordinates
         for_queries, for_keys = M.astype(q.dtype), N.astype(q.dtype)
         self._for_keys, self._origin = for_keys, k.mean(axis=0)
         self._images = (k - self._origin) @ for_keys
@@ -191,11 +193,12 @@ class DroppedKeys:
         # Numerator and denominator in one product.
         self._summed = np.concatenate([self._values.scaled, ones], axis=1)
         self._measure(for_queries, for_keys)
+        return None
 
     def _measure(self, for_queries: Matrix, for_keys: Matrix) -> None:
         """Bound the radius of every cluster, and the rounding of the logarithm of a share."""
         u, tiny = self._unit_roundoff, self._tiny
-        _, k, _ = self._given
+        k = self._head.keys
         n, d = k.shape
         starts = self._clusters.starts[:-1]
         # A computed difference errs by u relative to itself.
@@ -258,7 +261,7 @@ class DroppedKeys:
         np.sqrt(shares, out=shares)
         shares *= self._radius[some, None].astype(shares.dtype)
         shares += logits
-        even = log(self._share / len(self._given[1]))
+        even = log(self._share / len(self._head.keys))
         thresholds = (logarithms + even - self._slack[some]).astype(shares.dtype)
         # Where anything overflowed the comparison is false, and the key is kept.
         dropped = shares <= thresholds[:, None]
@@ -270,13 +273,18 @@ class DroppedKeys:
         )
 
     @staticmethod
-    def planning_cost(q: Matrix) -> float:
-        """Predict what making this object takes, in multiply-adds."""
-        return PLANNED_ROW * len(q)
+    def planning_cost(head: Head) -> float:
+        """Predict what making this object takes (``fastpath.core.costs``)."""
+        return DROPPING_ROW * len(head.queries)
+
+    @staticmethod
+    def likely_cost(head: Head, kept: float) -> float:
+        """Predict what :meth:`attend` takes where a fraction of the keys is kept, before planning."""
+        weighed = int(CLUSTERS * sqrt(len(head.queries))) * len(head.keys)
+        return DROPPING_KEY * weighed + DROPPING_PAIR * kept * exact_cost(head)
 
     def cost(self, rng: np.random.Generator) -> float:
-        """Predict what :meth:`attend` takes, in multiply-adds, from clusters drawn at random."""
-        _, k, v = self._given
+        """Predict what :meth:`attend` takes, from clusters drawn at random."""
         sizes = self._clusters.sizes
         drawn = rng.permutation(len(sizes))[:PILOT]
         kept = np.concatenate(
@@ -285,22 +293,21 @@ class DroppedKeys:
                 for first in range(0, len(drawn), TOGETHER)
             ]
         )
-        pairs = NARROW * pair_cost(k, v) * kept * sizes[drawn]
-        each = WEIGHED * len(k) + FETCHED * kept + pairs
+        pairs = DROPPING_PAIR * pair_cost(self._head) * kept * sizes[drawn]
+        each = DROPPING_KEY * len(self._head.keys) + DROPPING_FETCHED * kept + pairs
         return float(each.mean() * len(sizes))
 
     def attend(self) -> Certified:
         """Return attention, each entry certified within what is allowed."""
-        q, k, v = self._given
-        order = self._clusters.order
-        quotients = np.empty((len(q), v.shape[1]), q.dtype)
-        shifts = np.empty(len(q))
-        certain = np.ones(len(q), bool)
+        dtype, order = self._head.dtype, self._clusters.order
+        quotients = np.empty((len(order), self._head.values.shape[1]), dtype)
+        shifts = np.empty(len(order))
+        certain = np.ones(len(order), bool)
         for a, kept, weighed, j in self._batches():
             rows = self._clusters.rows(a)
             steps = self._steps[rows]
             shift = weighed.logarithms[j] + steps.astype(np.float64) @ weighed.means[j]
-            shift = shift.astype(q.dtype)
+            shift = shift.astype(dtype)
             sums = self._sums(self._q[rows], kept, shift)
             quotients[rows] = sums[:, :-1] / sums[:, -1:]
             # A sum that overflows makes quotients of zero, so it is the sums that are looked at.
@@ -316,7 +323,7 @@ class DroppedKeys:
         certain &= (error_bound[order] <= self._allowed).all(axis=1)
         again = order[~certain]
         if len(again):
-            exact = attention(q[again], k, v)
+            exact = exact_rows(self._head, again)
             output[again], error_bound[again] = exact.output, exact.error_bound
         return Certified(output=output, error_bound=error_bound, claims=CLAIMS)
 
@@ -329,7 +336,7 @@ class DroppedKeys:
 
     def _sums(self, q: Matrix, kept: NDArray[np.intp], shift: Matrix) -> Matrix:
         """Return sum_j w_j [v_j, 1] over the kept keys, values scaled; weights are relative to e^shift."""
-        k = self._given[1]
+        k = self._head.keys
         queries_in_columns = np.ascontiguousarray(q.T)
         sums = np.zeros((len(q), self._summed.shape[1]), q.dtype)
         buffer = np.empty((min(KEPT_KEY_BLOCK, len(kept)), len(q)), q.dtype)

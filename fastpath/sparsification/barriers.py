@@ -5,7 +5,8 @@ import scipy.linalg as sl
 from numpy.typing import NDArray
 
 from fastpath.core.inputs import Array
-from fastpath.sparsification.feature_matrix import Features, by_columns, dense_block
+from fastpath.core.offers import Refusal
+from fastpath.sparsification.feature_matrix import FeatureMatrix, by_columns, dense_block
 from fastpath.sparsification.gram import gram_of
 
 #: Numbers that the tree of block Gram matrices may hold: 256 MiB.
@@ -13,8 +14,8 @@ TREE_NUMBERS = 1 << 25
 
 
 def barrier_columns(
-    X: Features, whitening: Array, count: int, *, block: int | None = None
-) -> tuple[NDArray[np.intp], Array]:
+    X: FeatureMatrix, whitening: Array, count: int, *, block: int | None = None
+) -> tuple[NDArray[np.intp], Array] | Refusal:
     r"""Choose and weight at most ``count`` columns so that X's Gram matrix barely changes.
 
     With v_j = W x_j the whitened columns, :math:`\sum_j v_j v_j^\top = I`.  A sum A of weighted
@@ -30,8 +31,7 @@ def barrier_columns(
 
     Parameters
     ----------
-    X : checked features, shape (n, d)
-        See :func:`fastpath.sparsification.feature_matrix.feature_matrix`.
+    X : FeatureMatrix, shape (n, d)
     whitening : float64 array, shape (k, n)
         W with W X Xᵀ Wᵀ = I, from :func:`fastpath.sparsification.certificate.range_factor`.
     count : int
@@ -44,12 +44,7 @@ def barrier_columns(
     columns : int array, shape (m,), m <= count
         In increasing order.
     weights : float64 array, shape (m,)
-        Positive.
-
-    Raises
-    ------
-    RuntimeError
-        If rounding pushes an eigenvalue past a barrier.
+        Positive.  Or a refusal, where rounding pushes an eigenvalue past a barrier.
 
     Notes
     -----
@@ -78,6 +73,11 @@ def barrier_columns(
     for _ in range(count):
         low, high = low + low_pace, high + high_pace
         below, above = _inverse(total, -low), _inverse(-total, high)
+        if below is None or above is None:
+            return Refusal(
+                reason="rounding pushed an eigenvalue past a barrier: X is too ill-conditioned for float64",
+                error=RuntimeError,
+            )
         low_next, high_next = float(np.trace(below)), float(np.trace(above))
         lower = below @ below.T / (low_next - low_trace) - below
         upper = above @ above.T / (high_trace - high_next) + above
@@ -85,9 +85,10 @@ def barrier_columns(
         v = whitening @ x
         weight = 2 / float(v @ lower @ v + v @ upper @ v)
         if not 0 < weight < np.inf:
-            raise RuntimeError(
-                f"the barrier method found no column with a positive weight after {len(chosen)} "
-                f"columns: X is too ill-conditioned for float64."
+            return Refusal(
+                reason=f"the barrier method found no column with a positive weight after {len(chosen)} "
+                "columns: X is too ill-conditioned for float64",
+                error=RuntimeError,
             )
         chosen[column] = chosen.get(column, 0.0) + weight
         total += weight * np.outer(v, v)
@@ -101,14 +102,12 @@ def barrier_columns(
     return columns, weights * (2 / float(values[0] + values[-1]))
 
 
-def _inverse(matrix: Array, shift: float) -> Array:
-    """Invert a symmetric positive definite matrix + shift I."""
+def _inverse(matrix: Array, shift: float) -> Array | None:
+    """Invert a symmetric matrix + shift I; None where that is not positive definite."""
     shifted = matrix + shift * np.eye(len(matrix))
     factor, failed = sl.lapack.dpotrf(shifted.T, lower=0, overwrite_a=1)
     if failed:
-        raise RuntimeError(
-            "rounding pushed an eigenvalue past a barrier: X is too ill-conditioned for float64."
-        )
+        return None
     half = sl.lapack.dpotri(factor, lower=0, overwrite_c=1)[0]
     inverse: Array = np.triu(half) + np.triu(half, 1).T
     return inverse
@@ -117,14 +116,14 @@ def _inverse(matrix: Array, shift: float) -> Array:
 class _Tree:
     """A binary tree of Gram matrices of blocks of columns: every node holds its children's sum."""
 
-    def __init__(self, X: Features, block: int) -> None:
+    def __init__(self, X: FeatureMatrix, block: int) -> None:
         self._X, self._block = X, block
         leaves = -(-X.shape[1] // block)
         self._first = 1 << (leaves - 1).bit_length()
         nodes: list[Array | None] = [None] * (2 * self._first)
         if leaves > 1:
             for leaf in range(leaves):
-                part = X[:, leaf * block : (leaf + 1) * block]
+                part = X.part(leaf * block, (leaf + 1) * block)
                 nodes[self._first + leaf] = gram_of(part).matrix
             for node in range(self._first - 1, 1, -1):
                 left, right = nodes[2 * node], nodes[2 * node + 1]

@@ -6,14 +6,14 @@ from numpy.typing import NDArray
 
 from fastpath.core.inputs import Array
 from fastpath.sparsification.feature_matrix import (
-    Features,
+    FeatureMatrix,
     by_columns,
     nonzero_columns,
     take_columns,
 )
 
 
-def caratheodory_columns(X: Features, whitening: Array) -> tuple[NDArray[np.intp], Array]:
+def caratheodory_columns(X: FeatureMatrix, whitening: Array) -> tuple[NDArray[np.intp], Array]:
     r"""Choose and weight at most k(k + 1)/2 columns that have X's Gram matrix exactly, k the rank.
 
     The matrices :math:`x_j x_j^\top` span at most k(k + 1)/2 dimensions, so a nonnegative combination of
@@ -22,8 +22,7 @@ def caratheodory_columns(X: Features, whitening: Array) -> tuple[NDArray[np.intp
 
     Parameters
     ----------
-    X : checked features, shape (n, d)
-        See :func:`fastpath.sparsification.feature_matrix.feature_matrix`.
+    X : FeatureMatrix, shape (n, d)
     whitening : float64 array, shape (k, n)
         W with W X Xᵀ Wᵀ = I, from :func:`fastpath.sparsification.certificate.range_factor`.
 
@@ -64,7 +63,7 @@ def caratheodory_columns(X: Features, whitening: Array) -> tuple[NDArray[np.intp
     return columns, _refined(X, whitening, columns, weights)
 
 
-def _moment(X: Features, whitening: Array, columns: NDArray[np.intp], weights: Array) -> Array:
+def _moment(X: FeatureMatrix, whitening: Array, columns: NDArray[np.intp], weights: Array) -> Array:
     """Return the upper triangle of the sum of weighted v vᵀ, v = W x, as an isometric vector."""
     v = whitening @ take_columns(X, columns)
     matrix = (v * weights) @ v.T
@@ -111,7 +110,9 @@ def _first_to_vanish(multipliers: Array, direction: Array) -> int:
     return int(np.argmin(steps))
 
 
-def _refined(X: Features, whitening: Array, columns: NDArray[np.intp], weights: Array) -> Array:
+def _refined(
+    X: FeatureMatrix, whitening: Array, columns: NDArray[np.intp], weights: Array
+) -> Array:
     """Solve for the weights once more on the columns that are left, unless one would turn negative."""
     v = whitening @ take_columns(X, columns)
     i, j = np.triu_indices(len(v))

@@ -12,7 +12,8 @@ from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.sparsification import certificate_shift, entry_difference
 from fastpath.core.directed import UNIT_ROUNDOFF, down, float_at_most, up
 from fastpath.core.inputs import Array
-from fastpath.sparsification.gram import Gram, gram
+from fastpath.sparsification.feature_matrix import feature_matrix
+from fastpath.sparsification.gram import Gram, gram_of
 
 #: Without slack, rounding may widen the certified epsilon by this much; beyond it slack serves better.
 WELL_CONDITIONED = 2.0**-20
@@ -83,7 +84,7 @@ def certify_loewner(X: Any, Y: Any, epsilon: float, *, slack: float = 0.0) -> bo
     S. M. Rump, Verification of positive definiteness, BIT Numerical Mathematics 46 (2006) 433-452.
     """
     allowed = _at_most("epsilon", epsilon), _at_most("slack", slack)
-    return _Pair(_as_gram(X), _as_gram(Y)).proves(*allowed)
+    return _Pair(_as_gram("X", X), _as_gram("Y", Y)).proves(*allowed)
 
 
 @standard_arithmetic
@@ -107,7 +108,7 @@ def certified_closeness(X: Any, Y: Any) -> Closeness:
     -----
     Cost: O(n³): an eigenvalue problem and 10 to 50 factorisations.  Claims: P3.certificate.
     """
-    return _Pair(_as_gram(X), _as_gram(Y)).closest()
+    return _Pair(_as_gram("X", X), _as_gram("Y", Y)).closest()
 
 
 @standard_arithmetic
@@ -128,7 +129,7 @@ def entrywise_error(X: Any, Y: Any) -> float:
     -----
     Cost: O(n²) besides the Gram matrices.  Claims: P3.entries.
     """
-    pair = _Pair(_as_gram(X), _as_gram(Y))
+    pair = _Pair(_as_gram("X", X), _as_gram("Y", Y))
     if not pair.comparable:
         return float("inf")
     diagonal = pair.G.diagonal()
@@ -179,8 +180,8 @@ def _at_most(name: str, value: Any) -> float:
     return float_at_most(number)
 
 
-def _as_gram(X: Any) -> Gram:
-    return X if isinstance(X, Gram) else gram(X)
+def _as_gram(name: str, X: Any) -> Gram:
+    return X if isinstance(X, Gram) else gram_of(feature_matrix(X, name))
 
 
 class _Pair:

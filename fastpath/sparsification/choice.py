@@ -1,16 +1,21 @@
-"""The choices behind a sparsification: which method, how many columns, and whether it is certified."""
+"""The ways to fewer columns: which suit what was asked, what each takes, and how many columns it keeps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, sqrt
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import scipy.sparse as sp
 
 from fastpath.core.bounds.sparsification import bss_epsilon, jl_width, leverage_width, osnap_width
-from fastpath.sparsification.feature_matrix import Features
-from fastpath.sparsification.gram import PRODUCT, gram_seconds
+from fastpath.core.costs import BARRIERS, SKETCHED_ENTRY, SYMMETRIC_PRODUCT, UNIT
+from fastpath.core.offers import Offer, Refusal
+from fastpath.sparsification.feature_matrix import FeatureMatrix
+from fastpath.sparsification.gram import gram_cost
+
+Answer = TypeVar("Answer")
 
 #: The methods of each guarantee.
 METHODS = {
@@ -19,6 +24,9 @@ METHODS = {
     "entrywise": ("gram", "jl"),
     "columns": ("caratheodory", "bss", "leverage"),
 }
+
+#: Those that ``"auto"`` asks for an offer, in the order in which it prefers them.
+ASKED = METHODS | {"loewner": ("gram", "gram-of-sketch", "osnap")}
 
 #: Oblivious sketches: the places in which they put each column.
 SPARSITY = {"gram-of-sketch": 2, "osnap": 2, "countsketch": 1}
@@ -29,22 +37,65 @@ RANDOMISED = (*SPARSITY, "jl", "leverage")
 #: Methods without any error but rounding.
 WITHOUT_ERROR = ("gram", "caratheodory")
 
-#: Seconds that OSNAP spends on a stored entry and that BSS spends on n⁴, on the scale of gram.PRODUCT.
-SKETCH_ENTRY, BARRIERS = 1.8e-8, 1.0e-9
-
 #: Carathéodory's cost grows like n⁶: 2 s at 32 rows, a minute at 64.
 LARGEST_CARATHEODORY = 32
 
-#: BSS is worth waiting this long for, or as long as ten Gram matrices.
-PATIENCE = 10.0
+#: BSS is worth waiting this long for, ten seconds, or as long as ten Gram matrices.
+PATIENCE = 10 / UNIT
 
 #: Widths beyond any memory stand for all that are larger, up to infinity, and are refused as too wide.
 WIDEST = 2**62
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What :func:`fastpath.sparsify` was asked for, checked."""
+
+    guarantee: str
+    method: str
+    epsilon: float | None
+    failure_probability: float | None
+    width: int | None
+
+    @classmethod
+    def of(
+        cls,
+        X: FeatureMatrix,
+        guarantee: str,
+        epsilon: Any,
+        failure_probability: Any,
+        method: str,
+        width: Any,
+    ) -> "Asked":
+        """Check what was asked for.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a choice is not allowed, or does not go with another.
+        """
+        _check_member("guarantee", guarantee, tuple(METHODS))
+        _check_member("method", method, ("auto", *METHODS[guarantee]))
+        epsilon = _open_unit("epsilon", epsilon)
+        failure_probability = _open_unit("failure_probability", failure_probability)
+        width = _checked_width(width, X.shape[1])
+        if guarantee == "exact" and epsilon is not None:
+            raise ValueError(
+                "epsilon must be left out for guarantee='exact', which errs by rounding only, got "
+                f"{epsilon}."
+            )
+        return cls(
+            guarantee=guarantee,
+            method=method,
+            epsilon=epsilon,
+            failure_probability=failure_probability,
+            width=width,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Every choice of :func:`fastpath.sparsify`, checked and made; ``certified`` asks for a proof."""
+    """One way to what was asked for; ``certified`` asks for a proof."""
 
     guarantee: str
     method: str
@@ -53,13 +104,10 @@ class Plan:
     width: int | None
     certified: bool
 
-    def first_width(self, n: int, rank: int, largest: int) -> int:
+    def first_width(self, n: int, rank: int, largest: int) -> int | Refusal:
         """Return how many columns to begin with: by the claim where it must suffice, else by experience.
 
-        Raises
-        ------
-        ValueError
-            If the claim asks for more than the ``largest`` useful number.
+        Refuse where the claim asks for more than the ``largest`` useful number.
         """
         places = SPARSITY.get(self.method, 1)
         if self.width is not None:
@@ -83,113 +131,176 @@ class Plan:
         if width > largest:
             if self.method in ("bss", "leverage"):
                 return largest
-            raise ValueError(
-                f"method={self.method!r} needs {'at least ' if width >= WIDEST else ''}{width} columns "
-                f"for epsilon={self.epsilon}"
+            return Refusal(
+                reason=f"method={self.method!r} needs {'at least ' if width >= WIDEST else ''}{width} "
+                f"columns for epsilon={self.epsilon}"
                 f"{'' if self.certified else f', failure_probability={self.failure_probability}'}, more "
-                f"than the {largest} that are useful: guarantee='exact' has no error with {rank}."
+                f"than the {largest} that are useful: guarantee='exact' has no error with {rank}"
             )
         return width
 
 
-def make_plan(
-    X: Features,
-    guarantee: str,
-    epsilon: Any,
-    failure_probability: Any,
-    method: str,
-    width: Any,
-) -> Plan:
-    """Check the choices of :func:`fastpath.sparsify` and make those that are left open.
+def ways(
+    X: FeatureMatrix, asked: Asked, take: Callable[[Plan], Answer | Refusal]
+) -> list[Offer[Answer] | Refusal]:
+    """Ask every method that may serve for an offer; ``take`` carries a plan out."""
+    methods = ASKED[asked.guarantee] if asked.method == "auto" else (asked.method,)
+    return [_way(X, asked, method, take) for method in methods]
 
-    Raises
-    ------
-    TypeError, ValueError
-        If a choice is not allowed, or does not go with another.
-    """
-    _check_member("guarantee", guarantee, tuple(METHODS))
-    _check_member("method", method, ("auto", *METHODS[guarantee]))
-    epsilon = _open_unit("epsilon", epsilon)
-    failure_probability = _open_unit("failure_probability", failure_probability)
-    width = _checked_width(width, X.shape[1])
-    if method == "auto":
-        method = _choose(X, guarantee, epsilon, failure_probability, width)
-    exact = method in WITHOUT_ERROR
-    if guarantee == "exact" and epsilon is not None:
-        raise ValueError(
-            f"epsilon must be left out for guarantee='exact', which errs by rounding only, got {epsilon}."
-        )
-    if exact and width is not None:
-        raise ValueError(
-            f"width must be left out for method={method!r}, which finds it from X, got {width}."
-        )
-    if not exact and epsilon is None and width is None:
-        raise ValueError(
-            f"guarantee={guarantee!r} needs epsilon or width for method={method!r} on {X.shape[0]} rows, "
-            "got neither."
-        )
-    if failure_probability is not None:
-        if method not in RANDOMISED and guarantee in ("exact", "columns"):
-            raise ValueError(
-                f"failure_probability must be left out for method={method!r}, which is deterministic, "
-                f"got {failure_probability}."
-            )
-        if epsilon is None:
-            raise ValueError("failure_probability needs epsilon: the error that may be exceeded.")
-    # Where the claim alone vouches for a sketch, its width must be the claim's.
-    certified = (
-        failure_probability is None
-        or method not in SPARSITY
-        or width is not None
-        or gram_seconds(X) <= _sketch_seconds(X)
-    )
-    return Plan(
-        guarantee=guarantee,
+
+def _way(
+    X: FeatureMatrix, asked: Asked, method: str, take: Callable[[Plan], Answer | Refusal]
+) -> Offer[Answer] | Refusal:
+    refusal = _unfit(X, asked, method)
+    if refusal is None and asked.method == "auto":
+        refusal = _UNSUITED[method](X, asked)
+    if refusal is not None:
+        return refusal
+    plan = Plan(
+        guarantee=asked.guarantee,
         method=method,
-        epsilon=epsilon,
-        failure_probability=failure_probability,
-        width=width,
-        certified=certified,
+        epsilon=asked.epsilon,
+        failure_probability=asked.failure_probability,
+        width=asked.width,
+        # Where the claim alone vouches for a sketch, its width must be the claim's.
+        certified=asked.failure_probability is None
+        or method not in SPARSITY
+        or asked.width is not None
+        or gram_cost(X) <= sketch_cost(X),
+    )
+    return Offer(
+        way=method,
+        cost=_cost(X, asked, method),
+        certifies="the Loewner order" if asked.guarantee != "entrywise" else "every entry",
+        take=partial(take, plan),
     )
 
 
-def _choose(
-    X: Features,
-    guarantee: str,
-    epsilon: float | None,
-    failure_probability: float | None,
-    width: int | None,
-) -> str:
-    """Choose a method by its cost, in the order of preference that :func:`fastpath.sparsify` states."""
-    n, d = X.shape
-    if guarantee == "exact":
-        return "gram"
-    if guarantee == "loewner":
-        if width is not None:
-            return "osnap"
-        if epsilon is None or failure_probability is None:
-            return "gram"
-        needed = float(osnap_width(n, epsilon, failure_probability))
-        sketch = _sketch_seconds(X) + PRODUCT * n * n * needed
-        return "gram-of-sketch" if needed < d and sketch < gram_seconds(X) else "gram"
-    if guarantee == "entrywise":
-        if width is not None:
-            return "jl"
-        needed = n if epsilon is None else float(jl_width(n, epsilon, failure_probability or 0.5))
-        return "jl" if needed < min(n, d) else "gram"
-    if epsilon is None and width is None and n <= LARGEST_CARATHEODORY:
-        return "caratheodory"
-    if failure_probability is not None:
-        return "leverage"
-    oversampling = (
-        width / n if width is not None else _barrier_width(n, epsilon) / n if epsilon else 1.0
+def _unfit(X: FeatureMatrix, asked: Asked, method: str) -> Refusal | None:
+    """Refuse a method that cannot do what was asked."""
+    if asked.failure_probability is not None:
+        if method not in RANDOMISED and asked.guarantee in ("exact", "columns"):
+            return Refusal(
+                reason=f"failure_probability must be left out for method={method!r}, which is "
+                f"deterministic, got {asked.failure_probability}"
+            )
+        if asked.epsilon is None:
+            return Refusal(
+                reason="failure_probability needs epsilon: the error that may be exceeded"
+            )
+    if method in WITHOUT_ERROR:
+        if asked.width is not None:
+            return Refusal(
+                reason=f"width must be left out for method={method!r}, which finds it from X, got "
+                f"{asked.width}"
+            )
+    elif asked.epsilon is None and asked.width is None:
+        return Refusal(
+            reason=f"guarantee={asked.guarantee!r} needs epsilon or width for method={method!r} on "
+            f"{X.shape[0]} rows, got neither"
+        )
+    return None
+
+
+def _gram_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
+    if asked.guarantee == "entrywise" and asked.epsilon is not None:
+        needed = _projected_width(X, asked.epsilon, asked.failure_probability)
+        if needed < min(X.shape):
+            return Refusal(
+                reason="the factor of the Gram matrix has more columns than a projection"
+            )
+    return None
+
+
+def _gram_of_sketch_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
+    if asked.width is not None or asked.epsilon is None or asked.failure_probability is None:
+        return Refusal(
+            reason="a sketch saves nothing of X Xᵀ without epsilon and a failure probability"
+        )
+    needed = float(osnap_width(X.shape[0], asked.epsilon, asked.failure_probability))
+    if needed < X.shape[1]:
+        return None
+    return Refusal(reason=f"a sketch would need {needed:.3g} columns, no fewer than X has")
+
+
+def _osnap_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
+    if asked.width is not None:
+        return None
+    return Refusal(reason="a sketch has more columns than the factor of the Gram matrix")
+
+
+def _jl_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
+    if asked.width is not None or asked.epsilon is None:
+        return None
+    needed = _projected_width(X, asked.epsilon, asked.failure_probability)
+    if needed < min(X.shape):
+        return None
+    return Refusal(reason=f"a projection would need {needed:.3g} columns")
+
+
+def _caratheodory_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
+    if asked.epsilon is not None:
+        return Refusal(reason="columns without error are more than epsilon asks for")
+    if X.shape[0] <= LARGEST_CARATHEODORY:
+        return None
+    return Refusal(
+        reason=f"columns without error take n⁶ steps, too many for {X.shape[0]} rows: "
+        f"{LARGEST_CARATHEODORY} at most, unless asked for by name"
     )
-    barriers = BARRIERS * oversampling * float(n) ** 4
-    return "bss" if barriers <= max(PATIENCE, 10 * gram_seconds(X)) else "leverage"
 
 
-def _sketch_seconds(X: Features) -> float:
-    return SKETCH_ENTRY * float(X.nnz if sp.issparse(X) else X.size)
+def _bss_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
+    cost, most = _cost(X, asked, "bss"), max(PATIENCE, 10 * gram_cost(X))
+    if cost <= most:
+        return None
+    return Refusal(
+        reason=f"BSS would take some {cost * UNIT:.3g} s, and {most * UNIT:.3g} s are worth it"
+    )
+
+
+def _leverage_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
+    if asked.failure_probability is not None or _bss_unsuited(X, asked):
+        return None
+    return Refusal(reason="sampling by leverage keeps more columns than BSS, which is affordable")
+
+
+#: Why ``"auto"`` does not take a method that could do what was asked.
+_UNSUITED: dict[str, Callable[[FeatureMatrix, Asked], Refusal | None]] = {
+    "gram": _gram_unsuited,
+    "gram-of-sketch": _gram_of_sketch_unsuited,
+    "osnap": _osnap_unsuited,
+    "jl": _jl_unsuited,
+    "caratheodory": _caratheodory_unsuited,
+    "bss": _bss_unsuited,
+    "leverage": _leverage_unsuited,
+}
+
+
+def _cost(X: FeatureMatrix, asked: Asked, method: str) -> float:
+    """Predict what a method takes until Y stands (``fastpath.core.costs``).
+
+    What all take alike is left out: factorisations of n x n, and the certificate.
+    """
+    n = X.shape[0]
+    if method == "bss":
+        width = asked.width or (_barrier_width(n, asked.epsilon) if asked.epsilon else n)
+        return float(BARRIERS * (width / n) * float(n) ** 4)
+    if method in SPARSITY:
+        cost = sketch_cost(X) * SPARSITY[method] / SPARSITY["osnap"]
+        if method != "gram-of-sketch":
+            return cost
+        needed = asked.width or osnap_width(n, asked.epsilon, asked.failure_probability or 0.5)
+        return float(cost + SYMMETRIC_PRODUCT * n * n * needed)
+    return gram_cost(X)
+
+
+def sketch_cost(X: FeatureMatrix) -> float:
+    """Predict what OSNAP takes."""
+    return SKETCHED_ENTRY * X.stored
+
+
+def _projected_width(X: FeatureMatrix, epsilon: float, failure_probability: float | None) -> float:
+    return float(jl_width(X.shape[0], epsilon, failure_probability or 0.5))
 
 
 def _barrier_width(rank: int, epsilon: float) -> int:

@@ -1,6 +1,7 @@
 """The feature matrix X, dense or sparse: checked once, read in blocks of columns, never changed."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from fastpath.core.inputs import Matrix, exact_floats
 
 #: A dense array, a csr_array or a csc_array.
-Features: TypeAlias = Any
+Entries: TypeAlias = Any
 
 #: Row maxima of float64 input lie in [2^-250, 2^250] (or are zero).  Then every diagonal entry of the
 #: Gram matrix is at least 2^-500, and what products lose to underflow, at most 2^-1022 each, is
@@ -28,8 +29,49 @@ FILLED = 1 << 23
 PIECE = 1 << 16
 
 
-def feature_matrix(X: Any, name: str = "X") -> Features:
-    """Return X as a dense array or as a sparse array that shares its memory, or refuse it.
+@dataclass(frozen=True, eq=False)
+class FeatureMatrix:
+    """Features that :func:`feature_matrix` has checked, or that were computed from such.
+
+    Whatever takes one relies on that, and checks nothing again.
+
+    Attributes
+    ----------
+    entries : array, csr_array or csc_array, shape (n, d)
+        In float32 or float64, finite, and so large that squares stay in range.
+    """
+
+    entries: Entries
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The numbers of rows and columns."""
+        n, d = self.entries.shape
+        return int(n), int(d)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the entries."""
+        dtype: np.dtype[Any] = self.entries.dtype
+        return dtype
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether only some entries are stored."""
+        return bool(sp.issparse(self.entries))
+
+    @property
+    def stored(self) -> int:
+        """How many entries are stored."""
+        return int(self.entries.nnz if self.is_sparse else self.entries.size)
+
+    def part(self, start: int, stop: int) -> "FeatureMatrix":
+        """Return some columns, sharing memory where that can be."""
+        return FeatureMatrix(entries=self.entries[:, start:stop])
+
+
+def feature_matrix(X: Any, name: str = "X") -> FeatureMatrix:
+    """Check X, and return it dense or as a sparse array that shares its memory, or refuse it.
 
     Parameters
     ----------
@@ -40,7 +82,7 @@ def feature_matrix(X: Any, name: str = "X") -> Features:
 
     Returns
     -------
-    array, csr_array or csc_array
+    FeatureMatrix
         The same numbers in the same floating-point type.
 
     Raises
@@ -57,9 +99,11 @@ def feature_matrix(X: Any, name: str = "X") -> Features:
     -----
     Cost: two passes over the entries.
     """
-    features = _sparse(X, name) if sp.issparse(X) else _dense(X, name)
-    _check_magnitude(features, name)
-    return features
+    entries = _sparse(X, name) if sp.issparse(X) else _dense(X, name)
+    fault = magnitude_fault(entries, name)
+    if fault:
+        raise ValueError(f"{fault}.")
+    return FeatureMatrix(entries=entries)
 
 
 def _dense(X: Any, name: str) -> Matrix:
@@ -68,7 +112,7 @@ def _dense(X: Any, name: str) -> Matrix:
     return array
 
 
-def _sparse(X: Any, name: str) -> Features:
+def _sparse(X: Any, name: str) -> Entries:
     if X.format not in ("csr", "csc"):
         raise TypeError(f"{name} must be dense or sparse in CSR or CSC format, got {X.format!r}.")
     data = exact_floats(f"{name}.data", X.data)
@@ -127,26 +171,28 @@ def _check_indices(X: Any, name: str) -> None:
         )
 
 
-def _check_magnitude(X: Features, name: str) -> None:
+def magnitude_fault(X: Entries, name: str = "X") -> str | None:
+    """Say what is wrong with the size of X's entries; None where they are finite and in range."""
     entries = X.data if sp.issparse(X) else X
     if not entries.size or _plainly_in_range(X, entries):
-        return
+        return None
     magnitudes = row_magnitudes(X)
     largest = float(magnitudes.max())
     if not np.isfinite(largest):
-        raise ValueError(f"{name} must be finite, but it holds NaN or infinite entries.")
+        return f"{name} must be finite, but it holds NaN or infinite entries"
     smallest = float(magnitudes.min(where=magnitudes > 0, initial=1.0))
     if entries.dtype == np.float64 and (
         largest > 2.0**LARGEST_EXPONENT or smallest < 2.0**-LARGEST_EXPONENT
     ):
-        raise ValueError(
+        return (
             f"{name} must have rows whose largest entries are zero or between 2^-{LARGEST_EXPONENT} "
             f"and 2^{LARGEST_EXPONENT} in magnitude, got {smallest:.3g} to {largest:.3g}: squares "
-            "could underflow or overflow. Scale it by a power of two."
+            "could underflow or overflow. Scale it by a power of two"
         )
+    return None
 
 
-def _plainly_in_range(X: Features, entries: Matrix) -> bool:
+def _plainly_in_range(X: Entries, entries: Matrix) -> bool:
     """Whether sums of squares, in one pass, show that X is finite and of moderate size."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         if sp.issparse(X):
@@ -160,7 +206,7 @@ def _plainly_in_range(X: Features, entries: Matrix) -> bool:
     return 2.0 ** (-2 * exponent + 20) < smallest and largest < 2.0 ** (2 * exponent - 20)
 
 
-def row_magnitudes(X: Features) -> NDArray[np.float64]:
+def row_magnitudes(X: Entries) -> NDArray[np.float64]:
     """Return the largest magnitude in every row, NaN where a row holds one."""
     if not sp.issparse(X):
         largest: NDArray[np.float64] = np.maximum(X.max(axis=1), -X.min(axis=1)).astype(np.float64)
@@ -175,52 +221,63 @@ def row_magnitudes(X: Features) -> NDArray[np.float64]:
     return magnitudes
 
 
-def nonzero_columns(X: Features) -> NDArray[np.intp]:
+def nonzero_columns(X: FeatureMatrix) -> NDArray[np.intp]:
     """Return the indices of the columns that are not zero."""
-    if not sp.issparse(X):
-        return np.flatnonzero(X.any(axis=0))
+    entries = X.entries
+    if not X.is_sparse:
+        return np.flatnonzero(entries.any(axis=0))
     held = np.zeros(X.shape[1], dtype=bool)
-    if X.format == "csr":
-        held[X.indices[X.data != 0]] = True
+    if entries.format == "csr":
+        held[entries.indices[entries.data != 0]] = True
     else:
-        counts = np.diff(X.indptr)
-        held[np.repeat(np.arange(X.shape[1]), counts)[X.data != 0]] = True
+        counts = np.diff(entries.indptr)
+        held[np.repeat(np.arange(X.shape[1]), counts)[entries.data != 0]] = True
     return np.flatnonzero(held)
 
 
-def by_columns(X: Features) -> Features:
+def by_columns(X: FeatureMatrix) -> FeatureMatrix:
     """Return X in a form whose columns are cheap to take: CSR becomes CSC, all else stays."""
-    return X.tocsc() if sp.issparse(X) and X.format == "csr" else X
+    by_rows = X.is_sparse and X.entries.format == "csr"
+    return FeatureMatrix(entries=X.entries.tocsc()) if by_rows else X
 
 
-def take_columns(X: Features, columns: NDArray[np.intp]) -> Matrix:
+def take_columns(X: FeatureMatrix, columns: NDArray[np.intp]) -> Matrix:
     """Return some columns of X as a dense array in its own type."""
-    taken: Matrix = X[:, columns]
-    return taken.toarray() if sp.issparse(taken) else taken  # type: ignore[attr-defined]
+    taken = X.entries[:, columns]
+    dense: Matrix = taken.toarray() if X.is_sparse else taken
+    return dense
 
 
-def column_blocks(X: Features, width: int = BLOCK) -> Iterator[Matrix]:
+def column_blocks(X: FeatureMatrix, width: int = BLOCK) -> Iterator[Matrix]:
     """Yield X as dense float64 blocks of at most ``width`` columns, views where it can."""
-    n, d = X.shape
-    if sp.issparse(X) and X.nnz == n * d:
+    (n, d), entries = X.shape, X.entries
+    if X.is_sparse and X.stored == n * d:
         # Sorted without duplicates and full: the stored entries are the matrix.
-        X = X.data.reshape(n, d) if X.format == "csr" else X.data.reshape(d, n).T
-    if sp.issparse(X) and X.format == "csr":
-        yield from _blocks_of_rows(X, width)
+        by_rows = entries.format == "csr"
+        X = FeatureMatrix(
+            entries=entries.data.reshape(n, d) if by_rows else entries.data.reshape(d, n).T
+        )
+    if X.is_sparse and entries.format == "csr":
+        yield from _blocks_of_rows(entries, width)
         return
     for start in range(0, d, width):
         yield dense_block(X, start, start + width)
 
 
-def dense_block(X: Features, start: int, stop: int) -> Matrix:
+def dense_block(X: FeatureMatrix, start: int, stop: int) -> Matrix:
     """Return columns start to stop as float64, a view where X is dense float64; X must not be CSR."""
-    if not sp.issparse(X):
-        block: Matrix = X[:, start:stop].astype(np.float64, copy=False)
+    entries = X.entries
+    if not X.is_sparse:
+        block: Matrix = entries[:, start:stop].astype(np.float64, copy=False)
         return block
-    bounds = X.indptr[start : stop + 1]
-    entries = slice(bounds[0], bounds[-1])
+    bounds = entries.indptr[start : stop + 1]
+    held = slice(bounds[0], bounds[-1])
     part = sp.csr_array(
-        (X.data[entries].astype(np.float64, copy=False), X.indices[entries], bounds - bounds[0]),
+        (
+            entries.data[held].astype(np.float64, copy=False),
+            entries.indices[held],
+            bounds - bounds[0],
+        ),
         shape=(len(bounds) - 1, X.shape[0]),
     )
     transposed: Matrix = part.toarray()

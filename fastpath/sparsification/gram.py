@@ -9,21 +9,25 @@ from numpy.typing import NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.sparsification import gram_rounding
+from fastpath.core.costs import (
+    OUTER_COLUMN,
+    OUTER_ENTRY,
+    OUTER_PAIR,
+    OUTER_RESULT,
+    SPARSE_ENTRY,
+    SPARSE_PAIR,
+    SPARSE_RESULT,
+    SYMMETRIC_PRODUCT,
+)
 from fastpath.core.directed import UNIT_ROUNDOFF
 from fastpath.sparsification.feature_matrix import (
     BLOCK,
-    Features,
+    Entries,
+    FeatureMatrix,
     by_columns,
     column_blocks,
     feature_matrix,
 )
-
-#: Seconds per elementary step, measured with one BLAS thread at n = 512 (only ratios matter): a
-#: multiply-add of a symmetric rank-k product; of outer products, a pair, a column that has
-#: one, an entry, and an entry of the result; of scipy's sparse product, an entry, a pair, and the like.
-PRODUCT = 2.6e-11
-PAIR, COLUMN, ENTRY, RESULT = 5.2e-9, 3.0e-8, 1.0e-8, 2.1e-8
-SPARSE_ENTRY, SPARSE_PAIR, SPARSE_RESULT = 4.0e-8, 8.0e-9, 3.0e-9
 
 #: Pairs accumulated at a time, at least: their keys and products then stay in the last-level cache.
 PAIRS = 1 << 18
@@ -90,60 +94,59 @@ def gram(X: Any) -> Gram:
     return gram_of(feature_matrix(X))
 
 
-def gram_of(X: Features) -> Gram:
+def gram_of(X: FeatureMatrix) -> Gram:
     """Compute X Xᵀ of a matrix that has been checked."""
-    if not sp.issparse(X):
-        return _dense_blocks(X)
     n, d = X.shape
-    if X.nnz == n * d:
+    if X.stored == n * d:
         return _dense_blocks(X)
-    entries = _column_counts(X)
+    entries = _column_counts(X.entries)
     columns_with = np.bincount(entries)
-    outer, product, sparse = _seconds(n, len(columns_with))
-    results = (RESULT - SPARSE_RESULT) * n**2
+    outer, product, sparse = _costs(n, len(columns_with))
+    results = (OUTER_RESULT - SPARSE_RESULT) * n**2
     if columns_with @ sparse <= columns_with @ np.minimum(outer, product) + results:
-        return _scipy_product(X)
+        return _scipy_product(X.entries)
     # Decided for counts, not for columns: there may be millions of those.
     light = outer <= product
     light_columns, heavy_columns = columns_with[light][1:].any(), columns_with[~light].any()
     if not light_columns:
         return _dense_blocks(X)
-    columns = by_columns(X)
+    columns = by_columns(X).entries
     if not heavy_columns:
         return _outer_products(columns, entries)
     some = _outer_products(columns, np.where(light[entries], entries, 0))
-    others = _dense_blocks(columns[:, np.flatnonzero(~light[entries])])
+    others = _dense_blocks(FeatureMatrix(entries=columns[:, np.flatnonzero(~light[entries])]))
     return Gram(
         matrix=some.matrix + others.matrix, roundings=max(some.roundings, others.roundings) + 1
     )
 
 
-def gram_seconds(X: Features) -> float:
-    """Estimate the seconds that :func:`gram_of` takes, for choosing between methods."""
+def gram_cost(X: FeatureMatrix) -> float:
+    """Predict what :func:`gram_of` takes (``fastpath.core.costs``), for choosing between methods."""
     n, d = X.shape
-    if not sp.issparse(X):
-        return float(PRODUCT * n**2 * d)
-    columns_with = np.bincount(_column_counts(X))
-    ways = _seconds(n, len(columns_with))
+    if not X.is_sparse:
+        return float(SYMMETRIC_PRODUCT * n**2 * d)
+    columns_with = np.bincount(_column_counts(X.entries))
+    ways = _costs(n, len(columns_with))
     return float(columns_with @ np.minimum(*ways[:2]))
 
 
-def _column_counts(X: Features) -> NDArray[np.intp]:
+def _column_counts(X: Entries) -> NDArray[np.intp]:
     if X.format == "csc":
         counts: NDArray[np.intp] = np.diff(X.indptr).astype(np.intp)
         return counts
     return np.bincount(X.indices, minlength=X.shape[1])
 
 
-def _seconds(n: int, counts: int) -> NDArray[np.float64]:
+def _costs(n: int, counts: int) -> NDArray[np.float64]:
     """Return what a column with 0, 1, ... entries costs by outer product, in a block, in scipy."""
     entries = np.arange(float(counts))
-    outer = ENTRY * entries + COLUMN * (entries > 1) + PAIR * entries * (entries - 1) / 2
+    pairs = entries * (entries - 1) / 2
+    outer = OUTER_ENTRY * entries + OUTER_COLUMN * (entries > 1) + OUTER_PAIR * pairs
     sparse = SPARSE_ENTRY * entries + SPARSE_PAIR * entries**2
-    return np.stack([outer, np.full(counts, PRODUCT * n**2), sparse])
+    return np.stack([outer, np.full(counts, SYMMETRIC_PRODUCT * n**2), sparse])
 
 
-def _dense_blocks(X: Features) -> Gram:
+def _dense_blocks(X: FeatureMatrix) -> Gram:
     n, d = X.shape
     total = np.zeros((n, n))
     for block in column_blocks(X):
@@ -210,7 +213,7 @@ def _pairs(
         np.multiply(values[first], values[first + 1 :], out=products[start:end])
 
 
-def _scipy_product(X: Features) -> Gram:
+def _scipy_product(X: Entries) -> Gram:
     X = X.astype(np.float64, copy=False)
     matrix = np.asarray((X @ X.T).toarray())
     # An entry and its mirror image add the same products in the same order: symmetric to the bit.

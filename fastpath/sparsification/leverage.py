@@ -1,13 +1,12 @@
 """Columns drawn by leverage: scores in input-sparsity time, and sampling that keeps heavy columns exactly."""
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from fastpath.core.inputs import Array
 from fastpath.sparsification.certificate import range_factor
-from fastpath.sparsification.feature_matrix import Features, by_columns
-from fastpath.sparsification.gram import gram
+from fastpath.sparsification.feature_matrix import FeatureMatrix, by_columns
+from fastpath.sparsification.gram import gram_of
 from fastpath.sparsification.sketches import osnap
 
 #: Random projections a score is estimated from: its relative standard deviation is sqrt(2/16) = 0.35.
@@ -24,7 +23,7 @@ SKETCH_OVERSAMPLING = 8
 
 
 def leverage_scores(
-    X: Features, rng: np.random.Generator, *, whitening: Array | None = None
+    X: FeatureMatrix, rng: np.random.Generator, *, whitening: Array | None = None
 ) -> Array:
     r"""Estimate the leverage of every column, :math:`\ell_j = x_j^\top (XX^\top)^+ x_j`.
 
@@ -32,8 +31,7 @@ def leverage_scores(
 
     Parameters
     ----------
-    X : checked features, shape (n, d)
-        See :func:`fastpath.sparsification.feature_matrix.feature_matrix`.
+    X : FeatureMatrix, shape (n, d)
     rng : numpy.random.Generator
         The only source of randomness.
     whitening : float64 array, shape (k, n), optional
@@ -54,7 +52,9 @@ def leverage_scores(
     """
     if whitening is None:
         width = SKETCH_OVERSAMPLING * X.shape[0]
-        whitening = range_factor(gram(osnap(X, width + width % 2, rng)))[1]
+        whitening = range_factor(gram_of(FeatureMatrix(entries=osnap(X, width + width % 2, rng))))[
+            1
+        ]
     directions = rng.standard_normal((PROJECTIONS, len(whitening))) @ whitening
     directions /= np.sqrt(PROJECTIONS)
     # X of type float32 stays float32 in the product, where that holds the directions: a score needs no
@@ -63,10 +63,10 @@ def leverage_scores(
     sizes = sizes[sizes > 0]
     if len(sizes) and sizes.min() > SMALLEST_SINGLE and sizes.max() < 1 / SMALLEST_SINGLE:
         directions = directions.astype(X.dtype)
-    X, scores = by_columns(X), np.empty(X.shape[1])
+    columns, scores = by_columns(X).entries, np.empty(X.shape[1])
     for start in range(0, X.shape[1], SCORED):
-        part = X[:, start : start + SCORED]
-        projected = (part.T @ directions.T).T if sp.issparse(X) else directions @ part
+        part = columns[:, start : start + SCORED]
+        projected = (part.T @ directions.T).T if X.is_sparse else directions @ part
         scores[start : start + SCORED] = np.einsum("ij,ij->j", projected, projected)
     return scores
 

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from fastpath.core.inputs import Matrix
-from fastpath.sparsification.feature_matrix import Features, by_columns
+from fastpath.sparsification.feature_matrix import FeatureMatrix, by_columns
 
 #: Random numbers held at a time by a Johnson-Lindenstrauss projection.
 RANDOM_ENTRIES = 1 << 22
@@ -15,7 +15,7 @@ RANDOM_ENTRIES = 1 << 22
 CACHED = 1 << 15
 
 
-def osnap(X: Features, width: int, rng: np.random.Generator, *, sparsity: int = 2) -> Matrix:
+def osnap(X: FeatureMatrix, width: int, rng: np.random.Generator, *, sparsity: int = 2) -> Matrix:
     r"""Sketch X with ``sparsity`` random signs for each of its columns: OSNAP, or CountSketch.
 
     :math:`Y = XS`, where S has s blocks of m/s columns, and in every block one entry ±1/√s in each row,
@@ -24,8 +24,7 @@ def osnap(X: Features, width: int, rng: np.random.Generator, *, sparsity: int = 
 
     Parameters
     ----------
-    X : checked features, shape (n, d)
-        See :func:`fastpath.sparsification.feature_matrix.feature_matrix`.
+    X : FeatureMatrix, shape (n, d)
     width : int
         m, a multiple of ``sparsity``.
     rng : numpy.random.Generator
@@ -62,21 +61,22 @@ def osnap(X: Features, width: int, rng: np.random.Generator, *, sparsity: int = 
         raise ValueError(
             f"width must be a positive multiple of sparsity={sparsity}, got width={width}."
         )
-    places = width // sparsity
-    dense_by_columns = not sp.issparse(X) and not X.flags.c_contiguous
+    places, entries = width // sparsity, X.entries
+    dense_by_columns = not X.is_sparse and not entries.flags.c_contiguous
     Y = np.zeros((X.shape[0], width), X.dtype, order="F" if dense_by_columns else "C")
     parts = [Y[:, start : start + places] for start in range(0, width, places)]
     signs = [_signs(X.shape[1], rng) for _ in parts]
-    if sp.issparse(X):
+    if X.is_sparse:
+        buckets = _buckets_by_row if entries.format == "csr" else _buckets_by_column
         for part, sign in zip(parts, signs, strict=True):
             # Place and sign of a column in one 32-bit number, -1 - place for a minus: one gather
             # instead of two is 1.8 times faster where d exceeds the cache.
             signed = (sign >> 1).astype(np.int64 if places >= 2**31 else np.int32)
             signed = signed ^ rng.integers(0, places, X.shape[1], dtype=signed.dtype)
-            (_buckets_by_row if X.format == "csr" else _buckets_by_column)(X, signed, part)
+            buckets(entries, signed, part)
     else:
         turns = [rng.integers(0, places, -(-X.shape[1] // places)) for _ in parts]
-        _rolled(X, [sign.astype(X.dtype) for sign in signs], turns, parts)
+        _rolled(entries, [sign.astype(X.dtype) for sign in signs], turns, parts)
     if sparsity > 1:
         Y *= Y.dtype.type(1 / np.sqrt(sparsity))
     return Y
@@ -149,7 +149,7 @@ def _rolled(X: Matrix, signs: list[Matrix], turns: list[Matrix], parts: list[Mat
             np.add(total[:, :places], total[:, places:], out=part[rows])
 
 
-def johnson_lindenstrauss(X: Features, width: int, rng: np.random.Generator) -> Matrix:
+def johnson_lindenstrauss(X: FeatureMatrix, width: int, rng: np.random.Generator) -> Matrix:
     r"""Project X on random Gaussian directions, which keeps every inner product of rows.
 
     :math:`Y = XR/\sqrt m`, R standard normal.  With probability 1 - δ every
@@ -158,8 +158,7 @@ def johnson_lindenstrauss(X: Features, width: int, rng: np.random.Generator) -> 
 
     Parameters
     ----------
-    X : checked features, shape (n, d)
-        See :func:`fastpath.sparsification.feature_matrix.feature_matrix`.
+    X : FeatureMatrix, shape (n, d)
     width : int
         m, at least 1.
     rng : numpy.random.Generator
@@ -177,11 +176,11 @@ def johnson_lindenstrauss(X: Features, width: int, rng: np.random.Generator) -> 
     Claims: P3.jl.
     """
     n, d = X.shape
-    X = by_columns(X)
+    columns = by_columns(X).entries
     Y = np.zeros((n, width))
     step = max(1, RANDOM_ENTRIES // width)
     for start in range(0, d, step):
         directions = rng.standard_normal((min(step, d - start), width))
-        Y += X[:, start : start + step] @ directions
+        Y += columns[:, start : start + step] @ directions
     Y /= np.sqrt(width)
     return Y.astype(X.dtype, copy=False)

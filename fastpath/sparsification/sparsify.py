@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
@@ -21,18 +20,20 @@ from fastpath.core.bounds.sparsification import (
 )
 from fastpath.core.directed import UNIT_ROUNDOFF, up
 from fastpath.core.inputs import Array, Matrix
+from fastpath.core.offers import Refusal, take_cheapest
 from fastpath.sparsification.barriers import barrier_columns
 from fastpath.sparsification.caratheodory import caratheodory_columns
 from fastpath.sparsification.certificate import certified_closeness, entrywise_error, range_factor
-from fastpath.sparsification.choice import SPARSITY, Plan, make_plan
+from fastpath.sparsification.choice import SPARSITY, Asked, Plan, ways
 from fastpath.sparsification.feature_matrix import (
-    Features,
+    FeatureMatrix,
     by_columns,
     feature_matrix,
+    magnitude_fault,
     nonzero_columns,
     take_columns,
 )
-from fastpath.sparsification.gram import Gram, gram, gram_of
+from fastpath.sparsification.gram import Gram, gram_of
 from fastpath.sparsification.leverage import leverage_scores, poisson_columns
 from fastpath.sparsification.sketches import johnson_lindenstrauss, osnap
 
@@ -196,21 +197,27 @@ def sparsify(
         rng = np.random.default_rng()
     elif not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator or None, got {rng!r}.")
-    plan = make_plan(features, guarantee, epsilon, failure_probability, method, width)
-    if (guarantee == "exact" or (method == "auto" and width is None)) and _is_narrow(features):
-        return _copy(features)
-    if not plan.certified:
-        return _vouched(features, plan, rng)
-    return _certified(features, plan, rng)
+    asked = Asked.of(features, guarantee, epsilon, failure_probability, method, width)
+    may_copy = guarantee == "exact" or (method == "auto" and width is None)
+
+    def carried_out(plan: Plan) -> Sparsified | Refusal:
+        if may_copy and _is_narrow(features):
+            return _copy(features)
+        return (_certified if plan.certified else _vouched)(features, plan, rng)
+
+    taken = take_cheapest(ways(features, asked, carried_out))
+    if isinstance(taken, Refusal):
+        raise taken.error(f"{taken.reason}.")
+    return taken.answer
 
 
-def _is_narrow(X: Features) -> bool:
+def _is_narrow(X: FeatureMatrix) -> bool:
     """Whether no more columns than X has rows are nonzero; dense X is not looked through."""
     n, d = X.shape
-    return bool(d <= n or (sp.issparse(X) and len(nonzero_columns(X)) <= n))
+    return bool(d <= n or (X.is_sparse and len(nonzero_columns(X)) <= n))
 
 
-def _copy(X: Features) -> Sparsified:
+def _copy(X: FeatureMatrix) -> Sparsified:
     """Return the columns of X that are not zero."""
     columns = nonzero_columns(X)
     # One zero column stands for none: a matrix without columns is none that others accept.
@@ -232,58 +239,77 @@ def _copy(X: Features) -> Sparsified:
     )
 
 
-def _certified(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified:
+def _certified(X: FeatureMatrix, plan: Plan, rng: np.random.Generator) -> Sparsified | Refusal:
     """Draw until the certificate is good enough; deterministic methods draw once."""
     G = gram_of(X)
     factor, whitening = range_factor(G)
     X = by_columns(X) if plan.guarantee == "columns" or plan.method == "leverage" else X
     useful = X.shape[1]
     width = plan.first_width(len(G.matrix), len(whitening), useful)
+    if isinstance(width, Refusal):
+        return width
     if plan.method in KEEPING and width >= useful:
         # Every column would be kept as it is, which no rounding needs to be allowed for.
         return _copy(X)
     if plan.method == "bss" and width <= len(whitening):
-        raise ValueError(
-            f"width must exceed the rank of X, {len(whitening)}, for method='bss', got {width}."
+        return Refusal(
+            reason=f"width must exceed the rank of X, {len(whitening)}, for method='bss', got {width}"
         )
     attempts = ATTEMPTS if plan.method in (*SPARSITY, "jl", "leverage") and plan.epsilon else 1
     for _ in range(attempts):
         # What overflows is refused by _result_gram.
         with np.errstate(over="ignore", invalid="ignore"):
-            Y, columns, weights = _draw(X, plan.method, width, factor, whitening, rng)
-        result = _measured(plan, G, Y, columns, weights)
+            drawn = _draw(X, plan.method, width, factor, whitening, rng)
+        if isinstance(drawn, Refusal):
+            return drawn
+        result = _measured(plan, G, *drawn)
+        if isinstance(result, Refusal):
+            return result
         if result.epsilon + result.slack <= (plan.epsilon or np.finfo(np.float64).max):
             return result
+        refusal = _uncertified(plan, result, attempts)
         if plan.width is None:
             grown = int(width * GROWTH) // 2 * 2 + 2
             width = min(grown, useful // 2 * 2)
-    raise RuntimeError(
-        f"method={plan.method!r} with {Y.shape[1]} columns could be certified to "
+    return refusal
+
+
+def _uncertified(plan: Plan, result: Sparsified, attempts: int) -> Refusal:
+    return Refusal(
+        reason=f"method={plan.method!r} with {result.Y.shape[1]} columns could be certified to "
         f"epsilon={result.epsilon + result.slack:.3g} only after {attempts} "
         f"draw{'s' if attempts > 1 else ''}, not to "
         f"{'any' if plan.epsilon is None else plan.epsilon}: allow a larger epsilon or width, or use "
-        "guarantee='exact'."
+        "guarantee='exact'",
+        error=RuntimeError,
     )
 
 
 def _draw(
-    X: Features,
+    X: FeatureMatrix,
     method: str,
     width: int,
     factor: Array,
     whitening: Array,
     rng: np.random.Generator,
-) -> tuple[Matrix, NDArray[np.intp] | None, Array | None]:
+) -> tuple[Matrix, NDArray[np.intp] | None, Array | None] | Refusal:
     """Run one method once: Y, and the columns and weights of methods that keep columns."""
     if method == "gram":
         return _stored(factor, X.dtype), None, None
     if method == "jl":
         # The factor has the inner products of X's rows in at most n columns.
-        return _stored(johnson_lindenstrauss(factor, width, rng), X.dtype), None, None
+        return (
+            _stored(johnson_lindenstrauss(FeatureMatrix(entries=factor), width, rng), X.dtype),
+            None,
+            None,
+        )
     if method in SPARSITY:
         sketch = osnap(X, width, rng, sparsity=SPARSITY[method])
         if method == "gram-of-sketch":
-            sketch = _stored(range_factor(_result_gram(sketch))[0], X.dtype)
+            G = _result_gram(sketch)
+            if isinstance(G, Refusal):
+                return G
+            sketch = _stored(range_factor(G)[0], X.dtype)
         return sketch, None, None
     if method == "caratheodory":
         columns, weights = caratheodory_columns(X, whitening)
@@ -293,7 +319,10 @@ def _draw(
     else:
         columns = nonzero_columns(X)
         if width < len(columns):
-            columns, weights = barrier_columns(X, whitening, width)
+            selected = barrier_columns(X, whitening, width)
+            if isinstance(selected, Refusal):
+                return selected
+            columns, weights = selected
         else:
             weights = np.ones(len(columns))
     if not len(columns):
@@ -308,15 +337,15 @@ def _stored(Y: Array, dtype: Any) -> Matrix:
     return stored
 
 
-def _result_gram(Y: Matrix) -> Gram:
+def _result_gram(Y: Matrix) -> Gram | Refusal:
     """Return the Gram matrix of what would stand for X, or refuse what left the type of X."""
-    try:
-        return gram(Y)
-    except ValueError as error:
-        raise RuntimeError(
-            f"X is so large or so small that the columns which would stand for it, or their squares, leave "
-            f"{Y.dtype}: scale X by a power of two{_or_double(Y)}."
-        ) from error
+    if magnitude_fault(Y):
+        return Refusal(
+            reason="X is so large or so small that the columns which would stand for it, or their squares, "
+            f"leave {Y.dtype}: scale X by a power of two{_or_double(Y)}",
+            error=RuntimeError,
+        )
+    return gram_of(FeatureMatrix(entries=Y))
 
 
 def _or_double(Y: Matrix) -> str:
@@ -325,9 +354,11 @@ def _or_double(Y: Matrix) -> str:
 
 def _measured(
     plan: Plan, G: Gram, Y: Matrix, columns: NDArray[np.intp] | None, weights: Array | None
-) -> Sparsified:
+) -> Sparsified | Refusal:
     """Prove how close Y Yᵀ is to G."""
     H = _result_gram(Y)
+    if isinstance(H, Refusal):
+        return H
     if plan.guarantee == "entrywise":
         epsilon, slack, how = entrywise_error(G, H), 0.0, "entries"
     else:
@@ -357,40 +388,52 @@ def _measured(
     )
 
 
-def _vouched(X: Features, plan: Plan, rng: np.random.Generator) -> Sparsified:
+def _vouched(X: FeatureMatrix, plan: Plan, rng: np.random.Generator) -> Sparsified | Refusal:
     """Sketch X as wide as the claim asks, without ever forming X Xᵀ."""
     n, d = X.shape
     width = plan.first_width(n, n, d)
+    if isinstance(width, Refusal):
+        return width
     epsilon, failure_probability = plan.epsilon or 0.0, plan.failure_probability
     with np.errstate(over="ignore", invalid="ignore"):
         Y = osnap(X, width, rng, sparsity=SPARSITY[plan.method])
     if not np.isfinite(Y).all():
-        raise RuntimeError(
-            f"X is so large that its sketch overflows {Y.dtype}: scale X by a power of two{_or_double(Y)}."
+        return Refusal(
+            reason=f"X is so large that its sketch overflows {Y.dtype}: scale X by a power of "
+            f"two{_or_double(Y)}",
+            error=RuntimeError,
         )
-    if sp.issparse(X):
-        entries = np.diff(X.indptr) if X.format == "csr" else np.bincount(X.indices)
-        terms = int(entries.max(initial=1))
+    entries = X.entries
+    if X.is_sparse:
+        by_rows = entries.format == "csr"
+        counts = np.diff(entries.indptr) if by_rows else np.bincount(entries.indices)
+        terms = int(counts.max(initial=1))
     else:
         # No two columns of a run share a bucket.
         terms = -(-d // (width // SPARSITY[plan.method]))
     slack = float(sketch_slack(n, epsilon, terms, ARITHMETIC[X.dtype.name]["unit_roundoff"]))
     if plan.method == "gram-of-sketch":
         sketch = _result_gram(Y)
+        if isinstance(sketch, Refusal):
+            return sketch
         with np.errstate(over="ignore"):
             Y = _stored(range_factor(sketch)[0], X.dtype)
-        closeness = certified_closeness(sketch, _result_gram(Y))
+        factored = _result_gram(Y)
+        if isinstance(factored, Refusal):
+            return factored
+        closeness = certified_closeness(sketch, factored)
         slack = float(composed_slack(epsilon, slack, closeness.epsilon, closeness.slack))
         epsilon = float(composed_epsilon(epsilon, closeness.epsilon))
-    if sp.issparse(X):
-        doubled = X.astype(np.float64)
+    if X.is_sparse:
+        doubled = entries.astype(np.float64)
         squares = doubled.multiply(doubled).sum(axis=1)
     else:
-        squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+        squares = np.einsum("ij,ij->i", entries, entries, dtype=np.float64)
     if X.dtype == np.float32 and squares.min(initial=1.0, where=squares > 0) < SHORTEST**2:
-        raise RuntimeError(
-            f"X has float32 rows shorter than {SHORTEST:.3g}, whose sketch could underflow: give X in "
-            "float64, or leave failure_probability out."
+        return Refusal(
+            reason=f"X has float32 rows shorter than {SHORTEST:.3g}, whose sketch could underflow: give X "
+            "in float64, or leave failure_probability out",
+            error=RuntimeError,
         )
     largest = float(largest_logit(squares.max(), d + 1, UNIT_ROUNDOFF))
     logit_error = float(loewner_logit(epsilon + slack, largest))

@@ -16,9 +16,10 @@ from fastpath.core.certified import Certified
 from fastpath.core.inputs import integer, matrix, open_unit
 from fastpath.core.locked import Locked
 from fastpath.core.norms import sum_above
+from fastpath.core.offers import Refusal
 from fastpath.core.state_files import Arrays, read_arrays, write_arrays
 from fastpath.polynomial.minimax import largest_useful_degree, minimax, widened
-from fastpath.polynomial.moment_state import MomentState
+from fastpath.polynomial.moment_state import MomentState, answer
 from fastpath.polynomial.moments import CLAIMS, LARGEST_REACH, query_roundings, rounding_bound
 from fastpath.streaming.count_sketch import LARGEST_ROWS, CountSketch, RecoveryBound
 from fastpath.streaming.top_entries import TopEntries
@@ -204,13 +205,12 @@ class StreamingAttention(Locked):
             if first + len(q) > LARGEST_ROWS:
                 raise ValueError(f"first_row must leave all rows below 2^32, got {first}.")
             attended = _joined([*self._attended, (first, first + len(q))])
-            try:
-                result = self._moments.query(q, tolerance=self._tolerance)
-            except ValueError as problem:
+            result = answer(self._moments, q, self._tolerance)
+            if isinstance(result, Refusal):
                 raise ValueError(
                     f"Q must be answered within tolerance = {self._tolerance:g} by degree {self.degree}, "
-                    f"which serves |q| max|k| up to logit_bound = {self._logit_bound:g}: {problem}"
-                ) from problem
+                    f"which serves |q| max|k| up to logit_bound = {self._logit_bound:g}: {result.reason}."
+                )
             self._kept.add(np.arange(first, first + len(q)), result.output)
             self._entry_error = np.maximum(self._entry_error, result.error_bound.max(axis=0))
             self._attended = attended

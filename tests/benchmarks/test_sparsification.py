@@ -14,7 +14,7 @@ import fastpath
 from fastpath.core.bounds.sparsification import bss_epsilon
 from fastpath.sparsification.barriers import barrier_columns
 from fastpath.sparsification.certificate import range_factor
-from fastpath.sparsification.feature_matrix import feature_matrix, take_columns
+from fastpath.sparsification.feature_matrix import FeatureMatrix, feature_matrix, take_columns
 from fastpath.sparsification.leverage import leverage_scores, poisson_columns
 from fastpath.sparsification.sketches import osnap
 from tests.benchmarks.interleaved import medians
@@ -122,16 +122,16 @@ def test_barrier_columns_of_128_by_50000(benchmark: Any) -> None:
     G = fastpath.gram(X)
     whitening = range_factor(G)[1]
     count = 4 * 128
-    columns, weights = barrier_columns(X, whitening, count)
+    columns, weights = barrier_columns(FeatureMatrix(entries=X), whitening, count)
 
     def epsilon(columns: Any, weights: Any) -> float:
-        Y = take_columns(X, columns) * np.sqrt(weights)
+        Y = take_columns(FeatureMatrix(entries=X), columns) * np.sqrt(weights)
         return fastpath.certified_closeness(G, fastpath.gram(Y)).epsilon
 
     achieved = epsilon(columns, weights)
     needed = count
     while True:  # The least width, in steps of a tenth, whose median of 5 draws is as good.
-        scores = leverage_scores(X, rng, whitening=whitening)
+        scores = leverage_scores(FeatureMatrix(entries=X), rng, whitening=whitening)
         draws = [epsilon(*poisson_columns(scores, needed, rng)) for _ in range(5)]
         if np.median(draws) <= achieved:
             break
@@ -141,8 +141,10 @@ def test_barrier_columns_of_128_by_50000(benchmark: Any) -> None:
         benchmark,
         medians(
             {
-                "fastpath": lambda: barrier_columns(X, whitening, count),
-                "full scan": lambda: barrier_columns(X, whitening, count, block=X.shape[1]),
+                "fastpath": lambda: barrier_columns(FeatureMatrix(entries=X), whitening, count),
+                "full scan": lambda: barrier_columns(
+                    FeatureMatrix(entries=X), whitening, count, block=X.shape[1]
+                ),
             },
             1,
         ),
@@ -181,7 +183,7 @@ def test_how_cost_grows(benchmark: Any, what: str) -> None:
         else:
             X = rng.standard_normal((size, 50 * size))
             W = range_factor(fastpath.gram(X))[1]
-            call = partial(barrier_columns, X, W, 4 * size)
+            call = partial(barrier_columns, FeatureMatrix(entries=X), W, 4 * size)
         seconds.append(medians({"fastpath": call}, 3)["fastpath"])
     benchmark.extra_info["slope"] = round(_slope(sizes, seconds), 2)
     print(f"\n{what}: {benchmark.extra_info}")

@@ -17,15 +17,15 @@ MUTANTS = (
     # ------------------------------------------------------------------------------- certify
     Mutant(
         file="fastpath/real_heads/certify.py",
-        before="    if drawn == len(q):\n",
+        before="    if drawn == n:\n",
         after="    if False:\n",
         tests=CERTIFY + "test_checked_rows_are_all_covered",
         catches="that rows which were all checked are all covered",
     ),
     Mutant(
-        file="fastpath/real_heads/certify.py",
-        before="    exact = attend(q[rows], k, v, rows if causal else None)\n",
-        after="    exact = attend(q[rows], k, v, None)\n",
+        file="fastpath/real_heads/exact_rows.py",
+        before="head.values, head.last_seen(rows))\n",
+        after="head.values, None)\n",
         tests=CERTIFY + "test_a_causal_row_that_sees_a_key_too_many_or_too_few_is_found",
         catches="the mask of the rows that are checked",
     ),
@@ -45,8 +45,8 @@ MUTANTS = (
     ),
     Mutant(
         file="fastpath/real_heads/certify.py",
-        before="    bound = np.sort(errors[repeats])[drawn - 1 - skipped]\n",
-        after="    bound = np.sort(errors)[len(errors) - 1 - skipped]\n",
+        before="error_bound=np.sort(errors[repeats])[drawn - 1 - skipped],\n",
+        after="error_bound=np.sort(errors)[len(errors) - 1 - skipped],\n",
         tests=CERTIFY + "test_the_bound_is_the_largest_error_drawn_but_for_those_skipped",
         catches="that repeats count as often as they were drawn",
     ),
@@ -73,8 +73,8 @@ MUTANTS = (
     ),
     Mutant(
         file="fastpath/real_heads/certify.py",
-        before="    if not fewest <= drawn <= len(q):\n",
-        after="    if not drawn <= len(q):\n",
+        before="    if not fewest <= drawn <= n:\n",
+        after="    if not drawn <= n:\n",
         tests=CERTIFY + "test_bad_input_is_refused_by_name",
         catches="too few rows for the probability",
     ),

@@ -39,7 +39,7 @@ MUTANTS = (
         catches="one skipped row in the probability",
     ),
     _head(
-        before="if found.error_bound <= allowed:",
+        before="if found.error_bound <= asked.allowed:",
         after="if True:",
         tests=AGAIN,
         catches="that the certificate meets the tolerance",

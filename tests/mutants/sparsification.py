@@ -282,8 +282,8 @@ MUTANTS = (
         catches="the guard of sketches that overflow",
     ),
     _sparsify(
-        before="    H = _result_gram(Y)\n    if plan.guarantee",
-        after="    H = gram(Y)\n    if plan.guarantee",
+        before="    H = _result_gram(Y)\n    if isinstance",
+        after="    H = gram_of(Y)\n    if isinstance",
         tests=f"{EXTREMES}::test_what_would_overflow_the_type_of_x_is_refused_and_not_returned",
         catches="that it is not X which is infinite",
     ),
@@ -320,8 +320,8 @@ MUTANTS = (
     ),
     # ------------------------------------------------------------------------------- features
     _features(
-        before='    if not np.isfinite(largest):\n        raise ValueError(f"{name} must be finite',
-        after='    if False:\n        raise ValueError(f"{name} must be finite',
+        before='    if not np.isfinite(largest):\n        return f"{name} must be finite',
+        after='    if False:\n        return f"{name} must be finite',
         tests=f"{PROPERTIES}::test_features_that_are_not_allowed_are_named",
         catches="the guard of NaN and infinity",
     ),

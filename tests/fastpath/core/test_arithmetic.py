@@ -17,6 +17,7 @@ import pytest
 import scipy.sparse as sp
 
 import fastpath
+from fastpath.core.offers import Refusal
 from fastpath.dynamic import attention as dynamic
 from fastpath.dynamic.choice import Plan
 from fastpath.dynamic.hinted import HintedMv, safe_steps
@@ -231,15 +232,9 @@ RUNS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.fixture(autouse=True)
 def planned_for_small_heads(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("LARGE", 0), ("PLANNING", np.inf), ("WORTHWHILE", np.inf)):
-        monkeypatch.setattr(real_heads, name, value)
-    monkeypatch.setattr(real_heads, "affordable_expansion", _no_polynomial)
-
-
-def _no_polynomial(*_: Any) -> Any:
-    raise fastpath.ExpansionError(
-        "none", fastpath.Expansion(logit_bound=0.0, degree=0, features=0, bytes=0)
-    )
+    monkeypatch.setattr(real_heads, "LARGE", 0)
+    monkeypatch.setattr(real_heads, "exact_cost", lambda head: np.inf)
+    monkeypatch.setattr(real_heads, "polynomial_offer", lambda *_: Refusal(reason="none"))
 
 
 def bits(result: Any) -> list[Any]:

@@ -105,7 +105,7 @@ def exact_head(result: Any, exact: Any) -> bool:
 REASONS = {
     "diffuse, all rows": (
         {"rows": "all", "tolerance": 0.03},
-        "no polynomial is affordable and the head is not sharp.",
+        "no polynomial is affordable; the head is not sharp; clusters do not certify every row.",
     ),
     "too small a tolerance": (
         {"tolerance": 1e-12},
@@ -134,14 +134,16 @@ def test_a_certificate_that_fails_is_followed_by_more_samples_and_half_the_proba
     Q, K, V, _ = diffuse
     chances, outputs = [], []
 
-    def refusing(q: Any, k: Any, v: Any, output: Any, **arguments: Any) -> Any:
-        chances.append(arguments["failure_probability"])
+    certified_rows = real_heads.certified_rows
+
+    def refusing(head: Any, output: Any, uncovered: float, chance: float, *arguments: Any) -> Any:
+        chances.append(chance)
         outputs.append(output)
         if len(outputs) == 1:
-            output = output + np.float32(0.03 * np.abs(v).max())
-        return fastpath.certify(q, k, v, output, **arguments)
+            output = output + np.float32(0.03 * np.abs(V).max())
+        return certified_rows(head, output, uncovered, chance, *arguments)
 
-    monkeypatch.setattr(real_heads, "certify", refusing)
+    monkeypatch.setattr(real_heads, "certified_rows", refusing)
     monkeypatch.setattr(real_heads, "WORTHWHILE", 2.0)
     result = fastpath.certified_attention(
         Q, K, V, tolerance=0.03, rows="quantile", rng=np.random.default_rng(0)
@@ -169,7 +171,7 @@ def test_a_causal_head_is_exact_and_says_why(diffuse: Any) -> None:
     )
     assert exact_head(result, fastpath.attention(Q, K, V, causal=True))
     assert result.reason == (
-        "no polynomial is affordable, and keys are neither dropped nor clustered under a causal mask."
+        "no polynomial is affordable; keys are neither dropped nor clustered under a causal mask."
     )
 
 
@@ -192,7 +194,7 @@ def test_every_entry_of_a_small_head_is_within_its_certificate(rows: str) -> Non
 def test_heads_that_cannot_be_balanced_are_finite_and_certified(
     kind: str, rows: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(real_heads, "PLANNING", 1.0)
+    monkeypatch.setattr(real_heads, "exact_cost", lambda head: np.inf)
     Q, K, V = (x.astype(np.float64) for x in head(6000, 4, 3, 1.5))
     if kind == "equal keys":
         K[:] = K[0]

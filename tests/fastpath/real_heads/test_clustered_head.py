@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from fastpath import attention
+from fastpath.core import costs
+from fastpath.core.head import Head
+from fastpath.core.offers import Refusal
 from fastpath.real_heads import clustered_head
 from fastpath.real_heads.clustered_head import ClusteredHead
 from reference.models.clustered_query import ClusteredQuery
@@ -27,7 +30,10 @@ def head(n: int = 600, n_k: int = 500, d: int = 4, d_v: int = 3, seed: int = 0) 
 
 
 def made(inputs: Any, seed: int = 0) -> ClusteredHead:
-    return ClusteredHead(*inputs, np.random.default_rng(seed))
+    with np.errstate(all="ignore"):
+        planned = ClusteredHead.planned(Head.of(*inputs, causal=False), np.random.default_rng(seed))
+    assert isinstance(planned, ClusteredHead)
+    return planned
 
 
 def output(made: ClusteredHead, samples: int, repaired: float = 0.0, seed: int = 0) -> Any:
@@ -144,8 +150,9 @@ def test_odd_heads_have_finite_outputs_in_the_range_of_the_values(kind: str, sam
 
 def test_a_head_without_covariance_is_refused() -> None:
     Q, K, V = head()
-    with pytest.raises(np.linalg.LinAlgError):
-        made((Q, K[:1].repeat(500, axis=0), V))
+    equal_keys = Head.of(Q, K[:1].repeat(500, axis=0), V, causal=False)
+    refusal = ClusteredHead.planned(equal_keys, np.random.default_rng(0))
+    assert refusal == Refusal(reason="there is no covariance to balance")
 
 
 def test_keys_of_next_to_no_weight_are_sampled_without_overflow() -> None:
@@ -163,12 +170,12 @@ def test_the_predicted_cost_grows_with_samples_and_repairs() -> None:
     made_head = made((Q, K, V))
     pair = 4 + 3 + 24
     base, sampled, repaired = (made_head.cost(*x) for x in ((0, 0.0), (100.0, 0.0), (100.0, 0.5)))
-    assert base == clustered_head.SUMMED * (
+    assert base == costs.CLUSTERS_SUMMED * (
         len(made_head._centres) * len(K) + len(Q) * len(made_head._keys.sizes)
     )
-    more = clustered_head.SAMPLED / clustered_head.SUMMED * base
-    more += 100 * clustered_head.FETCHED * len(made_head._centres)
-    assert sampled == pytest.approx(base + more + 100 * clustered_head.NARROW * len(Q) * pair)
+    more = costs.CLUSTERS_SAMPLED / costs.CLUSTERS_SUMMED * base
+    more += 100 * costs.CLUSTERS_FETCHED * len(made_head._centres)
+    assert sampled == pytest.approx(base + more + 100 * costs.CLUSTERS_PAIR * len(Q) * pair)
     assert repaired == pytest.approx(sampled + len(Q) * len(K) / 2 * pair)
 
 

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from fastpath import attention as exact_attention
 from fastpath import certified_attention
+from fastpath.core.head import Head
+from fastpath.core.offers import Refusal
 from fastpath.real_heads import dropped_keys as dropping
-from fastpath.real_heads.dropped_keys import DroppedKeys, DroppingError
+from fastpath.real_heads.dropped_keys import DroppedKeys
 from reference import Verdict, attention
 from reference.attention import logits
 from tests.strategies import attention_inputs
@@ -25,10 +27,15 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dropping, "TOGETHER", 2)
 
 
+def planned(Q: Any, K: Any, V: Any, allowed: float, seed: int = 0) -> Any:
+    head = Head.of(Q, K, V, causal=False)
+    return DroppedKeys.planned(head, allowed, np.random.default_rng(seed))
+
+
 def dropped(Q: Any, K: Any, V: Any, tolerance: float, seed: int = 0) -> Any:
     with np.errstate(all="ignore"):
-        head = DroppedKeys(Q, K, V, tolerance * float(np.abs(V).max()), np.random.default_rng(seed))
-        return head, head.attend()
+        head = planned(Q, K, V, tolerance * float(np.abs(V).max()), seed)
+        return head, None if isinstance(head, Refusal) else head.attend()
 
 
 def assert_certified(Q: Any, K: Any, V: Any, tolerance: float, result: Any) -> None:
@@ -70,11 +77,9 @@ def test_every_entry_of_an_odd_head_is_within_its_certificate_or_refused(
     Q, K, V, _ = inputs
     Q, K = np.vstack([Q, Q]), np.vstack([K, K])  # a covariance takes two rows
     V = np.vstack([V, V[::-1]])
-    try:
-        _, result = dropped(Q, K, V, tolerance)
-    except DroppingError:
-        return
-    assert_certified(Q, K, V, tolerance, result)
+    _, result = dropped(Q, K, V, tolerance)
+    if result is not None:
+        assert_certified(Q, K, V, tolerance, result)
 
 
 def two_sided(distance: float, tolerance: float, dtype: Any) -> Any:
@@ -102,7 +107,7 @@ def no_row_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> None:
         raise AssertionError("a row was computed exactly")
 
-    monkeypatch.setattr(dropping, "attention", refuse)
+    monkeypatch.setattr(dropping, "exact_rows", refuse)
 
 
 @pytest.mark.usefixtures("no_row_exactly")
@@ -130,9 +135,9 @@ def test_the_predicted_cost_counts_the_keys_that_are_kept() -> None:
         pairs = sum(len(kept) * sizes[a] for a, kept, _, _ in head._batches())
         keys = sum(len(kept) for _, kept, _, _ in head._batches())
         expected = (
-            dropping.WEIGHED * len(sizes) * len(K)
-            + dropping.FETCHED * keys
-            + dropping.NARROW * (3 + 2 + 24) * pairs
+            dropping.DROPPING_KEY * len(sizes) * len(K)
+            + dropping.DROPPING_FETCHED * keys
+            + dropping.DROPPING_PAIR * (3 + 2 + 24) * pairs
         )
         with np.errstate(all="ignore"):
             costs.append(head.cost(np.random.default_rng(0)))
@@ -173,7 +178,7 @@ def test_no_key_is_dropped_for_what_underflow_takes_from_a_mean_of_many_keys(
     Q = np.array([[centre + 0.5 / far], [centre - 0.5 / far]], np.float32)
     V = np.where(K == 0, 1, -1).astype(np.float32)
     with np.errstate(all="ignore"):
-        head = DroppedKeys(Q, K, V, 0.3, np.random.default_rng(0))
+        head = planned(Q, K, V, 0.3)
         # Less than the share that a far key has for the query that weighs it most.
         keys, counts = np.unique(K, return_counts=True)
         weights = logits(Q.min()[None, None], keys[:, None])[0].at(128).exp()
@@ -238,7 +243,7 @@ def test_images_whose_product_overflows_are_not_taken_for_no_distance() -> None:
     K = np.array([[1.0], [-1.0], [1.0], [-1.0]], np.float32)
     Q = np.array([[1.0], [2.0], [3.0], [4.0]], np.float32)
     with np.errstate(all="ignore"):
-        head = DroppedKeys(Q, K, K, 0.5, np.random.default_rng(0))
+        head = planned(Q, K, K, 0.5)
         for_keys = np.array([[1.4e19]], np.float32)
         head._images, head._for_keys = (K - head._origin) @ for_keys, for_keys
         head._images_in_columns = np.ascontiguousarray(head._images.T)
@@ -261,8 +266,8 @@ def test_rows_whose_rounding_says_nothing_are_computed_exactly() -> None:
 
 def test_a_tolerance_at_rounding_is_refused_with_what_rounding_may_cost() -> None:
     Q, K, V = sharp(np.random.default_rng(3), 12, 30, 3, 4.0, np.float32)
-    with pytest.raises(DroppingError, match="which leaves nothing of the allowed"):
-        dropped(Q, K, V, 1e-7)
+    refusal, _ = dropped(Q, K, V, 1e-7)
+    assert "which leaves nothing of the allowed" in refusal.reason
 
 
 def test_the_input_is_not_modified_and_no_bound_depends_on_the_clusters() -> None:

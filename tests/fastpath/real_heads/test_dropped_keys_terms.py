@@ -13,6 +13,7 @@ import pytest
 
 import fastpath
 from fastpath.core.bounds.real_heads import centre_mean_error, image_error, share_slack
+from fastpath.core.head import Head
 from fastpath.real_heads import dropped_keys as dropping
 from fastpath.real_heads.dropped_keys import DroppedKeys
 from reference import Verdict, attention
@@ -30,6 +31,10 @@ RECORDED = (
 
 N_Q, N_K, D = 160, 41, 3
 KEY_BLOCK, CENTRE_BLOCK = 16, 7
+
+
+def _planned(Q: Any, K: Any, V: Any, allowed: float) -> Any:
+    return DroppedKeys.planned(Head.of(Q, K, V, causal=False), allowed, np.random.default_rng(0))
 
 
 def _exact(x: Any) -> Any:
@@ -78,7 +83,7 @@ def spied(request: pytest.FixtureRequest) -> Any:
         patch.setattr(DroppedKeys, "_measure", keeping)
         for name in RECORDED:
             patch.setattr(dropping, name, recording(name))
-        head = DroppedKeys(Q, K, V, 0.3 * float(np.abs(V).max()), np.random.default_rng(0))
+        head = _planned(Q, K, V, 0.3 * float(np.abs(V).max()))
         result = head.attend()
     return (Q, K, V), matrices, head, result, calls
 
@@ -245,7 +250,7 @@ def test_rows_whose_kept_weights_add_up_to_little_are_computed_exactly(
     exact = fastpath.attention(Q, K, V)
     for factor, alike in ((1.0, False), (2.0**-12, True)):
         monkeypatch.setattr(DroppedKeys, "_sums", lambda *given, f=factor: f * sums(*given))
-        result = DroppedKeys(Q, K, V, 0.3, np.random.default_rng(0)).attend()
+        result = _planned(Q, K, V, 0.3).attend()
         assert np.array_equal(result.error_bound, exact.error_bound) is alike
 
 
@@ -258,7 +263,7 @@ def test_a_cluster_far_from_its_centre_keeps_the_keys_of_its_farthest_query() ->
     V[-2:, 0] = 1.0, -1.0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dropping, "CLUSTERS", 0.5)
-        head = DroppedKeys(Q, K, V, 0.1, np.random.default_rng(0))
+        head = _planned(Q, K, V, 0.1)
         assert len(head._centres) == 1
         result = head.attend()
     verdicts = attention(Q, K, V).verdict(result.output, result.error_bound)

@@ -286,7 +286,7 @@ def test_a_sketch_without_a_certificate_is_refused_where_it_would_underflow(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """2^-149 / sqrt(2) is 2^-149 in float32, twice: Y Yᵀ would be 2 X Xᵀ."""
-    monkeypatch.setattr("fastpath.sparsification.choice.gram_seconds", lambda X: np.inf)
+    monkeypatch.setattr("fastpath.sparsification.choice.gram_cost", lambda X: np.inf)
     X = np.ones((2, 4000), np.float32)
     asked: dict[str, Any] = {"method": method, "epsilon": 0.5, "failure_probability": 0.1}
     result = fastpath.sparsify(X, guarantee="loewner", **asked)

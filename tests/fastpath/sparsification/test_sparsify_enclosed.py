@@ -18,6 +18,7 @@ import fastpath
 from fastpath.core.bounds.sparsification import bss_epsilon, jl_width, osnap_width
 from fastpath.sparsification.barriers import barrier_columns
 from fastpath.sparsification.certificate import range_factor
+from fastpath.sparsification.feature_matrix import FeatureMatrix
 from fastpath.sparsification.leverage import leverage_scores, poisson_columns
 from fastpath.sparsification.sketches import osnap
 from reference import Verdict, decide, distance, loewner_verdict
@@ -185,7 +186,7 @@ def test_a_gram_matrix_is_within_the_bound_of_its_roundings(X: Any) -> None:
 
 def _cheapest(way: str, n: int, counts: int) -> Any:
     """Say what a column with 0, 1, ... entries costs each way, so that one way is the cheapest."""
-    outer, product, sparse = np.ones((3, counts))
+    outer, product, sparse = np.full((3, counts), 2.0**40)
     if way == "outer products":
         outer[:] = 0
     elif way == "dense blocks":
@@ -204,7 +205,7 @@ def test_every_way_to_a_gram_matrix_of_sparse_rows_is_within_the_bound(
 ) -> None:
     """The drawn matrices are so small that one way is always the cheapest, unless it is said not to be."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(GRAM, "_seconds", partial(_cheapest, way))
+        patch.setattr(GRAM, "_costs", partial(_cheapest, way))
         # One at a time: the pairs are then added up on the way, as those of a large matrix are.
         patch.setattr(GRAM, "PAIRS", pairs)
         check_gram(X, fastpath.gram(X))
@@ -289,7 +290,7 @@ def test_the_barrier_method_meets_its_guarantee_exactly(name: str) -> None:
     X = BARRIERS[name]
     whitening = range_factor(fastpath.gram(X))[1]
     rank = len(whitening)
-    columns, weights = barrier_columns(X, whitening, 4 * rank)
+    columns, weights = barrier_columns(FeatureMatrix(entries=X), whitening, 4 * rank)
     assert len(columns) <= 4 * rank
     assert (weights > 0).all()
     guarantee = exactly(bss_epsilon(4.0))
@@ -301,7 +302,9 @@ def test_the_barrier_method_meets_its_guarantee_exactly(name: str) -> None:
 def test_the_barrier_method_errs_as_far_above_as_below() -> None:
     """Scaled otherwise the same columns would have a larger epsilon."""
     X = BARRIERS["gaussian 3"]
-    columns, weights = barrier_columns(X, range_factor(fastpath.gram(X))[1], 4 * len(X))
+    columns, weights = barrier_columns(
+        FeatureMatrix(entries=X), range_factor(fastpath.gram(X))[1], 4 * len(X)
+    )
     G, H = gram(X), gram(X[:, columns] * np.sqrt(weights))
     epsilon = fastpath.certified_closeness(
         fastpath.gram(X), fastpath.gram(X[:, columns] * np.sqrt(weights))
@@ -315,7 +318,7 @@ def test_walking_down_the_tree_is_as_good_as_its_guarantee_with_any_block() -> N
     X = np.random.default_rng(5).standard_normal((6, 200))
     whitening = range_factor(fastpath.gram(X))[1]
     for block in (1, 7, 200):
-        columns, weights = barrier_columns(X, whitening, 18, block=block)
+        columns, weights = barrier_columns(FeatureMatrix(entries=X), whitening, 18, block=block)
         verdict = loewner_verdict(X, X[:, columns], float(bss_epsilon(3.0)), weights=weights)
         assert verdict is Verdict.WITHIN
 
@@ -352,7 +355,8 @@ def test_half_the_width_and_one_place_fail_more_often_than_the_claim_allows() ->
     X = sp.csr_array(np.hstack([np.eye(6), np.zeros((6, 60))]))
     rng = np.random.default_rng(2)
     failures = sum(
-        loewner_verdict(X.toarray(), osnap(X, 6, rng, sparsity=1), 0.5) is not Verdict.WITHIN
+        loewner_verdict(X.toarray(), osnap(FeatureMatrix(entries=X), 6, rng, sparsity=1), 0.5)
+        is not Verdict.WITHIN
         for _ in range(200)
     )
     assert failures > most_failures(200, Fraction(1, 4))
@@ -367,7 +371,11 @@ def test_a_projection_of_the_claimed_width_fails_no_more_often_than_claimed() ->
     width = int(np.ceil(float(jl_width(5, 0.5, 0.25))))
     failures = 0
     for _ in range(trials):
-        H = gram(fastpath.sparsification.sketches.johnson_lindenstrauss(X, width, rng))
+        H = gram(
+            fastpath.sparsification.sketches.johnson_lindenstrauss(
+                FeatureMatrix(entries=X), width, rng
+            )
+        )
         failures += not (Fraction(1, 4) * lengths >= (H - G) ** 2).all()
     assert failures <= most_failures(trials, Fraction(1, 4))
 
@@ -375,7 +383,7 @@ def test_a_projection_of_the_claimed_width_fails_no_more_often_than_claimed() ->
 def test_poisson_sampling_keeps_the_gram_matrix_in_the_mean_and_heavy_columns_as_they_are() -> None:
     rng = np.random.default_rng(6)
     X = _coherent(rng, 4, 60)
-    scores = leverage_scores(X, rng)
+    scores = leverage_scores(FeatureMatrix(entries=X), rng)
     columns, weights = poisson_columns(scores, 12, rng)
     kept = dict(zip(columns.tolist(), weights.tolist(), strict=True))
     assert kept[0] == kept[1] == kept[2] == 1.0
@@ -397,7 +405,10 @@ def test_estimated_leverage_scores_are_within_the_factor_that_the_width_pays_for
     X = rng.standard_normal((6, 100))
     exact = np.array([float(s) for s in exact_scores(X)])
     within = [
-        ((leverage_scores(X, rng) >= exact / 2).mean(), leverage_scores(X, rng).sum())
+        (
+            (leverage_scores(FeatureMatrix(entries=X), rng) >= exact / 2).mean(),
+            leverage_scores(FeatureMatrix(entries=X), rng).sum(),
+        )
         for _ in range(20)
     ]
     # A chi-squared variable of 16 degrees falls below half its mean with probability 0.051.

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 import fastpath
 from fastpath.sparsification import certificate as loewner
 from fastpath.sparsification.choice import METHODS
-from fastpath.sparsification.feature_matrix import LARGEST_EXPONENT, feature_matrix
+from fastpath.sparsification.feature_matrix import LARGEST_EXPONENT, FeatureMatrix, feature_matrix
 from fastpath.sparsification.leverage import leverage_scores
 from reference.arithmetic.gram import gram, semidefinite
 
@@ -238,7 +238,7 @@ def test_what_would_overflow_the_type_of_x_is_refused_and_not_returned(
 ) -> None:
     """Rows of float32's largest number are longer than that; a sketch of them was returned as infinite."""
     # So that a failure probability is taken, as where X Xᵀ costs more.
-    monkeypatch.setattr("fastpath.sparsification.choice.gram_seconds", lambda X: np.inf)
+    monkeypatch.setattr("fastpath.sparsification.choice.gram_cost", lambda X: np.inf)
     X = np.full((2, 40), np.finfo(np.float32).max)
     with pytest.raises(RuntimeError, match=r"X is so large .* float32: scale X by a power of two"):
         fastpath.sparsify(
@@ -253,7 +253,9 @@ def test_the_leverage_of_columns_of_subnormals_is_that_of_their_multiples() -> N
         G = fastpath.gram(np.ldexp(X, exponent))
         whitening = loewner.range_factor(G)[1]
         scores = leverage_scores(
-            np.ldexp(X, exponent), np.random.default_rng(0), whitening=whitening
+            FeatureMatrix(entries=np.ldexp(X, exponent)),
+            np.random.default_rng(0),
+            whitening=whitening,
         )
         # 40 scores add up to the rank, but for the spread of their estimates.
         assert 1 < scores.sum() < 9

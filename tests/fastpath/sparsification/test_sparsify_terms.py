@@ -24,6 +24,7 @@ from fastpath.core.bounds.sparsification import (
     sketch_slack,
 )
 from fastpath.sparsification import certificate as loewner
+from fastpath.sparsification.choice import Plan
 from reference import Verdict, loewner_verdict
 from tests.fastpath.sparsification.test_sparsify_enclosed import _cheapest
 
@@ -174,7 +175,7 @@ def test_every_way_to_a_gram_matrix_counts_its_roundings(
     way: str, pairs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row of ones against one of 2^-53 and less: sums in any order pass through as many roundings."""
-    monkeypatch.setattr(GRAM, "_seconds", partial(_cheapest, way))
+    monkeypatch.setattr(GRAM, "_costs", partial(_cheapest, way))
     monkeypatch.setattr(GRAM, "PAIRS", pairs)
     monkeypatch.setattr(GRAM, "BLOCK", 8)
     n, d = 3, 40
@@ -205,6 +206,17 @@ def _additions(X: Any, n: int, pairs: int) -> int:
     return (held - 1) // max(pairs, n * n, int(counts.max()) ** 2)
 
 
+def _gram_plan(guarantee: str) -> Plan:
+    return Plan(
+        guarantee=guarantee,
+        method="gram",
+        epsilon=0.5,
+        failure_probability=None,
+        width=None,
+        certified=True,
+    )
+
+
 @pytest.mark.parametrize(
     ("first", "second", "apart"),
     [(3, 3, 0.25), (10**6, 3, 0.0), (3, 10**6, 0.0)],
@@ -220,7 +232,7 @@ def test_the_logits_error_is_that_of_the_claim(
         sparsification, "_result_gram", lambda Y: fastpath.Gram(matrix=H, roundings=second)
     )
     monkeypatch.setattr(sparsification, "entrywise_error", lambda *_: 2.0**30)
-    plan = sparsification.make_plan(np.eye(2), "entrywise", 0.5, None, "gram", None)
+    plan = _gram_plan("entrywise")
     result = sparsification._measured(
         plan, fastpath.Gram(matrix=G, roundings=first), np.eye(2), None, None
     )
@@ -237,7 +249,7 @@ def test_a_logit_may_err_by_epsilon_and_slack(monkeypatch: pytest.MonkeyPatch) -
         "certified_closeness",
         lambda *_: fastpath.Closeness(epsilon=0.25, slack=0.125),
     )
-    plan = sparsification.make_plan(np.eye(2), "loewner", 0.5, None, "gram", None)
+    plan = _gram_plan("loewner")
     result = sparsification._measured(plan, fastpath.gram(np.eye(2)), np.eye(2), None, None)
     assert 0.375 <= result.logit_error <= 0.375 * (1 + 2.0**-40)
 
@@ -249,7 +261,7 @@ def test_a_sketch_that_is_not_certified_has_the_slack_of_its_claim(
     method: str, dtype: Any, sparse: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sparsification = importlib.import_module("fastpath.sparsification.sparsify")
-    monkeypatch.setattr("fastpath.sparsification.choice.gram_seconds", lambda X: np.inf)
+    monkeypatch.setattr("fastpath.sparsification.choice.gram_cost", lambda X: np.inf)
     second = fastpath.Closeness(epsilon=2.0**-6, slack=2.0**-7)
     monkeypatch.setattr(sparsification, "certified_closeness", lambda *_: second)
     n, d = 2, 4000

@@ -1,0 +1,19 @@
+"""Exact attention of some rows of a head: what certifies, what repairs, and what a pilot is held against."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpath.core.certified import Certified
+from fastpath.core.head import Head
+from fastpath.exact.attention import attend
+
+
+def exact_rows(head: Head, rows: NDArray[np.intp]) -> Certified:
+    """Compute exact attention of some rows, which ascend where the head is causal."""
+    return attend(head.queries[rows], head.keys, head.values, head.last_seen(rows))
+
+
+def exact_head(head: Head) -> Certified:
+    """Compute exact attention of every row."""
+    everything = np.arange(len(head.queries))
+    return attend(head.queries, head.keys, head.values, head.last_seen(everything))
