@@ -13,17 +13,19 @@ import numpy as np
 
 from fastpath.core.directed import down, library_up, up
 
-#: The constants of each floating-point type (FP.softmax, FP.exp).
+#: The constants of each floating-point type (FP.softmax, FP.exp, FP.tanh).
 ARITHMETIC: dict[str, dict[str, float]] = {
     "float32": {
         "unit_roundoff": 2.0**-24,
         "tiny": 2.0**-126,
         "exp_error": 6.0,
+        "tanh_error": 6.0,
     },
     "float64": {
         "unit_roundoff": 2.0**-53,
         "tiny": 2.0**-1022,
         "exp_error": 2.0,
+        "tanh_error": 6.0,
     },
 }
 
