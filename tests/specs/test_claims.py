@@ -165,7 +165,7 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "FP.softmax": lambda i: replace(i, quotient=np.float64(np.inf)),
         "FP.tanh": lambda i: replace(i, argument=np.float32(2.0**-60)),
         "FP.scores": lambda i: replace(i, scale=2.0**-1074),
-        "FP.lse": lambda i: replace(i, weights=0 * i.weights),
+        "FP.lse": lambda i: replace(i, logarithm=-np.inf),
         "FP.merge": lambda i: replace(i, weights=0 * i.weights),
         "P2.poly": lambda i: replace(i, half_range=i.half_range / 2),
         "P2.cost": lambda i: replace(i, coefficients=(-1, *i.coefficients[1:])),
