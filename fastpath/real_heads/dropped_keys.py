@@ -23,7 +23,8 @@ from fastpath.core.bounds.softmax import (
 from fastpath.core.certified import Certified
 from fastpath.core.directed import UPWARD
 from fastpath.core.inputs import Matrix
-from fastpath.exact.attention import DECIDABLE, attention, row_norms
+from fastpath.core.norms import row_norms
+from fastpath.exact.attention import DECIDABLE, attention
 from fastpath.exact.scaled_values import ScaledValues
 from fastpath.real_heads.balanced_clusters import Clusters, balancing
 from fastpath.real_heads.costs import pair_cost
@@ -115,8 +116,8 @@ class DroppedKeys:
         self._unit_roundoff, self._tiny = constants["unit_roundoff"], constants["tiny"]
         self._exp_error = constants["exp_error"]
         self._given, self._allowed = (q, k, v), allowed
-        self._values = ScaledValues(v, causal=False)
-        self._spread, magnitude = self._values.spread_and_magnitude(None)
+        self._values = ScaledValues(v)
+        self._spread, magnitude = self._values.spread_and_magnitude(*self._values.range(None))
         self._magnitude = np.maximum(magnitude, 2.0**-40)
         self._terms = min(KEY_BLOCK, len(k)) + ceil(len(k) / KEY_BLOCK)
         self._longest_key = _largest_norm(k)
@@ -308,7 +309,7 @@ class DroppedKeys:
         bound = np.minimum(bound, self._spread + DECIDABLE)
         output, error_bound = np.empty_like(quotients), np.empty(quotients.shape)
         error_bound[order] = self._values.restore_bound(bound)
-        output[order] = self._values.restore(quotients, None)
+        output[order] = self._values.restore(quotients, *self._values.range(None))
         certain &= (error_bound[order] <= self._allowed).all(axis=1)
         again = order[~certain]
         if len(again):

@@ -84,3 +84,73 @@ def rounding_output(
         part_4 = up(up(unit_roundoff * terms) / down(1 - up(unit_roundoff * terms)))
         part_5 = up(up(up(3 * tiny) + part_1) + up(unit_roundoff * part_2))
         return up(part_5 + up(part_3 * up(underflow + part_4)))
+
+
+def scaled_logit(
+    dimension: Any, unit_roundoff: Any, logit_magnitude: Any, tiny: Any, largest_key: Any
+) -> Any:
+    """Bound the error of a computed logit of a scaled query: FP.scores.
+
+    ``2*dimension*largest_key*tiny*unit_roundoff + dimension*tiny + logit_magnitude*unit_roundoff*(dimension + 2)/(-unit_roundoff*(dimension + 2) + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(2 + dimension)
+        part_2 = up(up(logit_magnitude * unit_roundoff) * part_1)
+        part_3 = up(part_2 / down(1 - up(unit_roundoff * part_1)))
+        part_4 = up(up(up(2 * largest_key) * tiny) * unit_roundoff)
+        return up(up(up(tiny * dimension) + part_3) + up(part_4 * dimension))
+
+
+def capped_score(
+    score_error: Any,
+    unit_roundoff: Any,
+    tanh_error: Any,
+    cap_magnitude: Any,
+    softcap: Any,
+    tiny: Any,
+) -> Any:
+    """Bound the error of a computed score after its soft cap: FP.scores.
+
+    ``cap_magnitude*unit_roundoff*(tanh_error + 4)/(-unit_roundoff*(tanh_error + 4) + 1) + score_error + tiny*(3*softcap + 3)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(4 + tanh_error)
+        part_2 = up(up(cap_magnitude * unit_roundoff) * part_1)
+        part_3 = up(part_2 / down(1 - up(unit_roundoff * part_1)))
+        part_4 = up(score_error + up(tiny * up(3 + up(3 * softcap))))
+        return up(part_4 + part_3)
+
+
+def biased_score(
+    score_error: Any, unit_roundoff: Any, score_magnitude: Any, bias_magnitude: Any
+) -> Any:
+    """Bound the error of a computed score with its bias: FP.scores.
+
+    ``score_error + 2*unit_roundoff*(bias_magnitude + score_error + score_magnitude)/(1 - 2*unit_roundoff)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(up(bias_magnitude + score_error) + score_magnitude)
+        part_2 = up(up(up(2 * unit_roundoff) * part_1) / down(1 - up(2 * unit_roundoff)))
+        return up(score_error + part_2)
+
+
+def log_sum_exp(
+    weight_error: Any,
+    terms: Any,
+    unit_roundoff: Any,
+    underflow: Any,
+    log_magnitude: Any,
+    log_error: Any,
+    double_roundoff: Any,
+) -> Any:
+    """Bound the error of a computed log-sum-exp: FP.lse.
+
+    ``double_roundoff*log_magnitude*(log_error + 2)/(-double_roundoff*(log_error + 2) + 1) + weight_error + (terms*unit_roundoff/(-terms*unit_roundoff + 1) + underflow)/(-terms*unit_roundoff/(-terms*unit_roundoff + 1) - underflow + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(up(unit_roundoff * terms) / down(1 - up(unit_roundoff * terms)))
+        part_2 = up(up(underflow + part_1) / down(down(1 - underflow) - part_1))
+        part_3 = up(2 + log_error)
+        part_4 = up(up(double_roundoff * log_magnitude) * part_3)
+        part_5 = up(part_4 / down(1 - up(double_roundoff * part_3)))
+        return up(up(weight_error + part_2) + part_5)
