@@ -1,5 +1,6 @@
 """Attention as it is run: every option, alone, in pairs and in any combination, within its certificate."""
 
+from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
@@ -140,3 +141,139 @@ def test_any_combination_of_options_is_within_its_certificate(seed: int) -> None
 def test_any_of_many_combinations_is_within_its_certificate(seed: int) -> None:
     rng = np.random.default_rng(10_000 + seed)
     judged(*drawn(rng, [name for name in OPTIONS if rng.random() < 0.5]))
+
+
+X = np.ones((2, 1))
+Y = np.ones((3, 1))
+HEADS = np.ones((4, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"causal": "left"}, ValueError, "causal must be True, False, 'upper-left'"),
+        ({"causal": 1}, TypeError, "causal must be True, False, 'upper-left'"),
+        ({"causal": True}, ValueError, "causal=True needs as many queries as keys, got 2 .* and 3"),
+        ({"window": (-1, None)}, ValueError, "window's left width must be at least 0, got -1"),
+        ({"window": (1.5, None)}, TypeError, "window's left width must be an integer, got 1.5"),
+        ({"window": 3}, TypeError, "window must be a pair"),
+        ({"mask": np.ones((2, 3))}, TypeError, "mask must hold booleans"),
+        ({"mask": np.ones((3, 3), bool)}, ValueError, r"mask must broadcast to \(2, 3\)"),
+        ({"mask": [[True] * 3, [False] * 3]}, ValueError, "^query 1 must see a key or a sink"),
+        ({"bias": [[0.0, np.inf, 0.0]]}, ValueError, r"bias must not hold \+inf"),
+        ({"bias": [[0.0, np.nan, 0.0]]}, ValueError, "bias must be finite or -inf, got NaN.$"),
+        (
+            {"bias": [[0.0, np.nan, 0.0]], "mask": [[True, False, True]]},
+            ValueError,
+            "got NaN, which is hidden by the mask",
+        ),
+        ({"bias": np.zeros((3, 3))}, ValueError, "bias must broadcast"),
+        ({"bias": np.full((2, 3), -1e308)}, ValueError, "a score could overflow"),
+        ({"softcap": 0}, ValueError, "softcap must be positive, got 0"),
+        ({"softcap": True}, TypeError, "softcap must be a number"),
+        ({"softcap": 1e-310}, ValueError, "softcap must lie in"),
+        ({"scale": np.nan}, ValueError, "scale must be finite"),
+        ({"scale": "1"}, TypeError, "scale must be a number"),
+        ({"scale": Fraction(1, 3)}, ValueError, "scale must be a number that float64 holds"),
+        ({"scale": 1e-310}, ValueError, "scale must lie in"),
+        ({"scale": 1e307}, ValueError, "a logit could overflow"),
+        ({"sinks": [0.0, 0.0]}, ValueError, "sinks must have shape"),
+        ({"sinks": np.nan}, ValueError, "sinks must be finite"),
+        ({"empty_rows": "skip"}, ValueError, "empty_rows must be 'refuse' or 'zeros'"),
+        ({"workers": 0}, ValueError, "workers must be at least 1, got 0"),
+        ({"workers": 1.0}, TypeError, "workers must be an integer"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused_by_name(
+    options: Any, error: Any, message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        fastpath.attention(30 * X if "scale" in options else X, Y, Y, **options)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ((HEADS, np.ones((3, 3, 1)), np.ones((3, 3, 1))), "multiple of K's 3 heads, got 4"),
+        ((HEADS, np.ones((2, 3, 1)), np.ones((1, 3, 1))), "K and V the same heads"),
+        ((HEADS, Y, Y), "K must be a matrix, or .* with as many axes as Q, 3"),
+        ((X[0], Y, Y), "Q must be a matrix, or .* with 2 axes or more"),
+        ((HEADS[None], np.ones((2, 2, 3, 1)), np.ones((2, 2, 3, 1))), "same leading axes"),
+    ],
+)
+def test_heads_that_do_not_fit_are_refused(arrays: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fastpath.attention(*arrays)
+
+
+def test_a_row_that_sees_nothing_is_named_with_its_head() -> None:
+    mask = np.ones((4, 2, 3), bool)
+    mask[2, 1] = False
+    with pytest.raises(ValueError, match=r"^query 1 of head \(2,\) must see a key or a sink"):
+        fastpath.attention(HEADS, np.ones((2, 3, 1)), np.ones((2, 3, 1)), mask=mask)
+
+
+@pytest.mark.parametrize("name", ["K", "V"])
+def test_what_is_not_finite_behind_a_mask_is_refused_as_hidden(name: str) -> None:
+    arrays = {"Q": HEADS, "K": np.ones((2, 3, 1)), "V": np.ones((2, 3, 1))}
+    arrays[name][1, 2] = np.nan
+    mask = np.ones((4, 1, 3), bool)
+    mask[2:, :, 2] = False
+    with pytest.raises(ValueError, match=f"{name} must be finite.* row 2, which is hidden"):
+        fastpath.attention(**arrays, mask=mask)
+    mask[2] = True  # one of the two heads that read it
+    with pytest.raises(ValueError, match=f"{name} must be finite, got 1 NaN or infinite of 6"):
+        fastpath.attention(**arrays, mask=mask)
+
+
+def test_no_bit_depends_on_the_number_of_workers() -> None:
+    rng = np.random.default_rng(0)
+    Q, K, V, options = drawn(rng, ["heads", "bias", "softcap", "sinks"])
+    one = fastpath.attention(Q, K, V, workers=1, **options)
+    for workers in (2, 5, None):
+        other = fastpath.attention(Q, K, V, workers=workers, **options)
+        for name in ("output", "error_bound", "log_sum_exp", "log_sum_exp_bound"):
+            assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
+
+
+def test_hidden_blocks_are_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: a window or a block mask that costs what no mask costs."""
+    Q, K = np.ones((12, 1)), np.ones((12, 1))
+    block = np.kron(np.eye(4), np.ones((3, 3))).astype(bool)
+    tiles = module._tiles
+    seen: list[int] = []
+
+    def counted(*arguments: Any) -> Any:
+        for queries, keys, tile in tiles(*arguments):
+            seen.append(tile.size)
+            yield queries, keys, tile
+
+    monkeypatch.setattr(module, "_tiles", counted)
+    for options, most in (
+        ({"window": (0, 0)}, 12 * 3),
+        ({"mask": block}, 12 * 3 + 2 * 6),
+        ({"causal": True}, 12 * 9),
+    ):
+        seen.clear()
+        fastpath.attention(Q, K, K, **options)
+        assert 0 < sum(seen) <= most, options
+
+
+def test_a_mask_written_in_numbers_costs_the_certificate_nothing() -> None:
+    """Catches: a bias of -1e30 in the magnitude of the scores."""
+    rng = np.random.default_rng(0)
+    Q, K, V = (rng.standard_normal((5, 3)) for _ in range(3))
+    mask = np.tril(np.ones((5, 5), bool))
+    numbers = fastpath.attention(Q, K, V, bias=np.where(mask, 0.0, -1e30))
+    hidden = fastpath.attention(Q, K, V, bias=np.where(mask, 0.0, -np.inf))
+    assert (numbers.error_bound == hidden.error_bound).all()
+    assert (numbers.output == hidden.output).all()
+
+
+def test_an_input_is_read_and_not_changed() -> None:
+    rng = np.random.default_rng(0)
+    Q, K, V, options = drawn(rng, list(OPTIONS))
+    before = [np.array(x) for x in (Q, K, V, options["mask"], options["bias"], options["sinks"])]
+    fastpath.attention(Q, K, V, empty_rows="zeros", **options)
+    after = [Q, K, V, options["mask"], options["bias"], options["sinks"]]
+    assert all(x.tobytes() == np.asarray(y).tobytes() for x, y in zip(before, after, strict=True))
