@@ -115,14 +115,9 @@ def semantics(
     ValueError
         If a number is not allowed, or a shape does not fit.
     """
-    if isinstance(causal, (bool, np.bool_)):
-        causal = bool(causal)
-    elif not isinstance(causal, str):
+    causal = bool(causal) if isinstance(causal, (bool, np.bool_)) else causal
+    if not any(causal is a or (isinstance(a, str) and causal == a) for a in ALIGNMENTS):
         raise TypeError(
-            f"causal must be True, False, 'upper-left' or 'lower-right', got {causal!r}."
-        )
-    if causal not in ALIGNMENTS:
-        raise ValueError(
             f"causal must be True, False, 'upper-left' or 'lower-right', got {causal!r}."
         )
     if causal is True and queries != keys:

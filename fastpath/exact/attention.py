@@ -195,7 +195,7 @@ def attend_heads(
     constants = ARITHMETIC[q.dtype.name]
     most = int(0.25 / constants["unit_roundoff"])
     n_q, n_k, d = q.shape[-2], k.shape[-2], q.shape[-1]
-    if max(d, _roundings(np.array(n_k))) > most:
+    if max(d, int(_roundings(np.array(n_k), np.array(-(-n_k // KEY_BLOCK))))) > most:
         raise ValueError(
             f"Q, K and V must need at most {most} roundings a term in {q.dtype} (FP.softmax), got "
             f"{d} columns of Q and {n_k} keys."
@@ -275,12 +275,7 @@ def _check_factors(options: Semantics, dtype: np.dtype[np.floating]) -> None:
             )
 
 
-def _roundings(keys: NDArray[np.int_]) -> NDArray[np.int_]:
-    """Bound the roundings that a term of either sum passes through, where all keys are seen."""
-    return _roundings_of(keys, -(-keys // KEY_BLOCK))
-
-
-def _roundings_of(keys: NDArray[np.int_], blocks: NDArray[np.int_]) -> NDArray[np.int_]:
+def _roundings(keys: NDArray[np.int_], blocks: NDArray[np.int_]) -> NDArray[np.int_]:
     """Bound the roundings that a term of either sum passes through.
 
     One as a product and the additions of its block, then at most one addition and one rescaling for
@@ -382,6 +377,7 @@ def _attend_block(
     lower, upper = values.range(block.ranges, sink=block.sink is not None)
     spread, value_magnitude = values.spread_and_magnitude(lower, upper)
     exponentials = 1 if small else blocks
+    terms = _roundings(visible, blocks)
     # What underflow takes from a sum, relative to the sum of the weights.
     smallest_weight = np.exp(-UNSHIFTED_LOGITS[queries.dtype.name]) if small else 1.0
     lost = 8 * visible * exponentials * constants["tiny"] / smallest_weight
@@ -400,7 +396,7 @@ def _attend_block(
         spread,
         value_magnitude,
         quotient.astype(np.float64),
-        _roundings_of(visible, blocks),
+        terms,
         constants["unit_roundoff"],
         lost / value_magnitude,
         values.smallest,
@@ -410,7 +406,7 @@ def _attend_block(
     logarithm = shift + log_denominator
     log_bound = log_sum_exp(
         weight_error,
-        _roundings_of(visible, blocks),
+        terms,
         constants["unit_roundoff"],
         lost,
         up(np.abs(shift) + library_up(np.abs(log_denominator))),

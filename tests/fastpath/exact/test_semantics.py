@@ -9,10 +9,19 @@ import pytest
 
 import fastpath
 from fastpath.exact import attention as module
-from reference import Verdict, attention_verdict
+from reference import Verdict, attention_verdict, evaluate
 from reference.arithmetic.decide import decide
 from reference.attention import log_sum_exp
 from reference.visibility import visible
+from specs import CLAIMS
+from specs.softmax.rounding import ARITHMETIC
+from specs.softmax.scores import LOG_ERROR
+
+EXPRESSIONS = {
+    bound.name: bound.expression
+    for name in ("FP.softmax", "FP.scores", "FP.lse")
+    for bound in CLAIMS[name].bounds
+}
 
 
 def _scale(rng: Any, shape: Any) -> Any:
@@ -151,7 +160,7 @@ HEADS = np.ones((4, 2, 1))
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"causal": "left"}, ValueError, "causal must be True, False, 'upper-left'"),
+        ({"causal": "left"}, TypeError, "causal must be True, False, 'upper-left'"),
         ({"causal": 1}, TypeError, "causal must be True, False, 'upper-left'"),
         ({"causal": True}, ValueError, "causal=True needs as many queries as keys, got 2 .* and 3"),
         ({"window": (-1, None)}, ValueError, "window's left width must be at least 0, got -1"),
@@ -277,3 +286,104 @@ def test_an_input_is_read_and_not_changed() -> None:
     fastpath.attention(Q, K, V, empty_rows="zeros", **options)
     after = [Q, K, V, options["mask"], options["bias"], options["sinks"]]
     assert all(x.tobytes() == np.asarray(y).tobytes() for x, y in zip(before, after, strict=True))
+
+
+def test_rows_whose_first_keys_are_hidden_and_whose_scores_are_low_see_the_others() -> None:
+    """Catches: a shift taken of a block that a row does not see: every weight of the row underflows."""
+    Q, K = np.ones((4, 1), np.float32), np.full((7, 1), -300, np.float32)
+    V = np.arange(7, dtype=np.float32)[:, None]
+    mask = np.ones((4, 7), bool)
+    mask[::2, :3] = False
+    judged(Q, K, V, {"mask": mask})
+
+
+def test_a_sink_hides_what_lies_far_below_it() -> None:
+    """Catches: numbers that stand for -inf counted as scores where a sink is all that is seen."""
+    X = np.ones((3, 1))
+    numbers, hidden = (
+        fastpath.attention(X, X, X, bias=np.full((3, 3), below), sinks=2.0)
+        for below in (-1e30, -np.inf)
+    )
+    assert (numbers.output == 0).all()
+    assert (numbers.log_sum_exp_bound == hidden.log_sum_exp_bound).all()
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_for_parallel_queries_and_keys_scores_and_logarithms_are_bounded_by_the_theorems(
+    shifted: bool,
+) -> None:
+    """Catches each term left out: cap, bias, sink, sum, logarithm.  Counts are made anew here."""
+    constants = ARITHMETIC["float32"]
+    u, tiny = constants.unit_roundoff, constants.tiny
+    d, n, scale, cap, sink = 2, 7, Fraction(3, 4), Fraction(48), Fraction(-30 if shifted else -3)
+    size = Fraction(24 if shifted else 4)
+    bias = Fraction(40 if shifted else 5)
+    Q = np.full((1, d), float(size / d), np.float32)
+    result = fastpath.attention(
+        Q,
+        np.ones((n, d), np.float32),
+        np.ones((n, 1), np.float32),
+        scale=float(scale),
+        softcap=float(cap),
+        bias=np.full((1, n), float(bias)),
+        sinks=float(sink),
+    )
+
+    def value(name: str, **arguments: Any) -> Any:
+        bound = EXPRESSIONS[name]
+        return evaluate(bound, arguments, 300).bounds()[1].item()
+
+    logit = scale * size
+    error = value(
+        "scaled_logit",
+        dimension=d,
+        unit_roundoff=u,
+        logit_magnitude=logit,
+        tiny=tiny,
+        largest_key=1,
+    )
+    error = value(
+        "capped_score",
+        score_error=error,
+        unit_roundoff=u,
+        tanh_error=constants.tanh_error,
+        cap_magnitude=min(logit + error, cap),
+        softcap=cap,
+        tiny=tiny,
+    )
+    error = value(
+        "biased_score",
+        score_error=error + tiny,
+        unit_roundoff=u,
+        score_magnitude=logit,
+        bias_magnitude=bias,
+    )
+    magnitude = logit + bias
+    blocks = 3 + 1  # of keys, and the sink
+    weight = value(
+        "rounding_weight",
+        logit_error=error,
+        unit_roundoff=u,
+        reach=2 * (magnitude + error) if shifted else 0,
+        exp_error=constants.exp_error,
+        exponentials=blocks if shifted else 1,
+    )
+    logarithm = Fraction(float(result.log_sum_exp[0]))
+    least = value(
+        "log_sum_exp",
+        weight_error=weight,
+        terms=3 + 2 * (blocks - 1),
+        unit_roundoff=u,
+        underflow=0,
+        log_magnitude=abs(logarithm),
+        log_error=LOG_ERROR,
+        double_roundoff=ARITHMETIC["float64"].unit_roundoff,
+    )
+    found = Fraction(float(result.log_sum_exp_bound[0]))
+    assert least <= found <= least * (1 + Fraction(1, 2**20))
+
+
+def test_a_sink_is_rounded_to_the_type_of_the_computation() -> None:
+    """Catches: half a last place of 33 in float32 left out, which is 32 times that of a weight."""
+    X = np.zeros((1, 1), np.float32)
+    judged(X, X, X, {"sinks": 33 + 0.99 * 2.0**-19})
