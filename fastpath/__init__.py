@@ -6,6 +6,7 @@ Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``
 from fastpath.core.certified import Certified
 from fastpath.dynamic import DynamicAttention
 from fastpath.exact.attention import attention
+from fastpath.exact.merge import merge
 from fastpath.polynomial.attention import (
     CertifiedExpansion,
     Expansion,
@@ -47,6 +48,7 @@ __all__ = [
     "certify_loewner",
     "entrywise_error",
     "gram",
+    "merge",
     "polynomial_attention",
     "sparsify",
 ]

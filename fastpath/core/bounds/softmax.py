@@ -154,3 +154,28 @@ def log_sum_exp(
         part_4 = up(up(double_roundoff * log_magnitude) * part_3)
         part_5 = up(part_4 / down(1 - up(double_roundoff * part_3)))
         return up(up(weight_error + part_2) + part_5)
+
+
+def merged_output(
+    weight_error: Any,
+    spread: Any,
+    part_error: Any,
+    largest_part_error: Any,
+    magnitude: Any,
+    quotient: Any,
+    terms: Any,
+    unit_roundoff: Any,
+    underflow: Any,
+    tiny: Any,
+) -> Any:
+    """Bound the error of attention that is merged of parts: FP.merge.
+
+    ``part_error + 3*tiny + unit_roundoff*Abs(quotient) + (largest_part_error + spread)*tanh(weight_error/2) + (magnitude + (unit_roundoff + 1)*Abs(quotient))*(terms*unit_roundoff/(-terms*unit_roundoff + 1) + underflow)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = np.abs(quotient)
+        part_2 = up(up(largest_part_error + spread) * library_up(np.tanh(up(weight_error / 2))))
+        part_3 = up(up(part_error + up(3 * tiny)) + up(unit_roundoff * part_1))
+        part_4 = up(magnitude + up(up(1 + unit_roundoff) * part_1))
+        part_5 = up(up(unit_roundoff * terms) / down(1 - up(unit_roundoff * terms)))
+        return up(up(part_3 + part_2) + up(part_4 * up(underflow + part_5)))
