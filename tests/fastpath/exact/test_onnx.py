@@ -1,4 +1,4 @@
-"""ONNX's cases of its Attention operator, which nobody here wrote, run through the reference and the fast path."""
+"""ONNX's cases of its Attention operator, which nobody here wrote: through the reference and the fast path."""
 
 import warnings
 from typing import Any
@@ -81,8 +81,8 @@ def stated(case: Any) -> tuple[Any, Any, Any, dict[str, Any], Any]:
     return Q, K, V, options, expected
 
 
-#: Cases whose expected output is farther from the truth than half a unit of its type and the fast path's bound
-#: together: ONNX's evaluator sums in the type of the inputs, and an enclosure shows it.
+#: Cases whose expected output is farther from the truth than half a unit of its type and the fast path's
+#: bound together: ONNX's evaluator sums in the type of the inputs, and an enclosure shows it.
 ROUNDED = {
     "test_attention_4d_fp16",
     "test_attention_4d_gqa_with_past_and_present_fp16",
