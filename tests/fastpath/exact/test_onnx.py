@@ -1,4 +1,4 @@
-"""ONNX's cases of its Attention operator, which nobody here wrote: through the reference and the fast path."""
+"""ONNX's own cases of its Attention operator: through the reference and the fast path."""
 
 import warnings
 from typing import Any
