@@ -98,6 +98,22 @@ Definition b_log_sum_exp (weight_error : R) (terms : nat) (unit_roundoff : R) (u
 Definition b_merged_output (weight_error : R) (spread : R) (part_error : R) (largest_part_error : R) (magnitude : R) (quotient : R) (terms : nat) (unit_roundoff : R) (underflow : R) (tiny : R) : R :=
   part_error + 3 * tiny + unit_roundoff * Rabs quotient + (largest_part_error + spread) * tanh (weight_error / 2) + (magnitude + (1 + unit_roundoff) * Rabs quotient) * (underflow + (unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms)).
 
+(** FP.gradient: the error of a weight that was computed from a log-sum-exp. *)
+Definition b_gradient_weight (weight_error : R) (weight : R) (tiny : R) : R :=
+  tiny * exp weight_error + weight * (exp weight_error - 1).
+
+(** FP.gradient: the error of D = dO . o from a computed output. *)
+Definition b_gradient_mean (dimension : nat) (unit_roundoff : R) (mean_magnitude : R) (output_error : R) (gradient_length : R) (tiny : R) : R :=
+  gradient_length * output_error + tiny * INR dimension + (mean_magnitude * unit_roundoff * INR dimension) / (1 - unit_roundoff * INR dimension).
+
+(** FP.gradient: the error of a computed derivative by a logit. *)
+Definition b_gradient_score (weight_error : R) (slope_error : R) (product_error : R) (mean_error : R) (score_gradient : R) (weight : R) (difference : R) (unit_roundoff : R) (tiny : R) : R :=
+  2 * tiny + score_gradient * (slope_error * (1 + unit_roundoff) + (1 + (4 * unit_roundoff) / (1 - 4 * unit_roundoff)) * (exp weight_error - 1) + (4 * unit_roundoff) / (1 - 4 * unit_roundoff)) + tiny * (2 + mean_error + product_error + 2 * difference) * exp weight_error + weight * (mean_error + product_error) * exp weight_error.
+
+(** FP.gradient: the error of a sum of products, of which one factor has an error. *)
+Definition b_gradient_sum (error_sum : R) (magnitude_sum : R) (terms : nat) (unit_roundoff : R) (lost : R) : R :=
+  error_sum + lost + (magnitude_sum * unit_roundoff * (2 + INR terms)) / (1 - unit_roundoff * (2 + INR terms)).
+
 (** P2.poly: the change of an attention output when a polynomial replaces exp. *)
 Definition b_poly_output (kappa : R) (spread : R) : R :=
   spread * tanh (ln kappa / 4).

@@ -294,6 +294,7 @@ FP_SCORES = Claim[ScoredRow](
             parameters=_scaled_parameters,
             trivial=lambda i, bits: abs(_scaled_exactly(i, bits)).max(),
             extremal=_lost_products,
+            theorem="fp_scores_scaled",
         ),
         Bound(
             name="capped_score",
@@ -316,6 +317,7 @@ FP_SCORES = Claim[ScoredRow](
             parameters=_capped_parameters,
             trivial=lambda i, bits: abs(_capped_exactly(i, bits)).max(),
             extremal=_lost_products,
+            theorem="fp_scores_capped",
         ),
         Bound(
             name="biased_score",
@@ -327,6 +329,7 @@ FP_SCORES = Claim[ScoredRow](
             parameters=_biased_parameters,
             trivial=lambda i, bits: abs(_biased_exactly(i, bits)).max(),
             extremal=_lost_products,
+            theorem="fp_scores_biased",
         ),
     ),
     witness=lambda: scored_row(
@@ -453,6 +456,8 @@ FP_LSE = Claim[LogarithmRow](
             parameters=_logarithm_parameters,
             trivial=lambda i, bits: abs(_logarithm(i, bits)),
             extremal=_lost_terms,
+            theorem="fp_lse",
+            attained="fp_lse_attained",
         ),
     ),
     witness=lambda: logarithm_row(
@@ -642,6 +647,8 @@ FP_MERGE = Claim[MergedRow](
                 - _together(i, bits)
             ),
             extremal=_two_of_opposite_errors,
+            theorem="fp_merge",
+            attained="fp_merge_attained",
         ),
     ),
     witness=lambda: _rounded_parts(

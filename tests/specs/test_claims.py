@@ -167,6 +167,7 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "FP.scores": lambda i: replace(i, scale=2.0**-1074),
         "FP.lse": lambda i: replace(i, logarithm=-np.inf),
         "FP.merge": lambda i: replace(i, weights=0 * i.weights),
+        "FP.gradient": lambda i: replace(i, weights=0 * i.weights),
         "P2.poly": lambda i: replace(i, half_range=i.half_range / 2),
         "P2.cost": lambda i: replace(i, coefficients=(-1, *i.coefficients[1:])),
         "P2.kappa": lambda i: replace(i, cells=1),
