@@ -6,6 +6,7 @@ Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``
 from fastpath.core.certified import Certified
 from fastpath.dynamic import DynamicAttention
 from fastpath.exact.attention import attention
+from fastpath.exact.gradient import Gradient, attention_gradient
 from fastpath.exact.merge import merge
 from fastpath.polynomial.attention import (
     CertifiedExpansion,
@@ -37,11 +38,13 @@ __all__ = [
     "DynamicAttention",
     "Expansion",
     "ExpansionError",
+    "Gradient",
     "Gram",
     "MomentState",
     "Sparsified",
     "StreamingAttention",
     "attention",
+    "attention_gradient",
     "certified_attention",
     "certified_closeness",
     "certify",

@@ -179,3 +179,72 @@ def merged_output(
         part_4 = up(magnitude + up(up(1 + unit_roundoff) * part_1))
         part_5 = up(up(unit_roundoff * terms) / down(1 - up(unit_roundoff * terms)))
         return up(up(part_3 + part_2) + up(part_4 * up(underflow + part_5)))
+
+
+def gradient_weight(weight_error: Any, weight: Any, tiny: Any) -> Any:
+    """Bound the error of a weight that was computed from a log-sum-exp: FP.gradient.
+
+    ``tiny*exp(weight_error) + weight*(exp(weight_error) - 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(weight * library_up(np.expm1(weight_error)))
+        return up(up(tiny * library_up(np.exp(weight_error))) + part_1)
+
+
+def gradient_mean(
+    dimension: Any,
+    unit_roundoff: Any,
+    mean_magnitude: Any,
+    output_error: Any,
+    gradient_length: Any,
+    tiny: Any,
+) -> Any:
+    """Bound the error of D = dO . o from a computed output: FP.gradient.
+
+    ``dimension*mean_magnitude*unit_roundoff/(-dimension*unit_roundoff + 1) + dimension*tiny + gradient_length*output_error``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(up(mean_magnitude * unit_roundoff) * dimension)
+        part_2 = up(part_1 / down(1 - up(unit_roundoff * dimension)))
+        part_3 = up(up(gradient_length * output_error) + up(tiny * dimension))
+        return up(part_3 + part_2)
+
+
+def gradient_score(
+    weight_error: Any,
+    slope_error: Any,
+    product_error: Any,
+    mean_error: Any,
+    score_gradient: Any,
+    weight: Any,
+    difference: Any,
+    unit_roundoff: Any,
+    tiny: Any,
+) -> Any:
+    """Bound the error of a computed derivative by a logit: FP.gradient.
+
+    ``score_gradient*(slope_error*(unit_roundoff + 1) + 4*unit_roundoff/(1 - 4*unit_roundoff) + (4*unit_roundoff/(1 - 4*unit_roundoff) + 1)*(exp(weight_error) - 1)) + tiny*(2*difference + mean_error + product_error + 2)*exp(weight_error) + 2*tiny + weight*(mean_error + product_error)*exp(weight_error)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(up(4 * unit_roundoff) / down(1 - up(4 * unit_roundoff)))
+        part_2 = up(up(1 + part_1) * library_up(np.expm1(weight_error)))
+        part_3 = up(up(slope_error * up(1 + unit_roundoff)) + part_2)
+        part_4 = up(up(up(2 + mean_error) + product_error) + up(2 * difference))
+        part_5 = library_up(np.exp(weight_error))
+        part_6 = up(up(2 * tiny) + up(score_gradient * up(part_3 + part_1)))
+        part_7 = up(up(weight * up(mean_error + product_error)) * part_5)
+        return up(up(part_6 + up(up(tiny * part_4) * part_5)) + part_7)
+
+
+def gradient_sum(
+    error_sum: Any, magnitude_sum: Any, terms: Any, unit_roundoff: Any, lost: Any
+) -> Any:
+    """Bound the error of a sum of products, of which one factor has an error: FP.gradient.
+
+    ``error_sum + lost + magnitude_sum*unit_roundoff*(terms + 2)/(-unit_roundoff*(terms + 2) + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(2 + terms)
+        part_2 = up(up(magnitude_sum * unit_roundoff) * part_1)
+        part_3 = up(part_2 / down(1 - up(unit_roundoff * part_1)))
+        return up(up(error_sum + lost) + part_3)
