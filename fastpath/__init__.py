@@ -6,6 +6,8 @@ Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``
 from fastpath.core.certified import Certified
 from fastpath.dynamic import DynamicAttention
 from fastpath.exact.attention import attention
+from fastpath.exact.gradient import Gradient, attention_gradient
+from fastpath.exact.merge import merge
 from fastpath.polynomial.attention import (
     CertifiedExpansion,
     Expansion,
@@ -36,17 +38,20 @@ __all__ = [
     "DynamicAttention",
     "Expansion",
     "ExpansionError",
+    "Gradient",
     "Gram",
     "MomentState",
     "Sparsified",
     "StreamingAttention",
     "attention",
+    "attention_gradient",
     "certified_attention",
     "certified_closeness",
     "certify",
     "certify_loewner",
     "entrywise_error",
     "gram",
+    "merge",
     "polynomial_attention",
     "sparsify",
 ]

@@ -20,7 +20,7 @@ from specs.regression import curvature as p4_curvature
 from specs.regression import derivatives as p4_regression
 from specs.regression import newton as p4_newton
 from specs.regression import rounding as p4_rounding
-from specs.softmax import kernel, rounding, sums
+from specs.softmax import gradient, kernel, rounding, scores, sums
 from specs.softmax import perturbation as softmax
 from specs.sparsification import algorithms as p3_algorithms
 from specs.sparsification import certificate as p3_certificate
@@ -36,6 +36,8 @@ CLAIMS: dict[str, Claim[Any]] = {
         *kernel.CLAIMS,
         *rounding.CLAIMS,
         *sums.CLAIMS,
+        *scores.CLAIMS,
+        *gradient.CLAIMS,
         *p2_polynomial.CLAIMS,
         *p2_rounding.CLAIMS,
         *p2_streaming.CLAIMS,

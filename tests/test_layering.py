@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
     "reference": {"numpy", "sympy", "mpmath"},
     "specs": {"numpy", "sympy", "reference"},
-    "fastpath": {"numpy", "scipy"},
+    "fastpath": {"numpy", "scipy", "threadpoolctl"},
     "proofs": {"numpy", "sympy", "rich", "safetensors", "reference", "specs"},
 }
 

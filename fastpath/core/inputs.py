@@ -15,6 +15,19 @@ Array = NDArray[np.float64]
 #: Arrays whose entries are all that they mean.  Any other subclass (masked, with units, ...) is refused.
 PLAIN = (np.ndarray, np.memmap, np.matrix)
 
+#: Types that numpy has from ml_dtypes, by their names: float32 holds all of their numbers.
+NARROW = (
+    "float16",
+    "bfloat16",
+    "float8_e3m4",
+    "float8_e4m3",
+    "float8_e4m3b11fnuz",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e5m2",
+    "float8_e5m2fnuz",
+)
+
 #: What a type that only looks like an array may say beside its entries.
 _BESIDE_ENTRIES = ("mask", "unit", "units")
 
@@ -36,16 +49,61 @@ def attention_inputs(
     if not isinstance(causal, (bool, np.bool_)):
         raise TypeError(f"causal must be True or False, got {causal!r}.")
     q, k, v = (matrix(name, x) for name, x in (("Q", Q), ("K", K), ("V", V)))
-    if q.shape[1] != k.shape[1]:
-        raise ValueError(
-            f"Q and K must have the same number of columns, got {q.shape[1]} and {k.shape[1]}."
-        )
-    if len(k) != len(v):
-        raise ValueError(f"K and V must have the same number of rows, got {len(k)} and {len(v)}.")
+    _check_fit(q, k, v)
     if causal and len(q) != len(k):
         raise ValueError(
             f"causal=True needs as many queries as keys, got {len(q)} rows of Q and {len(k)} of K."
         )
+    return _promoted(q, k, v)
+
+
+def heads_inputs(Q: ArrayLike, K: ArrayLike, V: ArrayLike) -> tuple[Matrix, Matrix, Matrix]:
+    """Return Q, K, V of one floating-point type, matrices or (..., heads, n, d), whose shapes fit, or refuse.
+
+    Whether entries are finite is the caller's to check.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`attention_inputs`, or if leading axes differ or heads do not divide.
+    """
+    q, k, v = (exact_floats(name, x) for name, x in (("Q", Q), ("K", K), ("V", V)))
+    for name, array in (("Q", q), ("K", k), ("V", v)):
+        if array.ndim < 2 or array.ndim != q.ndim:
+            wanted = (
+                f"as many axes as Q, {q.ndim}" if q.ndim > 1 and name != "Q" else "2 axes or more"
+            )
+            raise ValueError(
+                f"{name} must be a matrix, or (..., heads, n, d), with {wanted}, got shape {array.shape}."
+            )
+        if array.size == 0:
+            raise ValueError(f"{name} must not be empty, got shape {array.shape}.")
+    _check_fit(q, k, v)
+    if q.ndim > 2:
+        if q.shape[:-3] != k.shape[:-3] or k.shape[:-2] != v.shape[:-2]:
+            raise ValueError(
+                "Q, K and V must have the same leading axes, and K and V the same heads, got shapes "
+                f"{q.shape}, {k.shape} and {v.shape}."
+            )
+        if q.shape[-3] % k.shape[-3]:
+            raise ValueError(
+                f"Q must have a multiple of K's {k.shape[-3]} heads, got {q.shape[-3]}."
+            )
+    return _promoted(q, k, v)
+
+
+def _check_fit(q: Matrix, k: Matrix, v: Matrix) -> None:
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(
+            f"Q and K must have the same number of columns, got {q.shape[-1]} and {k.shape[-1]}."
+        )
+    if k.shape[-2] != v.shape[-2]:
+        raise ValueError(
+            f"K and V must have the same number of rows, got {k.shape[-2]} and {v.shape[-2]}."
+        )
+
+
+def _promoted(q: Matrix, k: Matrix, v: Matrix) -> tuple[Matrix, Matrix, Matrix]:
     dtype = np.result_type(q, k, v)
     return tuple(x.astype(dtype, copy=False) for x in (q, k, v))  # type: ignore[return-value]
 
@@ -68,8 +126,8 @@ def matrix(name: str, x: ArrayLike) -> Matrix:
 def exact_floats(name: str, x: ArrayLike, *, halves: bool = False) -> Matrix:
     """Return the very numbers of x as float32 or float64 of this machine's byte order, or refuse.
 
-    Integers become float64.  Nothing is rounded, and nothing is looked at but the type: shapes, and
-    whether entries are finite, are the caller's to check.
+    Integers become float64, narrower floats float32.  Nothing is rounded, and nothing is looked at but the
+    type: shapes, and whether entries are finite, are the caller's to check.
 
     Parameters
     ----------
@@ -78,7 +136,7 @@ def exact_floats(name: str, x: ArrayLike, *, halves: bool = False) -> Matrix:
     x : array_like
         Numbers in an array, in nested sequences, or in what :func:`plain_array` can read.
     halves : bool
-        Whether float16 is taken too, and kept.
+        Whether float16 is kept.
 
     Raises
     ------
@@ -93,29 +151,25 @@ def exact_floats(name: str, x: ArrayLike, *, halves: bool = False) -> Matrix:
     native = array.dtype.newbyteorder("=")
     if native in (np.float32, np.float64) or (halves and native == np.float16):
         return array.astype(native, copy=False)
-    allowed = "float16, float32, float64" if halves else "float32, float64"
+    if native.name in NARROW:
+        return array.astype(np.float32)
     found = f"{array.dtype}"
     if native.kind == "O" and not isinstance(x, (np.ndarray, Sequence)):
         found = f"{type(x).__name__}, which is no dense array of numbers"
-    raise TypeError(f"{name} must hold {allowed} or integers, got {found}.")
+    raise TypeError(f"{name} must hold floats of at most 64 bits or integers, got {found}.")
 
 
 def plain_array(name: str, x: Any) -> Matrix:
     """Return x as an array of any type if that drops nothing of what it means, or refuse.
 
-    ``numpy.asarray`` drops masks and units, detaches nothing that has gradients, and rounds integers
-    that stand beside floats; it does so inside nested sequences too.
+    ``numpy.asarray`` drops masks and units, and rounds integers that stand beside floats; it does so inside
+    nested sequences too.  Tensors are read without their gradients, which nothing here has.
     """
     if isinstance(x, Sequence) and not isinstance(
         x, (str, bytes, bytearray, memoryview, machine_array)
     ):
         return _stacked(name, x)
     kind = type(x)
-    if getattr(x, "requires_grad", False) is True:
-        raise TypeError(
-            f"{name} must not require a gradient, which would be lost, got such a {kind.__name__}: pass "
-            f"{name}.detach()."
-        )
     types = {str(column) for column in getattr(x, "dtypes", ())}
     if len(types) > 1:
         raise TypeError(
@@ -123,7 +177,7 @@ def plain_array(name: str, x: Any) -> Matrix:
             f"{', '.join(sorted(types))}."
         )
     try:
-        array = np.asanyarray(x)
+        array = _read(x)
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
         raise TypeError(
             f"{name} must be readable as an array, got a {kind.__name__} that is not: {error}"
@@ -137,6 +191,19 @@ def plain_array(name: str, x: Any) -> Matrix:
             "only the bare entries would be seen: pass those if they are meant."
         )
     return np.asarray(array)
+
+
+def _read(x: Any) -> Any:
+    """Return what numpy makes of x, or of a tensor's numbers; no library is imported."""
+    if getattr(x, "requires_grad", False) is True and hasattr(x, "detach"):
+        x = x.detach()
+    if hasattr(x, "resolve_neg"):  # torch's lazy minus sign
+        x = x.resolve_neg()
+    if str(getattr(x, "dtype", "")).removeprefix("torch.") in NARROW and hasattr(x, "float"):
+        x = x.float()  # torch's bfloat16 and float8, of which numpy has none
+    if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+        return np.from_dlpack(x)
+    return np.asanyarray(x)
 
 
 def _stacked(name: str, items: Sequence[Any]) -> Matrix:

@@ -1,7 +1,10 @@
 """Exact softmax attention, in blocks, with a rounding certificate on every entry."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import Enum
+from functools import partial
+from queue import SimpleQueue
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,23 +12,30 @@ from numpy.typing import ArrayLike, NDArray
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.softmax import (
     ARITHMETIC,
+    biased_score,
+    capped_score,
+    log_sum_exp,
     rounding_logit,
     rounding_output,
     rounding_weight,
+    scaled_logit,
     weights_underflow,
 )
 from fastpath.core.certified import Certified
-from fastpath.core.directed import library_down, up
-from fastpath.core.inputs import Matrix, attention_inputs
+from fastpath.core.cores import run, worker_count
+from fastpath.core.directed import UNIT_ROUNDOFF, library_down, library_up, up
+from fastpath.core.inputs import Matrix, heads_inputs
 from fastpath.core.norms import row_norms
-from fastpath.exact.scaled_values import ScaledValues
+from fastpath.core.semantics import Indices, Semantics, semantics
+from fastpath.exact.prepared import PreparedHead
+from fastpath.exact.scaled_values import Ranges
 
 #: Tile of the logit matrix, 1 MiB in float32.  At n = 4096, d = 64, 256 x 512 takes 14 % longer and
 #: 512 x 512 5 %; short key blocks also keep the sums, and so the certificate, tight.
 QUERY_BLOCK, KEY_BLOCK = 1024, 256
 
 
-#: Logits of at most this size need no shift: exp neither overflows nor underflows, nor does a sum of
+#: Scores of at most this size need no shift: exp neither overflows nor underflows, nor does a sum of
 #: fewer than 2^60 terms.
 UNSHIFTED_LOGITS = {"float32": 40.0, "float64": 300.0}
 
@@ -36,207 +46,592 @@ UNSHIFTED_LOGITS = {"float32": 40.0, "float64": 300.0}
 DECIDABLE = 2.0**-100
 
 
-CLAIMS = ("FP.softmax", "FP.exp", "S.output")
+#: What float64's logarithm may err, in units of u (FP.lse): the 4 ulp that every bound allows.
+LOG_ERROR = 8
+
+
+CLAIMS = ("FP.softmax", "FP.exp", "S.output", "FP.lse")
 
 
 class _Shift(Enum):
-    """What is subtracted from the logits of a row, cheapest first (n = 4096, d = 64, float32)."""
+    """What is subtracted from the scores of a row, cheapest first (n = 4096, d = 64, float32)."""
 
     NOTHING = "nothing"
-    #: The largest logit over the first key block: 7 % longer.  On real heads no later logit passes
-    #: it by 88; where one does the weights overflow, and the running maximum is called in.
-    FIRST_MAXIMUM = "the largest logit over the first key block"
-    #: The largest logit so far, of every block: 18 % longer.
+    #: The largest score over the first key block that the row sees anything of: 7 % longer.  On real heads
+    #: no later score passes it by 88; where one does the weights overflow, and the running maximum is
+    #: called in.
+    FIRST_MAXIMUM = "the largest score over the first key block"
+    #: The largest score so far, of every block: 18 % longer.
     RUNNING_MAXIMUM = "the running maximum"
 
 
 @standard_arithmetic
-def attention(Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool = False) -> Certified:
+def attention(
+    Q: ArrayLike,
+    K: ArrayLike,
+    V: ArrayLike,
+    *,
+    scale: float = 1.0,
+    causal: bool | str = False,
+    window: tuple[int | None, int | None] | None = None,
+    mask: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    softcap: float | None = None,
+    sinks: ArrayLike | None = None,
+    empty_rows: str = "refuse",
+    workers: int | None = None,
+) -> Certified:
     r"""Compute softmax attention, and bound its rounding error entry by entry.
 
-    Computes :math:`D^{-1} \exp(QK^\top) V` with :math:`D = \mathrm{diag}(\exp(QK^\top)\mathbf 1)`; with
-    ``causal`` the sums of row i run over the keys j <= i.  There is no scaling by 1/sqrt(d): scale Q.
+    Computes :math:`o_i = \sum_j e^{s_{ij}} v_j / (\sum_j e^{s_{ij}} + e^{sink})` over the keys j that query
+    i sees, with :math:`s_{ij} = \mathrm{cap}(scale\; q_i \cdot k_j) + bias_{ij}` and :math:`\mathrm{cap}(x) =
+    softcap \tanh(x / softcap)`.  Without options that is :math:`D^{-1} \exp(QK^\top) V` with :math:`D =
+    \mathrm{diag}(\exp(QK^\top)\mathbf 1)`.
 
     Parameters
     ----------
-    Q : array_like, shape (n_q, d)
-        Queries: float32, float64 or integers (taken as float64); mixed types are promoted.
-    K : array_like, shape (n_k, d)
-        Keys.
-    V : array_like, shape (n_k, d_v)
+    Q : array_like, shape (n_q, d) or (..., h_q, n_q, d)
+        Queries: floats of at most 64 bits or integers (taken as float64); mixed types are promoted, and
+        float16, bfloat16 and float8 are computed in float32.  Whatever has ``__array__`` or ``__dlpack__``,
+        as tensors do, is read.
+    K : array_like, shape (n_k, d) or (..., h_k, n_k, d)
+        Keys, with the same leading axes; h_q is a multiple of h_k, and query head h reads key head
+        h // (h_q / h_k).
+    V : array_like, shape (n_k, d_v) or (..., h_k, n_k, d_v)
         Values.
-    causal : bool
-        Whether query i sees only the keys j <= i; needs n_q = n_k.
+    scale : float
+        Factor of q.k.  1 by default, as in the papers; torch's default is 1/sqrt(d).
+    causal : {False, True, "upper-left", "lower-right"}
+        ``"upper-left"``: query i sees the keys j <= i.  ``"lower-right"``: j <= i + n_k - n_q.  True is
+        either, and needs n_q = n_k.
+    window : pair of (int or None), optional
+        (left, right): keys i - left ... i + right around the diagonal of the alignment, the lower-right one
+        where ``causal`` is False; None: unbounded on that side.
+    mask : array_like of bool, optional
+        True where a key is seen; broadcasts to (..., h_q, n_q, n_k).
+    bias : array_like, optional
+        Added to the scores; -inf hides the key.  Broadcasts likewise.
+    softcap : float, optional
+        Positive.
+    sinks : float, or array_like of shape (h_q,), optional
+        A score a head that only the denominator sees.
+    empty_rows : {"refuse", "zeros"}
+        What a query that sees neither key nor sink gets: an error that names it, or zeros.
+    workers : int, optional
+        Threads; by default every core that the process may use.  No bit of the result depends on it.
 
     Returns
     -------
     Certified
-        ``output`` of shape (n_q, d_v) in the type of the inputs and ``error_bound`` of the same shape
-        in float64: ``rounding_output`` of FP.softmax, and never more than the spread of the values
-        (plus 2^-100 of the largest, so that an enclosure can decide it where they are all equal).
+        ``output`` of shape (n_q, d_v) or (..., h_q, n_q, d_v) in the type of the computation and
+        ``error_bound`` of the same shape in float64: ``rounding_output`` of FP.softmax, and never more than
+        the spread of the values (plus 2^-100 of the largest, so that an enclosure can decide it where they
+        are all equal).  ``log_sum_exp``, the logarithm of the denominator, and ``log_sum_exp_bound``.
 
     Raises
     ------
     TypeError
-        If an input holds anything but float32, float64 or integers.
+        If an argument holds something else than it should.
     ValueError
-        If shapes do not fit, an array is empty, an entry is not finite, or logits or values are so
-        large that an intermediate result could overflow.
+        If shapes do not fit, an array is empty, an entry is not finite, a query sees nothing and
+        ``empty_rows`` is "refuse", or scores or values are so large that an intermediate result could
+        overflow.
 
     Notes
     -----
-    Cost: 2 n_q n_k (d + d_v) multiply-adds and n_q n_k exponentials (about half when causal); memory
-    beyond the result: one scaled copy of V and one tile of 1024 x 256.  Certificate: O(n (d + d_v)).
+    Cost: 2 n_q n_k (d + d_v) multiply-adds and n_q n_k exponentials a head; of causal attention about half,
+    and of a window, or a mask that hides whole blocks of 1024 x 256, what is visible.  Memory beyond the
+    result: one scaled copy of V, and one tile of 1024 x 256 a worker.  Certificate: O(n (d + d_v)).
 
     The logit error uses the Cauchy-Schwarz bound :math:`|q_i| \max_j |k_j|`, about 1.5 times
     :math:`\max_j \sum_l |q_{il} k_{jl}|` on real heads, since the latter would cost another product.
 
-    The truth is an average of values, so the output is projected on their range: that never increases
-    an error, and keeps values next to the largest float from rounding to infinity.
+    A bias so far below a row's largest that its key can weigh no more than the smallest normal number, as
+    masks written in numbers are, hides the key, and is counted as underflow.
 
-    Claims: FP.softmax, FP.exp, S.output.
+    The truth is an average of values (of 0 too, where there is a sink), so the output is projected on their
+    range: that never increases an error, and keeps values next to the largest float from rounding to
+    infinity.
+
+    Claims: FP.softmax, FP.exp, S.output, FP.lse; FP.scores and FP.tanh where scores are scaled, capped or
+    biased.
     """
-    q, k, v = attention_inputs(Q, K, V, causal=causal)
-    return attend(q, k, v, np.arange(len(q)) if causal else None)
+    q, k, v = heads_inputs(Q, K, V)
+    options = semantics(
+        q.shape[:-2],
+        q.shape[-2],
+        k.shape[-2],
+        scale=scale,
+        causal=causal,
+        window=window,
+        mask=mask,
+        bias=bias,
+        softcap=softcap,
+        sinks=sinks,
+        empty_rows=empty_rows,
+    )
+    _check_finite(q, k, v, options)
+    return attend_heads(q, k, v, options, worker_count(workers))
 
 
 def attend(q: Matrix, k: Matrix, v: Matrix, last: NDArray[np.intp] | None) -> Certified:
-    """Compute :func:`attention` of checked inputs; query i sees the keys up to ``last[i]``, which ascend."""
+    """Compute :func:`attention` of checked matrices; query i sees the keys up to ``last[i]``, ascending."""
+    options = Semantics(heads=(), queries=len(q), keys=len(k), right=None if last is None else 0)
+    rows = np.arange(len(q)) if last is None else last
+    return attend_heads(q, k, v, options, worker_count(None), rows)
+
+
+def attend_heads(
+    q: Matrix,
+    k: Matrix,
+    v: Matrix,
+    options: Semantics,
+    workers: int,
+    rows: Indices | None = None,
+) -> Certified:
+    """Compute :func:`attention` of checked heads.
+
+    ``rows`` are the indices, which ascend, of the queries that ``q`` holds, where it does not hold all.
+    """
     constants = ARITHMETIC[q.dtype.name]
     most = int(0.25 / constants["unit_roundoff"])
-    if max(k.shape[1], _roundings(np.array(len(k)))) > most:
+    n_q, n_k, d = q.shape[-2], k.shape[-2], q.shape[-1]
+    if max(d, int(_roundings(np.array(n_k), np.array(-(-n_k // KEY_BLOCK))))) > most:
         raise ValueError(
             f"Q, K and V must need at most {most} roundings a term in {q.dtype} (FP.softmax), got "
-            f"{k.shape[1]} columns of Q and {len(k)} keys."
+            f"{d} columns of Q and {n_k} keys."
         )
-    values = ScaledValues(v, causal=last is not None)
-    magnitude = _logit_magnitude(q, k, last)
-    logit_error = rounding_logit(
-        k.shape[1], constants["unit_roundoff"], magnitude, constants["tiny"]
-    )
-    largest = float(np.max(magnitude + logit_error))
-    if not largest <= np.finfo(q.dtype).max / 8:
-        raise ValueError(
-            f"Q and K must keep |q|.|k| at most {np.finfo(q.dtype).max / 8:.3g} in {q.dtype}, "
-            f"got up to {np.max(magnitude):.3g}: a logit could overflow."
-        )
-    small = largest <= UNSHIFTED_LOGITS[q.dtype.name]
-    shifts = (_Shift.NOTHING,) if small else (_Shift.FIRST_MAXIMUM, _Shift.RUNNING_MAXIMUM)
-    output = np.empty((len(q), v.shape[1]), q.dtype)
+    _check_factors(options, q.dtype)
+    rows = np.arange(n_q) if rows is None else rows
+    queries, keys, values = (x.reshape(-1, *x.shape[-2:]) for x in (q, k, v))
+    group = len(queries) // len(keys)
+    sides = run([partial(PreparedHead, *side) for side in zip(keys, values, strict=True)], workers)
+    output = np.empty((*q.shape[:-1], v.shape[-1]), q.dtype)
     error_bound = np.empty(output.shape)
+    logarithm, log_bound = np.empty(q.shape[:-1]), np.empty(q.shape[:-1])
+    results = [
+        x.reshape(len(queries), n_q, *x.shape[q.ndim - 1 :])
+        for x in (output, error_bound, logarithm, log_bound)
+    ]
     # Allocated once: a fresh half-megabyte tile a block costs 5 % in page faults.
-    buffer = np.empty((min(QUERY_BLOCK, len(q)), min(KEY_BLOCK, len(k))), q.dtype)
-    for start in range(0, len(q), QUERY_BLOCK):
-        rows = slice(start, min(start + QUERY_BLOCK, len(q)))
-        seen = None if last is None else last[rows]
-        keys = k if seen is None else k[: seen[-1] + 1]
-        quotient = _quotient(q[rows], keys, values.scaled, seen, shifts, buffer)
-        # What differs from row to row stands in a column.
-        visible = np.array(len(k)) if seen is None else seen[:, None] + 1
-        spread, value_magnitude = values.spread_and_magnitude(seen)
-        exponentials = 1 if small else -(-visible // KEY_BLOCK)
-        # What underflow takes from a sum, relative to the sum of the weights.
-        lightest = library_down(np.exp(-UNSHIFTED_LOGITS[q.dtype.name])) if small else 1.0
-        lost = weights_underflow(visible, exponentials, constants["tiny"], lightest)
-        # The first rows of causal attention may see values far below the column's largest, which set
-        # the scale; FP.softmax needs gamma + underflow < 1.
-        value_magnitude = np.maximum(value_magnitude, np.maximum(2.0**-40, 4 * lost))
-        weight_error = rounding_weight(
-            logit_error[rows, None],
-            constants["unit_roundoff"],
-            0.0 if small else 2 * up(magnitude + logit_error)[rows, None],
-            constants["exp_error"],
-            exponentials,
+    buffers: SimpleQueue[Matrix] = SimpleQueue()
+    for _ in range(workers):
+        buffers.put(np.empty((min(QUERY_BLOCK, n_q), min(KEY_BLOCK, n_k)), q.dtype))
+
+    def compute(index: int, start: int) -> None:
+        stop = min(start + QUERY_BLOCK, n_q)
+        block = _block(
+            queries[index, start:stop], sides[index // group], options, index, rows[start:stop]
         )
-        bound = rounding_output(
-            weight_error,
-            spread,
-            value_magnitude,
-            quotient.astype(np.float64),
-            _roundings(visible),
-            constants["unit_roundoff"],
-            up(lost / value_magnitude),
-            values.smallest,
-        )
-        output[rows] = values.restore(quotient, seen)
-        error_bound[rows] = values.restore_bound(np.minimum(bound, spread + DECIDABLE))
-    return Certified(output=output, error_bound=error_bound, claims=CLAIMS)
+        buffer = buffers.get()
+        try:
+            found = _attend_block(block, buffer)
+        finally:
+            buffers.put(buffer)
+        for result, part in zip(results, found, strict=True):
+            result[index, start:stop] = part
+
+    tasks: list[Callable[[], None]] = [
+        partial(compute, index, start)
+        for index in range(len(queries))
+        for start in range(0, n_q, QUERY_BLOCK)
+    ]
+    run(tasks, workers)
+    return Certified(
+        output=output,
+        error_bound=error_bound,
+        claims=_claims(options),
+        log_sum_exp=logarithm,
+        log_sum_exp_bound=log_bound,
+    )
 
 
-def _roundings(keys: NDArray[np.int_]) -> NDArray[np.int_]:
+def _claims(options: Semantics) -> tuple[str, ...]:
+    if options.softcap is not None:
+        return (*CLAIMS, "FP.scores", "FP.tanh")
+    return CLAIMS if options.scale == 1 and options.bias is None else (*CLAIMS, "FP.scores")
+
+
+def _check_finite(q: Matrix, k: Matrix, v: Matrix, options: Semantics) -> None:
+    """Refuse what is not finite, and say so where no query would have seen it."""
+    for name, array in (("Q", q), ("K", k), ("V", v)):
+        finite = np.isfinite(array)
+        if finite.all():
+            continue
+        count = np.count_nonzero(~finite)
+        message = f"{name} must be finite, got {count} NaN or infinite of {array.size} entries"
+        if name != "Q":
+            *head, row, _ = (int(i) for i in np.argwhere(~finite)[0])
+            group = q.shape[-3] // k.shape[-3] if head else 1
+            readers = [(*head[:-1], head[-1] * group + g) for g in range(group)] if head else [()]
+            if all(options.hides(reader, row) for reader in readers):
+                message += f", the first in row {row}, which is hidden from every query but read all the same"
+        raise ValueError(f"{message}.")
+
+
+def _check_factors(options: Semantics, dtype: np.dtype[np.floating]) -> None:
+    """Refuse factors that the type of the computation would round without a relative error."""
+    information = np.finfo(dtype)
+    for name, factor in (("scale", options.scale), ("softcap", options.softcap)):
+        if factor and not information.tiny <= abs(factor) <= information.max / 8:
+            raise ValueError(
+                f"{name} must lie in [{information.tiny:.3g}, {information.max / 8:.3g}] in magnitude in "
+                f"{dtype}, got {factor!r}."
+            )
+
+
+def _roundings(keys: NDArray[np.int_], blocks: NDArray[np.int_]) -> NDArray[np.int_]:
     """Bound the roundings that a term of either sum passes through.
 
     One as a product and the additions of its block, then at most one addition and one rescaling for
     every later block.
     """
-    return np.minimum(KEY_BLOCK, keys) + 2 * (-(-keys // KEY_BLOCK) - 1)
+    return np.minimum(KEY_BLOCK, keys) + 2 * (blocks - 1)
 
 
-def _quotient(
-    q: Matrix,
-    k: Matrix,
-    values: Matrix,
-    seen: NDArray[np.intp] | None,
+# ------------------------------------------------------------------------ one block of queries
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Block:
+    """A block of queries of one head, with what they see."""
+
+    queries: Matrix
+    side: PreparedHead
+    ranges: Ranges
+    mask: NDArray[np.bool_] | None
+    bias: Matrix | None
+    options: Semantics
+    sink: float | None
+    head: tuple[int, ...]
+    rows: Indices
+
+    @property
+    def keys(self) -> tuple[int, int]:
+        """The first key that any query may see, and the one after the last."""
+        if self.ranges is None:
+            return 0, len(self.side.k)
+        return int(self.ranges[0][0]), int(self.ranges[1][-1])
+
+    def seeing(self, first: int, stop: int) -> slice:
+        """Return the queries that may see some of these keys."""
+        if self.ranges is None:
+            return slice(0, len(self.queries))
+        earliest = int(np.searchsorted(self.ranges[1], first, side="right"))
+        return slice(earliest, max(earliest, int(np.searchsorted(self.ranges[0], stop))))
+
+    def hidden(self, queries: slice, keys: slice) -> NDArray[np.bool_] | None:
+        """Return which of these keys each of these queries does not see, but for its bias; None: none."""
+        hidden = None if self.mask is None else ~self.mask[queries, keys]
+        if self.ranges is not None:
+            first, stop = (x[queries, None] for x in self.ranges)
+            # Both ascend.
+            if keys.start < first[-1] or keys.stop > stop[0]:
+                key = np.arange(keys.start, keys.stop)
+                outside = (key < first) | (key >= stop)
+                hidden = outside if hidden is None else hidden | outside
+        return hidden if hidden is not None and hidden.any() else None
+
+
+def _block(
+    queries: Matrix, side: PreparedHead, options: Semantics, index: int, rows: Indices
+) -> _Block:
+    head = tuple(int(i) for i in np.unravel_index(index, options.heads)) if options.heads else ()
+    return _Block(
+        queries=queries,
+        side=side,
+        ranges=options.ranges(rows),
+        mask=None if options.mask is None else options.mask[head][_contiguous(rows)],
+        bias=None if options.bias is None else options.bias[head][_contiguous(rows)],
+        options=options,
+        sink=options.sink(head),
+        head=head,
+        rows=rows,
+    )
+
+
+def _contiguous(rows: Indices) -> Indices | slice:
+    """Return ascending indices as a slice where that takes no copy."""
+    first, stop = int(rows[0]), int(rows[-1]) + 1
+    return slice(first, stop) if stop - first == len(rows) else rows
+
+
+def _attend_block(
+    block: _Block, buffer: Matrix
+) -> tuple[Matrix, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return output, error bound, log-sum-exp and its bound for one block of queries."""
+    queries, values = block.queries, block.side.values
+    constants = ARITHMETIC[queries.dtype.name]
+    scores = _scores(block)
+    small = bool(
+        np.max(up(scores.magnitude + scores.error)) <= UNSHIFTED_LOGITS[queries.dtype.name]
+    )
+    shifts = (_Shift.NOTHING,) if small else (_Shift.FIRST_MAXIMUM, _Shift.RUNNING_MAXIMUM)
+    sums = _finite_sums(block, scores.negligible, shifts, buffer)
+    empty = np.flatnonzero(sums.denominator == 0)
+    if empty.size and not block.options.zeros:
+        of_head = f" of head {block.head}" if block.head else ""
+        raise ValueError(
+            f"query {block.rows[empty[0]]}{of_head} must see a key or a sink, but all {len(block.side.k)} "
+            "keys are hidden from it: pass empty_rows='zeros' for zeros."
+        )
+    sums.denominator[empty] = 1
+    quotient = sums.numerator / sums.denominator
+    # What differs from row to row stands in a column.
+    visible, blocks = _counts(block)
+    lower, upper = values.range(block.ranges, sink=block.sink is not None)
+    spread, value_magnitude = values.spread_and_magnitude(lower, upper)
+    exponentials = 1 if small else blocks
+    terms = _roundings(visible, blocks)
+    # What underflow takes from a sum, relative to the sum of the weights.
+    lightest = library_down(np.exp(-UNSHIFTED_LOGITS[queries.dtype.name])) if small else 1.0
+    lost = weights_underflow(visible, exponentials, constants["tiny"], lightest)
+    # The first rows of causal attention may see values far below the column's largest, which set
+    # the scale; FP.softmax needs gamma + underflow < 1.
+    value_magnitude = np.maximum(value_magnitude, np.maximum(2.0**-40, 4 * lost))
+    weight_error = rounding_weight(
+        scores.error,
+        constants["unit_roundoff"],
+        0.0 if small else 2 * up(scores.magnitude + scores.error),
+        constants["exp_error"],
+        exponentials,
+    )
+    bound = rounding_output(
+        weight_error,
+        spread,
+        value_magnitude,
+        quotient.astype(np.float64),
+        terms,
+        constants["unit_roundoff"],
+        up(lost / value_magnitude),
+        values.smallest,
+    )
+    log_denominator = np.log(sums.denominator.astype(np.float64))
+    shift = sums.shift.astype(np.float64)
+    logarithm = shift + log_denominator
+    log_bound = log_sum_exp(
+        weight_error,
+        terms,
+        constants["unit_roundoff"],
+        lost,
+        up(np.abs(shift) + library_up(np.abs(log_denominator))),
+        LOG_ERROR,
+        UNIT_ROUNDOFF,
+    )
+    output = values.restore(quotient, lower, upper)
+    error_bound = values.restore_bound(np.minimum(bound, spread + DECIDABLE))
+    log_bound = np.broadcast_to(log_bound, logarithm.shape).copy()
+    output[empty], error_bound[empty] = 0, 0
+    logarithm[empty], log_bound[empty] = -np.inf, 0
+    return output, error_bound, logarithm[:, 0], log_bound[:, 0]
+
+
+def _counts(block: _Block) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """Return how many keys each query may see, a sink included, and in how many blocks they lie."""
+    sink = int(block.sink is not None)
+    if block.ranges is None:
+        keys = np.array(len(block.side.k))
+        return keys + sink, -(-keys // KEY_BLOCK) + sink
+    first, stop = (x[:, None] for x in block.ranges)
+    blocks = -(-stop // KEY_BLOCK) - first // KEY_BLOCK
+    return np.maximum(stop - first + sink, 1), np.maximum(blocks + sink, 1)
+
+
+# ------------------------------------------------------------------------------------- scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scores:
+    """What is known of the scores of each query, in columns.
+
+    Attributes
+    ----------
+    error
+        Bounds what rounding makes of a score.
+    magnitude
+        Bounds the magnitude of the scores that are seen, the sink's included.
+    negligible
+        A key with a smaller bias weighs no more than the smallest normal number beside another; None
+        without a bias.
+    """
+
+    error: NDArray[np.float64]
+    magnitude: NDArray[np.float64]
+    negligible: NDArray[np.float64] | None
+
+
+def _scores(block: _Block) -> _Scores:
+    """Bound the scores of a block of queries and their errors, or refuse what could overflow."""
+    options, dtype = block.options, block.queries.dtype
+    constants = ARITHMETIC[dtype.name]
+    u, tiny = constants["unit_roundoff"], constants["tiny"]
+    d, most = block.queries.shape[1], np.finfo(dtype).max / 8
+    magnitude = _logit_magnitude(block.queries, block.side, block.ranges)
+    if options.scale == 1:
+        error = rounding_logit(d, u, magnitude, tiny)
+    else:
+        magnitude = up(magnitude * abs(options.scale))
+        error = scaled_logit(d, u, magnitude, tiny, block.side.largest_key)
+    if not np.max(magnitude + error) <= most:
+        factor = "" if options.scale == 1 else "|scale| "
+        raise ValueError(
+            f"Q and K must keep {factor}|q|.|k| at most {most:.3g} in {dtype}, "
+            f"got up to {np.max(magnitude):.3g}: a logit could overflow."
+        )
+    magnitude, error = magnitude[:, None], error[:, None]
+    if options.softcap is not None:
+        capped = np.minimum(up(magnitude + error), options.softcap)
+        error = capped_score(error, u, constants["tanh_error"], capped, options.softcap, tiny)
+        magnitude = np.minimum(magnitude, options.softcap)
+    negligible = None
+    if block.bias is not None:
+        negligible, largest = _biases(block, up(magnitude + error), tiny)
+        # Rounded to the type of the computation, a bias may lose half of the smallest number.
+        error = biased_score(up(error + tiny), u, magnitude, largest)
+        magnitude = up(magnitude + largest)
+    if block.sink is not None:
+        error = np.maximum(error, up(abs(block.sink) * u) + tiny)
+        magnitude = np.maximum(magnitude, abs(block.sink))
+    if not np.max(magnitude + error) <= most:
+        raise ValueError(
+            f"bias and sinks must keep scores at most {most:.3g} in {dtype}, got up to "
+            f"{np.max(magnitude):.3g}: a score could overflow."
+        )
+    return _Scores(error=error, magnitude=magnitude, negligible=negligible)
+
+
+def _logit_magnitude(q: Matrix, side: PreparedHead, ranges: Ranges) -> NDArray[np.float64]:
+    """Bound sum_l |q_il k_jl| over the keys j that every query i may see, rounded upward."""
+    query_norms, query_exponent = row_norms(q)
+    longest = side.longest(ranges)
+    bounds: NDArray[np.float64] = up(
+        np.ldexp(up(query_norms * longest), query_exponent + side.exponent)
+    )
+    return bounds
+
+
+def _biases(
+    block: _Block, magnitude: NDArray[np.float64], tiny: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return, for each query, the bias below which a key is negligible, and the largest |bias| of the rest.
+
+    With scores of at most ``magnitude`` before their bias, the largest of a row is at least the largest
+    bias less ``magnitude``, or the sink; a key weighs at most e^(bias + magnitude) beside it.
+    """
+    keys = slice(*block.keys)
+    assert block.bias is not None
+    bias = block.bias[:, keys].astype(np.float64)
+    hidden = block.hidden(slice(0, len(bias)), keys)
+    if hidden is not None:
+        bias[hidden] = -np.inf
+    largest = bias.max(axis=1, keepdims=True, initial=-np.inf) - magnitude
+    if block.sink is not None:
+        largest = np.maximum(largest, block.sink)
+    # One more than rounding can undo, as long as no score overflows; e^-1 of the smallest normal number.
+    negligible = largest - magnitude + np.log(tiny) - 1 - (np.abs(largest) + magnitude) * 2.0**-20
+    negligible[np.isneginf(largest)] = -np.inf
+    counted = np.where(bias >= negligible, np.abs(bias), 0)
+    counted[np.isneginf(bias)] = 0
+    return negligible, counted.max(axis=1, keepdims=True, initial=0)
+
+
+# --------------------------------------------------------------------------------------- sums
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sums:
+    """sum_j w_j v_j and sum_j w_j with w_j = exp(score_j - shift), for every query of a block."""
+
+    numerator: Matrix
+    denominator: Matrix
+    shift: Matrix
+
+
+def _finite_sums(
+    block: _Block,
+    negligible: NDArray[np.float64] | None,
     shifts: Sequence[_Shift],
     buffer: Matrix,
-) -> Matrix:
-    """Return sum_j w_j v_j / sum_j w_j for one block of queries, by the first shift that serves.
-
-    ``seen`` is the index of the last key that each query sees, where attention is causal.
-    """
+) -> _Sums:
+    """Return the sums of one block of queries, by the first shift that serves."""
     for shift in shifts:
-        numerator, denominator = _sums(q, k, values, seen, shift, buffer)
-        if np.isfinite(denominator).all() and np.isfinite(numerator).all():
+        sums = _sums(block, negligible, shift, buffer)
+        if np.isfinite(sums.denominator).all() and np.isfinite(sums.numerator).all():
             break
-    numerator /= denominator
-    return numerator
+    return sums
 
 
 def _sums(
-    q: Matrix,
-    k: Matrix,
-    values: Matrix,
-    seen: NDArray[np.intp] | None,
-    shifted_by: _Shift,
-    buffer: Matrix,
-) -> tuple[Matrix, Matrix]:
-    """Return sum_j w_j v_j and sum_j w_j, with w_j = exp(logit_j - shift), key block by key block."""
-    numerator = np.zeros((len(q), values.shape[1]), q.dtype)
-    denominator = np.zeros((len(q), 1), q.dtype)
-    shift = np.full((len(q), 1), -np.inf, q.dtype)
-    ones = np.ones((buffer.shape[1], 1), q.dtype)
-    for first in range(0, len(k), KEY_BLOCK):
-        keys = slice(first, min(first + KEY_BLOCK, len(k)))
-        # Earlier queries see none of these keys.
-        seeing = slice(0 if seen is None else int(np.searchsorted(seen, first)), len(q))
-        tile = buffer[: seeing.stop - seeing.start, : keys.stop - first]
-        np.matmul(q[seeing], k[keys].T, out=tile)
-        if seen is not None and keys.stop > seen[seeing.start] + 1:
-            tile[np.arange(first, keys.stop) > seen[seeing, None]] = -np.inf
-        if shifted_by is _Shift.RUNNING_MAXIMUM or (
-            shifted_by is _Shift.FIRST_MAXIMUM and not first
-        ):
-            larger = np.maximum(shift[seeing], tile.max(axis=1, keepdims=True))
-            if first:
-                rescale = np.exp(shift[seeing] - larger)
-                numerator[seeing] *= rescale
-                denominator[seeing] *= rescale
-            shift[seeing] = larger
+    block: _Block, negligible: NDArray[np.float64] | None, shifted_by: _Shift, buffer: Matrix
+) -> _Sums:
+    """Return the sums, key block by key block."""
+    side, dtype = block.side, block.queries.dtype
+    q = (
+        block.queries
+        if block.options.scale == 1
+        else block.queries * dtype.type(block.options.scale)
+    )
+    if not np.isfinite(q).all():
+        raise ValueError(
+            f"scale and Q must keep scale Q finite in {dtype}, got scale = {block.options.scale!r}."
+        )
+    numerator = np.zeros((len(q), side.values.scaled.shape[1]), dtype)
+    denominator = np.zeros((len(q), 1), dtype)
+    shift = np.full((len(q), 1), 0 if shifted_by is _Shift.NOTHING else -np.inf, dtype)
+    if block.sink is not None:
+        sink = dtype.type(block.sink)
+        denominator[:] = np.exp(sink) if shifted_by is _Shift.NOTHING else 1
         if shifted_by is not _Shift.NOTHING:
-            tile -= shift[seeing]
+            shift[:] = sink
+    #: The rows whose shift may still change.
+    waiting = np.full((len(q), 1), shifted_by is not _Shift.NOTHING)
+    ones = np.ones((buffer.shape[1], 1), dtype)
+    for seeing, keys, tile in _tiles(block, q, negligible, buffer):
+        if waiting[seeing].any():
+            largest = tile.max(axis=1, keepdims=True)
+            larger = np.where(waiting[seeing], np.maximum(shift[seeing], largest), shift[seeing])
+            # Of rows that have seen nothing -inf is left, which is no number to subtract.
+            rescale = np.exp(shift[seeing] - np.where(np.isneginf(larger), 0, larger))
+            numerator[seeing] *= rescale
+            denominator[seeing] *= rescale
+            shift[seeing] = larger
+            if shifted_by is _Shift.FIRST_MAXIMUM:
+                waiting[seeing] &= np.isneginf(largest)
+        if shifted_by is not _Shift.NOTHING:
+            tile -= np.where(np.isneginf(shift[seeing]), 0, shift[seeing])
         np.exp(tile, out=tile)
-        numerator[seeing] += tile @ values[keys]
+        numerator[seeing] += tile @ side.values.scaled[keys]
         # A product with ones: numpy's own row sum takes twice as long.
         denominator[seeing] += tile @ ones[: tile.shape[1]]
-    return numerator, denominator
+    shift[np.isneginf(shift)] = 0
+    return _Sums(numerator=numerator, denominator=denominator, shift=shift)
 
 
-def _logit_magnitude(q: Matrix, k: Matrix, last: NDArray[np.intp] | None) -> NDArray[np.float64]:
-    """Bound sum_l |q_il k_jl| over the visible keys j, for every query i, rounded upward."""
-    query_norms, query_exponent = row_norms(q)
-    key_norms, key_exponent = row_norms(k)
-    longest = key_norms.max() if last is None else np.maximum.accumulate(key_norms)[last]
-    bounds: NDArray[np.float64] = up(
-        np.ldexp(up(query_norms * longest), query_exponent + key_exponent)
-    )
-    return bounds
+def _tiles(
+    block: _Block, q: Matrix, negligible: NDArray[np.float64] | None, buffer: Matrix
+) -> Iterator[tuple[slice, slice, Matrix]]:
+    """Yield, for every block of keys of which some query sees any: queries, keys, and their scores.
+
+    Scores of hidden keys are -inf.
+    """
+    first_key, stop_key = block.keys
+    softcap = None if block.options.softcap is None else q.dtype.type(block.options.softcap)
+    for first in range(first_key - first_key % KEY_BLOCK, stop_key, KEY_BLOCK):
+        keys = slice(first, min(first + KEY_BLOCK, stop_key))
+        seeing = block.seeing(first, keys.stop)
+        hidden = block.hidden(seeing, keys) if seeing.stop > seeing.start else None
+        if seeing.stop == seeing.start or (hidden is not None and hidden.all()):
+            continue
+        tile = buffer[: seeing.stop - seeing.start, : keys.stop - first]
+        np.matmul(q[seeing], block.side.k[keys].T, out=tile)
+        if softcap is not None:
+            tile /= softcap
+            np.tanh(tile, out=tile)
+            tile *= softcap
+        if block.bias is not None and negligible is not None:
+            bias = block.bias[seeing, keys]
+            below = bias < negligible[seeing]
+            tile += np.where(below, -np.inf, bias).astype(q.dtype)
+        if hidden is not None:
+            np.copyto(tile, -np.inf, where=hidden)
+        yield seeing, keys, tile

@@ -1,10 +1,15 @@
 """Values scaled by powers of two, so that weighted sums neither overflow nor underflow."""
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fastpath.core.directed import up
 from fastpath.core.inputs import Matrix
+
+#: The first key that each of some queries sees, and the one after the last; None: all of them.
+Ranges = tuple[NDArray[np.intp], NDArray[np.intp]] | None
 
 
 class ScaledValues:
@@ -14,8 +19,10 @@ class ScaledValues:
     weighted sums overflow nor their products underflow, whatever the size of V.
     """
 
-    def __init__(self, v: Matrix, causal: bool) -> None:
-        largest = np.abs(v).max(axis=0)
+    def __init__(self, v: Matrix) -> None:
+        self._v = v
+        self._whole = v.min(axis=0, keepdims=True), v.max(axis=0, keepdims=True)
+        largest = np.maximum(-self._whole[0][0], self._whole[1][0])
         if v.dtype == np.float64 and largest.max() > 2.0**1021:
             raise ValueError(
                 f"V must not exceed 2^1021 in magnitude in float64, got {largest.max():.3g}: "
@@ -26,21 +33,34 @@ class ScaledValues:
         half = -self._exponent // 2
         self.scaled = v * np.ldexp(v.dtype.type(1), half)
         self.scaled *= np.ldexp(v.dtype.type(1), -self._exponent - half)
-        over_keys = np.maximum.accumulate if causal else np.max
-        self._upper = np.atleast_2d(over_keys(v, axis=0))
-        self._lower = -np.atleast_2d(over_keys(-v, axis=0))
 
-    def _range(self, last: NDArray[np.intp] | None) -> tuple[Matrix, Matrix]:
-        if last is None:
-            return self._lower, self._upper
-        return self._lower[last], self._upper[last]
+    @cached_property
+    def _running(self) -> tuple[Matrix, Matrix]:
+        """The range of the values from the first key to each."""
+        return np.minimum.accumulate(self._v, axis=0), np.maximum.accumulate(self._v, axis=0)
+
+    def range(self, ranges: Ranges, *, sink: bool = False) -> tuple[Matrix, Matrix]:
+        """Return the least and the largest value that each query may see, 0 included where it sees a sink.
+
+        Of queries that do not see the first key, those of all keys that any of them sees.
+        """
+        if ranges is None:
+            lower, upper = self._whole
+        elif ranges[0][-1] == 0:
+            last = np.maximum(ranges[1] - 1, 0)
+            lower, upper = (x[last] for x in self._running)
+        else:
+            first = min(int(ranges[0][0]), len(self._v) - 1)
+            seen = self._v[first : max(int(ranges[1][-1]), first + 1)]
+            lower, upper = seen.min(axis=0, keepdims=True), seen.max(axis=0, keepdims=True)
+        return (np.minimum(lower, 0), np.maximum(upper, 0)) if sink else (lower, upper)
 
     def spread_and_magnitude(
-        self, last: NDArray[np.intp] | None
+        self, lower: Matrix, upper: Matrix
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Bound max v - min v and max |v| over the keys up to ``last``, in units of ``scaled``."""
-        lower, upper = (np.ldexp(x.astype(np.float64), -self._exponent) for x in self._range(last))
-        return up(upper - lower), np.maximum(upper, -lower)
+        """Bound max v - min v and max |v| of a range, in units of ``scaled``."""
+        low, high = (np.ldexp(x.astype(np.float64), -self._exponent) for x in (lower, upper))
+        return up(high - low), np.maximum(high, -low)
 
     @property
     def smallest(self) -> NDArray[np.float64]:
@@ -54,10 +74,10 @@ class ScaledValues:
         smallest: NDArray[np.float64] = np.maximum(float(information.tiny), np.ldexp(1.0, restored))
         return smallest
 
-    def restore(self, quotient: Matrix, last: NDArray[np.intp] | None) -> Matrix:
+    def restore(self, quotient: Matrix, lower: Matrix, upper: Matrix) -> Matrix:
         """Return averages in the units of V, projected on the range of the visible values."""
         restored: Matrix = quotient * np.ldexp(quotient.dtype.type(1), self._exponent)
-        return np.clip(restored, *self._range(last), out=restored)
+        return np.clip(restored, lower, upper, out=restored)
 
     def restore_bound(self, bound: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return an error bound in the units of V, rounded upward."""

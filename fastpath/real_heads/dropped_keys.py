@@ -122,8 +122,8 @@ class DroppedKeys:
         self._unit_roundoff, self._tiny = constants["unit_roundoff"], constants["tiny"]
         self._exp_error = constants["exp_error"]
         self._head, self._allowed = head, allowed
-        self._values = ScaledValues(v, causal=False)
-        self._spread, magnitude = self._values.spread_and_magnitude(None)
+        self._values = ScaledValues(v)
+        self._spread, magnitude = self._values.spread_and_magnitude(*self._values.range(None))
         self._magnitude = np.maximum(magnitude, 2.0**-40)
         self._terms = min(KEPT_KEY_BLOCK, len(k)) + ceil(len(k) / KEPT_KEY_BLOCK)
         self._longest_key = longest_row(k)
@@ -319,7 +319,7 @@ class DroppedKeys:
         bound = np.minimum(bound, self._spread + DECIDABLE)
         output, error_bound = np.empty_like(quotients), np.empty(quotients.shape)
         error_bound[order] = self._values.restore_bound(bound)
-        output[order] = self._values.restore(quotients, None)
+        output[order] = self._values.restore(quotients, *self._values.range(None))
         certain &= (error_bound[order] <= self._allowed).all(axis=1)
         again = order[~certain]
         if len(again):

@@ -29,7 +29,7 @@ FILLED = 1 << 23
 PIECE = 1 << 16
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureMatrix:
     """Features that :func:`feature_matrix` has checked, or that were computed from such.
 

@@ -86,6 +86,46 @@ Definition b_product_error (terms : nat) (unit_roundoff : R) (left_norm : R) (ri
 Definition b_weights_underflow (keys : nat) (exponentials : nat) (tiny : R) (lightest : R) : R :=
   (8 * tiny * INR exponentials * INR keys) / lightest.
 
+(** FP.tanh: the relative error of numpy's tanh. *)
+Definition b_rounding_tanh (tanh_error : R) (unit_roundoff : R) : R :=
+  tanh_error * unit_roundoff.
+
+(** FP.scores: the error of a computed logit of a scaled query. *)
+Definition b_scaled_logit (dimension : nat) (unit_roundoff : R) (logit_magnitude : R) (tiny : R) (largest_key : R) : R :=
+  tiny * INR dimension + (logit_magnitude * unit_roundoff * (2 + INR dimension)) / (1 - unit_roundoff * (2 + INR dimension)) + 2 * largest_key * tiny * unit_roundoff * INR dimension.
+
+(** FP.scores: the error of a computed score after its soft cap. *)
+Definition b_capped_score (score_error : R) (unit_roundoff : R) (tanh_error : R) (cap_magnitude : R) (softcap : R) (tiny : R) : R :=
+  score_error + tiny * (3 + 3 * softcap) + (cap_magnitude * unit_roundoff * (4 + tanh_error)) / (1 - unit_roundoff * (4 + tanh_error)).
+
+(** FP.scores: the error of a computed score with its bias. *)
+Definition b_biased_score (score_error : R) (unit_roundoff : R) (score_magnitude : R) (bias_magnitude : R) : R :=
+  score_error + (2 * unit_roundoff * (bias_magnitude + score_error + score_magnitude)) / (1 - 2 * unit_roundoff).
+
+(** FP.lse: the error of a computed log-sum-exp. *)
+Definition b_log_sum_exp (weight_error : R) (terms : nat) (unit_roundoff : R) (underflow : R) (log_magnitude : R) (log_error : R) (double_roundoff : R) : R :=
+  weight_error + (underflow + (unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms)) / (1 - underflow - (unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms)) + (double_roundoff * log_magnitude * (2 + log_error)) / (1 - double_roundoff * (2 + log_error)).
+
+(** FP.merge: the error of attention that is merged of parts. *)
+Definition b_merged_output (weight_error : R) (spread : R) (part_error : R) (largest_part_error : R) (magnitude : R) (quotient : R) (terms : nat) (unit_roundoff : R) (underflow : R) (tiny : R) : R :=
+  part_error + 3 * tiny + unit_roundoff * Rabs quotient + (largest_part_error + spread) * tanh (weight_error / 2) + (magnitude + (1 + unit_roundoff) * Rabs quotient) * (underflow + (unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms)).
+
+(** FP.gradient: the error of a weight that was computed from a log-sum-exp. *)
+Definition b_gradient_weight (weight_error : R) (weight : R) (tiny : R) : R :=
+  tiny * exp weight_error + weight * (exp weight_error - 1).
+
+(** FP.gradient: the error of D = dO . o from a computed output. *)
+Definition b_gradient_mean (dimension : nat) (unit_roundoff : R) (mean_magnitude : R) (output_error : R) (gradient_length : R) (tiny : R) : R :=
+  gradient_length * output_error + tiny * INR dimension + (mean_magnitude * unit_roundoff * INR dimension) / (1 - unit_roundoff * INR dimension).
+
+(** FP.gradient: the error of a computed derivative by a logit. *)
+Definition b_gradient_score (weight_error : R) (slope_error : R) (product_error : R) (mean_error : R) (score_gradient : R) (weight : R) (difference : R) (unit_roundoff : R) (tiny : R) : R :=
+  2 * tiny + score_gradient * (slope_error * (1 + unit_roundoff) + (1 + (4 * unit_roundoff) / (1 - 4 * unit_roundoff)) * (exp weight_error - 1) + (4 * unit_roundoff) / (1 - 4 * unit_roundoff)) + tiny * (2 + mean_error + product_error + 2 * difference) * exp weight_error + weight * (mean_error + product_error) * exp weight_error.
+
+(** FP.gradient: the error of a sum of products, of which one factor has an error. *)
+Definition b_gradient_sum (error_sum : R) (magnitude_sum : R) (terms : nat) (unit_roundoff : R) (lost : R) : R :=
+  error_sum + lost + (magnitude_sum * unit_roundoff * (2 + INR terms)) / (1 - unit_roundoff * (2 + INR terms)).
+
 (** P2.poly: the change of an attention output when a polynomial replaces exp. *)
 Definition b_poly_output (kappa : R) (spread : R) : R :=
   spread * tanh (ln kappa / 4).

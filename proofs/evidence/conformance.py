@@ -545,7 +545,6 @@ def refusals() -> Iterator[Refusal]:
         good,
         True,
     )
-    yield Refusal("float16", TypeError, "Q", good.astype(np.float16), good, good)
     yield Refusal("complex numbers", TypeError, "K", good, good.astype(complex), good)
     yield Refusal("Booleans", TypeError, "V", good, good, good > 0)
     yield Refusal("strings", TypeError, "Q", [["a", "b"]], good, good)

@@ -221,11 +221,12 @@ def _arithmetic_source() -> str:
         f'        "unit_roundoff": {_power_of_two(a.unit_roundoff)},\n'
         f'        "tiny": {_power_of_two(a.tiny)},\n'
         f'        "exp_error": {float(a.exp_error)},\n'
+        f'        "tanh_error": {float(a.tanh_error)},\n'
         "    },\n"
         for name, a in ARITHMETIC.items()
     )
     return (
-        "\n#: The constants of each floating-point type (FP.softmax, FP.exp).\n"
+        "\n#: The constants of each floating-point type (FP.softmax, FP.exp, FP.tanh).\n"
         f"ARITHMETIC: dict[str, dict[str, float]] = {{\n{rows}}}\n"
     )
 

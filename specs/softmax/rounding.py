@@ -62,18 +62,21 @@ class Arithmetic:
         an exponential that is flushed to zero at most all of it.
     exp_error
         Bound on numpy's exp error, in units of u relative to the result (claim FP.exp).
+    tanh_error
+        Bound on numpy's tanh error, likewise (claim FP.tanh).
     """
 
     unit_roundoff: Fraction
     tiny: Fraction
     exp_error: Fraction
+    tanh_error: Fraction
 
 
 #: numpy documents 0.77 ulp (float64) and 2.52 ulp (float32) for its own SIMD kernels, at most 1.54 u
 #: and 5.04 u; see EXP_WORST_ARGUMENT for the largest errors seen.
 ARITHMETIC = {
-    "float32": Arithmetic(Fraction(1, 2**24), Fraction(1, 2**126), Fraction(6)),
-    "float64": Arithmetic(Fraction(1, 2**53), Fraction(1, 2**1022), Fraction(2)),
+    "float32": Arithmetic(Fraction(1, 2**24), Fraction(1, 2**126), Fraction(6), Fraction(6)),
+    "float64": Arithmetic(Fraction(1, 2**53), Fraction(1, 2**1022), Fraction(2), Fraction(6)),
 }
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from proofs.symbolic import regression
+from proofs.symbolic import attention_gradient, regression
 from reference.regression import Gradient, Hessian
 from specs import CLAIMS
 
 CASES = [
     pytest.param(difference, id=f"{claim}-{k}")
-    for claim, differences in regression.PROOFS.items()
+    for claim, differences in (regression.PROOFS | attention_gradient.PROOFS).items()
     for k, difference in enumerate(differences)
 ]
 
@@ -21,7 +21,7 @@ def test_every_difference_is_zero(differences):
 
 
 def test_every_derivation_is_of_a_claim():
-    assert regression.PROOFS.keys() <= CLAIMS.keys()
+    assert (regression.PROOFS | attention_gradient.PROOFS).keys() <= CLAIMS.keys()
 
 
 def test_a_gradient_with_uncentred_slopes_is_found_wrong(monkeypatch):
@@ -46,3 +46,14 @@ def test_a_hessian_without_the_residuals_part_is_found_wrong(monkeypatch):
     monkeypatch.setattr(regression, "hessian", gauss_newton)
     differences = list(regression.hessian_differences((1, 2, 1, 1, 1, 1)))
     assert any(difference != 0 for difference in differences)
+
+
+def test_a_gradient_of_attention_without_the_slope_of_its_cap_is_found_wrong(monkeypatch):
+    one = property(lambda head: 1 + 0 * head.t)
+    exact = attention_gradient.SymbolicAttention.differentiated
+    case = attention_gradient.Case(1, 2, 1, 1, softcap=True)
+    found = exact(attention_gradient.SymbolicAttention(case))
+    monkeypatch.setattr(attention_gradient.SymbolicAttention, "slopes", one)
+    monkeypatch.setattr(attention_gradient.SymbolicAttention, "differentiated", lambda head: found)
+    differences = [difference != 0 for difference in attention_gradient.gradient_differences(case)]
+    assert differences == [True, True, True, False, False, False, False, False]

@@ -25,6 +25,7 @@ from tests.printed import BOUNDS, printed
 #: How far arguments are drawn inside their domains, where that is less than a million: no float overflows,
 #: and no difference loses the digits that the allowance below is about.
 REACH: dict[str, tuple[float, float]] = {
+    "log_error": (0, 16),
     "degree": (0, 30),
     "exponentials": (1, 100),
     "logit_bound": (0, 40),
@@ -102,6 +103,8 @@ REACH |= dict.fromkeys(
 
 #: The arithmetics that there are.
 TYPES = {
+    "tanh_error": st.sampled_from([2.0, 6.0]),
+    "double_roundoff": st.just(2.0**-53),
     "unit_roundoff": st.sampled_from([2.0**-24, 2.0**-53]),
     "tiny": st.sampled_from([2.0**-126, 2.0**-1022]),
     "exp_error": st.sampled_from([2.0, 6.0]),

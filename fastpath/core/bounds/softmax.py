@@ -13,17 +13,19 @@ import numpy as np
 
 from fastpath.core.directed import down, library_up, up
 
-#: The constants of each floating-point type (FP.softmax, FP.exp).
+#: The constants of each floating-point type (FP.softmax, FP.exp, FP.tanh).
 ARITHMETIC: dict[str, dict[str, float]] = {
     "float32": {
         "unit_roundoff": 2.0**-24,
         "tiny": 2.0**-126,
         "exp_error": 6.0,
+        "tanh_error": 6.0,
     },
     "float64": {
         "unit_roundoff": 2.0**-53,
         "tiny": 2.0**-1022,
         "exp_error": 2.0,
+        "tanh_error": 6.0,
     },
 }
 
@@ -114,3 +116,167 @@ def weights_underflow(keys: Any, exponentials: Any, tiny: Any, lightest: Any) ->
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         return up(up(up(up(8 * tiny) * exponentials) * keys) / lightest)
+
+
+def scaled_logit(
+    dimension: Any, unit_roundoff: Any, logit_magnitude: Any, tiny: Any, largest_key: Any
+) -> Any:
+    """Bound the error of a computed logit of a scaled query: FP.scores.
+
+    ``2*dimension*largest_key*tiny*unit_roundoff + dimension*tiny + logit_magnitude*unit_roundoff*(dimension + 2)/(-unit_roundoff*(dimension + 2) + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(2 + dimension)
+        part_2 = up(up(logit_magnitude * unit_roundoff) * part_1)
+        part_3 = up(part_2 / down(1 - up(unit_roundoff * part_1)))
+        part_4 = up(up(up(2 * largest_key) * tiny) * unit_roundoff)
+        return up(up(up(tiny * dimension) + part_3) + up(part_4 * dimension))
+
+
+def capped_score(
+    score_error: Any,
+    unit_roundoff: Any,
+    tanh_error: Any,
+    cap_magnitude: Any,
+    softcap: Any,
+    tiny: Any,
+) -> Any:
+    """Bound the error of a computed score after its soft cap: FP.scores.
+
+    ``cap_magnitude*unit_roundoff*(tanh_error + 4)/(-unit_roundoff*(tanh_error + 4) + 1) + score_error + tiny*(3*softcap + 3)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(4 + tanh_error)
+        part_2 = up(up(cap_magnitude * unit_roundoff) * part_1)
+        part_3 = up(part_2 / down(1 - up(unit_roundoff * part_1)))
+        part_4 = up(score_error + up(tiny * up(3 + up(3 * softcap))))
+        return up(part_4 + part_3)
+
+
+def biased_score(
+    score_error: Any, unit_roundoff: Any, score_magnitude: Any, bias_magnitude: Any
+) -> Any:
+    """Bound the error of a computed score with its bias: FP.scores.
+
+    ``score_error + 2*unit_roundoff*(bias_magnitude + score_error + score_magnitude)/(1 - 2*unit_roundoff)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(up(bias_magnitude + score_error) + score_magnitude)
+        part_2 = up(up(up(2 * unit_roundoff) * part_1) / down(1 - up(2 * unit_roundoff)))
+        return up(score_error + part_2)
+
+
+def log_sum_exp(
+    weight_error: Any,
+    terms: Any,
+    unit_roundoff: Any,
+    underflow: Any,
+    log_magnitude: Any,
+    log_error: Any,
+    double_roundoff: Any,
+) -> Any:
+    """Bound the error of a computed log-sum-exp: FP.lse.
+
+    ``double_roundoff*log_magnitude*(log_error + 2)/(-double_roundoff*(log_error + 2) + 1) + weight_error + (terms*unit_roundoff/(-terms*unit_roundoff + 1) + underflow)/(-terms*unit_roundoff/(-terms*unit_roundoff + 1) - underflow + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(up(unit_roundoff * terms) / down(1 - up(unit_roundoff * terms)))
+        part_2 = up(up(underflow + part_1) / down(down(1 - underflow) - part_1))
+        part_3 = up(2 + log_error)
+        part_4 = up(up(double_roundoff * log_magnitude) * part_3)
+        part_5 = up(part_4 / down(1 - up(double_roundoff * part_3)))
+        return up(up(weight_error + part_2) + part_5)
+
+
+def merged_output(
+    weight_error: Any,
+    spread: Any,
+    part_error: Any,
+    largest_part_error: Any,
+    magnitude: Any,
+    quotient: Any,
+    terms: Any,
+    unit_roundoff: Any,
+    underflow: Any,
+    tiny: Any,
+) -> Any:
+    """Bound the error of attention that is merged of parts: FP.merge.
+
+    ``part_error + 3*tiny + unit_roundoff*Abs(quotient) + (largest_part_error + spread)*tanh(weight_error/2) + (magnitude + (unit_roundoff + 1)*Abs(quotient))*(terms*unit_roundoff/(-terms*unit_roundoff + 1) + underflow)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = np.abs(quotient)
+        part_2 = up(up(largest_part_error + spread) * library_up(np.tanh(up(weight_error / 2))))
+        part_3 = up(up(part_error + up(3 * tiny)) + up(unit_roundoff * part_1))
+        part_4 = up(magnitude + up(up(1 + unit_roundoff) * part_1))
+        part_5 = up(up(unit_roundoff * terms) / down(1 - up(unit_roundoff * terms)))
+        return up(up(part_3 + part_2) + up(part_4 * up(underflow + part_5)))
+
+
+def gradient_weight(weight_error: Any, weight: Any, tiny: Any) -> Any:
+    """Bound the error of a weight that was computed from a log-sum-exp: FP.gradient.
+
+    ``tiny*exp(weight_error) + weight*(exp(weight_error) - 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(weight * library_up(np.expm1(weight_error)))
+        return up(up(tiny * library_up(np.exp(weight_error))) + part_1)
+
+
+def gradient_mean(
+    dimension: Any,
+    unit_roundoff: Any,
+    mean_magnitude: Any,
+    output_error: Any,
+    gradient_length: Any,
+    tiny: Any,
+) -> Any:
+    """Bound the error of D = dO . o from a computed output: FP.gradient.
+
+    ``dimension*mean_magnitude*unit_roundoff/(-dimension*unit_roundoff + 1) + dimension*tiny + gradient_length*output_error``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(up(mean_magnitude * unit_roundoff) * dimension)
+        part_2 = up(part_1 / down(1 - up(unit_roundoff * dimension)))
+        part_3 = up(up(gradient_length * output_error) + up(tiny * dimension))
+        return up(part_3 + part_2)
+
+
+def gradient_score(
+    weight_error: Any,
+    slope_error: Any,
+    product_error: Any,
+    mean_error: Any,
+    score_gradient: Any,
+    weight: Any,
+    difference: Any,
+    unit_roundoff: Any,
+    tiny: Any,
+) -> Any:
+    """Bound the error of a computed derivative by a logit: FP.gradient.
+
+    ``score_gradient*(slope_error*(unit_roundoff + 1) + 4*unit_roundoff/(1 - 4*unit_roundoff) + (4*unit_roundoff/(1 - 4*unit_roundoff) + 1)*(exp(weight_error) - 1)) + tiny*(2*difference + mean_error + product_error + 2)*exp(weight_error) + 2*tiny + weight*(mean_error + product_error)*exp(weight_error)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(up(4 * unit_roundoff) / down(1 - up(4 * unit_roundoff)))
+        part_2 = up(up(1 + part_1) * library_up(np.expm1(weight_error)))
+        part_3 = up(up(slope_error * up(1 + unit_roundoff)) + part_2)
+        part_4 = up(up(up(2 + mean_error) + product_error) + up(2 * difference))
+        part_5 = library_up(np.exp(weight_error))
+        part_6 = up(up(2 * tiny) + up(score_gradient * up(part_3 + part_1)))
+        part_7 = up(up(weight * up(mean_error + product_error)) * part_5)
+        return up(up(part_6 + up(up(tiny * part_4) * part_5)) + part_7)
+
+
+def gradient_sum(
+    error_sum: Any, magnitude_sum: Any, terms: Any, unit_roundoff: Any, lost: Any
+) -> Any:
+    """Bound the error of a sum of products, of which one factor has an error: FP.gradient.
+
+    ``error_sum + lost + magnitude_sum*unit_roundoff*(terms + 2)/(-unit_roundoff*(terms + 2) + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(2 + terms)
+        part_2 = up(up(magnitude_sum * unit_roundoff) * part_1)
+        part_3 = up(part_2 / down(1 - up(unit_roundoff * part_1)))
+        return up(up(error_sum + lost) + part_3)

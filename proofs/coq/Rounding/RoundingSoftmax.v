@@ -253,21 +253,24 @@ Proof.
     apply computes_scale]; auto.
 Qed.
 
-(** A rounded sum of b' j f j, where b' is b up to what underflow took away. *)
+(** A rounded sum of b' j f j, where b' is b up to what underflow took away.  Its tree need only weigh f
+    and |f| right: a key of value 0 may be left out of it. *)
 Lemma weighted_sum_error n t x b b' f u lost gone k M s :
   0 <= u -> 0 <= lost -> 0 <= gone -> INR k * u < 1 -> positive n b -> bounded n f M -> 0 <= M ->
   (forall j, 0 <= x j) -> (forall j, (j < n)%nat -> Rabs (b' j - b j) <= gone) ->
-  weighs n t x b' -> (roundings t <= k)%nat -> computes u lost (fun j => x j * f j) t s ->
+  exact (fun j => x j * f j) t = dot n b' f ->
+  exact (fun j => x j * Rabs (f j)) t = dot n b' (fun j => Rabs (f j)) ->
+  (roundings t <= k)%nat -> computes u lost (fun j => x j * f j) t s ->
   Rabs (s - dot n b f) <= gamma k u * (M * fsum n b)
     + (1 + gamma k u) * (INR n * gone * M + INR (products t) * lost).
 Proof.
-  intros Hu Hlost Hgone Hk Hb Hf HM Hx Hb' Ht Hround Hs.
-  pose proof (fp_sum u lost _ t s k Hu Hlost Hk Hs Hround) as E. rewrite (Ht f) in E.
+  intros Hu Hlost Hgone Hk Hb Hf HM Hx Hb' Ht Ht' Hround Hs.
+  pose proof (fp_sum u lost _ t s k Hu Hlost Hk Hs Hround) as E. rewrite Ht in E.
   pose proof (gamma_nonneg k u Hu Hk).
   pose proof (dot_close n b b' f M gone Hf Hgone Hb') as C.
   rewrite (exact_ext _ (fun j => x j * Rabs (f j))) in E
     by (intros; rewrite Rabs_mult, (Rabs_right (x j)); [reflexivity | apply Rle_ge, Hx]).
-  rewrite Ht in E.
+  rewrite Ht' in E.
   assert (Hf' : bounded n (fun j => Rabs (f j)) M)
     by (intros j Hj; rewrite Rabs_Rabsolu; apply Hf; auto).
   pose proof (dot_close n b b' _ M gone Hf' Hgone Hb') as C'.
@@ -324,12 +327,12 @@ Proof.
   assert (Hpos : positive n b) by (intros j Hj; apply W; auto).
   assert (HZ : 0 < fsum n b) by (apply fsum_pos; auto).
   assert (EN := weighted_sum_error n tN x b b' v u lost gone k M N
-    Hu Hlost Hgone Hk Hpos HM HM0 Hx Hb' HwN HrN HN).
+    Hu Hlost Hgone Hk Hpos HM HM0 Hx Hb' (HwN _) (HwN _) HrN HN).
   assert (H1 : bounded n (fun _ => 1) 1) by (intros j _; rewrite Rabs_R1; lra).
   assert (HD1 : computes u lost (fun j => x j * 1) tD Dn)
     by (apply (computes_ext u lost x); auto; intros; ring).
   assert (ED := weighted_sum_error n tD x b b' _ u lost gone k 1 Dn
-    Hu Hlost Hgone Hk Hpos H1 ltac:(lra) Hx Hb' HwD HrD HD1).
+    Hu Hlost Hgone Hk Hpos H1 ltac:(lra) Hx Hb' (HwD _) (HwD _) HrD HD1).
   unfold dot in ED. rewrite (fsum_ext n (fun j => b j * 1) b) in ED by (intros; ring).
   assert (ED' : Rabs (Dn - fsum n b) <= (gamma k u + underflow) * fsum n b) by lra.
   apply (fp_output n S b v lo hi M eta (- m) k u underflow tiny N Dn); auto; try lra.

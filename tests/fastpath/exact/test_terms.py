@@ -15,7 +15,9 @@ import sympy
 
 import fastpath
 from fastpath.core.bounds.softmax import ARITHMETIC as FASTPATH_ARITHMETIC
-from fastpath.exact.attention import KEY_BLOCK, _logit_magnitude, row_norms
+from fastpath.core.norms import row_norms
+from fastpath.exact.attention import KEY_BLOCK, _logit_magnitude
+from fastpath.exact.prepared import PreparedHead
 from fastpath.exact.scaled_values import ScaledValues
 from reference import Enclosure, Verdict, attention_verdict, evaluate
 from specs import CLAIMS
@@ -292,20 +294,22 @@ def test_norms_of_all_kinds_of_rows_are_bounded() -> None:
 def test_causal_logits_are_bounded_by_the_longest_key_so_far() -> None:
     """Catches: the last key's length in place of the longest's."""
     Q, K = np.ones((3, 1)), np.array([[1.0], [4.0], [2.0]])
-    assert (_logit_magnitude(Q, K, True) >= [1, 4, 4]).all()
-    assert (_logit_magnitude(Q, K, False) >= [4, 4, 4]).all()
+    side, first = PreparedHead(K, K), np.zeros(3, int)
+    assert (_logit_magnitude(Q, side, (first, np.array([1, 2, 3]))) >= [1, 4, 4]).all()
+    assert (_logit_magnitude(Q, side, None) >= [4, 4, 4]).all()
+    assert (_logit_magnitude(Q, side, (first + 1, np.array([2, 3, 3]))) >= [4, 4, 4]).all()
 
 
 def test_a_spread_that_is_rounded_is_bounded() -> None:
     """Catches: a difference of values that rounds down."""
-    values = ScaledValues(np.array([[1.0], [-(2.0**-60)]]), False)
-    spread, _ = values.spread_and_magnitude(slice(0, 1))
+    values = ScaledValues(np.array([[1.0], [-(2.0**-60)]]))
+    spread, _ = values.spread_and_magnitude(*values.range(None))
     assert Fraction(float(spread.item())) >= 1 + Fraction(1, 2**60)
 
 
 def test_a_bound_in_the_units_of_tiny_values_is_rounded_upward() -> None:
     """Catches: the last underflow, of the bound itself."""
-    values = ScaledValues(np.array([[3 * 2.0**-1074]]), False)
+    values = ScaledValues(np.array([[3 * 2.0**-1074]]))
     for bound in (1.0, 1.1, 2.0**-40):
         restored = Fraction(float(values.restore_bound(np.array([[bound]])).item()))
         assert restored >= Fraction(bound) * Fraction(1, 2**1073)

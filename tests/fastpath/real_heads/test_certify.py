@@ -310,7 +310,7 @@ BAD = {
     "complex numbers": (
         {"output": np.zeros((40, 3), complex)},
         TypeError,
-        "float16, float32, float64 or integers, got complex128",
+        "floats of at most 64 bits or integers, got complex128",
     ),
     "a mask": (
         {"output": np.ma.masked_array(np.zeros((40, 3)), mask=np.ones((40, 3)))},

@@ -321,7 +321,12 @@ _RIGHT = {"A1": (7, 2), "A2": (5, 3), "A3": (5, 4), "B": (7, 1)}
         ("B", np.ones(7), ValueError, r"B must be a matrix \(2 dimensions\), got shape \(7,\)"),
         ("A1", np.ones((7, 0)), ValueError, "A1 must not be empty"),
         ("A1", np.full((7, 2), np.nan), ValueError, "A1 must be finite, got 14 NaN or infinite"),
-        ("A2", np.ones((5, 3), complex), TypeError, "A2 must hold float32, float64 or integers"),
+        (
+            "A2",
+            np.ones((5, 3), complex),
+            TypeError,
+            "A2 must hold floats of at most 64 bits or integers",
+        ),
     ],
 )
 def test_a_problem_that_does_not_fit_is_refused(

@@ -1,0 +1,74 @@
+"""Work on several cores, whose results do not depend on how many."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from functools import cache
+from threading import Lock
+from typing import Any, TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+from fastpath.core.inputs import integer
+
+Result = TypeVar("Result")
+
+
+def worker_count(workers: int | None) -> int:
+    """Return how many threads to work with: every core that the process may use by default."""
+    if workers is not None:
+        return integer("workers", workers, 1)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run(tasks: Sequence[Callable[[], Result]], workers: int) -> list[Result]:
+    """Return the results of all tasks in their order, or raise what the first of them that fails raises.
+
+    BLAS is held to one thread meanwhile: its threads wait for each other whenever another process takes
+    a core, and the order of its sums, and so the bits of a result, would depend on their number.
+    """
+    with _blas_on_one_thread():
+        if workers == 1 or len(tasks) == 1:
+            return [task() for task in tasks]
+        with ThreadPoolExecutor(min(workers, len(tasks))) as pool:
+            # numpy's treatment of floating-point events is the context's.
+            futures = [pool.submit(copy_context().run, task) for task in tasks]
+            try:
+                return [future.result() for future in futures]
+            finally:
+                for future in futures:
+                    future.cancel()
+
+
+class _Blas:
+    """How many calls need BLAS on one thread at the moment, and what gives it back its threads."""
+
+    lock = Lock()
+    calls = 0
+    limit: Any = None
+
+
+@contextmanager
+def _blas_on_one_thread() -> Iterator[None]:
+    """Hold BLAS to one thread, once for all calls that overlap: the setting is the process's."""
+    with _Blas.lock:
+        if not _Blas.calls:
+            _Blas.limit = _controller().limit(limits=1)
+        _Blas.calls += 1
+    try:
+        yield
+    finally:
+        with _Blas.lock:
+            _Blas.calls -= 1
+            if not _Blas.calls:
+                _Blas.limit.restore_original_limits()
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    """Return the BLAS libraries of the process; looking for them takes milliseconds."""
+    return ThreadpoolController().select(user_api="blas")

@@ -1,0 +1,133 @@
+"""The gradient of attention: every entry within its certificate, whatever the options."""
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastpath
+from fastpath.exact import attention as forward
+from fastpath.exact import gradient as module
+from proofs.judging.heads import shipped_heads
+from reference import Verdict
+from reference.arithmetic.decide import decide
+from reference.gradient import attention_gradient
+from tests.fastpath.exact.test_semantics import OPTIONS, drawn
+
+
+def judged(Q: Any, K: Any, V: Any, dO: Any, options: Any) -> Any:
+    """Return the result after every entry of it was decided to lie within its bound."""
+    found = fastpath.attention_gradient(Q, K, V, dO, empty_rows="zeros", **options)
+    for name, of in zip(("dQ", "dK", "dV"), (Q, K, V), strict=True):
+        part = getattr(found, name)
+        assert part.output.dtype == Q.dtype
+        assert part.output.shape == of.shape
+        verdict, _ = decide(
+            lambda bits, name=name: getattr(
+                attention_gradient(Q, K, V, dO, precision=bits, empty_rows="zeros", **options), name
+            ),
+            part.output,
+            part.error_bound,
+        )
+        assert verdict is Verdict.WITHIN, name
+    return found
+
+
+def with_gradient(rng: Any, names: Any) -> Any:
+    """Return Q, K, V, dO and the options of those names."""
+    Q, K, V, options = drawn(rng, names)
+    dO = rng.choice([1.0, 1e-10, 1e5]) * rng.standard_normal((*Q.shape[:-1], V.shape[-1]))
+    return Q, K, V, dO.astype(Q.dtype), options
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let heads of a few keys have several blocks."""
+    for of in (forward, module):
+        monkeypatch.setattr(of, "KEY_BLOCK", 3)
+        monkeypatch.setattr(of, "QUERY_BLOCK", 2)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(
+    "names", [(name,) for name in OPTIONS] + list(combinations(OPTIONS, 2)), ids="-".join
+)
+def test_every_option_and_every_pair_is_within_its_certificate(names: Any) -> None:
+    judged(*with_gradient(np.random.default_rng(3), names))
+
+
+#: Draws in which a row sees no key but one of bias -1e30, whose weight no rounding of scores leaves known.
+VAGUE = (7, 56, 119, 122, 131, 183)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(
+    "seed",
+    [*VAGUE, *(pytest.param(s, marks=pytest.mark.slow) for s in range(200) if s not in VAGUE)],
+)
+def test_any_combination_of_options_is_within_its_certificate(seed: int) -> None:
+    rng = np.random.default_rng(2000 + seed)
+    judged(*with_gradient(rng, [name for name in OPTIONS if rng.random() < 0.5]))
+
+
+def test_the_gradient_of_heads_is_torchs_up_to_the_two_errors() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(4)
+    shapes = (2, 4, 40, 8), (2, 2, 60, 8), (2, 2, 60, 5)
+    Q, K, V = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    dO = rng.standard_normal((2, 4, 40, 5)).astype(np.float32)
+    mask = rng.random((40, 60)) < 0.7
+    found = fastpath.attention_gradient(Q, K, V, dO, scale=0.25, mask=mask)
+    q, k, v = (torch.tensor(x.astype(np.float64), requires_grad=True) for x in (Q, K, V))
+    output = torch.nn.functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=torch.tensor(mask), scale=0.25, enable_gqa=True
+    )
+    output.backward(torch.tensor(dO.astype(np.float64)))
+    for part, x in zip(found, (q, k, v), strict=True):
+        # What float64 errs on torch's side is far below a rounding of float32.
+        assert (np.abs(part.output - x.grad.numpy()) <= part.error_bound * (1 + 2.0**-20)).all()
+
+
+#: What the project promises of the median of largest bound / largest error of float32, a head at a time.
+PROMISED_MEDIAN = 10
+
+
+def test_the_bound_on_real_heads_is_near_the_error() -> None:
+    ratios = []
+    for head in shipped_heads(largest=64):
+        Q, K, V = (x.astype(np.float32) for x in (head.Q, head.K, head.V))
+        dO = np.random.default_rng(5).standard_normal(V.shape).astype(np.float32)
+        found = fastpath.attention_gradient(Q, K, V, dO)
+        exact = fastpath.attention_gradient(*(x.astype(np.float64) for x in (Q, K, V, dO)))
+        for part, truth in zip(found, exact, strict=True):
+            error = np.abs(part.output - truth.output)
+            assert (error <= part.error_bound + truth.error_bound).all()
+            ratios.append(part.error_bound.max() / error.max())
+    assert np.median(ratios) <= PROMISED_MEDIAN
+
+
+def test_no_bit_depends_on_the_number_of_workers() -> None:
+    rng = np.random.default_rng(6)
+    Q, K, V, dO = (rng.standard_normal((2, 1200, 4)).astype(np.float32) for _ in range(4))
+    one, two = (
+        fastpath.attention_gradient(Q, K, V, dO, causal=True, workers=workers) for workers in (1, 2)
+    )
+    for a, b in zip(one, two, strict=True):
+        assert (a.output == b.output).all()
+        assert (a.error_bound == b.error_bound).all()
+
+
+@pytest.mark.parametrize(
+    ("dO", "message"),
+    [
+        (np.ones((2, 2)), r"dO must have the output's shape \(2, 1\), got \(2, 2\)"),
+        (np.array([[1.0], [np.nan]]), "dO must be finite, got 1 NaN or infinite of 2"),
+        (np.full((2, 1), 1e308), "no derivative by . passes the largest float64"),
+    ],
+)
+def test_derivatives_that_make_no_sense_are_refused_by_name(dO: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fastpath.attention_gradient(
+            np.array([[1.0], [2.0]]), np.array([[50.0], [60.0]]), np.array([[5.0], [7.0]]), dO
+        )
