@@ -22,7 +22,7 @@ def counted_checks() -> Iterator[Counter[str]]:
     def watch(frame: Any, event: str, _: Any) -> None:
         if event != "call":
             return
-        if frame.f_code is inputs.attention_inputs.__code__:
+        if frame.f_code in (inputs.attention_inputs.__code__, inputs.heads_inputs.__code__):
             counts["heads"] += 1
         elif frame.f_code is inputs.exact_floats.__code__:
             counts[frame.f_locals["name"]] += 1
