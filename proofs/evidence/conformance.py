@@ -17,49 +17,48 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from types import ModuleType
+from inspect import Parameter, signature
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.judging.bars import rounding_bar, trivial_error
-from proofs.judging.heads import Head, shipped_heads
+from proofs.evidence.cases import Case, Refusal, edges, real_heads, refusals
+from proofs.evidence.feature_cases import alone, together
+from proofs.judging.bars import (
+    rounding_bar,
+    rounding_bar_of_heads,
+    trivial_error,
+    trivial_error_of_heads,
+)
+from proofs.judging.heads import Head
 from proofs.judging.hypotheses import rounded_up
 from proofs.judging.real_heads import judge as judged_head
 from reference import Enclosure, Verdict, attention, decide
 from reference.arithmetic.decide import PRECISIONS
+from reference.heads import heads
+
+__all__ = [
+    "Case",
+    "NonConformanceError",
+    "Outcome",
+    "Refusal",
+    "case",
+    "cases",
+    "judge",
+    "judge_certified",
+    "judge_refusal",
+    "refusals",
+    "run",
+    "run_kernel",
+]
 
 Array = NDArray[Any]
 
 
 class NonConformanceError(AssertionError):
     """An implementation broke its contract; the message says where, by how much, and how to repeat it."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One input and the mistake that it is there to catch."""
-
-    name: str
-    catches: str
-    Q: Array
-    K: Array
-    V: Array
-    causal: bool = False
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Arguments that must be refused, by which exception, naming which argument."""
-
-    name: str
-    error: type[Exception]
-    argument: str
-    Q: Any
-    K: Any
-    V: Any
-    causal: Any = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,7 @@ class Outcome:
     error: Fraction
     bound: float
     failure: str = ""
+    not_run: str = ""
 
 
 # --------------------------------------------------------------------------------------- judging
@@ -85,12 +85,12 @@ def judge(implementation: ModuleType, case: Case) -> Outcome:
         the type explains, or a bound says no more than a trivial answer.
     """
     inputs = tuple(x.copy(order="K") for x in (case.Q, case.K, case.V))
-    result = implementation.attention(case.Q, case.K, case.V, causal=case.causal)
+    result = implementation.attention(case.Q, case.K, case.V, causal=case.causal, **case.semantics)
     for name, before, after in zip("QKV", inputs, (case.Q, case.K, case.V), strict=True):
         _require(before.tobytes() == after.tobytes(), case, f"{name} was modified")
     stated = hasattr(result, "error_bound")
     output = np.asarray(result.output if stated else result)
-    shape = (len(case.Q), case.V.shape[1])
+    shape = (*case.Q.shape[:-1], case.V.shape[-1])
     _require(output.shape == shape, case, f"output has shape {output.shape}, not {shape}")
     _require(
         output.dtype == np.result_type(case.Q, case.K, case.V),
@@ -99,11 +99,13 @@ def judge(implementation: ModuleType, case: Case) -> Outcome:
     )
     _require(bool(np.isfinite(output).all()), case, "output is not finite")
     truth = cache(
-        lambda bits: attention(case.Q, case.K, case.V, causal=case.causal, precision=bits)
+        lambda bits: attention(
+            case.Q, case.K, case.V, causal=case.causal, precision=bits, **case.semantics
+        )
     )
-    trivial = trivial_error([truth(PRECISIONS[0])], case.V, causal=case.causal)
+    trivial, rounding = _bars(case, truth(PRECISIONS[0]))
     half = np.inf if trivial is None else rounded_up(trivial / 2)
-    rounding = np.minimum(rounding_bar(case.Q, case.K, case.V, causal=case.causal), half)
+    rounding = np.minimum(rounding, half)
     _within(case, truth, output, rounding, f"what rounding in {output.dtype} explains")
     bound = rounding
     if stated:
@@ -111,7 +113,7 @@ def judge(implementation: ModuleType, case: Case) -> Outcome:
         _require(
             bool(np.isfinite(bound).all() and (bound >= 0).all()), case, "error_bound is not finite"
         )
-        bound = np.broadcast_to(bound[:, None] if bound.ndim == 1 else bound, shape)
+        bound = np.broadcast_to(bound[..., None] if bound.shape == shape[:-1] else bound, shape)
         _require(
             bool((bound <= half).all()),
             case,
@@ -119,8 +121,31 @@ def judge(implementation: ModuleType, case: Case) -> Outcome:
             "errs that looks at no query: it says nothing",
         )
         _within(case, truth, output, bound, "its bound")
-    error = truth(PRECISIONS[0]).distance(output).largest()[1]
+    error = truth(PRECISIONS[0]).distance(output).reshape(-1).largest()[1]
     return Outcome(case, error, float(bound.max()))
+
+
+def _bars(case: Case, truth: Enclosure) -> tuple[Fraction | None, Array]:
+    """Return what a trivial answer errs and what rounding explains."""
+    if not case.semantics and case.Q.ndim == 2 and isinstance(case.causal, bool):
+        trivial = trivial_error([truth], case.V, causal=case.causal)
+        return trivial, rounding_bar(case.Q, case.K, case.V, causal=case.causal)
+    found = heads(
+        case.Q,
+        case.K,
+        case.V,
+        causal=case.causal,
+        **{name: value for name, value in case.semantics.items() if name != "empty_rows"},
+    )
+    n_q, n_k = case.Q.shape[-2], case.K.shape[-2]
+    seen = np.ones((*case.Q.shape[:-2], n_q, n_k), bool)
+    for index, head in found.items():
+        if head.seen is not None:
+            seen[index] = head.seen
+    return (
+        trivial_error_of_heads(truth, case.V, seen),
+        rounding_bar_of_heads(case.Q, case.K, case.V, causal=case.causal, **case.semantics),
+    )
 
 
 def _within(
@@ -131,14 +156,14 @@ def _within(
     if verdict is Verdict.WITHIN:
         return
     each = enclosure.verdict(output, bound)
-    i, c = (int(x[0]) for x in np.nonzero(each != Verdict.WITHIN))
-    observed = enclosure[i, c].distance(output[i, c]).largest()[1]
+    at = tuple(int(x[0]) for x in np.nonzero(each != Verdict.WITHIN))
+    observed = enclosure[at].distance(output[at]).largest()[1]
     raise NonConformanceError(
-        f"{case.name}: the error at [{i}, {c}] is {float(observed):.6g}, {what} "
-        f"{float(bound[i, c]):.6g} ({verdict.name.lower()}); {np.count_nonzero(each != Verdict.WITHIN)} "
+        f"{case.name}: the error at {list(at)} is {float(observed):.6g}, {what} "
+        f"{float(bound[at]):.6g} ({verdict.name.lower()}); {np.count_nonzero(each != Verdict.WITHIN)} "
         f"of {each.size} entries fail.  This case catches {case.catches}.  To repeat it: "
         f"case = proofs.evidence.conformance.case({case.name!r}); implementation.attention(case.Q, case.K, "
-        f"case.V, causal={case.causal})"
+        "case.V, causal=case.causal, **case.semantics)"
     )
 
 
@@ -155,7 +180,7 @@ def judge_certified(implementation: ModuleType, case: Case) -> Outcome:
     found = judged_head(
         head,
         implementation.certified_attention,
-        causal=case.causal,
+        causal=bool(case.causal),
         budget=len(case.Q) * len(case.K),
         repeats=1,
     )
@@ -189,22 +214,69 @@ def judge_refusal(implementation: ModuleType, case: Refusal) -> Outcome:
 def run(
     implementation: ModuleType, on_case: Callable[[Case | Refusal], None] = lambda _: None
 ) -> list[Outcome]:
-    """Run every case on the functions that there are; failures are recorded in the outcomes, not raised."""
+    """Run every case on the functions that there are; failures are recorded in the outcomes, not raised.
+
+    A case with options that ``attention`` does not take by name is left out, and its outcome says so.
+    """
     work: list[tuple[Callable[[ModuleType, Any], Outcome], Case | Refusal]] = []
     if callable(getattr(implementation, "attention", None)):
         work += [(judge, case) for case in cases()]
         work += [(judge_refusal, case) for case in refusals()]
     if callable(getattr(implementation, "certified_attention", None)):
-        work += [(judge_certified, case) for case in cases()]
-    outcomes = []
-    for judged, case in work:
-        on_case(case)
-        try:
-            outcomes.append(judged(implementation, case))
-        except Exception as failure:  # whatever the implementation raises is a finding
-            message = f"{type(failure).__name__}: {failure}"
-            outcomes.append(Outcome(case, Fraction(0), 0.0, message))
-    return outcomes
+        work += [(judge_certified, case) for case in cases() if _plain(case)]
+    return [_outcome(judged, implementation, case, on_case) for judged, case in work]
+
+
+def run_kernel(
+    kernel: Callable[..., Any], on_case: Callable[[Case | Refusal], None] = lambda _: None
+) -> list[Outcome]:
+    """Run every case on a bare callable (Q, K, V, **options) -> array, of which no refusal is asked."""
+    implementation = SimpleNamespace(attention=kernel)
+    return [_outcome(judge, implementation, case, on_case) for case in cases()]
+
+
+def _outcome(
+    judged: Callable[[Any, Any], Outcome],
+    implementation: Any,
+    case: Case | Refusal,
+    on_case: Callable[[Case | Refusal], None],
+) -> Outcome:
+    on_case(case)
+    missing = _missing_options(implementation.attention, case) if judged is judge else ()
+    if missing:
+        return Outcome(case, Fraction(0), 0.0, not_run=f"it does not take {', '.join(missing)}")
+    try:
+        return judged(implementation, case)
+    except Exception as failure:  # whatever the implementation raises is a finding
+        return Outcome(case, Fraction(0), 0.0, f"{type(failure).__name__}: {failure}")
+
+
+def _missing_options(function: Callable[..., Any], case: Case | Refusal) -> tuple[str, ...]:
+    """Return the options of a case that a function has no parameter for."""
+    if not isinstance(case, Case):
+        return ()
+    try:
+        parameters = signature(function).parameters
+    except (TypeError, ValueError):  # a builtin, of which nothing is known
+        return ()
+    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values()):
+        return ()
+    return tuple(name for name in case.semantics if name not in parameters)
+
+
+def _plain(case: Case) -> bool:
+    """Whether a case is one head without options."""
+    return not case.semantics and case.Q.ndim == 2 and isinstance(case.causal, bool)
+
+
+def cases() -> Iterator[Case]:
+    """Yield every accepted input, the real heads first."""
+    yield from real_heads()
+    for dtype in (np.float32, np.float64):
+        yield from edges(np.dtype(dtype))
+    for dtype in (np.float32, np.float64):
+        yield from alone(np.dtype(dtype))
+        yield from together(np.dtype(dtype))
 
 
 def case(name: str) -> Case:
@@ -224,329 +296,3 @@ def case(name: str) -> Case:
 def _require(condition: bool, case: Case | Refusal, message: str) -> None:
     if not condition:
         raise NonConformanceError(f"{case.name}: {message}.")
-
-
-# ----------------------------------------------------------------------------------------- cases
-
-
-def cases() -> Iterator[Case]:
-    """Yield every accepted input, the real heads first."""
-    yield from _real_heads()
-    for dtype in (np.float32, np.float64):
-        yield from _edges(np.dtype(dtype))
-
-
-def _real_heads() -> Iterator[Case]:
-    for head in shipped_heads(largest=64):
-        for dtype in (np.float32, np.float64):
-            Q, K, V = (x.astype(dtype) for x in (head.Q, head.K, head.V))
-            name = f"{head.name} in {np.dtype(dtype).name}"
-            yield Case(name, "an error that real attention shows", Q, K, V)
-            yield Case(f"{name}, causal", "a wrong mask", Q, K, V, causal=True)
-
-
-def _edges(dtype: np.dtype[Any]) -> Iterator[Case]:
-    rng = np.random.default_rng(7)
-
-    def normal(*shape: int) -> Array:
-        return rng.standard_normal(shape).astype(dtype)
-
-    def named(text: str) -> str:
-        return f"{text} in {dtype.name}"
-
-    information = np.finfo(dtype)
-    yield Case(
-        named("one query, one key"),
-        "a sum that starts wrong",
-        normal(1, 1),
-        normal(1, 1),
-        normal(1, 1),
-    )
-    yield Case(
-        named("one key"),
-        "weights that are not normalised",
-        normal(5, 3),
-        normal(1, 3),
-        normal(1, 2),
-    )
-    yield Case(
-        named("one column"), "a broadcast over columns", normal(6, 1), normal(7, 1), normal(7, 1)
-    )
-    yield Case(
-        named("more queries than keys"), "swapped axes", normal(9, 4), normal(3, 4), normal(3, 2)
-    )
-    yield Case(
-        named("equal keys"),
-        "an order of summation that favours a key",
-        normal(4, 3),
-        np.repeat(normal(1, 3), 33, axis=0),
-        normal(33, 3),
-    )
-    yield Case(
-        named("zero queries"),
-        "a division by a zero norm",
-        np.zeros((3, 4), dtype),
-        normal(6, 4),
-        normal(6, 2),
-    )
-    yield Case(
-        named("zero values"),
-        "a scale computed from nothing",
-        normal(3, 4),
-        normal(6, 4),
-        np.zeros((6, 2), dtype),
-    )
-    yield Case(
-        named("equal values"),
-        "an output outside the range of the values",
-        normal(3, 4),
-        normal(6, 4),
-        np.full((6, 2), dtype.type(1) / 3, dtype),
-    )
-    for size in (1e2, 1e4):
-        yield Case(
-            named(f"logits to {size:g}"),
-            "a missing shift",
-            normal(5, 4) * dtype.type(size),
-            normal(40, 4),
-            normal(40, 2),
-        )
-    rising = np.linspace(-200, 200, 700).astype(dtype)[:, None]
-    yield Case(
-        named("a maximum that rises block by block"),
-        "a running maximum that is not carried over",
-        np.ones((2, 1), dtype),
-        rising,
-        normal(700, 2),
-    )
-    yield Case(
-        named("a maximum that falls block by block"),
-        "a rescaling applied to the wrong block",
-        np.ones((2, 1), dtype),
-        rising[::-1],
-        normal(700, 2),
-    )
-    yield from _far_logits(dtype)
-    yield from _tails(dtype)
-    yield Case(
-        named("the last key takes all"),
-        "a dropped last key",
-        np.ones((2, 1), dtype),
-        np.append(np.zeros(520), 30).astype(dtype)[:, None],
-        np.append(np.zeros(520), 1).astype(dtype)[:, None],
-    )
-    yield Case(
-        named("diffuse weights over many keys"),
-        "a dropped key",
-        normal(2, 2) / 8,
-        normal(3000, 2),
-        normal(3000, 2),
-    )
-    yield Case(
-        named("queries beyond one block"),
-        "a block that overlaps the next",
-        normal(1100, 2),
-        normal(3, 2),
-        normal(3, 1),
-    )
-    yield Case(
-        named("causal across blocks"),
-        "a mask shifted by one block",
-        normal(300, 3),
-        normal(300, 3),
-        normal(300, 2),
-        causal=True,
-    )
-    yield Case(
-        named("causal with huge logits"),
-        "a mask that beats the maximum",
-        normal(40, 3) * 300,
-        normal(40, 3),
-        normal(40, 2),
-        causal=True,
-    )
-    growing = np.logspace(-30, 0, 40)[:, None] * normal(40, 2)
-    yield Case(
-        named("causal with values that grow by 30 orders"),
-        "an underflow judged by a later value",
-        normal(40, 3),
-        normal(40, 3),
-        growing.astype(dtype),
-        causal=True,
-    )
-    yield Case(
-        named("huge values"),
-        "an overflowing sum of values",
-        normal(3, 4),
-        normal(50, 4),
-        np.clip(normal(50, 3), -2, 2) * (information.max / 16),
-    )
-    yield Case(
-        named("the largest float as every value"),
-        "rounding to infinity",
-        normal(3, 4),
-        normal(50, 4),
-        np.full((50, 2), information.max / 8, dtype),
-    )
-    yield Case(
-        named("subnormal values"),
-        "an underflowing product",
-        normal(3, 4),
-        normal(20, 4),
-        normal(20, 3) * information.smallest_normal / 8,
-    )
-    yield Case(
-        named("columns of very different size"),
-        "one scale for all columns",
-        normal(3, 4),
-        normal(20, 4),
-        normal(20, 3) * np.array([1e-30, 1, 1e30], dtype),
-    )
-    yield Case(
-        named("subnormal queries"),
-        "a norm that underflows",
-        normal(3, 4) * information.smallest_normal / 4,
-        normal(20, 4),
-        normal(20, 2),
-    )
-    yield Case(
-        named("tiny queries against huge keys"),
-        "a norm whose square overflows",
-        normal(3, 4) * information.smallest_normal * 2**20,
-        normal(20, 4) / (information.smallest_normal * 2**20),
-        normal(20, 2),
-    )
-    yield Case(
-        named("Fortran order"),
-        "an assumption of C order",
-        np.asfortranarray(normal(6, 5)),
-        np.asfortranarray(normal(8, 5)),
-        np.asfortranarray(normal(8, 3)),
-    )
-    yield Case(
-        named("strided views"),
-        "an assumption of contiguity",
-        normal(12, 10)[::2, ::2],
-        normal(16, 10)[::-2, ::-2],
-        normal(16, 6)[::2, 1::2],
-    )
-
-
-def _far_logits(dtype: np.dtype[Any]) -> Iterator[Case]:
-    """Yield logits all far below zero, or below what kernels put in place of minus infinity.
-
-    All are multiples of 1/16 that every type of 8 significant bits or more computes exactly: a constant
-    minus depth from one column, steps of the keys from the other.
-    """
-    # A certificate in float32 says nothing of logits near 1e6, nor one in float64 of 1e15.
-    depths = [2**10, 2**14, 2**17] + ([2**20, 2**30] if dtype == np.float64 else [])
-    for depth in depths:
-        n = 80
-        steps = np.arange(n) * 37 % 64 / 16 - 2
-        # The heavy keys have other values than most: neither the mean nor the middle is near.
-        values = np.where(steps > 1, 1.0, -1.0)
-        root = 2.0 ** (depth.bit_length() // 2)
-        Q = np.column_stack([np.full(n, -depth / root), 1 + np.arange(n) % 2])
-        K = np.column_stack([np.full(n, root), steps])
-        Q, K, V = (x.astype(dtype) for x in (Q, K, values[:, None]))
-        text = f"logits below -2^{depth.bit_length() - 1}"
-        yield Case(
-            f"{text} in {dtype.name}",
-            "a running maximum that starts at a number, such as 0 or -1e5, or a sum that starts at one",
-            Q,
-            K,
-            V,
-        )
-        yield Case(
-            f"{text} in {dtype.name}, causal",
-            "a maximum clamped to 0 after a hidden block, or a mask of -1e4 or -1e5 for minus infinity",
-            Q,
-            K,
-            V,
-            causal=True,
-        )
-
-
-def _tails(dtype: np.dtype[Any]) -> Iterator[Case]:
-    """Yield numbers of keys that no block divides, with what only the first or last key can tell."""
-    n = 131
-    rising = 2.0**17 * np.arange(n) / 128
-    alternating = np.where(np.arange(n) % 2, 1.0, -1.0) * (1 + np.arange(n) % 5)
-    one = np.ones((n, 1), dtype)
-    yield Case(
-        f"causal logits that rise by 2^10 a key in {dtype.name}",
-        "a mask one key off in some block, or one of -1e5 that is added",
-        one,
-        rising[:, None].astype(dtype),
-        alternating[:, None].astype(dtype),
-        causal=True,
-    )
-    yield Case(
-        f"causal logits that fall by 2^10 a key in {dtype.name}",
-        "a first block that is lost, or a row that begins with hidden keys",
-        one,
-        -rising[:, None].astype(dtype),
-        alternating[:, None].astype(dtype),
-        causal=True,
-    )
-    yield Case(
-        f"a prime number of keys at logits near -3 in {dtype.name}",
-        "keys of zeros that fill the last block and count in the denominator",
-        np.ones((2, 1), dtype),
-        (-3 - np.arange(521) % 8 / 16)[:, None].astype(dtype),
-        np.where(np.arange(521) % 8 < 4, 1.0, 0.5)[:, None].astype(dtype),
-    )
-    yield Case(
-        f"a single key at a logit of -30 in {dtype.name}",
-        "a denominator that starts at 1e-6, or a softmax that counts a key more",
-        np.full((1, 1), -30, dtype),
-        np.ones((1, 1), dtype),
-        np.array([[1, -2]], dtype),
-    )
-    yield Case(
-        f"one key against 25 that weigh half as much in {dtype.name}",
-        "a temperature that is a little off, as by a shortened log2(e)",
-        np.ones((1, 1), dtype),
-        np.append(0, np.full(25, -4))[:, None].astype(dtype),
-        np.append(1, np.zeros(25))[:, None].astype(dtype),
-    )
-    yield Case(
-        f"the first key takes all in {dtype.name}",
-        "a dropped first key",
-        np.ones((2, 1), dtype),
-        np.append(30, np.zeros(520)).astype(dtype)[:, None],
-        np.append(1, np.zeros(520)).astype(dtype)[:, None],
-    )
-
-
-def refusals() -> Iterator[Refusal]:
-    """Yield every kind of argument that must be refused."""
-    good = np.ones((3, 2))
-    bad_entry = np.ones((3, 2))
-    bad_entry[1, 1] = np.nan
-    infinite = np.ones((3, 2))
-    infinite[0, 0] = np.inf
-    yield Refusal("NaN in Q", ValueError, "Q", bad_entry, good, good)
-    yield Refusal("NaN in K", ValueError, "K", good, bad_entry, good)
-    yield Refusal("infinity in V", ValueError, "V", good, good, infinite)
-    yield Refusal("an empty Q", ValueError, "Q", np.ones((0, 2)), good, good)
-    yield Refusal("no keys", ValueError, "K", good, np.ones((0, 2)), np.ones((0, 2)))
-    yield Refusal("no columns of V", ValueError, "V", good, good, np.ones((3, 0)))
-    yield Refusal("a vector for Q", ValueError, "Q", np.ones(2), good, good)
-    yield Refusal("three dimensions for V", ValueError, "V", good, good, np.ones((3, 2, 2)))
-    yield Refusal("Q and K of different width", ValueError, "Q and K", np.ones((3, 4)), good, good)
-    yield Refusal("K and V of different length", ValueError, "K and V", good, good, np.ones((4, 2)))
-    yield Refusal(
-        "causal with more queries than keys",
-        ValueError,
-        "causal",
-        np.ones((4, 2)),
-        good,
-        good,
-        True,
-    )
-    yield Refusal("complex numbers", TypeError, "K", good, good.astype(complex), good)
-    yield Refusal("Booleans", TypeError, "V", good, good, good > 0)
-    yield Refusal("strings", TypeError, "Q", [["a", "b"]], good, good)
-    yield Refusal("causal as a string", TypeError, "causal", good, good, good, "yes")
-    yield Refusal("logits that overflow", ValueError, "Q", good * 1e200, good * 1e200, good)
