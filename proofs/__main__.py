@@ -107,13 +107,17 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _conform(arguments: argparse.Namespace) -> int:
-    """Run the conformance suite against a module."""
+    """Run the conformance suite against a module, or a bare function."""
     from proofs.command.claims_report import print_conformance
-    from proofs.evidence.conformance import run
-    from proofs.judging.implementation import implementation
+    from proofs.evidence.conformance import run, run_kernel
+    from proofs.judging.implementation import implementation, kernel
 
-    outcomes = run(implementation(arguments.impl, "attention", "certified_attention"))
-    print_conformance(arguments.impl, outcomes)
+    if arguments.kernel is not None:
+        name, outcomes = arguments.kernel, run_kernel(kernel(arguments.kernel))
+    else:
+        name = arguments.impl
+        outcomes = run(implementation(name, "attention", "certified_attention"))
+    print_conformance(name, outcomes)
     return 1 if any(outcome.failure for outcome in outcomes) else 0
 
 
@@ -198,6 +202,11 @@ def _parser() -> argparse.ArgumentParser:
 
     conform = commands.add_parser("conform", help="run the conformance suite against a module")
     _implementation(conform, "attention or certified_attention")
+    conform.add_argument(
+        "--kernel",
+        metavar="MODULE:FUNCTION",
+        help="judge a bare function (Q, K, V, **options) -> array: no bound and no refusal is asked of it",
+    )
     conform.set_defaults(run=_conform)
 
     long_heads = commands.add_parser(

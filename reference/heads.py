@@ -148,8 +148,10 @@ def heads(
     except ValueError:
         raise ValueError(f"mask and bias must broadcast to {size}.") from None
     logit = None if sinks is None else Enclosure.exact(sinks, name="sinks")
-    if logit is not None and logit.shape not in ((), shape[-1:]):
-        raise ValueError(f"sinks must have shape {shape[-1:]}, one a head, got {logit.shape}.")
+    if logit is not None and logit.shape not in ((), shape[-1:] or (1,)):
+        raise ValueError(
+            f"sinks must have shape {shape[-1:] or (1,)}, one a head, got {logit.shape}."
+        )
     whole = bool(seen.all())
     group = shape[-1] // keys.shape[-3] if shape else 1
 
@@ -164,7 +166,7 @@ def heads(
             values=values[key_index],
             seen=None if whole else seen[index],
             bias=term,
-            sink=logit[index[-1]] if logit is not None and logit.ndim else logit,
+            sink=logit[index[-1] if index else 0] if logit is not None and logit.ndim else logit,
             scale=scale,
             softcap=softcap,
         )

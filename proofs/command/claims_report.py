@@ -124,13 +124,21 @@ def print_conformance(name: str, outcomes: Sequence[Outcome]) -> None:
         case = outcome.case
         figures = (
             (f"{float(outcome.error):.2e}", f"{outcome.bound:.2e}")
-            if isinstance(case, Case) and not outcome.failure
+            if isinstance(case, Case) and not (outcome.failure or outcome.not_run)
             else ("", "")
         )
         what = case.catches if isinstance(case, Case) else f"must raise {case.error.__name__}"
-        table.add_row(case.name, what, *figures, "FAILS" if outcome.failure else "conforms")
+        table.add_row(case.name, what, *figures, _verdict(outcome))
     out.print(table)
     failures = [o for o in outcomes if o.failure]
     for outcome in failures:
         out.print(Text(outcome.failure, style="bold red"))
-    out.print(f"{name}: {len(outcomes) - len(failures)} of {len(outcomes)} cases conform.")
+    run = [outcome for outcome in outcomes if not outcome.not_run]
+    out.print(f"{name}: {len(run) - len(failures)} of {len(run)} cases conform.")
+    if len(run) < len(outcomes):
+        reasons = sorted({outcome.not_run for outcome in outcomes if outcome.not_run})
+        out.print(f"Not run: {len(outcomes) - len(run)} cases, as {name}: {'; '.join(reasons)}.")
+
+
+def _verdict(outcome: Outcome) -> str:
+    return "not run" if outcome.not_run else "FAILS" if outcome.failure else "conforms"

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from proofs.judging.heads import InputError
 
-__all__ = ["Unanswered", "ask", "implementation"]
+__all__ = ["Unanswered", "ask", "implementation", "kernel"]
 
 Answered = TypeVar("Answered")
 
@@ -60,3 +60,27 @@ def ask(
         return Unanswered(
             failure=f"{function} raised {type(error).__name__}{when()}: {error}",
         )
+
+
+def kernel(name: str) -> Callable[..., Any]:
+    """Load a bare function, ``module:function``.
+
+    Raises
+    ------
+    InputError
+        If the name has another form, there is no such module, or it has no such function.
+    """
+    module, _, function = name.partition(":")
+    if not module or not function:
+        raise InputError(f"--kernel must be MODULE:FUNCTION, got {name!r}.")
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            found = getattr(importlib.import_module(module), function, None)
+    except Exception as error:
+        raise InputError(
+            f"--kernel must name an importable module, got {module!r}: {type(error).__name__}: {error}."
+        ) from None
+    if not callable(found):
+        raise InputError(f"--kernel must name a function of {module}, got {function!r}.")
+    result: Callable[..., Any] = found
+    return result
