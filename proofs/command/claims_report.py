@@ -124,7 +124,7 @@ def print_conformance(name: str, outcomes: Sequence[Outcome]) -> None:
         case = outcome.case
         figures = (
             (f"{float(outcome.error):.2e}", f"{outcome.bound:.2e}")
-            if isinstance(case, Case) and not (outcome.failure or outcome.not_run)
+            if isinstance(case, Case) and not (outcome.failure or outcome.missing)
             else ("", "")
         )
         what = case.catches if isinstance(case, Case) else f"must raise {case.error.__name__}"
@@ -133,12 +133,15 @@ def print_conformance(name: str, outcomes: Sequence[Outcome]) -> None:
     failures = [o for o in outcomes if o.failure]
     for outcome in failures:
         out.print(Text(outcome.failure, style="bold red"))
-    run = [outcome for outcome in outcomes if not outcome.not_run]
+    run = [outcome for outcome in outcomes if not outcome.missing]
     out.print(f"{name}: {len(run) - len(failures)} of {len(run)} cases conform.")
     if len(run) < len(outcomes):
-        reasons = sorted({outcome.not_run for outcome in outcomes if outcome.not_run})
-        out.print(f"Not run: {len(outcomes) - len(run)} cases, as {name}: {'; '.join(reasons)}.")
+        missing = sorted({option for outcome in outcomes for option in outcome.missing})
+        out.print(
+            f"Not run: {len(outcomes) - len(run)} cases with options that {name} does not take: "
+            f"{', '.join(missing)}."
+        )
 
 
 def _verdict(outcome: Outcome) -> str:
-    return "not run" if outcome.not_run else "FAILS" if outcome.failure else "conforms"
+    return "not run" if outcome.missing else "FAILS" if outcome.failure else "conforms"

@@ -69,7 +69,7 @@ class Outcome:
     error: Fraction
     bound: float
     failure: str = ""
-    not_run: str = ""
+    missing: tuple[str, ...] = ()
 
 
 # --------------------------------------------------------------------------------------- judging
@@ -216,7 +216,7 @@ def run(
 ) -> list[Outcome]:
     """Run every case on the functions that there are; failures are recorded in the outcomes, not raised.
 
-    A case with options that ``attention`` does not take by name is left out, and its outcome says so.
+    A case with options that ``attention`` does not take by name is not run; its outcome names them.
     """
     work: list[tuple[Callable[[ModuleType, Any], Outcome], Case | Refusal]] = []
     if callable(getattr(implementation, "attention", None)):
@@ -244,7 +244,7 @@ def _outcome(
     on_case(case)
     missing = _missing_options(implementation.attention, case) if judged is judge else ()
     if missing:
-        return Outcome(case, Fraction(0), 0.0, not_run=f"it does not take {', '.join(missing)}")
+        return Outcome(case, Fraction(0), 0.0, missing=missing)
     try:
         return judged(implementation, case)
     except Exception as failure:  # whatever the implementation raises is a finding

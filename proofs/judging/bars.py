@@ -90,7 +90,7 @@ def trivial_error(
     return _least_error(truths, V, _trivial_answers(V, causal), left_out)
 
 
-def trivial_error_of_heads(truth: Enclosure, V: Array, seen: NDArray[np.bool_]) -> Fraction | None:
+def trivial_error_of_heads(truth: Enclosure, V: Matrix, seen: NDArray[np.bool_]) -> Fraction | None:
     """Return :func:`trivial_error` of attention as it is run: of the best answer over all heads.
 
     Parameters
@@ -121,7 +121,7 @@ def trivial_error_of_heads(truth: Enclosure, V: Array, seen: NDArray[np.bool_]) 
 
 
 def _least_error(
-    truths: Sequence[Enclosure], V: Array, answers: Iterable[Array], left_out: int
+    truths: Sequence[Enclosure], V: Matrix, answers: Iterable[Matrix], left_out: int
 ) -> Fraction | None:
     """Return the least of the answers' errors, those that are the truth but for rounding excepted."""
     least = Fraction(float(np.finfo(V.dtype).smallest_subnormal))
@@ -197,7 +197,7 @@ def rounding_bar(Q: Matrix, K: Matrix, V: Matrix, *, causal: bool = False) -> ND
 
 
 def rounding_bar_of_heads(
-    Q: Array, K: Array, V: Array, *, causal: bool | str = False, **semantics: Any
+    Q: Matrix, K: Matrix, V: Matrix, *, causal: bool | str = False, **semantics: Any
 ) -> NDArray[np.float64]:
     """Return, entry by entry, the bound of FP.softmax over scores as FP.scores bounds them.
 
@@ -224,7 +224,7 @@ def rounding_bar_of_heads(
 
 
 def _bar_of_head(
-    Q: Array, K: Array, V: Array, head: Head, bias: Array | None
+    Q: Matrix, K: Matrix, V: Matrix, head: Head, bias: Matrix | None
 ) -> NDArray[np.float64]:
     arithmetic = ARITHMETIC[V.dtype.name]
     u, tiny = float(arithmetic.unit_roundoff), float(arithmetic.tiny)
@@ -234,7 +234,7 @@ def _bar_of_head(
     empty = ~seen.any(axis=1, keepdims=True)
     sink = None if head.sink is None else float(head.sink.midpoint())
 
-    def largest(entries: Array) -> Array:
+    def largest(entries: Matrix) -> Matrix:
         """Return the largest visible entry of every row; 0 where nothing is visible."""
         return np.where(empty, 0, np.where(seen, entries, -np.inf).max(axis=1, keepdims=True))
 
@@ -272,7 +272,6 @@ def _bar_of_head(
                 unit_roundoff=u,
                 score_magnitude=size,
                 bias_magnitude=farthest,
-                tiny=tiny,
             )
             size = size + farthest + error
         if sink is not None:
@@ -293,13 +292,13 @@ def _bar_of_head(
 
 def _output_bar(
     dtype: np.dtype[Any],
-    score_error: Array,
-    size: Array,
-    terms: Array,
+    score_error: Matrix,
+    size: Matrix,
+    terms: Matrix,
     blocks: Any,
-    upper: Array,
-    lower: Array,
-    exponent: Array,
+    upper: Matrix,
+    lower: Matrix,
+    exponent: Matrix,
 ) -> NDArray[np.float64]:
     """Return the bound on outputs of scores up to ``size``; values are in units of 2^exponent a column."""
     arithmetic = ARITHMETIC[dtype.name]

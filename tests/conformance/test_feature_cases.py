@@ -1,7 +1,10 @@
 """Mistakes with the options of attention, each planted, each rejected by the case that is named after it."""
 
+import importlib
+import re
 from collections.abc import Callable
 from itertools import combinations, product
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -158,5 +161,21 @@ def test_a_kernel_is_not_judged_on_options_that_it_does_not_take() -> None:
 
     outcomes = run_kernel(plain)
     asked = {case.name for case in cases() if case.semantics}
-    assert {o.case.name for o in outcomes if o.not_run} == asked
-    assert all("does not take" in o.not_run for o in outcomes if o.not_run)
+    assert {o.case.name for o in outcomes if o.missing} == asked
+    assert {option for o in outcomes for option in o.missing} == {
+        option for case in cases() for option in case.semantics
+    }
+
+
+@pytest.mark.slow
+def test_torch_as_the_adapters_page_has_it_conforms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="the adapter of torch needs torch, of the extra peers")
+    page = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text("utf-8")
+    (source,) = re.findall(r"```py\n(# torch_sdpa\.py\n.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "torch_sdpa.py").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    outcomes = run_kernel(importlib.import_module("torch_sdpa").kernel)
+    assert [outcome.failure for outcome in outcomes if outcome.failure] == []
+    assert sum(not outcome.missing for outcome in outcomes) > len(outcomes) / 2
