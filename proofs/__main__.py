@@ -67,7 +67,7 @@ def _check(arguments: argparse.Namespace) -> int:
         source = "the real data that ship"
         left_out = f"Not run: the heads that ship with more than {SHIPPED_TOKENS} tokens."
     else:
-        heads, matrices = read_file(arguments.file)
+        heads, matrices = read_file(arguments.file, arguments.names)
         items, source, left_out = [*heads, *matrices], str(arguments.file), ""
     found = check(arguments.impl, source, items, left_out)
     if arguments.json:
@@ -171,8 +171,13 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         type=Path,
         help=".npz or .safetensors with arrays <name>/Q, <name>/K, <name>/V of a head or <name>/X of a "
-        "feature matrix (float16 is taken as float32); default: the real data that ship, heads of "
-        "n <= 256",
+        "feature matrix (narrow floats become float32; three or four axes hold heads); default: the real "
+        "data that ship, heads of n <= 256",
+    )
+    check.add_argument(
+        "--names",
+        metavar="PATTERN",
+        help="how arrays of a head are called, as in '{name}.self_attn.{role}_proj'",
     )
     how = check.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print one JSON document instead")

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from scipy.special import erf
 
-from proofs.judging.heads import ROLES, InputError, Matrix, opened
+from proofs.judging.containers import InputError, opened
+from proofs.judging.heads import ROLES, Matrix
 
 __all__ = [
     "Encoder",

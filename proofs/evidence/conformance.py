@@ -180,7 +180,7 @@ def judge_certified(implementation: ModuleType, case: Case) -> Outcome:
     found = judged_head(
         head,
         implementation.certified_attention,
-        causal=bool(case.causal),
+        causal=case.causal is True,
         budget=len(case.Q) * len(case.K),
         repeats=1,
     )

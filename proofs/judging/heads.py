@@ -1,18 +1,15 @@
 """Attention heads and feature matrices from files: where arrays of others are checked, once.
 
-A file holds heads as arrays ``<name>/Q``, ``<name>/K``, ``<name>/V`` and feature matrices as ``<name>/X``;
-arrays of other names are left alone.  Nothing is ever unpickled, and nothing is written.  What an array
-says of its size is compared with limits, and with the bytes that there are, before memory is taken for it.
+A file holds heads as arrays ``<name>/Q``, ``<name>/K``, ``<name>/V``, or with a dot and the names that models
+give them (``<name>.q_proj``), and feature matrices as ``<name>/X``; arrays of other names are left alone.
+An array of three or four axes holds many heads, (batch, heads, n, d), of which a group of queries may read
+one key head.
 """
 
 from __future__ import annotations
 
-import io
-import math
-import warnings
-import zipfile
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -21,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from proofs.judging.containers import ALLOWED, InputError, opened
 from reference.scores import LARGEST_SIZE
 
 __all__ = [
@@ -30,7 +28,6 @@ __all__ = [
     "InputError",
     "Inputs",
     "Replacements",
-    "opened",
     "read_file",
     "shipped_heads",
     "shipped_matrices",
@@ -42,6 +39,15 @@ Matrix = NDArray[Any]
 #: The arrays of a head, in the order in which attention takes them.
 ROLES = ("Q", "K", "V")
 
+#: What models call them, by role.
+ROLE_NAMES = {
+    role: (role, role.lower(), f"{role.lower()}_proj", word)
+    for role, word in (("Q", "query"), ("K", "key"), ("V", "value"))
+}
+
+#: How an array's name is made of a head's and a role's, where nothing else is asked for.
+PATTERNS = ("{name}/{role}", "{name}.{role}")
+
 #: The array of a feature matrix.
 FEATURES = "X"
 
@@ -51,8 +57,6 @@ SHIPPED_TOKENS = 256
 #: What all arrays that are read of a file may take together, unpacked: 131,072 keys of 64 float32 do.
 LARGEST_BYTES = 1 << 27
 
-#: A .npy header is a few dozen bytes; numpy itself reads none above 10,000.
-LARGEST_HEADER = 10_000
 
 #: Rows of X are zero or have a largest entry of 2^-120 to 2^120: the squares of all neither overflow nor
 #: underflow, nor do those of X scaled to meet P3's hypothesis.
@@ -66,12 +70,6 @@ _SHIPPED_DENSE = ("ffn_minilm_L3_n32_d1536", "hidden_minilm_L3_n64_d384")
 
 #: The head whose tokens are replaced in extras.npz.
 _SHIPPED_REPLACED = "minilm_L0H11_n256"
-
-_ALLOWED = "allowed are matrices of float16, float32 or float64"
-
-
-class InputError(ValueError):
-    """Something given to the command cannot be used; the message is a full sentence."""
 
 
 @dataclass(frozen=True)
@@ -180,13 +178,16 @@ def shipped_replacements() -> Replacements:
     return Replacements(name=name, head=head, tokens=tokens, rows=(Q, K, V))
 
 
-def read_file(path: Path) -> Inputs:
+def read_file(path: Path, names: str | None = None) -> Inputs:
     """Read every head and every feature matrix of a file.
 
     Parameters
     ----------
     path : Path
         A .npz or .safetensors file.
+    names : str, optional
+        How an array's name is made, with ``{name}`` and ``{role}`` in it, as in
+        ``{name}.self_attn.{role}_proj``; by default ``PATTERNS``.
 
     Returns
     -------
@@ -198,15 +199,19 @@ def read_file(path: Path) -> Inputs:
     InputError
         If the file cannot be read, holds neither a head nor a matrix, or holds one that cannot be used.
     """
-    with opened(path, LARGEST_BYTES) as (names, read):
-        heads, matrices = _heads_among(names, path), _matrices_among(names, path)
+    patterns = PATTERNS if names is None else (_pattern(names),)
+    with opened(path, LARGEST_BYTES) as (arrays, read):
+        heads, matrices = _heads_among(arrays, patterns, path), _matrices_among(arrays, path)
         if not heads and not matrices:
-            shown = ", ".join(map(repr, names[:6])) + (", ..." if len(names) > 6 else "")
+            shown = ", ".join(map(repr, arrays[:6])) + (", ..." if len(arrays) > 6 else "")
             raise InputError(
-                f"FILE {path} holds no head and no feature matrix: it needs arrays <name>/Q, <name>/K "
-                f"and <name>/V, or <name>/X, got {shown or 'none'}."
+                f"FILE {path} holds no head and no feature matrix: it needs arrays "
+                f"{'<name>/Q, <name>/K and <name>/V' if names is None else names}, or <name>/X, "
+                f"got {shown or 'none'}."
             )
-        read_heads = [_head(name, read, path) for name in heads]
+        read_heads = [
+            head for name, roles in heads.items() for head in _read_heads(name, roles, read, path)
+        ]
         read_matrices = [_feature_matrix(name, read, path) for name in matrices]
     return Inputs(
         tuple(sorted(read_heads, key=lambda head: (len(head.Q) * len(head.K), head.name))),
@@ -214,187 +219,41 @@ def read_file(path: Path) -> Inputs:
     )
 
 
-# ------------------------------------------------------------------------------------- containers
-
-#: The names of an open file's arrays, and how to read one; other arrays are never read.
-_Arrays = tuple[list[str], Callable[[str], Matrix]]
-
-# Damaged bytes can make zipfile, numpy and safetensors raise almost anything, MemoryError included; so
-# what is caught below is Exception, around single calls of those libraries only.
+def _pattern(names: str) -> str:
+    if names.count("{name}") != 1 or names.count("{role}") != 1:
+        raise InputError(f"--names must hold {{name}} and {{role}} once each, got {names!r}.")
+    return names
 
 
-def opened(path: Path, largest: float = math.inf) -> AbstractContextManager[_Arrays]:
-    """Open a .npz or .safetensors file: the names of its arrays, and how to read one.
-
-    The arrays that are read may take ``largest`` bytes together; without a limit, as for weights, a file
-    should come from whoever one trusts.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read; when an array is read, if that cannot be.
-    """
-    allowed = "give a .npz or .safetensors file"
-    try:
-        if path.is_dir():
-            raise InputError(f"FILE {path} is a directory: {allowed}.")
-        if not path.is_file():
-            raise InputError(f"FILE {path} does not exist: {allowed}.")
-        path.open("rb").close()
-    except OSError as error:
-        raise InputError(f"FILE {path} cannot be opened ({_reason(error)}): {allowed}.") from None
-    readers = {".npz": _npz, ".safetensors": _safetensors}
-    if path.suffix.lower() not in readers:
-        raise InputError(f"FILE {path} has another format: {allowed}.")
-    return readers[path.suffix.lower()](path, largest)
-
-
-@contextmanager
-def _npz(path: Path, largest: float) -> Iterator[_Arrays]:
-    # np.load closes only the files that it is given open, when what it finds is damaged.
-    with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
-        # It would take a bare .npy too, and on a pickle would advise to load it unsafely.
-        if not zipfile.is_zipfile(file):
-            raise InputError(
-                f"FILE {path} is not a .npz archive: it is truncated, corrupted or of another format "
-                "(a pickle is never read)."
-            )
-        file.seek(0)
-        try:
-            archive = np.load(file, allow_pickle=False)
-            names = list(archive.files)
-        except Exception as error:
-            raise InputError(
-                f"FILE {path} is not a .npz archive, or is corrupted: {_reason(error)}."
-            ) from None
-
-        left = largest
-
-        def read(name: str) -> Matrix:
-            nonlocal left
-            try:
-                size = _member_size(archive.zip, name)
-            except InputError as error:
-                raise InputError(f"Array {name} of {path} cannot be read ({error}).") from None
-            except Exception as error:
-                raise InputError(
-                    f"Array {name} of {path} cannot be read ({_reason(error)}): {_ALLOWED}, "
-                    "never pickled objects."
-                ) from None
-            left -= size
-            if left < 0:
-                raise _too_much(name, path, largest)
-            try:
-                array = archive[name]
-            except Exception as error:
-                raise InputError(
-                    f"Array {name} of {path} cannot be read ({_reason(error)}): {_ALLOWED}, "
-                    "never pickled objects."
-                ) from None
-            if not isinstance(array, np.ndarray):
-                raise InputError(f"Array {name} of {path} is not an array: {_ALLOWED}.")
-            return array
-
-        with archive:
-            yield names, read
-
-
-def _member_size(archive: zipfile.ZipFile, name: str) -> int:
-    """Return the bytes that a member of a .npz takes in memory, if its header and its length agree.
-
-    Nothing but the archive's directory and the member's first bytes is read.
-    """
-    names = archive.namelist()
-    member = archive.getinfo(f"{name}.npy" if f"{name}.npy" in names else name)
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise InputError("it is packed by a method that numpy does not write")
-    with archive.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        reader = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if reader is None:
-            raise InputError(f"its format {version[0]}.{version[1]} holds no numbers")
-        if version == (2, 0):
-            length = int.from_bytes(stream.read(4), "little")
-            if length > LARGEST_HEADER:
-                raise InputError(f"its header takes {length} bytes")
-            stream.seek(-4, io.SEEK_CUR)
-        shape, _, dtype = reader(stream, max_header_size=LARGEST_HEADER)
-        header = stream.tell()
-    promised = math.prod(shape) * dtype.itemsize
-    if not dtype.hasobject and promised != member.file_size - header:
-        raise InputError(
-            f"its header promises shape {shape} of {dtype}, {promised} bytes, and there are "
-            f"{member.file_size - header}"
-        )
-    return max(promised, member.file_size)
-
-
-def _too_much(name: str, path: Path, largest: float) -> InputError:
-    return InputError(
-        f"Array {name} of {path} is too large: all arrays that are read of a file may take "
-        f"{largest / 2**20:.3g} MiB together."
-    )
-
-
-@contextmanager
-def _safetensors(path: Path, largest: float) -> Iterator[_Arrays]:
-    from safetensors import safe_open
-
-    archive: Any  # the library's methods have no types
-    try:
-        archive = safe_open(path, framework="np")
-    except Exception as error:
-        raise InputError(
-            f"FILE {path} is not a .safetensors file, or is truncated or corrupted: "
-            f"{_reason(error)}."
-        ) from None
-
-    left = largest
-
-    def read(name: str) -> Matrix:
-        nonlocal left
-        try:
-            # Asked before reading, as numpy has no bfloat16 to read into.  The library has compared what
-            # the header says with the file's length.
-            promised = archive.get_slice(name)
-            kind, shape = promised.get_dtype(), promised.get_shape()
-        except Exception as error:
-            raise InputError(f"Array {name} of {path} cannot be read: {_reason(error)}.") from None
-        if kind not in ("F16", "F32", "F64"):
-            raise InputError(f"Array {name} of {path} holds {kind}: {_ALLOWED} (F16, F32, F64).")
-        left -= math.prod(shape) * int(kind[1:]) // 8
-        if left < 0:
-            raise _too_much(name, path, largest)
-        try:
-            return archive.get_tensor(name)  # type: ignore[no-any-return]
-        except Exception as error:
-            raise InputError(f"Array {name} of {path} cannot be read: {_reason(error)}.") from None
-
-    with archive:
-        yield list(archive.keys()), read
-
-
-# ------------------------------------------------------------------------------ heads and matrices
-
-
-def _heads_among(arrays: Sequence[str], path: Path) -> list[str]:
-    found: dict[str, set[str]] = {}
-    for array in arrays:
-        name, slash, role = array.rpartition("/")
-        if slash and name and role in ROLES:
-            found.setdefault(name, set()).add(role)
+def _heads_among(
+    arrays: Sequence[str], patterns: Sequence[str], path: Path
+) -> dict[str, dict[str, str]]:
+    """Return the arrays of every head: by its name, and then by their roles."""
+    found: dict[str, dict[str, str]] = {}
+    for pattern in patterns:
+        escaped = re.escape(pattern).replace(r"\{name\}", "(?P<name>.+)")
+        for role, called in ROLE_NAMES.items():
+            form = re.compile(escaped.replace(r"\{role\}", f"(?:{'|'.join(called)})"), re.DOTALL)
+            for array in arrays:
+                match = form.fullmatch(array)
+                if match is None:
+                    continue
+                roles = found.setdefault(match["name"], {})
+                if role in roles:
+                    raise InputError(
+                        f"Head {match['name']} of {path} has {roles[role]} and {array} for {role}: "
+                        "give --names."
+                    )
+                roles[role] = array
     for name, roles in found.items():
         _check_printable("head", name, path)
-        missing = [f"{name}/{role}" for role in ROLES if role not in roles]
+        missing = [role for role in ROLES if role not in roles]
         if missing:
             raise InputError(
-                f"Head {name} of {path} lacks {' and '.join(missing)}: "
+                f"Head {name} of {path} lacks {' and '.join(f'{name}/{role}' for role in missing)}: "
                 f"a head needs {name}/Q, {name}/K and {name}/V."
             )
-    return list(found)
+    return found
 
 
 def _matrices_among(arrays: Sequence[str], path: Path) -> list[str]:
@@ -410,26 +269,59 @@ def _check_printable(kind: str, name: str, path: Path) -> None:
         raise InputError(f"The name of {kind} {name!r} of {path} must be printable.")
 
 
-def _head(name: str, read: Callable[[str], Matrix], path: Path) -> Head:
+def _read_heads(
+    name: str, roles: dict[str, str], read: Callable[[str], Matrix], path: Path
+) -> Iterator[Head]:
+    """Yield the head of three matrices, or every query head of arrays with more axes."""
     where = f"of {path}"
-    Q, K, V = (_matrix(f"{name}/{role}", read(f"{name}/{role}"), where) for role in ROLES)
+    arrays = {role: read(roles[role]) for role in ROLES}
+    axes = {array.ndim for array in arrays.values()}
+    if axes <= {3, 4} and len(axes) == 1:
+        yield from _many_heads(name, roles, arrays, where)
+    else:
+        yield _head(name, roles, arrays, where)
+
+
+def _many_heads(
+    name: str, roles: dict[str, str], arrays: dict[str, Matrix], where: str
+) -> Iterator[Head]:
+    Q, K, V = (arrays[role] for role in ROLES)
+    if K.shape[:-2] != V.shape[:-2] or Q.shape[:-3] != K.shape[:-3]:
+        raise InputError(
+            f"Arrays {', '.join(roles[role] for role in ROLES)} {where} must agree in their leading axes, "
+            f"K and V in their heads, got shapes {Q.shape}, {K.shape} and {V.shape}."
+        )
+    if 0 in K.shape[:-2] or Q.shape[-3] % K.shape[-3]:
+        raise InputError(
+            f"Array {roles['Q']} {where} must have a multiple of the {K.shape[-3]} heads of "
+            f"{roles['K']}, got {Q.shape[-3]}."
+        )
+    group = Q.shape[-3] // K.shape[-3]
+    for index in np.ndindex(*Q.shape[:-2]):
+        key_index = (*index[:-1], index[-1] // group)
+        one = {"Q": Q[index], "K": K[key_index], "V": V[key_index]}
+        yield _head(f"{name}[{', '.join(map(str, index))}]", roles, one, where)
+
+
+def _head(name: str, roles: dict[str, str], arrays: dict[str, Matrix], where: str) -> Head:
+    Q, K, V = (_matrix(roles[role], arrays[role], where) for role in ROLES)
     if not Q.dtype == K.dtype == V.dtype:
         raise InputError(
-            f"Arrays {name}/Q, {name}/K and {name}/V {where} must have one type, "
+            f"Arrays {roles['Q']}, {roles['K']} and {roles['V']} {where} must have one type, "
             f"got {Q.dtype}, {K.dtype} and {V.dtype}."
         )
     if Q.shape[1] != K.shape[1]:
         raise InputError(
-            f"Arrays {name}/Q and {name}/K {where} must have equally many columns, "
+            f"Arrays {roles['Q']} and {roles['K']} {where} must have equally many columns, "
             f"got shapes {Q.shape} and {K.shape}."
         )
     if len(K) != len(V):
         raise InputError(
-            f"Arrays {name}/K and {name}/V {where} must have equally many rows, "
+            f"Arrays {roles['K']} and {roles['V']} {where} must have equally many rows, "
             f"got shapes {K.shape} and {V.shape}."
         )
     for role, array in (("K", K), ("Q", Q)):
-        _check_rows(f"{name}/{role}", array, where)
+        _check_rows(roles[role], array, where)
     return Head(name, *(_widened(x) for x in (Q, K, V)))
 
 
@@ -463,7 +355,7 @@ def _check_rows(array_name: str, array: Matrix, where: str) -> None:
 def _matrix(array_name: str, array: Matrix, where: str) -> Matrix:
     subject = f"Array {array_name} {where}"
     if array.dtype.type not in (np.float16, np.float32, np.float64):
-        raise InputError(f"{subject} holds {array.dtype}: {_ALLOWED}.")
+        raise InputError(f"{subject} holds {array.dtype}: {ALLOWED}.")
     if array.ndim != 2:
         raise InputError(f"{subject} must be a matrix (2 dimensions), got shape {array.shape}.")
     if array.size == 0:
@@ -488,9 +380,3 @@ def _widened(array: Matrix) -> Matrix:
     result = array.astype(np.float32) if array.dtype == np.float16 else array
     result.flags.writeable = False
     return result
-
-
-def _reason(error: BaseException) -> str:
-    """Return a library's message as one line that can stand inside a sentence."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()).rstrip(".") or type(error).__name__
