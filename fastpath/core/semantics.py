@@ -77,7 +77,7 @@ class Semantics:
         """Return the sink of one head."""
         if self.sinks is None:
             return None
-        return float(self.sinks[head[-1]] if self.sinks.ndim else self.sinks)
+        return float(self.sinks[head[-1] if head else 0] if self.sinks.ndim else self.sinks)
 
     def hides(self, head: tuple[int, ...], key: int) -> bool:
         """Whether no query of a head sees a key."""
@@ -218,8 +218,9 @@ def _sinks(sinks: Any, heads: tuple[int, ...]) -> NDArray[np.float64] | None:
     if sinks is None:
         return None
     array = exact_floats("sinks", sinks).astype(np.float64)
-    if array.shape not in ((), heads[-1:]):
-        raise ValueError(f"sinks must have shape {heads[-1:]}, one a head, got {array.shape}.")
+    shape = heads[-1:] or (1,)
+    if array.shape not in ((), shape):
+        raise ValueError(f"sinks must have shape {shape}, one a head, got {array.shape}.")
     if not np.isfinite(array).all():
         raise ValueError(f"sinks must be finite, got {array[~np.isfinite(array)][0]}.")
     return array

@@ -49,6 +49,7 @@ __all__ = [
     "judge",
     "judge_certified",
     "judge_refusal",
+    "plain_cases",
     "refusals",
     "run",
     "run_kernel",
@@ -106,7 +107,10 @@ def judge(implementation: ModuleType, case: Case) -> Outcome:
     trivial, rounding = _bars(case, truth(PRECISIONS[0]))
     half = np.inf if trivial is None else rounded_up(trivial / 2)
     rounding = np.minimum(rounding, half)
-    _within(case, truth, output, rounding, f"what rounding in {output.dtype} explains")
+    # A row that sees nothing is zero by definition, and no enclosure decides that 0 <= 0.
+    defined = _sees_nothing(case)[..., None] & (output == 0)
+    explained = f"what rounding in {output.dtype} explains"
+    _within(case, truth, output, np.where(defined, 1.0, rounding), explained)
     bound = rounding
     if stated:
         bound = np.asarray(result.error_bound, dtype=np.float64)
@@ -120,7 +124,7 @@ def judge(implementation: ModuleType, case: Case) -> Outcome:
             f"error_bound reaches {bound.max():.6g} and must not exceed {half:.6g}, half of what an answer "
             "errs that looks at no query: it says nothing",
         )
-        _within(case, truth, output, bound, "its bound")
+        _within(case, truth, output, np.where(defined, 1.0, bound), "its bound")
     error = truth(PRECISIONS[0]).distance(output).reshape(-1).largest()[1]
     return Outcome(case, error, float(bound.max()))
 
@@ -130,22 +134,28 @@ def _bars(case: Case, truth: Enclosure) -> tuple[Fraction | None, Array]:
     if not case.semantics and case.Q.ndim == 2 and isinstance(case.causal, bool):
         trivial = trivial_error([truth], case.V, causal=case.causal)
         return trivial, rounding_bar(case.Q, case.K, case.V, causal=case.causal)
-    found = heads(
-        case.Q,
-        case.K,
-        case.V,
-        causal=case.causal,
-        **{name: value for name, value in case.semantics.items() if name != "empty_rows"},
+    return (
+        trivial_error_of_heads(truth, case.V, _seen(case)),
+        rounding_bar_of_heads(case.Q, case.K, case.V, causal=case.causal, **case.semantics),
     )
-    n_q, n_k = case.Q.shape[-2], case.K.shape[-2]
-    seen = np.ones((*case.Q.shape[:-2], n_q, n_k), bool)
+
+
+def _seen(case: Case) -> NDArray[np.bool_]:
+    """Return which keys each query of each head sees."""
+    options = {name: value for name, value in case.semantics.items() if name != "empty_rows"}
+    found = heads(case.Q, case.K, case.V, causal=case.causal, **options)
+    seen = np.ones((*case.Q.shape[:-1], case.K.shape[-2]), bool)
     for index, head in found.items():
         if head.seen is not None:
             seen[index] = head.seen
-    return (
-        trivial_error_of_heads(truth, case.V, seen),
-        rounding_bar_of_heads(case.Q, case.K, case.V, causal=case.causal, **case.semantics),
-    )
+    return seen
+
+
+def _sees_nothing(case: Case) -> NDArray[np.bool_]:
+    """Return which queries see neither a key nor a sink."""
+    if case.semantics.get("empty_rows") != "zeros" or case.semantics.get("sinks") is not None:
+        return np.zeros(case.Q.shape[:-1], bool)
+    return np.asarray(~_seen(case).any(axis=-1))
 
 
 def _within(
@@ -269,11 +279,16 @@ def _plain(case: Case) -> bool:
     return not case.semantics and case.Q.ndim == 2 and isinstance(case.causal, bool)
 
 
-def cases() -> Iterator[Case]:
-    """Yield every accepted input, the real heads first."""
+def plain_cases() -> Iterator[Case]:
+    """Yield the inputs of one head without options, the real heads first."""
     yield from real_heads()
     for dtype in (np.float32, np.float64):
         yield from edges(np.dtype(dtype))
+
+
+def cases() -> Iterator[Case]:
+    """Yield every accepted input: one head without options, then options alone and together."""
+    yield from plain_cases()
     for dtype in (np.float32, np.float64):
         yield from alone(np.dtype(dtype))
         yield from together(np.dtype(dtype))

@@ -48,6 +48,7 @@ def alone(dtype: np.dtype[Any]) -> Iterator[Case]:
     ) -> Case:
         Q, K, V = _arrays(rng, shape, heads, dtype)
         causal = given.pop("causal", False)
+        given.setdefault("scale", 1.0)  # an option by name, so that who takes none is not asked
         return Case(f"{name} in {dtype.name}", catches, Q, K, V, causal, given)
 
     n_k = _SIZES["square"][1]

@@ -470,9 +470,9 @@ def test_each_checked_row_is_compared_with_its_own_truth() -> None:
 # ---------------------------------------------------------------------------------- bad input
 
 
-def _bfloat16(path: Path) -> None:
+def _integers(path: Path) -> None:
     header = {
-        f"h/{r}": {"dtype": "BF16", "shape": [2, 2], "data_offsets": [8 * k, 8 * k + 8]}
+        f"h/{r}": {"dtype": "I16", "shape": [2, 2], "data_offsets": [8 * k, 8 * k + 8]}
         for k, r in enumerate("QKV")
     }
     text = json.dumps(header).encode()
@@ -531,7 +531,7 @@ BAD_FILES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     ),
     "no tensors": ("f.safetensors", Path.touch, "is not a .safetensors file"),
     "truncated tensors": ("f.safetensors", _truncated, "truncated or corrupted"),
-    "bfloat16": ("f.safetensors", _bfloat16, "holds BF16: allowed are"),
+    "integers": ("f.safetensors", _integers, "holds I16: allowed are"),
 }
 
 
