@@ -152,7 +152,7 @@ MUTANTS = (
     # ------------------------------------------------------------------------- conformance
     Mutant(
         file="proofs/evidence/conformance.py",
-        before='    _within(case, truth, output, rounding, f"what rounding in {output.dtype} explains")\n',
+        before="    _within(case, truth, output, np.where(defined, 1.0, rounding), explained)\n",
         after="",
         tests=(
             CONFORMANCE + "test_an_error_inside_a_wide_bound_is_told_from_rounding",
@@ -162,7 +162,7 @@ MUTANTS = (
     ),
     Mutant(
         file="proofs/evidence/conformance.py",
-        before='        _within(case, truth, output, bound, "its bound")\n',
+        before='        _within(case, truth, output, np.where(defined, 1.0, bound), "its bound")\n',
         after="",
         tests=CONFORMANCE + "test_an_error_above_a_bound_below_rounding_is_told",
         catches="errors above the implementation's own bound",
