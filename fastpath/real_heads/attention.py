@@ -62,6 +62,10 @@ class CertifiedHead(Certified):
     predicted_cost: float
 
 
+#: Why nothing else is tried on a head with options.
+ONLY_EXACT = "scales, windows, masks, biases, caps and sinks are taken by exact attention only"
+
+
 @standard_arithmetic
 def certified_attention(
     Q: ArrayLike,
@@ -72,7 +76,14 @@ def certified_attention(
     rows: str = "all",
     uncovered: float = 0.01,
     failure_probability: float = 1e-9,
-    causal: bool = False,
+    scale: float = 1.0,
+    causal: bool | str = False,
+    window: tuple[int | None, int | None] | None = None,
+    mask: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    softcap: float | None = None,
+    sinks: ArrayLike | None = None,
+    empty_rows: str = "refuse",
     rng: np.random.Generator | None = None,
 ) -> CertifiedHead:
     r"""Compute attention to a tolerance on any head, by the way that is predicted to be the fastest.
@@ -111,7 +122,9 @@ def certified_attention(
         As for :func:`fastpath.certify`; used with ``rows="quantile"``.
     causal : bool
         Whether query i sees only the keys j <= i; needs n_q = n_k.  Keys are then neither dropped nor
-        clustered.
+        clustered.  ``"upper-left"`` and ``"lower-right"`` count as options.
+    scale, window, mask, bias, softcap, sinks, empty_rows
+        The options of :func:`fastpath.attention`, for one head; with any of them exact attention is taken.
     rng : numpy.random.Generator, optional
         Needed with ``rows="quantile"``.  With ``rows="all"`` only the time depends on it, and a fixed seed
         will do.
@@ -146,7 +159,19 @@ def certified_attention(
     Claims: R.drop, R.jensen, R.balance, FP.drop and FP.softmax vouch for dropped keys; R.certify alone for
     clusters.
     """
-    head = Head.of(Q, K, V, causal=causal)
+    head = Head.of(
+        Q,
+        K,
+        V,
+        causal=causal,
+        scale=scale,
+        window=window,
+        mask=mask,
+        bias=bias,
+        softcap=softcap,
+        sinks=sinks,
+        empty_rows=empty_rows,
+    )
     tolerance = open_unit("tolerance", tolerance)
     uncovered = open_unit("uncovered", uncovered)
     failure_probability = open_unit("failure_probability", failure_probability)
@@ -154,6 +179,8 @@ def certified_attention(
         raise ValueError(f"rows must be 'all' or 'quantile', got {rows!r}.")
     if rows == "all" and rng is None:
         rng = np.random.default_rng(0)
+    if head.options is not None:
+        return _certain(exact_head(head), "exact", f"{ONLY_EXACT}.", 1.0)
     asked = _Asked(
         tolerance=tolerance,
         allowed=tolerance * float(np.abs(head.values).max()),

@@ -53,7 +53,14 @@ def certify(
     V: ArrayLike,
     output: ArrayLike,
     *,
-    causal: bool = False,
+    scale: float = 1.0,
+    causal: bool | str = False,
+    window: tuple[int | None, int | None] | None = None,
+    mask: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    softcap: float | None = None,
+    sinks: ArrayLike | None = None,
+    empty_rows: str = "refuse",
     uncovered: float = 0.01,
     failure_probability: float = 1e-9,
     rows: int | None = None,
@@ -78,8 +85,10 @@ def certify(
     output : array_like, shape (n_q, d_v)
         What is to be certified: float16, float32, float64 or integers, taken as exact numbers (bfloat16
         numbers are float32 numbers).
-    causal : bool
-        Whether query i sees only the keys j <= i; needs n_q = n_k.
+    causal : {False, True, "upper-left", "lower-right"}
+        Whether query i sees only the keys j <= i (True needs n_q = n_k), or how the diagonal is aligned.
+    scale, window, mask, bias, softcap, sinks, empty_rows
+        The options of :func:`fastpath.attention`, for one head.
     uncovered : float
         The fraction f of rows that may err by more; in (0, 1).
     failure_probability : float
@@ -123,7 +132,19 @@ def certify(
     S. S. Wilks, Determination of sample sizes for setting tolerance limits, Annals of Mathematical
     Statistics 12(1), 1941.
     """
-    head = Head.of(Q, K, V, causal=causal)
+    head = Head.of(
+        Q,
+        K,
+        V,
+        causal=causal,
+        scale=scale,
+        window=window,
+        mask=mask,
+        bias=bias,
+        softcap=softcap,
+        sinks=sinks,
+        empty_rows=empty_rows,
+    )
     n = len(head.queries)
     given = _checked_output(output, (n, head.values.shape[1]))
     uncovered = open_unit("uncovered", uncovered)

@@ -5,15 +5,16 @@ from numpy.typing import NDArray
 
 from fastpath.core.certified import Certified
 from fastpath.core.head import Head
-from fastpath.exact.attention import attend
+from fastpath.exact.attention import attend, attend_heads
 
 
 def exact_rows(head: Head, rows: NDArray[np.intp]) -> Certified:
-    """Compute exact attention of some rows, which ascend where the head is causal."""
+    """Compute exact attention of some rows, which ascend where the head is causal or has options."""
+    if head.options is not None:
+        return attend_heads(head.queries[rows], head.keys, head.values, head.options, 1, rows)
     return attend(head.queries[rows], head.keys, head.values, head.last_seen(rows))
 
 
 def exact_head(head: Head) -> Certified:
     """Compute exact attention of every row."""
-    everything = np.arange(len(head.queries))
-    return attend(head.queries, head.keys, head.values, head.last_seen(everything))
+    return exact_rows(head, np.arange(len(head.queries)))
