@@ -178,9 +178,9 @@ def redefining(work: Path, file: str, names: list[str], change: str) -> str:
 
 
 def file_of(theorem: str) -> str:
-    """Return the name of the source that proves a theorem."""
+    """Return the source that proves a theorem, from the folder of all."""
     (file,) = (
-        f.name
+        f.relative_to(SOURCES).as_posix()
         for f in SOURCES.rglob("*.v")
         if re.search(rf"^Theorem {theorem}\b", f.read_text(), re.M)
     )
