@@ -24,7 +24,8 @@ from fastpath.core.directed import UNIT_ROUNDOFF, up
 from fastpath.core.inputs import Matrix, exact_floats, heads_inputs
 from fastpath.core.norms import row_norms
 from fastpath.core.semantics import Semantics, semantics
-from fastpath.exact.attention import _Block, _block, _check_finite, _scores, attend_heads
+from fastpath.exact.attention import attend_heads
+from fastpath.exact.blocks import Block, block_of, check_finite, scores_of
 from fastpath.exact.prepared import PreparedHead
 
 #: Tile of the matrix of weights.  Short sides keep the sums over them, and so the certificate, tight.
@@ -121,7 +122,7 @@ def attention_gradient(
         sinks=sinks,
         empty_rows=empty_rows,
     )
-    _check_finite(q, k, v, options)
+    check_finite(q, k, v, options)
     count = worker_count(workers)
     found = _backward(q, k, v, g, options, attend_heads(q, k, v, options, count), count)
     return Gradient(*(_rounded(name, x, dtype) for name, x in zip("QKV", found, strict=True)))
@@ -158,7 +159,7 @@ def _backward(
         for member, start in blocks[first : first + size]:
             index, rows = head * group + member, slice(start, min(start + QUERY_BLOCK, n_q))
             at = np.arange(rows.start, rows.stop)
-            block = _block(queries[index, rows], sides[head].prepared, options, index, at)
+            block = block_of(queries[index, rows], sides[head].prepared, options, index, at)
             back = _Back(
                 block,
                 sides[head],
@@ -295,7 +296,7 @@ class _Back:
 
     def __init__(
         self,
-        block: _Block,
+        block: Block,
         side: _Side,
         gradient: Matrix,
         output: Matrix,
@@ -305,7 +306,7 @@ class _Back:
     ) -> None:
         self.block, self.side, self.gradient = block, side, gradient
         d_v, u = side.v.shape[1], UNIT_ROUNDOFF
-        scores = _scores(block)
+        scores = scores_of(block)
         self.negligible = scores.negligible
         # A row that sees nothing has no logarithm.
         seen = np.isfinite(logarithm)

@@ -69,6 +69,7 @@ MUTANTS = (
         catches="the logits' error, in the formula",
     ),
     _planted(
+        file="fastpath/exact/blocks.py",
         before="rounding_logit(d, u, magnitude, tiny)",
         after="rounding_logit(1, u, magnitude, tiny)",
         tests=THEOREM,
@@ -207,6 +208,7 @@ MUTANTS = (
         catches="the limit on values",
     ),
     _planted(
+        file="fastpath/exact/blocks.py",
         before="    if not np.max(magnitude + error) <= most:\n        factor",
         after="    if False:\n        factor",
         tests=f"{TERMS}::test_logits_that_could_overflow_are_refused",
@@ -249,6 +251,7 @@ MUTANTS = (
         catches="the outer factor of the soft cap",
     ),
     _semantics(
+        file="fastpath/exact/blocks.py",
         before="                outside = (key < first) | (key >= stop)\n",
         after="                outside = key >= stop\n",
         catches="the left end of a window",
@@ -279,11 +282,13 @@ MUTANTS = (
         catches="which key head a query head reads",
     ),
     _semantics(
+        file="fastpath/exact/blocks.py",
         before="        error = biased_score(up(error + tiny), u, magnitude, largest)\n",
         after="",
         catches="the rounding of a bias",
     ),
     _semantics(
+        file="fastpath/exact/blocks.py",
         before="error = scaled_logit(d, u, magnitude, tiny, block.side.largest_key)",
         after="error = 0 * magnitude",
         catches="the rounding of a scaled logit",

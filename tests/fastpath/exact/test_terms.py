@@ -16,7 +16,8 @@ import sympy
 import fastpath
 from fastpath.core.bounds.softmax import ARITHMETIC as FASTPATH_ARITHMETIC
 from fastpath.core.norms import row_norms
-from fastpath.exact.attention import KEY_BLOCK, _logit_magnitude
+from fastpath.exact.attention import KEY_BLOCK
+from fastpath.exact.blocks import logit_magnitude
 from fastpath.exact.prepared import PreparedHead
 from fastpath.exact.scaled_values import ScaledValues
 from reference import Enclosure, Verdict, attention_verdict, evaluate
@@ -295,9 +296,9 @@ def test_causal_logits_are_bounded_by_the_longest_key_so_far() -> None:
     """Catches: the last key's length in place of the longest's."""
     Q, K = np.ones((3, 1)), np.array([[1.0], [4.0], [2.0]])
     side, first = PreparedHead(K, K), np.zeros(3, int)
-    assert (_logit_magnitude(Q, side, (first, np.array([1, 2, 3]))) >= [1, 4, 4]).all()
-    assert (_logit_magnitude(Q, side, None) >= [4, 4, 4]).all()
-    assert (_logit_magnitude(Q, side, (first + 1, np.array([2, 3, 3]))) >= [4, 4, 4]).all()
+    assert (logit_magnitude(Q, side, (first, np.array([1, 2, 3]))) >= [1, 4, 4]).all()
+    assert (logit_magnitude(Q, side, None) >= [4, 4, 4]).all()
+    assert (logit_magnitude(Q, side, (first + 1, np.array([2, 3, 3]))) >= [4, 4, 4]).all()
 
 
 def test_a_spread_that_is_rounded_is_bounded() -> None:
