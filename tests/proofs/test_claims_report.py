@@ -77,6 +77,7 @@ def test_show_gives_formula_hypotheses_theorem_and_place(
         assert text in printed
 
 
+@pytest.mark.slow
 def test_conform_passes_fastpath(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["conform"]) == 0
     assert "cases conform" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import ast
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from specs.printing.coq import coq
 from specs.printing.python import UpwardPrinter, called, imported, stem_source
 from specs.symbols import unit_roundoff
 from tests.printed import BOUNDS, printed
+
+OUTPUTS = outputs()
 
 #: How far arguments are drawn inside their domains, where that is less than a million: no float overflows,
 #: and no difference loses the digits that the allowance below is about.
@@ -131,9 +134,9 @@ def drawn(argument: sympy.Symbol, domain: sympy.Set) -> st.SearchStrategy[Any]:
 RELATIVE_ALLOWANCE, ABSOLUTE_ALLOWANCE = Fraction(1, 2**40), Fraction(1, 2**900)
 
 
-@pytest.mark.parametrize("path", outputs(), ids=lambda p: p.name)
-def test_a_generated_file_is_up_to_date(path: Any) -> None:
-    assert path.read_text(encoding="utf-8") == outputs()[path], (
+@pytest.mark.parametrize(("path", "text"), OUTPUTS.items(), ids=[path.name for path in OUTPUTS])
+def test_a_generated_file_is_up_to_date(path: Path, text: str) -> None:
+    assert path.read_text(encoding="utf-8") == text, (
         f"{path.name} differs from the claims: run `make generated`"
     )
 
