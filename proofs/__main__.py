@@ -214,6 +214,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     conform.set_defaults(run=_conform)
 
+    from proofs.command.algebra import add_commands
+
+    add_commands(commands)
+
     long_heads = commands.add_parser(
         "long-heads",
         help="run an encoder over a long text and keep one head's Q, K and V",

@@ -6,7 +6,7 @@ of what the four papers say, sentence by sentence, with what the project holds o
 
 from typing import Any
 
-from specs.claim import Claim
+from specs.claim import Claim, by_id
 from specs.dynamic import costs as p1_costs
 from specs.dynamic import hardness as p1_hardness
 from specs.dynamic import problem as p1_dynamic
@@ -59,3 +59,6 @@ CLAIMS: dict[str, Claim[Any]] = {
         *drop_rounding.CLAIMS,
     )
 }
+
+#: As an attribute of the package it hides the module of that name, which is imported from as ever.
+claim = by_id(CLAIMS)

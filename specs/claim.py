@@ -8,11 +8,13 @@ recomputes it and compares it with the ledger ``papers.toml``.
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import sympy
@@ -146,6 +148,70 @@ class Bound(Generic[Instance]):
         """Enclose the right-hand side on an instance."""
         return evaluate(self.expression, self.parameters(instance, bits), bits)
 
+    def latex(self) -> str:
+        """Return the expression as LaTeX, symbols by their names."""
+        names = {a: r"\mathrm{" + a.name.replace("_", r"\_") + "}" for a in self.arguments}
+        return str(sympy.latex(self.expression, symbol_names=names))
+
+    def evaluate(self, *, digits: int = 30, **values: Fraction | float) -> Enclosure:
+        """Enclose the bound at given arguments to a number of significant digits.
+
+        Parameters
+        ----------
+        digits
+            How many, at least 1: the enclosure is narrower than 10^-digits of its value.
+        **values
+            Every argument by its name: an int, a Fraction, or a float, which is taken as exact.
+
+        Raises
+        ------
+        TypeError
+            If an argument is missing, is not one of the bound's, or is no such number.
+        ValueError
+            If an argument lies outside its domain, or digits are fewer than 1.
+        """
+        if digits < 1:
+            raise ValueError(f"digits must be at least 1, got {digits}.")
+        names = [a.name for a in self.arguments]
+        if sorted(values) != sorted(names):
+            raise TypeError(
+                f"{self.name} takes {', '.join(names)}; got {', '.join(values) or 'none'}."
+            )
+        exact = {name: _number(name, value) for name, value in values.items()}
+        at = {
+            a: sympy.Rational(exact[a.name].numerator, exact[a.name].denominator)
+            for a in self.arguments
+        }
+        for argument, allowed in self.domains.items():
+            if allowed.contains(at[argument]) != sympy.true:
+                raise ValueError(
+                    f"{argument.name} must be in {allowed}, got {values[argument.name]}."
+                )
+        if self.provided.subs(at) == sympy.false:
+            raise ValueError(f"{self.name} speaks only where {self.provided}, got {values}.")
+        counts = {
+            a.name: int(exact[a.name]) if a.is_integer else exact[a.name] for a in self.arguments
+        }
+        bits = 64
+        while True:
+            found = evaluate(self.expression, counts, bits)
+            lower, upper = (Fraction(end.item()) for end in found.bounds())
+            if (upper - lower) * 10**digits <= max(abs(lower), abs(upper)) or bits > _MOST_BITS:
+                return found
+            bits *= 2
+
+
+#: A value that takes more fractional bits is 0 as far as anybody can tell.
+_MOST_BITS = 1 << 15
+
+
+def _number(name: str, value: object) -> Fraction:
+    if isinstance(value, bool) or not isinstance(value, int | float | Fraction):
+        raise TypeError(f"{name} must be an int, a Fraction or a float, got {value!r}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}.")
+    return Fraction(value)
+
 
 def _of_its_kind(symbol: sympy.Symbol) -> sympy.Set:
     """Return the numbers that a symbol's name stands for: counts, sizes or reals."""
@@ -241,3 +307,17 @@ class Claim(Generic[Instance]):
     def broken_hypotheses(self, instance: Instance) -> tuple[str, ...]:
         """Return the statements of the hypotheses that the instance does not satisfy."""
         return tuple(h.statement for h in self.assumes if not h.holds(instance))
+
+
+def by_id(claims: Mapping[str, Claim[Any]]) -> Callable[[str], Claim[Any]]:
+    """Return a function that finds a claim by its id, and says which are spelled alike if there is none."""
+
+    def claim(id_: str) -> Claim[Any]:
+        """Return the executable claim of that id; raise ValueError if there is none."""
+        if id_ in claims:
+            return claims[id_]
+        alike = difflib.get_close_matches(id_, claims, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(alike)}?" if alike else f"known are {', '.join(claims)}."
+        raise ValueError(f"no executable claim is called {id_!r}; {hint}")
+
+    return claim

@@ -57,7 +57,8 @@ INSIDE = {
         "symbolic": set(),
         "judging": set(),
         "evidence": {"judging"},
-        "command": {"judging", "evidence"},
+        "algebra": {"evidence"},
+        "command": {"judging", "evidence", "algebra"},
         "": {"judging", "evidence", "command"},
     },
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Self
@@ -116,9 +117,15 @@ class Balls:
         return type(self)(self.mid.reshape(*shape), self.radius, self.bits)
 
     def __repr__(self) -> str:
-        """Shape, bits and radius; never the entries."""
+        """Show the midpoints to the digits that are known, if there are few, and the radius."""
         name = type(self).__name__
-        return f"{name}(shape={self.shape}, bits={self.bits}, radius={self.radius})"
+        if self.mid.size > _FEW:
+            return f"{name}(shape={self.shape}, bits={self.bits}, radius={self.radius})"
+        radius = float(_fraction(self.radius, self.bits))
+        digits = min(max(8, -_exponent(self.radius, self.bits)), 50)
+        values = ", ".join(_decimal(_fraction(m, self.bits), digits) for m in entries(self.mid))
+        held = values if self.mid.ndim == 0 else f"[{values}]"
+        return f"{name}({held} ± {radius:.1e})"
 
     # Questions, all answered exactly
 
@@ -210,6 +217,23 @@ def _bits_needed(denominators: ObjectArray) -> int | None:
             return None
         largest = max(largest, denominator)
     return largest.bit_length() - 1
+
+
+#: Entries that a representation shows one by one.
+_FEW = 6
+
+
+def _exponent(radius: int, bits: int) -> int:
+    """Return the power of ten at which a radius lies, or that of one unit if it is 0."""
+    return math.floor((max(radius, 1).bit_length() - 1 - bits) * math.log10(2))
+
+
+def _decimal(value: Fraction, digits: int) -> str:
+    """Round to a number of decimals."""
+    units = round(value * 10**digits)
+    whole, rest = divmod(abs(units), 10**digits)
+    shown = f"{whole}.{rest:0{digits}d}".rstrip("0").rstrip(".")
+    return f"-{shown}" if units < 0 else shown
 
 
 def _fraction(value: int, bits: int) -> Fraction:

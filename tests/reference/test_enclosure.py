@@ -531,9 +531,19 @@ def test_decide_reports_undecided_only_at_the_end():
 
 
 @given(shapes())
-def test_an_enclosure_says_what_it_is(shape):
+def test_an_enclosure_of_many_entries_says_its_shape(shape):
+    shape = (*shape, 7)
     text = repr(Enclosure.exact(np.zeros(shape), 9))
-    assert text == f"Enclosure(shape={shape}, bits=9, radius=0)"
+    few = np.prod(shape) <= 6
+    assert text == (
+        "Enclosure([] ± 0.0e+00)" if few else f"Enclosure(shape={shape}, bits=9, radius=0)"
+    )
+
+
+def test_an_enclosure_of_few_entries_shows_them():
+    assert repr(Enclosure.exact(np.array([1.5, -2.25]))) == "Enclosure([1.5, -2.25] ± 0.0e+00)"
+    third = repr(Enclosure.exact(Fraction(1, 3), 40))
+    assert third == "Enclosure(0.333333333333 ± 9.1e-13)"
 
 
 @pytest.mark.parametrize(
