@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastpath.core.bounds.softmax import (
-    ARITHMETIC,
     biased_score,
     capped_score,
     rounding_logit,
@@ -14,9 +13,8 @@ from fastpath.core.bounds.softmax import (
 )
 from fastpath.core.directed import up
 from fastpath.core.inputs import Matrix
-from fastpath.core.norms import row_norms
 from fastpath.core.semantics import Indices, Semantics
-from fastpath.exact.prepared import PreparedHead
+from fastpath.exact.prepared import PreparedHead, RowNorms, constants_of
 from fastpath.exact.scaled_values import Ranges
 
 
@@ -59,6 +57,31 @@ class Block:
                 outside = (key < first) | (key >= stop)
                 hidden = outside if hidden is None else hidden | outside
         return hidden if hidden is not None and hidden.any() else None
+
+    def hide(self, scores: Matrix, queries: slice, keys: slice) -> None:
+        """Set the scores of keys that a query does not see, but for its bias, to -inf.
+
+        Without a mask only rows at the ends of a range are looked at: of causal attention a corner.
+        """
+        if self.mask is not None:
+            hidden = self.hidden(queries, keys)
+            if hidden is not None:
+                np.copyto(scores, -np.inf, where=hidden)
+            return
+        if self.ranges is None:
+            return
+        # Both ascend.
+        first, stop = (x[queries] for x in self.ranges)
+        ending = int(np.searchsorted(stop, keys.stop))
+        if ending:
+            key = np.arange(max(int(stop[0]), keys.start), keys.stop)
+            corner = scores[:ending, key[0] - keys.start :]
+            np.copyto(corner, -np.inf, where=key >= stop[:ending, None])
+        beginning = int(np.searchsorted(first, keys.start, side="right"))
+        if beginning < len(first):
+            key = np.arange(keys.start, min(int(first[-1]), keys.stop))
+            corner = scores[beginning:, : len(key)]
+            np.copyto(corner, -np.inf, where=key < first[beginning:, None])
 
 
 def block_of(
@@ -108,7 +131,7 @@ class Scores:
 def scores_of(block: Block) -> Scores:
     """Bound the scores of a block of queries and their errors, or refuse what could overflow."""
     options, dtype = block.options, block.queries.dtype
-    constants = ARITHMETIC[dtype.name]
+    constants = constants_of(block.queries)
     u, tiny = constants["unit_roundoff"], constants["tiny"]
     d, most = block.queries.shape[1], np.finfo(dtype).max / 8
     magnitude = logit_magnitude(block.queries, block.side, block.ranges)
@@ -147,11 +170,11 @@ def scores_of(block: Block) -> Scores:
 
 def logit_magnitude(q: Matrix, side: PreparedHead, ranges: Ranges) -> NDArray[np.float64]:
     """Bound sum_l |q_il k_jl| over the keys j that every query i may see, rounded upward."""
-    query_norms, query_exponent = row_norms(q)
-    longest = side.longest(ranges)
-    bounds: NDArray[np.float64] = up(
-        np.ldexp(up(query_norms * longest), query_exponent + side.exponent)
-    )
+    queries, keys = RowNorms(q), side.norms
+    products = up(queries.of_rows() * keys.longest(ranges))
+    if queries.exponent or keys.exponent:
+        products = up(np.ldexp(products, queries.exponent + keys.exponent))
+    bounds: NDArray[np.float64] = products
     return bounds
 
 
