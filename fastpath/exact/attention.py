@@ -343,9 +343,13 @@ def _certified(
     """Return output, error bound, log-sum-exp and its bound for some queries of a block."""
     values, constants = block.side.values, constants_of(block.queries)
     ranges = None if block.ranges is None else (block.ranges[0][rows], block.ranges[1][rows])
-    score_error, score_magnitude = scores.error[rows], scores.magnitude[rows]
-    denominator = sums.denominator[rows]
-    quotient = sums.numerator[rows] / denominator
+    columns: list[Any] = [scores.error, scores.magnitude, sums.denominator, sums.shift]
+    columns = [x[rows].astype(np.float64) for x in columns]
+    quotient = sums.numerator[rows] / sums.denominator[rows]
+    if len(quotient) == 1:
+        # A step takes a quarter of the time with Python's numbers.
+        columns = [x.item() for x in columns]
+    score_error, score_magnitude, denominator, shift = columns
     # What differs from row to row stands in a column.
     visible, blocks, tiles = _counts(block, ranges, width)
     lower, upper = values.range(ranges, sink=block.sink is not None)
@@ -376,8 +380,7 @@ def _certified(
         up(lost / np.minimum(value_magnitude, 1)),
         values.smallest,
     )
-    log_denominator = np.log(denominator.astype(np.float64))
-    shift = sums.shift[rows].astype(np.float64)
+    log_denominator = np.log(denominator)
     logarithm = shift + log_denominator
     log_bound = log_sum_exp(
         weight_error,
@@ -391,8 +394,8 @@ def _certified(
     return (
         values.restore(quotient, lower, upper),
         values.restore_bound(np.minimum(bound, spread + DECIDABLE)),
-        logarithm[:, 0],
-        log_bound[:, 0],
+        np.ravel(logarithm),
+        np.ravel(log_bound),
     )
 
 

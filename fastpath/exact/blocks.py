@@ -1,6 +1,7 @@
 """One block of queries of one head: what they see, how large their scores are and how far these are off."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,19 +135,21 @@ def scores_of(block: Block) -> Scores:
     constants = constants_of(block.queries)
     u, tiny = constants["unit_roundoff"], constants["tiny"]
     d, most = block.queries.shape[1], np.finfo(dtype).max / 8
-    magnitude = logit_magnitude(block.queries, block.side, block.ranges)
+    magnitude: Any = logit_magnitude(block.queries, block.side, block.ranges)
+    if len(magnitude) == 1:
+        magnitude = magnitude.item()
     if options.scale == 1:
         error = rounding_logit(d, u, magnitude, tiny)
     else:
         magnitude = up(magnitude * abs(options.scale))
         error = scaled_logit(d, u, magnitude, tiny, block.side.largest_key)
-    if not np.max(magnitude + error) <= most:
+    if not np.all(magnitude + error <= most):
         factor = "" if options.scale == 1 else "|scale| "
         raise ValueError(
             f"Q and K must keep {factor}|q|.|k| at most {most:.3g} in {dtype}, "
             f"got up to {np.max(magnitude):.3g}: a logit could overflow."
         )
-    magnitude, error = magnitude[:, None], error[:, None]
+    magnitude, error = (np.reshape(x, (-1, 1)) for x in (magnitude, error))
     if options.softcap is not None:
         capped = np.minimum(up(magnitude + error), options.softcap)
         error = capped_score(error, u, constants["tanh_error"], capped, options.softcap, tiny)
@@ -171,10 +174,14 @@ def scores_of(block: Block) -> Scores:
 def logit_magnitude(q: Matrix, side: PreparedHead, ranges: Ranges) -> NDArray[np.float64]:
     """Bound sum_l |q_il k_jl| over the keys j that every query i may see, rounded upward."""
     queries, keys = RowNorms(q), side.norms
-    products = up(queries.of_rows() * keys.longest(ranges))
+    norms: Any = queries.of_rows()
+    longest: Any = keys.longest(ranges)
+    if len(q) == 1:  # a step takes a quarter of the time with a number
+        norms, longest = norms[0], longest[0]
+    products = up(norms * longest)
     if queries.exponent or keys.exponent:
         products = up(np.ldexp(products, queries.exponent + keys.exponent))
-    bounds: NDArray[np.float64] = products
+    bounds: NDArray[np.float64] = np.atleast_1d(products)
     return bounds
 
 

@@ -113,10 +113,21 @@ class ScaledValues:
         self, lower: Matrix, upper: Matrix
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Bound max v - min v and max |v| of a range, in units of ``scaled``."""
+        if lower is self.whole[0] and upper is self.whole[1]:
+            return self._of_all
+        return self._spread_and_magnitude(lower, upper)
+
+    @cached_property
+    def _of_all(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self._spread_and_magnitude(*self.whole)
+
+    def _spread_and_magnitude(
+        self, lower: Matrix, upper: Matrix
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         low, high = (np.ldexp(x.astype(np.float64), -self._exponent) for x in (lower, upper))
         return up(high - low), np.maximum(high, -low)
 
-    @property
+    @cached_property
     def smallest(self) -> NDArray[np.float64]:
         """What one underflow can lose in units of ``scaled``, restoring the scale included.
 
@@ -130,10 +141,16 @@ class ScaledValues:
 
     def restore(self, quotient: Matrix, lower: Matrix, upper: Matrix) -> Matrix:
         """Return averages in the units of V, projected on the range of the visible values."""
-        restored: Matrix = quotient * np.ldexp(quotient.dtype.type(1), self._exponent)
+        restored: Matrix = quotient * self._unit.astype(quotient.dtype)
         return np.clip(restored, lower, upper, out=restored)
 
     def restore_bound(self, bound: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return an error bound in the units of V, rounded upward."""
-        restored: NDArray[np.float64] = up(bound * np.ldexp(1.0, self._exponent))
+        restored: NDArray[np.float64] = up(bound * self._unit)
         return restored
+
+    @cached_property
+    def _unit(self) -> NDArray[np.float64]:
+        """The units of ``scaled``."""
+        unit: NDArray[np.float64] = np.ldexp(1.0, self._exponent)
+        return unit
