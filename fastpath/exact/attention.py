@@ -31,15 +31,11 @@ from fastpath.exact.prepared import (
     constants_of,
     name_of,
 )
-from fastpath.exact.scaled_values import Ranges
 
 #: Tile of the logit matrix, 1 MiB in float32.  At n = 4096, d = 64, 256 x 512 takes 14 % longer and
 #: 512 x 512 5 %; short key blocks also keep the sums, and so the certificate, tight.  Tiles of fewer
 #: queries are so many key blocks wider.
 QUERY_BLOCK, KEY_BLOCK = 1024, 256
-
-#: Queries of which the certificate is computed at once: float64 arrays of their outputs' size stay in cache.
-CERTIFIED_ROWS = 256
 
 #: Multiply-adds that no second thread is woken for: it would take longer to come.
 ONE_THREAD = 2**22
@@ -327,32 +323,27 @@ def _attend_block(block: Block, buffer: Matrix, width: int, results: Sequence[Ma
             "keys are hidden from it: pass empty_rows='zeros' for zeros."
         )
     sums.denominator[empty] = 1
-    for start in range(0, len(queries), CERTIFIED_ROWS):
-        rows = slice(start, start + CERTIFIED_ROWS)
-        for result, part in zip(
-            results, _certified(block, scores, sums, rows, small, width), strict=True
-        ):
-            result[rows] = part
+    for result, found in zip(results, _certified(block, scores, sums, small, width), strict=True):
+        result[...] = found
     for result, nothing in zip(results, (0, 0, -np.inf, 0), strict=True):
         result[empty] = nothing
 
 
 def _certified(
-    block: Block, scores: Scores, sums: "_Sums", rows: slice, small: bool, width: int
+    block: Block, scores: Scores, sums: "_Sums", small: bool, width: int
 ) -> tuple[Matrix, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return output, error bound, log-sum-exp and its bound for some queries of a block."""
+    """Return output, error bound, log-sum-exp and its bound for a block of queries."""
     values, constants = block.side.values, constants_of(block.queries)
-    ranges = None if block.ranges is None else (block.ranges[0][rows], block.ranges[1][rows])
     columns: list[Any] = [scores.error, scores.magnitude, sums.denominator, sums.shift]
-    columns = [x[rows].astype(np.float64) for x in columns]
-    quotient = sums.numerator[rows] / sums.denominator[rows]
+    columns = [x.astype(np.float64, copy=False) for x in columns]
+    quotient = sums.numerator / sums.denominator
     if len(quotient) == 1:
         # A step takes a quarter of the time with Python's numbers.
         columns = [x.item() for x in columns]
     score_error, score_magnitude, denominator, shift = columns
     # What differs from row to row stands in a column.
-    visible, blocks, tiles = _counts(block, ranges, width)
-    lower, upper = values.range(ranges, sink=block.sink is not None)
+    visible, blocks, tiles = _counts(block, width)
+    lower, upper = values.range(block.ranges, sink=block.sink is not None)
     spread, value_magnitude = values.spread_and_magnitude(lower, upper)
     exponentials = 1 if small else tiles
     terms = _roundings(visible, blocks, tiles)
@@ -399,13 +390,13 @@ def _certified(
     )
 
 
-def _counts(block: Block, ranges: Ranges, width: int) -> tuple[Any, Any, Any]:
+def _counts(block: Block, width: int) -> tuple[Any, Any, Any]:
     """Return how many keys each query may see, and in how many blocks and tiles; a sink is one of each."""
     sink = int(block.sink is not None)
-    if ranges is None:
+    if block.ranges is None:
         keys = len(block.side.k)
         return keys + sink, -(-keys // KEY_BLOCK) + sink, -(-keys // width) + sink
-    first, stop = (x[:, None] for x in ranges)
+    first, stop = (x[:, None] for x in block.ranges)
     begin = _first_tile(block)
     blocks, tiles = (
         np.maximum(-((begin - stop) // of) - (first - begin) // of + sink, 1)

@@ -124,7 +124,9 @@ class ScaledValues:
     def _spread_and_magnitude(
         self, lower: Matrix, upper: Matrix
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        low, high = (np.ldexp(x.astype(np.float64), -self._exponent) for x in (lower, upper))
+        low, high = (x.astype(np.float64) for x in (lower, upper))
+        if self._exponent.any():
+            low, high = (np.ldexp(x, -self._exponent) for x in (low, high))
         return up(high - low), np.maximum(high, -low)
 
     @cached_property
