@@ -19,21 +19,37 @@ MODERATE = 8
 #: numpy takes ten times as long.
 ROWS_ABREAST = 64
 
+#: Bytes beyond which values are looked at by so many rows at a time, which stay in cache.
+LARGE, ROWS_AT_ONCE = 2**23, 2048
+
 
 def column_range(v: Matrix) -> tuple[Matrix, Matrix]:
     """Return the least and the largest entry of every column, as two rows; NaN where there is any."""
-    whole = len(v) - len(v) % ROWS_ABREAST
-    if not v.flags.c_contiguous or not whole:
-        least, most = v.min(axis=0, keepdims=True), v.max(axis=0, keepdims=True)
+    if v.nbytes <= LARGE:
+        least, most = _column_range(v)
     else:
-        abreast = v[:whole].reshape(-1, ROWS_ABREAST * v.shape[1])
-        least = abreast.min(axis=0).reshape(ROWS_ABREAST, -1).min(axis=0, keepdims=True)
-        most = abreast.max(axis=0).reshape(ROWS_ABREAST, -1).max(axis=0, keepdims=True)
-        if whole < len(v):
-            least = np.minimum(least, v[whole:].min(axis=0))
-            most = np.maximum(most, v[whole:].max(axis=0))
+        parts = []
+        for start in range(0, len(v), ROWS_AT_ONCE):
+            block = v[start : start + ROWS_AT_ONCE]
+            block.max()  # fetches the block twice as fast as what follows would
+            parts.append(_column_range(block))
+        least = np.minimum.reduce([low for low, _ in parts])
+        most = np.maximum.reduce([high for _, high in parts])
     # Which zero is the least depends on the order; this one has no sign.
     return least + 0, most + 0
+
+
+def _column_range(v: Matrix) -> tuple[Matrix, Matrix]:
+    whole = len(v) - len(v) % ROWS_ABREAST
+    if not v.flags.c_contiguous or not whole:
+        return v.min(axis=0, keepdims=True), v.max(axis=0, keepdims=True)
+    abreast = v[:whole].reshape(-1, ROWS_ABREAST * v.shape[1])
+    least = abreast.min(axis=0).reshape(ROWS_ABREAST, -1).min(axis=0, keepdims=True)
+    most = abreast.max(axis=0).reshape(ROWS_ABREAST, -1).max(axis=0, keepdims=True)
+    if whole < len(v):
+        least = np.minimum(least, v[whole:].min(axis=0))
+        most = np.maximum(most, v[whole:].max(axis=0))
+    return least, most
 
 
 class ScaledValues:

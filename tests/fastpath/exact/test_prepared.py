@@ -12,6 +12,7 @@ import pytest
 
 import fastpath
 from fastpath.exact.prepared import LEAST_SQUARE, RowNorms, Rows
+from fastpath.exact.scaled_values import column_range
 from reference import Verdict, attention_verdict
 
 D, D_V = 3, 2
@@ -189,12 +190,12 @@ def test_copies_share_nothing_that_changes() -> None:
 
 def test_two_that_grew_from_one_do_not_meet() -> None:
     """Catches: room that is written to twice."""
-    first = Rows(np.zeros((2, 1)))
-    grown = first.extended(np.ones((3, 1)))
-    one, other = (grown.extended(np.full((1, 1), x)) for x in (2.0, 3.0))
-    assert one.array.ravel().tolist() == [0, 0, 1, 1, 1, 2]
-    assert other.array.ravel().tolist() == [0, 0, 1, 1, 1, 3]
-    assert grown.array.ravel().tolist() == [0, 0, 1, 1, 1]
+    first = Rows(np.zeros((2, 1))).extended(np.ones((1, 1)))
+    one, other = (first.extended(np.full((1, 1), x)) for x in (2.0, 3.0))
+    assert np.shares_memory(first.array, one.array)
+    assert one.array.ravel().tolist() == [0, 0, 1, 2]
+    assert other.array.ravel().tolist() == [0, 0, 1, 3]
+    assert first.array.ravel().tolist() == [0, 0, 1]
 
 
 def test_rows_are_copied_seldom() -> None:
@@ -233,6 +234,42 @@ def test_readers_beside_one_that_appends_see_some_moment() -> None:
     for reader in readers:
         reader.join()
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [(np.float32, 2.0**x) for x in (-130, -9, 9, 120)]
+    + [(np.float64, 2.0**x) for x in (-1030, -9, 9, 1015)],
+)
+def test_values_of_any_size_have_bounds_of_their_size(dtype: type[Any], size: float) -> None:
+    """Catches: values far from 1 that are kept as they are, so that sums overflow or underflow."""
+    Q, K = np.full((1, 1), 30, dtype), np.linspace(1, 0, 50, dtype=dtype)[:, None]
+    V = (size * (1 + np.arange(50)[:, None] / 50)).astype(dtype)
+    found = fastpath.attention(Q, fastpath.Prepared(K, V))
+    verdict, _ = attention_verdict(Q, K, V, found.output, found.error_bound)
+    assert verdict is Verdict.WITHIN
+    information = np.finfo(dtype)
+    steps = 2**10 * float(information.eps) * size + 4 * float(information.smallest_subnormal)
+    assert found.error_bound.item() <= steps
+
+
+@pytest.mark.parametrize("n", [2, 3, 64, 67, 5000])
+def test_the_range_of_a_column_is_its_range(n: int) -> None:
+    """Catches: rows that are left out, NaN that is lost, zeros whose sign depends on the order."""
+    rng = np.random.default_rng(n)
+    for shape in ((n, 1), (n, 3), (n, 500)):
+        v = rng.standard_normal(shape).astype(np.float32)
+        for array in (v, np.asfortranarray(v), v[::-1]):
+            least, most = column_range(array)
+            assert (least == v.min(axis=0)).all()
+            assert (most == v.max(axis=0)).all()
+        zeros = np.where(v > 0, np.float32(0), np.float32(-0.0))
+        for array in (zeros, zeros[::-1].copy()):
+            assert not any(np.signbit(end).any() for end in column_range(array))
+        for row in (0, n // 2, n - 1):
+            spoilt = v.copy()
+            spoilt[row] = np.nan
+            assert all(np.isnan(end).all() for end in column_range(spoilt))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
