@@ -1,4 +1,11 @@
-"""Exact softmax attention, in blocks, with a rounding certificate on every entry."""
+"""Exact softmax attention, in blocks, with a rounding certificate on every entry.
+
+What the theorem (FP.softmax) covers of this program: logits as dot products of d terms in any order, weights
+as so many exponentials, and the quotient of two sums in any order, of which it asks how many roundings a term
+passes through.  What it does not see is here: that `_roundings` counts those of the loop in `_sums`, that the
+shift and the scale of the values are the same for numerator and denominator, that what is hidden weighs
+nothing, and that no sum that overflowed is divided.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -151,7 +158,10 @@ def attention(
     -----
     Cost: 2 n_q n_k (d + d_v) multiply-adds and n_q n_k exponentials a head; of causal attention about half,
     and of a window, or a mask that hides whole blocks of 1024 x 256, what is visible.  Memory beyond the
-    result: one scaled copy of V, and one tile of 1024 x 256 a worker.  Certificate: O(n (d + d_v)).
+    result: one tile of 1024 x 256 a worker, or of fewer queries and more keys; a scaled copy of V where the
+    largest of some column lies outside of [2^-8, 2^9).  Certificate: O(n (d + d_v)), of which
+    :class:`fastpath.Prepared` keeps what concerns K and V alone: a query reads either once, the certificate
+    K once more and V twice.
 
     The logit error uses the Cauchy-Schwarz bound :math:`|q_i| \max_j |k_j|`, about 1.5 times
     :math:`\max_j \sum_l |q_{il} k_{jl}|` on real heads, since the latter would cost another product.
@@ -315,18 +325,20 @@ def _attend_block(block: Block, buffer: Matrix, width: int, results: Sequence[Ma
     small = bool(up(scores.magnitude + scores.error).max() <= UNSHIFTED_LOGITS[name_of(queries)])
     shifts = (_Shift.NOTHING,) if small else (_Shift.FIRST_MAXIMUM, _Shift.RUNNING_MAXIMUM)
     sums = _finite_sums(block, scores.negligible, shifts, buffer, width)
-    empty = np.flatnonzero(sums.denominator == 0)
-    if empty.size and not block.options.zeros:
+    empty = (sums.denominator == 0)[:, 0]
+    nothing_seen = bool(empty.any())
+    if nothing_seen and not block.options.zeros:
         of_head = f" of head {block.head}" if block.head else ""
         raise ValueError(
-            f"query {block.rows[empty[0]]}{of_head} must see a key or a sink, but all {len(block.side.k)} "
+            f"query {block.rows[empty][0]}{of_head} must see a key or a sink, but all {len(block.side.k)} "
             "keys are hidden from it: pass empty_rows='zeros' for zeros."
         )
     sums.denominator[empty] = 1
     for result, found in zip(results, _certified(block, scores, sums, small, width), strict=True):
         result[...] = found
-    for result, nothing in zip(results, (0, 0, -np.inf, 0), strict=True):
-        result[empty] = nothing
+    if nothing_seen:
+        for result, nothing in zip(results, (0, 0, -np.inf, 0), strict=True):
+            result[empty] = nothing
 
 
 def _certified(

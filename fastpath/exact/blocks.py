@@ -143,7 +143,7 @@ def scores_of(block: Block) -> Scores:
     else:
         magnitude = up(magnitude * abs(options.scale))
         error = scaled_logit(d, u, magnitude, tiny, block.side.largest_key)
-    if not np.all(magnitude + error <= most):
+    if not (magnitude + error <= most).all():
         factor = "" if options.scale == 1 else "|scale| "
         raise ValueError(
             f"Q and K must keep {factor}|q|.|k| at most {most:.3g} in {dtype}, "
@@ -163,7 +163,7 @@ def scores_of(block: Block) -> Scores:
     if block.sink is not None:
         error = np.maximum(error, up(abs(block.sink) * u) + tiny)
         magnitude = np.maximum(magnitude, abs(block.sink))
-    if not np.max(magnitude + error) <= most:
+    if not (magnitude + error <= most).all():
         raise ValueError(
             f"bias and sinks must keep scores at most {most:.3g} in {dtype}, got up to "
             f"{np.max(magnitude):.3g}: a score could overflow."

@@ -160,7 +160,8 @@ class ScaledValues:
     def restore(self, quotient: Matrix, lower: Matrix, upper: Matrix) -> Matrix:
         """Return averages in the units of V, projected on the range of the visible values."""
         restored: Matrix = quotient * self._unit.astype(quotient.dtype)
-        return np.clip(restored, lower, upper, out=restored)
+        np.maximum(restored, lower, out=restored)
+        return np.minimum(restored, upper, out=restored)
 
     def restore_bound(self, bound: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return an error bound in the units of V, rounded upward."""

@@ -213,7 +213,7 @@ MUTANTS = (
     ),
     _planted(
         file="fastpath/exact/blocks.py",
-        before="    if not np.all(magnitude + error <= most):\n        factor",
+        before="    if not (magnitude + error <= most).all():\n        factor",
         after="    if False:\n        factor",
         tests=f"{TERMS}::test_logits_that_could_overflow_are_refused",
         catches="the limit on logits",
