@@ -326,17 +326,18 @@ def _attend_block(block: Block, buffer: Matrix, width: int, results: Sequence[Ma
     shifts = (_Shift.NOTHING,) if small else (_Shift.FIRST_MAXIMUM, _Shift.RUNNING_MAXIMUM)
     sums = _finite_sums(block, scores.negligible, shifts, buffer, width)
     empty = (sums.denominator == 0)[:, 0]
-    nothing_seen = bool(empty.any())
-    if nothing_seen and not block.options.zeros:
+    any_empty = bool(empty.any())
+    if any_empty and not block.options.zeros:
         of_head = f" of head {block.head}" if block.head else ""
         raise ValueError(
             f"query {block.rows[empty][0]}{of_head} must see a key or a sink, but all {len(block.side.k)} "
             "keys are hidden from it: pass empty_rows='zeros' for zeros."
         )
-    sums.denominator[empty] = 1
+    if any_empty:
+        sums.denominator[empty] = 1
     for result, found in zip(results, _certified(block, scores, sums, small, width), strict=True):
         result[...] = found
-    if nothing_seen:
+    if any_empty:
         for result, nothing in zip(results, (0, 0, -np.inf, 0), strict=True):
             result[empty] = nothing
 

@@ -319,6 +319,9 @@ def test_refused_appends_leave_everything() -> None:
             prepared.append(k, v)
         assert len(prepared) == 2
         _equal(fastpath.attention(Q, prepared), before)
+    prepared.append(2 * K, -V)
+    K, V = np.concatenate([K, 2 * K], axis=1), np.concatenate([V, -V], axis=1)
+    _equal(fastpath.attention(Q, prepared), fastpath.attention(Q, K, V))
     narrow = fastpath.Prepared(np.ones((1, 3), np.float32), np.ones((1, 1), np.float32))
     with pytest.raises(TypeError, match=r"K must be of a type that float32 holds.*got float64"):
         narrow.append(np.ones((1, 3)), np.ones((1, 1), np.float32))
