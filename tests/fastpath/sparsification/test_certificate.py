@@ -41,7 +41,8 @@ def _bounds(
     block = min(KEY_BLOCK, visible)
     least = _bound(Q, V, output, row, column, visible, magnitude, reach, 1, block + blocks - 1)
     magnitude = (query * query).sum().sqrt() * (keys * keys).sum(axis=1).max().sqrt()
-    magnitude = magnitude / (1 - 2 * Q.shape[1] * ARITHMETIC[Q.dtype.name].unit_roundoff)
+    lost = Q.shape[1] * ARITHMETIC[Q.dtype.name].unit_roundoff
+    magnitude = magnitude * ((1 + lost) / (1 - 2 * lost))
     reach = 2 * magnitude * (1 + Fraction(1, 2**10)) if shifted else 0
     exponentials = blocks if shifted else 1
     roundings = block + 2 * (blocks - 1)
