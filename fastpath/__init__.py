@@ -8,6 +8,7 @@ from fastpath.dynamic import DynamicAttention
 from fastpath.exact.attention import attention
 from fastpath.exact.gradient import Gradient, attention_gradient
 from fastpath.exact.merge import merge
+from fastpath.exact.prepared import Prepared
 from fastpath.polynomial.attention import (
     CertifiedExpansion,
     Expansion,
@@ -41,6 +42,7 @@ __all__ = [
     "Gradient",
     "Gram",
     "MomentState",
+    "Prepared",
     "Sparsified",
     "StreamingAttention",
     "attention",

@@ -45,11 +45,11 @@ def run(tasks: Sequence[Callable[[], Result]], workers: int) -> list[Result]:
 
 
 class _Blas:
-    """How many calls need BLAS on one thread at the moment, and what gives it back its threads."""
+    """How many calls need BLAS on one thread at the moment, and how many threads its libraries had before."""
 
     lock = Lock()
     calls = 0
-    limit: Any = None
+    before: tuple[tuple[Any, int], ...] = ()
 
 
 @contextmanager
@@ -57,7 +57,10 @@ def _blas_on_one_thread() -> Iterator[None]:
     """Hold BLAS to one thread, once for all calls that overlap: the setting is the process's."""
     with _Blas.lock:
         if not _Blas.calls:
-            _Blas.limit = _controller().limit(limits=1)
+            found = [(library, library.get_num_threads()) for library in _libraries()]
+            _Blas.before = tuple(pair for pair in found if pair[1] not in (None, 1))
+            for library, _ in _Blas.before:
+                library.set_num_threads(1)
         _Blas.calls += 1
     try:
         yield
@@ -65,10 +68,12 @@ def _blas_on_one_thread() -> Iterator[None]:
         with _Blas.lock:
             _Blas.calls -= 1
             if not _Blas.calls:
-                _Blas.limit.restore_original_limits()
+                for library, threads in _Blas.before:
+                    library.set_num_threads(threads)
 
 
 @cache
-def _controller() -> ThreadpoolController:
+def _libraries() -> list[Any]:
     """Return the BLAS libraries of the process; looking for them takes milliseconds."""
-    return ThreadpoolController().select(user_api="blas")
+    controllers: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+    return controllers

@@ -104,6 +104,8 @@ def _check_fit(q: Matrix, k: Matrix, v: Matrix) -> None:
 
 
 def _promoted(q: Matrix, k: Matrix, v: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    if q.dtype == k.dtype == v.dtype:
+        return q, k, v
     dtype = np.result_type(q, k, v)
     return tuple(x.astype(dtype, copy=False) for x in (q, k, v))  # type: ignore[return-value]
 
@@ -145,6 +147,8 @@ def exact_floats(name: str, x: ArrayLike, *, halves: bool = False) -> Matrix:
     ValueError
         If an integer is none of float64's numbers, or sequences differ in length.
     """
+    if type(x) is np.ndarray and x.dtype in (np.float32, np.float64) and x.dtype.isnative:
+        return x
     array = plain_array(name, x)
     if array.dtype.kind in "iu":
         return _exact_integers(name, array)

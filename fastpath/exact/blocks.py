@@ -1,12 +1,12 @@
 """One block of queries of one head: what they see, how large their scores are and how far these are off."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastpath.core.bounds.softmax import (
-    ARITHMETIC,
     biased_score,
     capped_score,
     rounding_logit,
@@ -14,9 +14,8 @@ from fastpath.core.bounds.softmax import (
 )
 from fastpath.core.directed import up
 from fastpath.core.inputs import Matrix
-from fastpath.core.norms import row_norms
 from fastpath.core.semantics import Indices, Semantics
-from fastpath.exact.prepared import PreparedHead
+from fastpath.exact.prepared import PreparedHead, RowNorms, constants_of
 from fastpath.exact.scaled_values import Ranges
 
 
@@ -59,6 +58,31 @@ class Block:
                 outside = (key < first) | (key >= stop)
                 hidden = outside if hidden is None else hidden | outside
         return hidden if hidden is not None and hidden.any() else None
+
+    def hide(self, scores: Matrix, queries: slice, keys: slice) -> None:
+        """Set the scores of keys that a query does not see, but for its bias, to -inf.
+
+        Without a mask only rows at the ends of a range are looked at: of causal attention a corner.
+        """
+        if self.mask is not None:
+            hidden = self.hidden(queries, keys)
+            if hidden is not None:
+                np.copyto(scores, -np.inf, where=hidden)
+            return
+        if self.ranges is None:
+            return
+        # Both ascend.
+        first, stop = (x[queries] for x in self.ranges)
+        ending = int(np.searchsorted(stop, keys.stop))
+        if ending:
+            key = np.arange(max(int(stop[0]), keys.start), keys.stop)
+            corner = scores[:ending, key[0] - keys.start :]
+            np.copyto(corner, -np.inf, where=key >= stop[:ending, None])
+        beginning = int(np.searchsorted(first, keys.start, side="right"))
+        if beginning < len(first):
+            key = np.arange(keys.start, min(int(first[-1]), keys.stop))
+            corner = scores[beginning:, : len(key)]
+            np.copyto(corner, -np.inf, where=key < first[beginning:, None])
 
 
 def block_of(
@@ -108,22 +132,24 @@ class Scores:
 def scores_of(block: Block) -> Scores:
     """Bound the scores of a block of queries and their errors, or refuse what could overflow."""
     options, dtype = block.options, block.queries.dtype
-    constants = ARITHMETIC[dtype.name]
+    constants = constants_of(block.queries)
     u, tiny = constants["unit_roundoff"], constants["tiny"]
     d, most = block.queries.shape[1], np.finfo(dtype).max / 8
-    magnitude = logit_magnitude(block.queries, block.side, block.ranges)
+    magnitude: Any = logit_magnitude(block.queries, block.side, block.ranges)
+    if len(magnitude) == 1:
+        magnitude = magnitude.item()
     if options.scale == 1:
         error = rounding_logit(d, u, magnitude, tiny)
     else:
         magnitude = up(magnitude * abs(options.scale))
         error = scaled_logit(d, u, magnitude, tiny, block.side.largest_key)
-    if not np.max(magnitude + error) <= most:
+    if not (magnitude + error <= most).all():
         factor = "" if options.scale == 1 else "|scale| "
         raise ValueError(
             f"Q and K must keep {factor}|q|.|k| at most {most:.3g} in {dtype}, "
             f"got up to {np.max(magnitude):.3g}: a logit could overflow."
         )
-    magnitude, error = magnitude[:, None], error[:, None]
+    magnitude, error = (np.reshape(x, (-1, 1)) for x in (magnitude, error))
     if options.softcap is not None:
         capped = np.minimum(up(magnitude + error), options.softcap)
         error = capped_score(error, u, constants["tanh_error"], capped, options.softcap, tiny)
@@ -137,7 +163,7 @@ def scores_of(block: Block) -> Scores:
     if block.sink is not None:
         error = np.maximum(error, up(abs(block.sink) * u) + tiny)
         magnitude = np.maximum(magnitude, abs(block.sink))
-    if not np.max(magnitude + error) <= most:
+    if not (magnitude + error <= most).all():
         raise ValueError(
             f"bias and sinks must keep scores at most {most:.3g} in {dtype}, got up to "
             f"{np.max(magnitude):.3g}: a score could overflow."
@@ -147,11 +173,15 @@ def scores_of(block: Block) -> Scores:
 
 def logit_magnitude(q: Matrix, side: PreparedHead, ranges: Ranges) -> NDArray[np.float64]:
     """Bound sum_l |q_il k_jl| over the keys j that every query i may see, rounded upward."""
-    query_norms, query_exponent = row_norms(q)
-    longest = side.longest(ranges)
-    bounds: NDArray[np.float64] = up(
-        np.ldexp(up(query_norms * longest), query_exponent + side.exponent)
-    )
+    queries, keys = RowNorms(q), side.norms
+    norms: Any = queries.of_rows()
+    longest: Any = keys.longest(ranges)
+    if len(q) == 1:  # a step takes a quarter of the time with a number
+        norms, longest = norms[0], longest[0]
+    products = up(norms * longest)
+    if queries.exponent or keys.exponent:
+        products = up(np.ldexp(products, queries.exponent + keys.exponent))
+    bounds: NDArray[np.float64] = np.atleast_1d(products)
     return bounds
 
 

@@ -26,7 +26,7 @@ from fastpath.core.norms import row_norms
 from fastpath.core.semantics import Semantics, semantics
 from fastpath.exact.attention import attend_heads
 from fastpath.exact.blocks import Block, block_of, check_finite, scores_of
-from fastpath.exact.prepared import PreparedHead
+from fastpath.exact.prepared import Prepared, PreparedHead, arrays_of
 
 #: Tile of the matrix of weights.  Short sides keep the sums over them, and so the certificate, tight.
 QUERY_BLOCK, KEY_BLOCK = 512, 256
@@ -53,8 +53,8 @@ class Gradient(NamedTuple):
 @standard_arithmetic
 def attention_gradient(
     Q: ArrayLike,
-    K: ArrayLike,
-    V: ArrayLike,
+    K: ArrayLike | Prepared,
+    V: ArrayLike | None,
     dO: ArrayLike,
     *,
     scale: float = 1.0,
@@ -72,7 +72,7 @@ def attention_gradient(
     Parameters
     ----------
     Q, K, V, scale, causal, window, mask, bias, softcap, sinks, empty_rows, workers
-        As for :func:`fastpath.attention`.
+        As for :func:`fastpath.attention`; V is None where K is a Prepared.
     dO : array_like of the output's shape
         Derivatives of the loss by the output.
 
@@ -94,7 +94,8 @@ def attention_gradient(
 
     Claims: FP.gradient, FP.scores, FP.softmax, FP.exp, FP.lse, S.output; FP.tanh where scores are capped.
     """
-    q, k, v = heads_inputs(Q, K, V)
+    keys, values, _ = arrays_of(K, V)
+    q, k, v = heads_inputs(Q, keys, values)
     g = exact_floats("dO", dO)
     if g.shape != (*q.shape[:-1], v.shape[-1]):
         raise ValueError(

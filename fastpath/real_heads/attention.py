@@ -12,6 +12,7 @@ from fastpath.core.costs import exact_cost, rows_cost
 from fastpath.core.head import Head
 from fastpath.core.inputs import generator, open_unit
 from fastpath.core.offers import Offer, Refusal, take_cheapest
+from fastpath.exact.prepared import Prepared, arrays_of
 from fastpath.polynomial.attention import polynomial_offer
 from fastpath.real_heads.certify import certified_rows, fewest_rows
 from fastpath.real_heads.clustered_head import ClusteredHead
@@ -69,8 +70,8 @@ ONLY_EXACT = "scales, windows, masks, biases, caps and sinks are taken by exact 
 @standard_arithmetic
 def certified_attention(
     Q: ArrayLike,
-    K: ArrayLike,
-    V: ArrayLike,
+    K: ArrayLike | Prepared,
+    V: ArrayLike | None = None,
     *,
     tolerance: float,
     rows: str = "all",
@@ -110,9 +111,9 @@ def certified_attention(
     ----------
     Q : array_like, shape (n_q, d)
         Queries: float32, float64 or integers (taken as float64); mixed types are promoted.
-    K : array_like, shape (n_k, d)
-        Keys.
-    V : array_like, shape (n_k, d_v)
+    K : array_like, shape (n_k, d); or Prepared
+        Keys; or keys and values, and V is left out.
+    V : array_like, shape (n_k, d_v), optional
         Values.
     tolerance : float
         The largest error that the certificate may show, relative to the largest ``|V|``; in (0, 1).
@@ -159,10 +160,11 @@ def certified_attention(
     Claims: R.drop, R.jensen, R.balance, FP.drop and FP.softmax vouch for dropped keys; R.certify alone for
     clusters.
     """
+    keys, values, _ = arrays_of(K, V)
     head = Head.of(
         Q,
-        K,
-        V,
+        keys,
+        values,
         causal=causal,
         scale=scale,
         window=window,

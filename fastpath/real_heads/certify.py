@@ -13,6 +13,7 @@ from fastpath.core.certified import Certified
 from fastpath.core.directed import up
 from fastpath.core.head import Head
 from fastpath.core.inputs import Matrix, exact_floats, generator, integer, open_unit
+from fastpath.exact.prepared import Prepared, arrays_of
 from fastpath.real_heads.exact_rows import exact_rows
 
 #: More errors than this are never skipped: with a hundred times as many rows drawn, the certified quantile
@@ -49,8 +50,8 @@ class CertifiedRows(Certified):
 @standard_arithmetic
 def certify(
     Q: ArrayLike,
-    K: ArrayLike,
-    V: ArrayLike,
+    K: ArrayLike | Prepared,
+    V: ArrayLike | None,
     output: ArrayLike,
     *,
     scale: float = 1.0,
@@ -78,9 +79,9 @@ def certify(
     ----------
     Q : array_like, shape (n_q, d)
         Queries: float32, float64 or integers (taken as float64); mixed types are promoted.
-    K : array_like, shape (n_k, d)
-        Keys.
-    V : array_like, shape (n_k, d_v)
+    K : array_like, shape (n_k, d); or Prepared
+        Keys; or keys and values, and V is None.
+    V : array_like, shape (n_k, d_v), or None
         Values.
     output : array_like, shape (n_q, d_v)
         What is to be certified: float16, float32, float64 or integers, taken as exact numbers (bfloat16
@@ -132,10 +133,11 @@ def certify(
     S. S. Wilks, Determination of sample sizes for setting tolerance limits, Annals of Mathematical
     Statistics 12(1), 1941.
     """
+    keys, values, _ = arrays_of(K, V)
     head = Head.of(
         Q,
-        K,
-        V,
+        keys,
+        values,
         causal=causal,
         scale=scale,
         window=window,

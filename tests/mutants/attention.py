@@ -11,36 +11,40 @@ CONFORMANCE = "tests/conformance/test_conformance.py"
 
 _planted = partial(Mutant, file="fastpath/exact/attention.py")
 
+_prepared = partial(
+    Mutant, file="fastpath/exact/prepared.py", tests="tests/fastpath/exact/test_prepared.py"
+)
+
 _semantics = partial(_planted, tests="tests/fastpath/exact/test_semantics.py")
 
 MUTANTS = (
     _planted(
-        before="    terms = _roundings(visible, blocks)\n",
+        before="    terms = _roundings(visible, blocks, tiles)\n",
         after="    terms = 0\n",
         tests=f"{TERMS}::test_sums_of_many_blocks_err_as_often_as_the_certificate_counts",
         catches="gamma, in fact",
     ),
     _planted(
-        before="    terms = _roundings(visible, blocks)\n",
-        after="    terms = 0 * _roundings(visible, blocks)\n",
+        before="    terms = _roundings(visible, blocks, tiles)\n",
+        after="    terms = 0 * _roundings(visible, blocks, tiles)\n",
         tests=THEOREM,
         catches="gamma, in the formula",
     ),
     _planted(
-        before="np.minimum(KEY_BLOCK, keys) + 2 * (blocks - 1)",
+        before="np.minimum(KEY_BLOCK, keys) + (blocks - 1) + (tiles - 1)",
         after="np.minimum(KEY_BLOCK, keys)",
         tests=f"{TERMS}::test_sums_of_many_blocks_err_as_often_as_the_certificate_counts",
         catches="the roundings between blocks",
     ),
     _planted(
-        before="np.minimum(KEY_BLOCK, keys) + 2 * (blocks - 1)",
-        after="np.minimum(KEY_BLOCK, keys) + (blocks - 1)",
+        before="np.minimum(KEY_BLOCK, keys) + (blocks - 1) + (tiles - 1)",
+        after="np.minimum(KEY_BLOCK, keys) + (blocks - 1) + 0 * (tiles - 1)",
         tests=THEOREM,
-        catches="the rescaling of each block",
+        catches="the rescaling of each tile",
     ),
     _planted(
-        before="np.minimum(KEY_BLOCK, keys) + 2 * (blocks - 1)",
-        after="2 * (blocks - 1)",
+        before="np.minimum(KEY_BLOCK, keys) + (blocks - 1) + (tiles - 1)",
+        after="(blocks - 1) + (tiles - 1)",
         tests=THEOREM,
         catches="the roundings within a block",
     ),
@@ -57,14 +61,14 @@ MUTANTS = (
         catches="the quotient: the error of the denominator and of the division",
     ),
     _planted(
-        before="        scores.error,\n",
-        after="        0 * scores.error,\n",
+        before="        score_error,\n",
+        after="        0 * score_error,\n",
         tests=f"{TERMS}::test_logits_of_products_that_cancel_err_by_their_magnitude",
         catches="the logits' error, in fact",
     ),
     _planted(
-        before="        scores.error,\n",
-        after="        scores.error * 0,\n",
+        before="        score_error,\n",
+        after="        score_error * 0,\n",
         tests=THEOREM,
         catches="the logits' error, in the formula",
     ),
@@ -76,20 +80,20 @@ MUTANTS = (
         catches="the roundings of a dot product but one",
     ),
     _planted(
-        before="0.0 if small else 2 * up(scores",
-        after="0.0 if True else 2 * up(scores",
+        before="0.0 if small else 2 * up(score_",
+        after="0.0 if True else 2 * up(score_",
         tests=f"{TERMS}::test_logits_far_above_the_first_block_err_by_their_shift",
         catches="the reach of the shifted exponent, in fact",
     ),
     _planted(
-        before="2 * up(scores.magnitude + scores.error)",
-        after="up(scores.magnitude + scores.error)",
+        before="2 * up(score_magnitude + score_error)",
+        after="up(score_magnitude + score_error)",
         tests=THEOREM,
         catches="half of the reach",
     ),
     _planted(
-        before="2 * up(scores.magnitude + scores.error)",
-        after="2 * up(scores.magnitude)",
+        before="2 * up(score_magnitude + score_error)",
+        after="2 * up(score_magnitude)",
         tests=THEOREM,
         catches="the logits' error in the reach",
     ),
@@ -100,7 +104,7 @@ MUTANTS = (
         catches="the error of exp",
     ),
     _planted(
-        before="    exponentials = 1 if small else blocks",
+        before="    exponentials = 1 if small else tiles",
         after="    exponentials = 1",
         tests=THEOREM,
         catches="the exponentials that rescale",
@@ -112,13 +116,13 @@ MUTANTS = (
         catches="the spread",
     ),
     _planted(
-        before="        up(lost / value_magnitude),\n",
+        before="        up(lost / np.minimum(value_magnitude, 1)),\n",
         after="        0 * lost,\n",
         tests=THEOREM,
         catches="what underflow takes from the sums",
     ),
     _planted(
-        before="        up(lost / value_magnitude),\n",
+        before="        up(lost / np.minimum(value_magnitude, 1)),\n",
         after="        lost,\n",
         tests=THEOREM,
         catches="that underflow is absolute, not relative to the values",
@@ -195,8 +199,8 @@ MUTANTS = (
     ),
     _planted(
         file="fastpath/exact/scaled_values.py",
-        before="up(bound * np.ldexp(1.0, self._exponent))",
-        after="bound * np.ldexp(1.0, self._exponent)",
+        before="up(bound * self._unit)",
+        after="bound * self._unit",
         tests=f"{TERMS}::test_a_bound_in_the_units_of_tiny_values_is_rounded_upward",
         catches="the underflow of the bound",
     ),
@@ -209,15 +213,15 @@ MUTANTS = (
     ),
     _planted(
         file="fastpath/exact/blocks.py",
-        before="    if not np.max(magnitude + error) <= most:\n        factor",
+        before="    if not (magnitude + error <= most).all():\n        factor",
         after="    if False:\n        factor",
         tests=f"{TERMS}::test_logits_that_could_overflow_are_refused",
         catches="the limit on logits",
     ),
     _planted(
         file="fastpath/exact/prepared.py",
-        before="np.maximum.accumulate(self.norms)",
-        after="self.norms",
+        before="np.maximum.accumulate(squares[least - 1 : most])",
+        after="squares[least - 1 : most]",
         tests=f"{TERMS}::test_causal_logits_are_bounded_by_the_longest_key_so_far",
         catches="the longest of the keys that a causal row sees",
     ),
@@ -257,8 +261,9 @@ MUTANTS = (
         catches="the left end of a window",
     ),
     _semantics(
-        before="            np.copyto(tile, -np.inf, where=hidden)\n",
-        after="            pass\n",
+        file="fastpath/exact/blocks.py",
+        before="                np.copyto(scores, -np.inf, where=hidden)\n",
+        after="                pass\n",
         catches="the mask",
     ),
     _semantics(
@@ -272,8 +277,8 @@ MUTANTS = (
         catches="the shift in the logarithm",
     ),
     _semantics(
-        before="block.queries * dtype.type(block.options.scale)",
-        after="block.queries",
+        before="q = q * dtype.type(block.options.scale)",
+        after="q = q * dtype.type(1)",
         catches="the scale",
     ),
     _semantics(
@@ -297,5 +302,101 @@ MUTANTS = (
         before="            waiting[seeing] &= np.isneginf(largest)",
         after="            waiting[seeing] = False",
         catches="rows of which the first block is hidden",
+    ),
+    _semantics(
+        file="fastpath/exact/blocks.py",
+        before="np.copyto(corner, -np.inf, where=key >= stop[:ending, None])",
+        after="pass",
+        catches="the right end of what a query sees",
+    ),
+    _semantics(
+        file="fastpath/exact/blocks.py",
+        before="np.copyto(corner, -np.inf, where=key < first[beginning:, None])",
+        after="pass",
+        catches="the left end of a window, where tiles are hidden",
+    ),
+    _semantics(
+        before="        total += weights[:, whole:] @ values[whole:]\n",
+        after="        pass\n",
+        catches="the keys after the last whole block of a tile",
+    ),
+    _planted(
+        before="        up(lost / np.minimum(value_magnitude, 1)),\n",
+        after="        up(lost / value_magnitude),\n",
+        tests=THEOREM,
+        catches="that products of values above 1 underflow as much as others",
+    ),
+    _prepared(
+        file="fastpath/exact/scaled_values.py",
+        before="if keep_moderate and np.abs(self._exponent).max() <= MODERATE:",
+        after="if keep_moderate:",
+        catches="values that need their scale",
+    ),
+    _prepared(
+        file="fastpath/exact/scaled_values.py",
+        before="    return least + 0, most + 0\n",
+        after="    return least, most\n",
+        catches="zeros whose sign depends on the order",
+    ),
+    _prepared(
+        before="LEAST_SQUARE[name] <= self._top < np.inf",
+        after="True",
+        catches="the arithmetic that squares need",
+    ),
+    _prepared(
+        before="LEAST_SQUARE[name] <= self._top < np.inf",
+        after="self._top < np.inf",
+        catches="squares that underflow",
+    ),
+    _prepared(
+        before="            squares = _wide_squares(new if same else x, self.exponent)\n",
+        after="            squares = _wide_squares(new, self.exponent)\n",
+        catches="rows whose squares were computed in another arithmetic",
+    ),
+    _prepared(
+        before="            self._top = max(self._top, earlier._top)\n",
+        after="            pass\n",
+        catches="the largest of the rows before",
+    ),
+    _prepared(
+        before="        norms: NDArray[np.float64] = np.atleast_1d(up(np.sqrt(sums)))",
+        after="        norms: NDArray[np.float64] = np.atleast_1d(np.sqrt(squares.astype(np.float64)))",
+        catches="what a norm's rounding takes",
+    ),
+    _prepared(
+        before="if taken[0] != self.count or stop > buffer.shape[axis]:",
+        after="if stop > buffer.shape[axis]:",
+        catches="room that another has taken",
+    ),
+    _prepared(
+        before="max(stop, 2 * self.count)",
+        after="stop",
+        catches="room to grow",
+    ),
+    _prepared(
+        before="        self.array.flags.writeable = False\n",
+        after="",
+        catches="what was handed out can be written to",
+    ),
+    _prepared(
+        before='self._fill(np.array(rows, order="C"), count, [count])',
+        after='self._fill(np.asarray(rows, order="C"), count, [count])',
+        catches="keys that are not copied",
+    ),
+    _prepared(
+        before="                np.minimum(self.values.whole[0], least),\n",
+        after="                least,\n",
+        catches="the range of the values before",
+    ),
+    _prepared(
+        before="                _check_finite(name, rows)\n",
+        after="                pass\n",
+        catches="rows that are not finite",
+    ),
+    _prepared(
+        file="fastpath/exact/attention.py",
+        before="if sides is None or sides[0].k.dtype != q.dtype:",
+        after="if sides is None:",
+        catches="queries of a wider type",
     ),
 )

@@ -1,10 +1,12 @@
 """No result depends on what the caller has set, and what bounds assume of the processor is asked."""
 
+import copy
 import ctypes
 import ctypes.util
 import dataclasses
 import decimal
 import inspect
+import pickle
 import platform
 import warnings
 from collections.abc import Callable, Iterator
@@ -88,6 +90,15 @@ def _hinted() -> Any:
     hinted = HintedMv(bits, bits.T)
     hinted.hint(~bits)
     return hinted.signals(0), hinted.column(0), safe_steps(6, 3, 1e-9)
+
+
+def _prepared() -> Any:
+    q, k, v = WIDE
+    prepared = fastpath.Prepared(k[:2], v[:2])
+    prepared.append(k[2:], v[2:])
+    prepared.append(1e-200 * k[0], v[-1])
+    copied = pickle.loads(pickle.dumps(copy.copy(prepared)))
+    return fastpath.attention(q, copied), fastpath.attention(1e-250 * q, copied), copied.values
 
 
 def _moments(path: Path) -> Any:
@@ -219,6 +230,7 @@ RUNS: dict[str, Callable[[Path], Any]] = {
     "DynamicAttention, dirty": lambda _: _dynamic("dirty"),
     "DynamicAttention, auto": lambda _: _dynamic("auto"),
     "HintedMv": lambda _: _hinted(),
+    "Prepared": lambda _: _prepared(),
     "MomentState": _moments,
     "StreamingAttention with a heap": lambda path: _streaming("heap", path),
     "StreamingAttention with a sketch": lambda path: _streaming("sketch", path),

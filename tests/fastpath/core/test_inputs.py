@@ -244,6 +244,8 @@ def _certified(x: Any) -> Any:
 TAKING_KEYS: dict[str, Callable[[Any], Any]] = {
     "attention": lambda x: fastpath.attention(np.eye(2), x, np.eye(2)),
     "values of attention": lambda x: fastpath.attention(np.eye(2), np.eye(2), x),
+    "Prepared": lambda x: fastpath.Prepared(x, np.eye(2)),
+    "values appended": lambda x: fastpath.Prepared(np.eye(2), np.eye(2)).append(np.eye(2), x),
     "polynomial_attention": _polynomial,
     "certified_attention": _certified,
     "DynamicAttention": lambda x: fastpath.DynamicAttention(np.eye(2), x, np.eye(2)),

@@ -333,7 +333,8 @@ def test_for_parallel_queries_and_keys_scores_and_logarithms_are_bounded_by_the_
         bound = EXPRESSIONS[name]
         return evaluate(bound, arguments, 300).bounds()[1].item()
 
-    logit = scale * size
+    # Either norm is a sum of d squares, each of which may have been rounded so often (FP.sum).
+    logit = scale * size / (1 - 2 * d * u)
     error = value(
         "scaled_logit",
         dimension=d,
@@ -359,20 +360,20 @@ def test_for_parallel_queries_and_keys_scores_and_logarithms_are_bounded_by_the_
         bias_magnitude=bias,
     )
     magnitude = logit + bias
-    blocks = 3 + 1  # of keys, and the sink
+    blocks, tiles = 3 + 1, 2 + 1  # of keys, and the sink
     weight = value(
         "rounding_weight",
         logit_error=error,
         unit_roundoff=u,
         reach=2 * (magnitude + error) if shifted else 0,
         exp_error=constants.exp_error,
-        exponentials=blocks if shifted else 1,
+        exponentials=tiles if shifted else 1,
     )
     logarithm = Fraction(float(result.log_sum_exp[0]))
     least = value(
         "log_sum_exp",
         weight_error=weight,
-        terms=3 + 2 * (blocks - 1),
+        terms=3 + (blocks - 1) + (tiles - 1),
         unit_roundoff=u,
         underflow=0,
         log_magnitude=abs(logarithm),

@@ -30,7 +30,8 @@ def _bounds(
     """Enclose what FP.softmax allows one entry at least, and what fastpath may make of it at most.
 
     At least: the largest sum of |q_l k_jl|, the logits' own range, one exponential.  At most: the
-    Cauchy-Schwarz bound, twice that as the range, a rescaling for every block.
+    Cauchy-Schwarz bound with the roundings of two norms (FP.sum), twice that as the range, a rescaling for
+    every block.
     """
     blocks = -(-visible // KEY_BLOCK)
     keys, query = (Enclosure.exact(np.abs(x), BITS) for x in (K[:visible], Q[row]))
@@ -40,6 +41,8 @@ def _bounds(
     block = min(KEY_BLOCK, visible)
     least = _bound(Q, V, output, row, column, visible, magnitude, reach, 1, block + blocks - 1)
     magnitude = (query * query).sum().sqrt() * (keys * keys).sum(axis=1).max().sqrt()
+    lost = Q.shape[1] * ARITHMETIC[Q.dtype.name].unit_roundoff
+    magnitude = magnitude * ((1 + lost) / (1 - 2 * lost))
     reach = 2 * magnitude * (1 + Fraction(1, 2**10)) if shifted else 0
     exponentials = blocks if shifted else 1
     roundings = block + 2 * (blocks - 1)
