@@ -22,7 +22,15 @@ from fastpath.core.cores import run, worker_count
 from fastpath.core.directed import UNIT_ROUNDOFF, library_down, library_up, up
 from fastpath.core.inputs import Matrix, heads_inputs
 from fastpath.core.semantics import Indices, Semantics, semantics
-from fastpath.exact.blocks import Block, block_of, check_factors, check_finite, scores_of
+from fastpath.exact.blocks import (
+    Block,
+    block_of,
+    check_factors,
+    check_finite,
+    empty_rows,
+    scaled_queries,
+    scores_of,
+)
 from fastpath.exact.prepared import PreparedHead
 
 #: Tile of the logit matrix, 1 MiB in float32.  At n = 4096, d = 64, 256 x 512 takes 14 % longer and
@@ -268,13 +276,7 @@ def _attend_block(
     )
     shifts = (_Shift.NOTHING,) if small else (_Shift.FIRST_MAXIMUM, _Shift.RUNNING_MAXIMUM)
     sums = _finite_sums(block, scores.negligible, shifts, buffer)
-    empty = np.flatnonzero(sums.denominator == 0)
-    if empty.size and not block.options.zeros:
-        of_head = f" of head {block.head}" if block.head else ""
-        raise ValueError(
-            f"query {block.rows[empty[0]]}{of_head} must see a key or a sink, but all {len(block.side.k)} "
-            "keys are hidden from it: pass empty_rows='zeros' for zeros."
-        )
+    empty = empty_rows(block, sums.denominator)
     sums.denominator[empty] = 1
     quotient = sums.numerator / sums.denominator
     # What differs from row to row stands in a column.
@@ -371,15 +373,7 @@ def _sums(
 ) -> _Sums:
     """Return the sums, key block by key block."""
     side, dtype = block.side, block.queries.dtype
-    q = (
-        block.queries
-        if block.options.scale == 1
-        else block.queries * dtype.type(block.options.scale)
-    )
-    if not np.isfinite(q).all():
-        raise ValueError(
-            f"scale and Q must keep scale Q finite in {dtype}, got scale = {block.options.scale!r}."
-        )
+    q = scaled_queries(block)
     numerator = np.zeros((len(q), side.values.scaled.shape[1]), dtype)
     denominator = np.zeros((len(q), 1), dtype)
     shift = np.full((len(q), 1), 0 if shifted_by is _Shift.NOTHING else -np.inf, dtype)

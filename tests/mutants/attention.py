@@ -272,7 +272,8 @@ MUTANTS = (
         catches="the shift in the logarithm",
     ),
     _semantics(
-        before="block.queries * dtype.type(block.options.scale)",
+        file="fastpath/exact/blocks.py",
+        before="block.queries * dtype.type(scale)",
         after="block.queries",
         catches="the scale",
     ),
