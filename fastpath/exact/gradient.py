@@ -28,7 +28,7 @@ from fastpath.core.certified import Certified
 from fastpath.core.cores import run, worker_count
 from fastpath.core.directed import UNIT_ROUNDOFF, library_down, up
 from fastpath.core.inputs import Matrix, exact_floats, heads_inputs
-from fastpath.core.norms import row_norms, sum_above
+from fastpath.core.norms import row_norms
 from fastpath.core.semantics import Semantics, semantics
 from fastpath.exact.blocks import (
     Block,
@@ -601,4 +601,4 @@ class _Back:
 
 def _total(x: Column) -> float:
     """Bound a sum of nonnegative numbers from above."""
-    return float(sum_above(x.sum(), x.size))
+    return float(_raised(x.sum(), x.size, x.size))

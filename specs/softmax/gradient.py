@@ -394,10 +394,10 @@ FP_GRADIENT = Claim[GradientRow](
     statement=(
         "The gradient of attention in floating point: with theta the error of a weight's logarithm, twice "
         "a computed exponential's and that of their sum, a weight errs by (e^theta - 1) w or "
-        "2 tanh(theta/2), D by that share of sum w |dP| and the error of dP, dx by about (e^theta - 1 + 4u + "
-        "slope error) |ds| + e^theta (error of dP + error of D) w, each as computed; a sum of products by the "
-        "sum of such errors and gamma_(k+2) of its terms' magnitudes; what is returned by its own rounding "
-        "besides."
+        "2 tanh(theta/2), D by that share of sum w |dP| and the error of dP, dx by about (e^theta - 1 + 4u "
+        "+ slope error) |ds| + e^theta (error of dP + error of D) w, each as computed; a sum of products by "
+        "the sum of such errors and gamma_(k+2) of its terms' magnitudes; what is returned by its own "
+        "rounding besides."
     ),
     not_stated="That a given BLAS obeys the model.",
     assumes=(
