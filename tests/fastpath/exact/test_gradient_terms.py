@@ -1,9 +1,9 @@
 """Every term and factor of the gradient's certificate shows: it is the theorems' formula, to the last bits.
 
-In float64 most terms are so far below the largest that no test of errors, nor of the certificate's size, would
-miss one.  So the constants of the arithmetic are set to those of a type so coarse that every term is a fair
-part of some bound, and the certificate is compared with the claims' expressions, put together here once more:
-what is counted, bounded and added up is written down anew, from what was computed.
+In float64 most terms are so far below the largest that no test of errors, nor of the certificate's size,
+would miss one.  So the constants of the arithmetic are set to those of a type so coarse that every term is a
+fair part of some bound, and the certificate is compared with the claims' expressions, put together here once
+more: what is counted, bounded and added up is written down anew, from what was computed.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from fastpath.core.bounds.softmax import ARITHMETIC
 from fastpath.exact import gradient as module
 from reference import evaluate
 from specs import CLAIMS
+from specs.softmax.rounding import ARITHMETIC as SPECIFIED
 
 Array = NDArray[Any]
 
@@ -29,7 +30,7 @@ EXPRESSIONS = {
     for bound in CLAIMS[name].bounds
 }
 
-#: The constants of the coarse type: a roundoff whose square shows beside it, an underflow that shows beside both.
+#: The constants of the coarse type: a roundoff whose square shows, and an underflow that shows beside it.
 ROUNDOFF, TINY = Fraction(1, 2**17), Fraction(1, 2**23)
 
 #: Tiles of three keys, blocks of two queries, and the largest scores that are not shifted.
@@ -48,15 +49,20 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
         ("KEY_BLOCK", KEY_BLOCK),
         ("QUERY_BLOCK", QUERY_BLOCK),
         ("UNSHIFTED", UNSHIFTED),
+        ("PARTS", 2),  # of several blocks each
     ):
         monkeypatch.setattr(module, name, value)
     monkeypatch.setitem(ARITHMETIC["float64"], "unit_roundoff", float(ROUNDOFF))
     monkeypatch.setitem(ARITHMETIC["float64"], "tiny", float(TINY))
 
 
+#: Bits behind the point that tell half of float32's smallest number from nothing.
+BITS = 300
+
+
 def _value(name: str, **arguments: Any) -> Fraction:
-    """Return a claim's bound, to 150 bits."""
-    value: Fraction = evaluate(EXPRESSIONS[name], arguments, 150).bounds()[1].item()
+    """Return a claim's bound."""
+    value: Fraction = evaluate(EXPRESSIONS[name], arguments, BITS).bounds()[1].item()
     return value
 
 
@@ -68,16 +74,17 @@ def _fractions(x: Any) -> Any:
 
 @dataclass
 class Instance:
-    """One head, and options in which nothing is hidden."""
+    """One head and options; nothing is hidden but by causality."""
 
     Q: Array
     K: Array
     V: Array
-    dO: Array
+    gradient: Array
     scale: float = 1.0
     softcap: float | None = None
     bias: Array | None = None
     sink: float | None = None
+    causal: bool = False
     options: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,6 +93,7 @@ class Instance:
             "softcap": self.softcap,
             "bias": self.bias,
             "sinks": self.sink,
+            "causal": "upper-left" if self.causal else None,
         }
         self.options = {name: x for name, x in given.items() if x is not None}
 
@@ -111,7 +119,7 @@ class Theorem:
     def __init__(self, x: Instance) -> None:
         self.x = x
         n_q, n_k = len(x.Q), len(x.K)
-        Q, K, V, dO = (y.astype(np.longdouble) for y in (x.Q, x.K, x.V, x.dO))
+        Q, K, V, dO = (y.astype(np.longdouble) for y in (x.Q, x.K, x.V, x.gradient))
         scores = x.scale * (Q @ K.T)
         self.slopes = np.ones_like(scores)
         if x.softcap is not None:
@@ -119,6 +127,8 @@ class Theorem:
             self.slopes, scores = 1 - tangents**2, x.softcap * tangents
         if x.bias is not None:
             scores = scores + x.bias
+        if x.causal:
+            scores = np.where(np.tri(n_q, n_k, dtype=bool), scores, -np.inf)
         self.rows = [self._row(i) for i in range(n_q)]
         self.shift = np.zeros((n_q, 1), np.longdouble)
         for first in range(0, n_q, QUERY_BLOCK):
@@ -136,14 +146,14 @@ class Theorem:
         self.by_scores = np.abs(self.weights * (self.products - self.means))
         self.errors = [self._errors(i) for i in range(n_q)]
         self.terms_of_keys = QUERY_BLOCK + -(-n_q // QUERY_BLOCK)
-        self.terms_of_queries = KEY_BLOCK + -(-n_k // KEY_BLOCK)
 
     # ------------------------------------------------------------------------------ scores
 
     def _row(self, i: int) -> dict[str, Any]:
         """Return what is known of a row's scores."""
         x, d = self.x, self.x.Q.shape[1]
-        longest = np.sqrt((x.K.astype(np.longdouble) ** 2).sum(axis=1)).max()
+        seen = slice(i + 1 if x.causal else None)
+        longest = np.sqrt((x.K[seen].astype(np.longdouble) ** 2).sum(axis=1)).max()
         magnitude = Fraction(
             *(np.sqrt((x.Q[i].astype(np.longdouble) ** 2).sum()) * longest).as_integer_ratio()
         )
@@ -175,7 +185,7 @@ class Theorem:
             )
             magnitude = min(magnitude, softcap)
         if x.bias is not None:
-            largest = Fraction(float(np.abs(x.bias[i]).max()))
+            largest = Fraction(float(np.abs(x.bias[i, seen]).max()))
             error = _value(
                 "biased_score",
                 score_error=error + TINY,
@@ -195,6 +205,12 @@ class Theorem:
         rows = self.rows[first : first + QUERY_BLOCK]
         return all(row["magnitude"] + row["error"] <= UNSHIFTED for row in rows)
 
+    def _terms(self, i: int) -> int:
+        """Return how many roundings a term of a sum over the keys that a row's block sees passes."""
+        n_k = len(self.x.K)
+        seen = min(n_k, i - i % QUERY_BLOCK + QUERY_BLOCK, len(self.x.Q)) if self.x.causal else n_k
+        return KEY_BLOCK + -(-seen // KEY_BLOCK)
+
     # ------------------------------------------------------------------------------- errors
 
     def _raised(self, total: Any, terms: int, count: int) -> Fraction:
@@ -212,7 +228,7 @@ class Theorem:
         x, row = self.x, self.rows[i]
         n_k, d_v = x.V.shape
         count = n_k + (x.sink is not None)
-        terms = KEY_BLOCK + -(-n_k // KEY_BLOCK)
+        terms = self._terms(i)
         small = self._small(i)
         weight_error = _value(
             "rounding_weight",
@@ -246,7 +262,7 @@ class Theorem:
             share = _value("gradient_weight", weight_error=theta, weight=1, tiny=0)
             tiny = _value("gradient_weight", weight_error=theta, weight=0, tiny=2 * TINY)
             once = Fraction(0)
-        lengths = np.sqrt((x.dO[i].astype(np.longdouble) ** 2).sum()) * np.sqrt(
+        lengths = np.sqrt((x.gradient[i].astype(np.longdouble) ** 2).sum()) * np.sqrt(
             (x.V.astype(np.longdouble) ** 2).sum(axis=1)
         )
         products = Fraction(*lengths.max().as_integer_ratio())
@@ -319,7 +335,7 @@ class Theorem:
         """Bound what a row of dQ errs."""
         x, e, n_k = self.x, self.errors[i], len(self.x.K)
         largest = _fractions(np.abs(x.K).max(axis=1))
-        terms, count = self.terms_of_queries, n_k + (x.sink is not None)
+        terms, count = self._terms(i), n_k + (x.sink is not None)
         with_scores, with_weights = (
             self._raised((_fractions(y[i]) * largest).sum(), terms, count)
             for y in (self.by_scores, self.weights)
@@ -347,7 +363,7 @@ class Theorem:
 
     def of_value(self, j: int) -> Fraction:
         """Bound what a row of dV errs."""
-        largest = _fractions(np.abs(self.x.dO).max(axis=1))
+        largest = _fractions(np.abs(self.x.gradient).max(axis=1))
         weights = _fractions(self.weights[:, j])
         terms, n_q = self.terms_of_keys, len(largest)
         gamma = self._gamma(terms)
@@ -417,6 +433,7 @@ INSTANCES = {
     "biased": _instance(5, bias=True),
     "sink": _instance(6, sink=0.75),
     "everything": _instance(7, size=2.0, scale=0.5, softcap=2.5, bias=True, sink=-0.5),
+    "causal": _instance(10, causal=True, bias=True, sink=0.25),
     "vague": _instance(8, vague=True),
     "vague and everything": _instance(9, vague=True, scale=0.5, bias=True, sink=1.5),
 }
@@ -427,7 +444,7 @@ INSTANCES = {
 def test_the_certificate_is_the_theorems_formula(name: str) -> None:
     """Catches each term and factor left out, or made 2 % smaller."""
     x = INSTANCES[name]
-    found = fastpath.attention_gradient(x.Q, x.K, x.V, x.dO, **x.options)
+    found = fastpath.attention_gradient(x.Q, x.K, x.V, x.gradient, **x.options)
     theorem = Theorem(x)
 
     def compare(certified: Any, exact: Fraction, where: str) -> None:
@@ -442,3 +459,26 @@ def test_the_certificate_is_the_theorems_formula(name: str) -> None:
     assert (found.dsinks is None) == (x.sink is None)
     if found.dsinks is not None:
         compare(found.dsinks.error_bound, theorem.of_sink(), "dsinks")
+
+
+@pytest.mark.parametrize("size", [1.0, 2.0**-140])
+def test_what_is_returned_in_float32_errs_by_its_rounding_besides(size: float) -> None:
+    """Catches: the rounding of the result left out, its part of the smallest number too."""
+    rng = np.random.default_rng(0)
+    Q, K, V, dO = (rng.standard_normal((6, 2)).astype(np.float32) for _ in range(4))
+    dO = dO * np.float32(size)
+    arithmetic = SPECIFIED["float32"]
+    found = fastpath.attention_gradient(Q, K, V, dO)
+    exact = fastpath.attention_gradient(*(x.astype(np.float64) for x in (Q, K, V, dO)))
+    for part, fine in zip(found, exact, strict=True):
+        assert part.output.dtype == np.float32
+        for at in np.ndindex(part.output.shape):
+            theorem = _value(
+                "gradient_result",
+                computation_error=Fraction(float(fine.error_bound[at])),
+                result_magnitude=abs(Fraction(float(part.output[at]))),
+                unit_roundoff=arithmetic.unit_roundoff,
+                tiny=arithmetic.tiny,
+            )
+            certified = Fraction(float(part.error_bound[at]))
+            assert 1 - ALLOWANCE <= certified / theorem <= 1 + ALLOWANCE
