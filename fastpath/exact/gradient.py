@@ -71,13 +71,12 @@ Column = NDArray[np.float64]
 class Gradient:
     """Derivatives of a loss by the arguments of attention, each of its argument's shape.
 
-    Unpacks as ``dQ, dK, dV``, which there always are.
+    It unpacks as ``dQ, dK, dV``, which there always are.  There is none by the bias: of one as large as the
+    scores it would be the very matrix that is never kept.
 
     Attributes
     ----------
     dQ, dK, dV : Certified
-    dbias : Certified or None
-        None without a bias.  0 where the bias is -inf.
     dsinks : Certified or None
         None without sinks.
     """
@@ -85,7 +84,6 @@ class Gradient:
     dQ: Certified
     dK: Certified
     dV: Certified
-    dbias: Certified | None = None
     dsinks: Certified | None = None
 
     def __iter__(self) -> Iterator[Certified]:
