@@ -60,7 +60,10 @@ PARTS = 8
 #: fewer than 2^60 terms, nor what is normalised.
 UNSHIFTED = 300.0
 
-CLAIMS = ("FP.gradient", "FP.scores", "FP.softmax", "FP.exp", "FP.lse", "FP.sum", "FP.underflow")
+#: No two numbers between -1 and 1 are further apart.
+LARGEST_TANGENT_ERROR = 2.0
+
+CLAIMS = ("FP.gradient", "FP.scores", "FP.softmax", "FP.exp", "FP.sum", "FP.underflow")
 
 TINY = ARITHMETIC["float64"]["tiny"]
 
@@ -135,8 +138,7 @@ def attention_gradient(
     the result: of a block's queries, whose number falls as that of the keys rises, two numbers a key and
     worker.  Certificate: five products of the tiles with vectors.
 
-    Claims: FP.gradient, FP.scores, FP.softmax, FP.exp, FP.lse, FP.sum, FP.underflow; FP.tanh where scores
-    are capped.
+    Claims: FP.gradient, FP.scores, FP.softmax, FP.exp, FP.sum, FP.underflow; FP.tanh where scores are capped.
     """
     q, k, v = heads_inputs(Q, K, V)
     g = exact_floats("dO", dO)
@@ -187,7 +189,8 @@ def _returned(
         error = gradient_result(error, np.abs(output.astype(np.float64)), u, tiny)
     if not (np.isfinite(output).all() and np.isfinite(error).all()):
         raise ValueError(
-            f"Q, K, V and dO must be so small that no derivative by {name[1:]} passes the largest {dtype}."
+            f"Q, K, V and dO must be so small that no derivative by {name[1:]}, nor what bounds its error, "
+            f"passes the largest {dtype}."
         )
     return Certified(
         output=output,
@@ -516,7 +519,9 @@ class _Back:
         slope_error: Column | float = 0.0
         softcap = self.block.options.softcap
         if softcap is not None and scores.capped_error is not None:
-            slope_error = gradient_slope(up(scores.capped_error / softcap), u, TINY)
+            slope_error = gradient_slope(
+                np.minimum(up(scores.capped_error / softcap), LARGEST_TANGENT_ERROR), u, TINY
+            )
         # The bound is linear in what was computed, and in what is not known.
         part = partial(gradient_score, share)
         self.relative = part(0.0, slope_error, 0.0, 0.0, 1.0, 0.0, 0.0, u, 0.0)

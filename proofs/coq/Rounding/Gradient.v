@@ -273,18 +273,22 @@ Proof. unfold b_gradient_slope. ring. Qed.
 Theorem fp_gradient_slope c x xc rho u te lost tiny C th d1 d2 e slope eta :
   0 < c -> 0 <= u -> 0 <= te -> 0 <= lost -> 2 * lost <= tiny -> (4 + te) * u <= 1 / 2 ->
   Rabs (xc - x) <= rho -> Rabs (cap c xc) <= C -> computed_cap c u te lost tiny xc (c * th) ->
-  b_capped_score rho u te C c tiny <= c * eta ->
+  Rabs th <= 1 -> Rmin (b_capped_score rho u te C c tiny / c) 2 <= eta ->
   Rabs d1 <= u -> Rabs d2 <= u -> Rabs e <= tiny ->
   slope = (1 - (th * th * (1 + d1) + e)) * (1 + d2) ->
   Rabs (slope - (1 - tanh (x / c) * tanh (x / c))) <= b_gradient_slope eta u tiny.
 Proof.
-  intros Hc Hu Hte Hlost Htiny Hsmall Hx HC Hcap Heta H1 H2 He ->. rewrite gradient_slope_form.
+  intros Hc Hu Hte Hlost Htiny Hsmall Hx HC Hcap Hth Heta H1 H2 He ->. rewrite gradient_slope_form.
   assert (B : Rabs (c * th - cap c x) <= b_capped_score rho u te C c tiny)
     by (apply (fp_scores_capped c x xc rho u te lost); auto).
+  pose proof (tanh_range (x / c)) as Range.
   assert (T : Rabs (th - tanh (x / c)) <= eta).
-  { replace (th - tanh (x / c)) with ((c * th - cap c x) / c) by (unfold cap; field; lra).
-    rewrite Rabs_div_pos by auto. apply div_le; auto. lra. }
-  pose proof (tanh_range (x / c)) as Range. set (t := tanh (x / c)) in *.
+  { eapply Rle_trans; [| exact Heta]. apply Rmin_glb.
+    - replace (th - tanh (x / c)) with ((c * th - cap c x) / c) by (unfold cap; field; lra).
+      rewrite Rabs_div_pos by auto. apply Rmult_le_compat_r; auto.
+      left. apply Rinv_0_lt_compat. auto.
+    - apply Rabs_bounds in Hth. apply Rabs_le. lra. }
+  set (t := tanh (x / c)) in *.
   assert (eta0 : 0 <= eta) by (eapply Rle_trans; [apply Rabs_pos | exact T]).
   pose proof (Rabs_bounds _ _ T). pose proof (Rabs_bounds _ _ H1).
   pose proof (Rabs_bounds _ _ H2). pose proof (Rabs_bounds _ _ He).

@@ -181,7 +181,10 @@ class Theorem:
                 tiny=TINY,
             )
             slope_error = _value(
-                "gradient_slope", tangent_error=error / softcap, unit_roundoff=ROUNDOFF, tiny=TINY
+                "gradient_slope",
+                tangent_error=min(error / softcap, 2),
+                unit_roundoff=ROUNDOFF,
+                tiny=TINY,
             )
             magnitude = min(magnitude, softcap)
         if x.bias is not None:
@@ -430,6 +433,7 @@ INSTANCES = {
     "scaled": _instance(2, scale=-0.375),
     "large scale": _instance(3, scale=24.0, size=0.125),
     "capped": _instance(4, scale=0.5, softcap=1.5),
+    "vague and capped": _instance(11, vague=True, scale=0.5, softcap=0.125),
     "biased": _instance(5, bias=True),
     "sink": _instance(6, sink=0.75),
     "everything": _instance(7, size=2.0, scale=0.5, softcap=2.5, bias=True, sink=-0.5),
