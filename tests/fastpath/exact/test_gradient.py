@@ -130,6 +130,16 @@ def test_no_bit_depends_on_the_number_of_workers() -> None:
         assert (a.error_bound == b.error_bound).all()
 
 
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_tiles_whose_scores_lie_far_apart_are_within_their_certificate(sign: float) -> None:
+    """Catches: a shift by the largest score of one tile, beside which the others' overflow."""
+    Q, K = np.array([[100.0], [-100.0]]), sign * np.array([[9.0], [8.0], [8.5], [-8.0], [-9.0]])
+    V = np.arange(5.0)[:, None] ** 2
+    judged(Q, K, V, np.array([[1.0], [0.5]]), {})
+    judged(Q, K, V, np.array([[1.0], [0.5]]), {"sinks": 500.0})
+
+
 def test_logits_far_beyond_their_cap_have_finite_bounds() -> None:
     """Catches: the square of an error of tanh that is larger than tanh itself."""
     Q, K = np.array([[1e200]]), np.array([[1e10], [-1e10], [0.0]])
