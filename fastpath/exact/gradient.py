@@ -48,9 +48,9 @@ from fastpath.exact.prepared import PreparedHead
 QUERY_BLOCK, KEY_BLOCK = 512, 256
 
 #: A block has so few queries that its matrix of weights has about this many entries, but no fewer queries
-#: than the second, so that its products remain products of matrices: it then takes as much memory as keys
-#: and values of 64 columns do.
-BLOCK_ENTRIES, FEWEST_QUERIES = 2**20, 64
+#: than the second: products of flatter matrices take half as long again.  Weights and products of so few take
+#: as much memory as keys and values of 128 columns do.
+BLOCK_ENTRIES, FEWEST_QUERIES = 2**20, 128
 
 #: What the queries give to dK and dV is added up in about so many parts, each by one thread: few, as each
 #: takes the memory of dK and dV.
@@ -135,8 +135,8 @@ def attention_gradient(
     -----
     Cost: n_q n_k (3 d + 2 d_v) multiply-adds and n_q n_k exponentials a head, with one worker; of causal
     attention about half, and of a window, or a mask that hides whole tiles, what is visible.  Memory beyond
-    the result: of a block's queries, whose number falls as that of the keys rises, two numbers a key and
-    worker.  Certificate: five products of the tiles with vectors.
+    the result: two numbers for each key and each query of a block, of which there are 512 at most and fewer
+    the more keys there are, a worker.  Certificate: five products of the tiles with vectors.
 
     Claims: FP.gradient, FP.scores, FP.softmax, FP.exp, FP.sum, FP.underflow; FP.tanh where scores are capped.
     """

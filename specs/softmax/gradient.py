@@ -561,7 +561,7 @@ FP_GRADIENT = Claim[GradientRow](
             parameters=_score_parameters,
             trivial=lambda i, bits: abs(_logit_gradient(i, bits)[_steepest(i)]),
             extremal=_mistaken_sum,
-            theorem="fp_gradient_score",
+            theorem="fp_gradient_row",
         ),
         Bound(
             name="gradient_sum",

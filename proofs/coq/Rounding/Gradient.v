@@ -14,7 +14,8 @@
     which both factors have errors ([fp_gradient_mean]); (4) a slope errs by twice what tanh errs
     ([fp_gradient_slope]); (5) ds errs relative to what was computed of it, and by the weight times the
     errors of dP and D ([fp_gradient_score]); (6) a sum of products of which one factor is known up to an
-    error ([fp_gradient_sum]); (7) what is returned is rounded once more ([fp_gradient_result]). *)
+    error ([fp_gradient_sum]); (7) steps (1), (2) and (5) together ([fp_gradient_row]); (8) what is
+    returned is rounded once more ([fp_gradient_result]). *)
 
 Require Import Reals Lra Lia.
 From Attest Require Import Bounds.
@@ -453,6 +454,86 @@ Proof.
   replace rho with (E - 1) by (unfold E; ring).
   eapply Rle_trans; [apply Rabs_triang |].
   eapply Rle_trans; [apply Rplus_le_compat_r, Rabs_triang |]. fold X. lra.
+Qed.
+
+(** * A row *)
+
+(** From scores to the derivative by logit j: what of the weight is [relative] and [absolute] in both,
+    as the program takes them, where little is known of it or not. *)
+Definition weight_known (theta tiny relative absolute : R) (p : nat -> R) (j : nat) : Prop :=
+  relative = b_gradient_weight theta 1 0 /\ b_gradient_weight theta 0 tiny <= absolute \/
+  relative = b_gradient_unknown theta 1 0 /\
+    b_gradient_unknown theta 1 0 * p j + b_gradient_unknown theta tiny tiny <= absolute.
+
+Lemma weight_from_either p b w theta tiny relative absolute j :
+  0 < p j -> 0 < b -> 0 <= w -> Rabs (ln b - ln (p j)) <= theta -> Rabs (w - b) <= tiny ->
+  weight_known theta tiny relative absolute p j -> 0 <= relative /\ 0 <= absolute /\
+  Rabs (p j - w) <= relative * w + absolute.
+Proof.
+  intros Hp Hb Hw0 Hxi Hw H.
+  assert (T : 0 <= theta) by (eapply Rle_trans; [apply Rabs_pos | exact Hxi]).
+  assert (tiny0 : 0 <= tiny) by (eapply Rle_trans; [apply Rabs_pos | exact Hw]).
+  pose proof (exp_ge_1 theta T) as E1.
+  assert (0 <= exp theta * tiny) by (apply Rmult_le_pos; lra).
+  destruct H as [[-> H] | [-> H]].
+  - pose proof (fp_gradient_weight _ _ _ _ _ Hp Hb Hxi Hw) as W.
+    rewrite gradient_weight_form in H, W. rewrite gradient_weight_form. split; [lra |].
+    split; lra.
+  - assert (P : p j + w + tiny >= p j /\ b <= p j + w + tiny)
+      by (apply Rabs_bounds in Hw; lra).
+    pose proof (fp_gradient_unknown (p j) b w theta (p j + w + tiny) tiny Hp Hb Hxi
+      ltac:(lra) ltac:(lra) Hw) as W.
+    rewrite !gradient_unknown_form in H. rewrite gradient_unknown_form in W.
+    rewrite gradient_unknown_form.
+    assert (K : 0 <= tanh (theta / 2)) by (apply tanh_nonneg; lra).
+    assert (0 <= tanh (theta / 2) * p j) by (apply Rmult_le_pos; lra).
+    assert (0 <= tanh (theta / 2) * tiny) by (apply Rmult_le_pos; lra).
+    assert (0 <= tanh (theta / 2) * w) by (apply Rmult_le_pos; lra).
+    split; [lra |]. split; lra.
+Qed.
+
+(** [b] are exponentials before underflow, [Dn] their computed sum, [w] a weight after it. *)
+Theorem fp_gradient_row n S m b Dn k u underflow weight_error w relative absolute P P' M M' a be t ds slope
+    slope' slope_error dx largest lost tiny d1 d2 d3 d4 d5 e4 e5 j :
+  let p := fun i => exp (S i) / fsum n (fun l => exp (S l)) in
+  let theta := b_gradient_exponent weight_error k u underflow in
+  (j < n)%nat -> positive n b -> 0 <= u -> u <= 1 / 8 -> INR k * u < 1 -> 0 <= underflow ->
+  gamma k u + underflow < 1 -> 0 <= lost -> 2 * lost <= tiny ->
+  (* the weight *)
+  (forall i, (i < n)%nat -> Rabs (ln (b i) - (S i - m)) <= weight_error) ->
+  Rabs (Dn - fsum n b) <= (gamma k u + underflow) * fsum n b -> Rabs d1 <= u -> Rabs d2 <= u ->
+  0 <= w -> Rabs (w - b j * (/ Dn * (1 + d1)) * (1 + d2)) <= 2 * tiny ->
+  weight_known theta (2 * tiny) relative absolute p j ->
+  (* the derivative by the logit *)
+  Rabs (P' - P) <= a -> Rabs (M' - M) <= be ->
+  Rabs d3 <= u -> Rabs d4 <= u -> Rabs d5 <= u -> Rabs e4 <= lost -> Rabs e5 <= lost ->
+  t = (P' - M') * (1 + d3) -> Rabs t <= largest -> ds = w * t * (1 + d4) + e4 ->
+  0 <= slope <= 1 -> Rabs (slope' - slope) <= slope_error -> dx = ds * slope' * (1 + d5) + e5 ->
+  Rabs (dx - p j * (P - M) * slope)
+    <= b_gradient_score relative absolute slope_error a be (Rabs ds) w largest u tiny.
+Proof.
+  intros p theta Hj Hb Hu Hu8 Hk Hunder Ha Hlost Htiny HS HD H1 H2 Hw0 Hw Hknown HP HM H3 H4 H5 He4 He5
+    Et Ht Eds Hsl Hsl' Edx.
+  pose proof (fp_gradient_exponent n S b m weight_error k u underflow Dn d1 d2 j Hj Hb Hu
+    ltac:(lra) Hk Hunder Ha HS HD H1 H2) as X.
+  assert (HZ : 0 < fsum n b) by (apply fsum_pos; auto; lia).
+  assert (HE : 0 < fsum n (fun l => exp (S l))) by (apply exp_sum_pos; lia).
+  pose proof (Hb j Hj) as Bj.
+  assert (HDn : 0 < Dn).
+  { apply Rabs_bounds in HD. assert (0 < (1 - (gamma k u + underflow)) * fsum n b)
+      by (apply Rmult_lt_0_compat; lra). lra. }
+  apply Rabs_bounds in H1 as B1. apply Rabs_bounds in H2 as B2.
+  assert (0 < / Dn) by (apply Rinv_0_lt_compat; auto).
+  assert (Hpj : 0 < p j).
+  { unfold p, Rdiv. apply Rmult_lt_0_compat; [apply exp_pos | apply Rinv_0_lt_compat; auto]. }
+  assert (B0 : 0 < b j * (/ Dn * (1 + d1)) * (1 + d2)).
+  { assert (0 < / Dn * (1 + d1)) by (apply Rmult_lt_0_compat; lra).
+    assert (0 < b j * (/ Dn * (1 + d1))) by (apply Rmult_lt_0_compat; lra).
+    apply Rmult_lt_0_compat; lra. }
+  destruct (weight_from_either p (b j * (/ Dn * (1 + d1)) * (1 + d2)) w theta (2 * tiny) relative
+    absolute j Hpj B0 Hw0 X Hw Hknown) as (R0 & A0 & W).
+  apply (fp_gradient_score (p j) w relative absolute P P' M M' a be t ds slope slope' slope_error dx
+    largest u lost tiny d3 d4 d5 e4 e5); auto.
 Qed.
 
 (** * What is returned *)
