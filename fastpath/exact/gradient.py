@@ -359,7 +359,7 @@ def _lost(scale: float, count: int) -> float:
 # ------------------------------------------------------------------------ one block of queries
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Tile:
     """What some queries of a block make of some keys: weights, products and slopes are in buffers."""
 
@@ -469,7 +469,7 @@ class _Back:
                 scores += np.where(bias < negligible[seeing], -np.inf, bias)
             if hidden is not None:
                 np.copyto(scores, -np.inf, where=hidden)
-            yield _Tile(seeing, keys, scores, products, slopes)
+            yield _Tile(seeing=seeing, keys=keys, weights=scores, products=products, slopes=slopes)
 
     # -------------------------------------------------------------------- the certificate
 
