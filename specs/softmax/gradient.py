@@ -431,7 +431,6 @@ FP_GRADIENT = Claim[GradientRow](
                 - _exact(Fraction(1, len(i.keys)), bits).log()
             ).max(),
             extremal=_light_key_of_opposite_error,
-            provided=gamma(terms) + underflow < 1,
             theorem="fp_gradient_exponent",
         ),
         Bound(
