@@ -119,15 +119,46 @@ def test_the_bound_on_real_heads_is_near_the_error() -> None:
     assert np.median(ratios) <= PROMISED_MEDIAN
 
 
-def test_no_bit_depends_on_the_number_of_workers() -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"causal": True},
+        {"window": (60, 30), "softcap": 5.0, "sinks": np.array([0.5, -1.0, 0.0, 2.0])},
+    ],
+)
+def test_no_bit_depends_on_the_number_of_workers(options: Any) -> None:
     rng = np.random.default_rng(6)
-    Q, K, V, dO = (rng.standard_normal((2, 1200, 4)).astype(np.float32) for _ in range(4))
-    one, two = (
-        fastpath.attention_gradient(Q, K, V, dO, causal=True, workers=workers) for workers in (1, 2)
+    shapes = (4, 1200, 4), (2, 1200, 4), (2, 1200, 3), (4, 1200, 3)
+    Q, K, V, dO = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    one, *others = (
+        fastpath.attention_gradient(Q, K, V, dO, workers=workers, **options)
+        for workers in (1, 2, 3)
     )
-    for a, b in zip(one, two, strict=True):
-        assert (a.output == b.output).all()
-        assert (a.error_bound == b.error_bound).all()
+    for other in others:
+        for a, b in zip(
+            (*one, one.dsinks or one.dQ), (*other, other.dsinks or other.dQ), strict=True
+        ):
+            assert (a.output == b.output).all()
+            assert (a.error_bound == b.error_bound).all()
+
+
+@pytest.mark.parametrize("causal", [False, "upper-left", "lower-right"])
+def test_a_window_over_many_blocks_is_the_mask_that_it_stands_for(causal: Any) -> None:
+    """Catches: tiles that do not fit where a block keeps them; keys that a window's ends leave out."""
+    rng = np.random.default_rng(7)
+    shapes = (1500, 2), (1700, 2), (1700, 1), (1500, 1)
+    Q, K, V, dO = (rng.standard_normal(shape) for shape in shapes)
+    offset = 0 if causal == "upper-left" else 200
+    distance = np.arange(1700) - np.arange(1500)[:, None] - offset
+    right = 70 if causal is False else 0
+    mask = (distance >= -110) & (distance <= right)
+    found, expected = (
+        fastpath.attention_gradient(Q, K, V, dO, **options)
+        for options in ({"window": (110, 70), "causal": causal}, {"mask": mask})
+    )
+    for a, b in zip(found, expected, strict=True):
+        assert (np.abs(a.output - b.output) <= a.error_bound + b.error_bound).all()
+        assert np.abs(a.output).max() > 1e6 * a.error_bound.max()
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -137,8 +137,13 @@ def test_attention_and_its_gradient_are_torchs_up_to_the_two_bounds(seed: int) -
     _agrees(seed, capped=False)  # flex_attention takes five seconds to import
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("first", range(20, 520, 50))
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(first, marks=pytest.mark.slow if first < 220 else pytest.mark.nightly)
+        for first in range(20, 520, 50)
+    ],
+)
 def test_attention_and_its_gradient_are_torchs_over_many_draws(first: int) -> None:
     for seed in range(first, first + 50):
         _agrees(seed, capped=True)
