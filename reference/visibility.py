@@ -44,13 +44,13 @@ def visible(
     Raises
     ------
     TypeError
-        If ``mask`` does not hold booleans, or a width is no integer.
+        If ``causal`` is none of these, ``mask`` does not hold booleans, or a width is no integer.
     ValueError
-        If ``causal`` is none of these, True and n_q ≠ n_k, a width is negative, or ``mask`` does not
-        broadcast.
+        If ``causal`` is True and n_q ≠ n_k, a width is negative, or ``mask`` does not broadcast.
     """
+    causal = bool(causal) if isinstance(causal, (bool, np.bool_)) else causal
     if not any(causal is a or (isinstance(a, str) and causal == a) for a in ALIGNMENTS):
-        raise ValueError(
+        raise TypeError(
             f"causal must be False, True, 'upper-left' or 'lower-right', got {causal!r}."
         )
     if causal is True and n_q != n_k:

@@ -29,7 +29,16 @@ from fastpath.core.cores import run, worker_count
 from fastpath.core.directed import UNIT_ROUNDOFF, library_down, library_up, up
 from fastpath.core.inputs import Matrix, heads_inputs
 from fastpath.core.semantics import Indices, Semantics, semantics
-from fastpath.exact.blocks import Block, Scores, block_of, check_factors, check_finite, scores_of
+from fastpath.exact.blocks import (
+    Block,
+    Scores,
+    block_of,
+    check_factors,
+    check_finite,
+    empty_rows,
+    scaled_queries,
+    scores_of,
+)
 from fastpath.exact.prepared import (
     NotFiniteError,
     Prepared,
@@ -333,19 +342,12 @@ def _attend_block(block: Block, buffer: Matrix, width: int, results: Sequence[Ma
     small = bool(up(scores.magnitude + scores.error).max() <= UNSHIFTED_LOGITS[name_of(queries)])
     shifts = (_Shift.NOTHING,) if small else (_Shift.FIRST_MAXIMUM, _Shift.RUNNING_MAXIMUM)
     sums = _finite_sums(block, scores.negligible, shifts, buffer, width)
-    empty = (sums.denominator == 0)[:, 0]
-    any_empty = bool(empty.any())
-    if any_empty and not block.options.zeros:
-        of_head = f" of head {block.head}" if block.head else ""
-        raise ValueError(
-            f"query {block.rows[empty][0]}{of_head} must see a key or a sink, but all {len(block.side.k)} "
-            "keys are hidden from it: pass empty_rows='zeros' for zeros."
-        )
-    if any_empty:
+    empty = empty_rows(block, sums.denominator)
+    if empty.size:
         sums.denominator[empty] = 1
     for result, found in zip(results, _certified(block, scores, sums, small, width), strict=True):
         result[...] = found
-    if any_empty:
+    if empty.size:
         for result, nothing in zip(results, (0, 0, -np.inf, 0), strict=True):
             result[empty] = nothing
 
@@ -468,13 +470,7 @@ def _sums(
 ) -> _Sums:
     """Return the sums, tile by tile."""
     values, dtype = block.side.values.scaled, block.queries.dtype
-    q = block.queries
-    if block.options.scale != 1:
-        q = q * dtype.type(block.options.scale)
-        if not np.isfinite(q).all():
-            raise ValueError(
-                f"scale and Q must keep scale Q finite in {dtype}, got scale = {block.options.scale!r}."
-            )
+    q = scaled_queries(block)
     numerator = np.zeros((len(q), values.shape[1]), dtype)
     denominator = np.zeros((len(q), 1), dtype)
     shift = np.full((len(q), 1), 0 if shifted_by is _Shift.NOTHING else -np.inf, dtype)

@@ -122,11 +122,14 @@ class Scores:
     negligible
         A key with a smaller bias weighs no more than the smallest normal number beside another; None
         without a bias.
+    capped_error
+        Bounds what rounding makes of a score before its bias; None without a cap.
     """
 
     error: NDArray[np.float64]
     magnitude: NDArray[np.float64]
     negligible: NDArray[np.float64] | None
+    capped_error: NDArray[np.float64] | None
 
 
 def scores_of(block: Block) -> Scores:
@@ -150,9 +153,11 @@ def scores_of(block: Block) -> Scores:
             f"got up to {np.max(magnitude):.3g}: a logit could overflow."
         )
     magnitude, error = (np.reshape(x, (-1, 1)) for x in (magnitude, error))
+    capped_error = None
     if options.softcap is not None:
         capped = np.minimum(up(magnitude + error), options.softcap)
         error = capped_score(error, u, constants["tanh_error"], capped, options.softcap, tiny)
+        capped_error = error
         magnitude = np.minimum(magnitude, options.softcap)
     negligible = None
     if block.bias is not None:
@@ -168,7 +173,32 @@ def scores_of(block: Block) -> Scores:
             f"bias and sinks must keep scores at most {most:.3g} in {dtype}, got up to "
             f"{np.max(magnitude):.3g}: a score could overflow."
         )
-    return Scores(error=error, magnitude=magnitude, negligible=negligible)
+    return Scores(
+        error=error, magnitude=magnitude, negligible=negligible, capped_error=capped_error
+    )
+
+
+def scaled_queries(block: Block) -> Matrix:
+    """Return the queries times the scale, or refuse what overflows."""
+    scale, dtype = block.options.scale, block.queries.dtype
+    if scale == 1:
+        return block.queries
+    q: Matrix = block.queries * dtype.type(scale)
+    if not np.isfinite(q).all():
+        raise ValueError(f"scale and Q must keep scale Q finite in {dtype}, got scale = {scale!r}.")
+    return q
+
+
+def empty_rows(block: Block, denominator: Matrix) -> Indices:
+    """Return which queries of a block see neither key nor sink, or refuse them, as the options say."""
+    empty = np.flatnonzero(denominator == 0)
+    if empty.size and not block.options.zeros:
+        of_head = f" of head {block.head}" if block.head else ""
+        raise ValueError(
+            f"query {block.rows[empty[0]]}{of_head} must see a key or a sink, but all {len(block.side.k)} "
+            "keys are hidden from it: pass empty_rows='zeros' for zeros."
+        )
+    return empty
 
 
 def logit_magnitude(q: Matrix, side: PreparedHead, ranges: Ranges) -> NDArray[np.float64]:

@@ -110,21 +110,37 @@ Definition b_log_sum_exp (weight_error : R) (terms : nat) (unit_roundoff : R) (u
 Definition b_merged_output (weight_error : R) (spread : R) (part_error : R) (largest_part_error : R) (magnitude : R) (quotient : R) (terms : nat) (unit_roundoff : R) (underflow : R) (tiny : R) : R :=
   part_error + 3 * tiny + unit_roundoff * Rabs quotient + (largest_part_error + spread) * tanh (weight_error / 2) + (magnitude + (1 + unit_roundoff) * Rabs quotient) * (underflow + (unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms)).
 
-(** FP.gradient: the error of a weight that was computed from a log-sum-exp. *)
+(** FP.gradient: the error of the logarithm of a computed weight. *)
+Definition b_gradient_exponent (weight_error : R) (terms : nat) (unit_roundoff : R) (underflow : R) : R :=
+  2 * weight_error + (underflow + (unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms)) / (1 - underflow - (unit_roundoff * INR terms) / (1 - unit_roundoff * INR terms)) + (2 * unit_roundoff) / (1 - 2 * unit_roundoff).
+
+(** FP.gradient: the error of a computed weight. *)
 Definition b_gradient_weight (weight_error : R) (weight : R) (tiny : R) : R :=
   tiny * exp weight_error + weight * (exp weight_error - 1).
 
-(** FP.gradient: the error of D = dO . o from a computed output. *)
-Definition b_gradient_mean (dimension : nat) (unit_roundoff : R) (mean_magnitude : R) (output_error : R) (gradient_length : R) (tiny : R) : R :=
-  gradient_length * output_error + tiny * INR dimension + (mean_magnitude * unit_roundoff * INR dimension) / (1 - unit_roundoff * INR dimension).
+(** FP.gradient: the error of a computed weight, however little is known of it. *)
+Definition b_gradient_unknown (weight_error : R) (largest_weight : R) (lost : R) : R :=
+  lost + 2 * largest_weight * tanh (weight_error / 2).
+
+(** FP.gradient: the error of D = sum_j p_j dP_j. *)
+Definition b_gradient_mean (relative_weight_error : R) (mean_magnitude : R) (terms : nat) (unit_roundoff : R) (product_error : R) (lost : R) : R :=
+  lost + product_error + mean_magnitude * (relative_weight_error + (unit_roundoff * (2 + INR terms)) / (1 - unit_roundoff * (2 + INR terms))).
+
+(** FP.gradient: the error of a computed derivative of the soft cap, 1 - tanh^2. *)
+Definition b_gradient_slope (tangent_error : R) (unit_roundoff : R) (tiny : R) : R :=
+  unit_roundoff + (1 + unit_roundoff) * (tiny + tangent_error ^ 2%nat + 2 * tangent_error + unit_roundoff * (1 + tangent_error) ^ 2%nat).
 
 (** FP.gradient: the error of a computed derivative by a logit. *)
-Definition b_gradient_score (weight_error : R) (slope_error : R) (product_error : R) (mean_error : R) (score_gradient : R) (weight : R) (difference : R) (unit_roundoff : R) (tiny : R) : R :=
-  2 * tiny + score_gradient * (slope_error * (1 + unit_roundoff) + (1 + (4 * unit_roundoff) / (1 - 4 * unit_roundoff)) * (exp weight_error - 1) + (4 * unit_roundoff) / (1 - 4 * unit_roundoff)) + tiny * (2 + mean_error + product_error + 2 * difference) * exp weight_error + weight * (mean_error + product_error) * exp weight_error.
+Definition b_gradient_score (relative_weight_error : R) (absolute_weight_error : R) (slope_error : R) (product_error : R) (mean_error : R) (score_gradient : R) (weight : R) (difference : R) (unit_roundoff : R) (tiny : R) : R :=
+  absolute_weight_error * (mean_error + product_error + 2 * difference) + score_gradient * (relative_weight_error * (1 + (4 * unit_roundoff) / (1 - 4 * unit_roundoff)) + slope_error * (1 + unit_roundoff) + (4 * unit_roundoff) / (1 - 4 * unit_roundoff)) + tiny * (2 + relative_weight_error) + weight * (1 + relative_weight_error) * (mean_error + product_error).
 
 (** FP.gradient: the error of a sum of products, of which one factor has an error. *)
 Definition b_gradient_sum (error_sum : R) (magnitude_sum : R) (terms : nat) (unit_roundoff : R) (lost : R) : R :=
   error_sum + lost + (magnitude_sum * unit_roundoff * (2 + INR terms)) / (1 - unit_roundoff * (2 + INR terms)).
+
+(** FP.gradient: the error of a derivative that is returned in a narrower type. *)
+Definition b_gradient_result (computation_error : R) (result_magnitude : R) (unit_roundoff : R) (tiny : R) : R :=
+  computation_error + unit_roundoff * (result_magnitude + tiny).
 
 (** P2.poly: the change of an attention output when a polynomial replaces exp. *)
 Definition b_poly_output (kappa : R) (spread : R) : R :=

@@ -2,15 +2,22 @@ r"""FP: what rounding does to the gradient of attention, judged from what was co
 
 For a loss of which dO is the derivative by one row of the output, with weights p, the row o and values v:
 
-    dP_j = dO . v_j,   D = dO . o,   ds_j = p_j (dP_j - D),   dx_j = ds_j (1 - tanh^2(x_j / softcap)),
+    dP_j = dO . v_j,   D = dO . o = sum_j p_j dP_j,   ds_j = p_j (dP_j - D),
+    dx_j = ds_j (1 - tanh^2(x_j / softcap)),
 
-and dV, dQ and dK are sums of p dO, scale dx k and scale dx q (:mod:`reference.gradient`; proved for symbols
-in ``proofs/symbolic``).
+and dV, dQ and dK are sums of p dO, scale dx k and scale dx q; dbias is ds, and dsink the ds of a key whose
+dP is 0 (:mod:`reference.gradient`; proved for symbols in ``proofs/symbolic``).
 
-The computation.  ``w_j = fl(exp(fl(score_j - ell)))`` with a computed log-sum-exp ``ell``; ``D = fl(dO . o)``
-with a computed output; ``ds_j = fl(w_j fl(dP_j - D))``; ``dx_j = fl(ds_j slope_j)``.  No n x n matrix
-is kept, and a program need not know the exact one: every bound is in what it computed, and linear in
-it, so that sums over rows of |ds| and of w bound what sums over keys or queries are off by.
+The computation.  ``e_j = fl(exp(fl(score_j - m)))`` with a shift m; ``w_j = fl(e_j z)`` with ``z = fl(1 /
+fl(sum e))``; ``D = fl(fl(sum e_j dP_j) z)``; ``ds_j = fl(w_j fl(dP_j - D))``; ``slope_j = fl(1 - fl(t_j^2))``
+with a computed tanh t; ``dx_j = fl(ds_j slope_j)``; what is returned is rounded to the type of the inputs.
+A block of rows is kept, never the n x n matrix, and a program need not know the exact one: every bound is in
+what it computed, and linear in it, so that sums over rows of |ds| and of w bound what sums over keys or
+queries are off by.
+
+A weight errs by (e^theta - 1) w and what underflow takes; where theta is large, as where scores are beyond
+what their type can tell apart, by 2 tanh(theta/2) at most, since no weight passes 1.  Both are of the form
+``relative w + absolute``, which is all that follows asks for.
 
 The model is that of ``rounding``.
 """
@@ -27,24 +34,29 @@ import sympy
 from numpy.typing import NDArray
 
 from reference import Enclosure
-from reference.attention import attention, log_sum_exp, weights
+from reference.attention import log_sum_exp
+from reference.scores import scores
 from specs.claim import Bound, Claim, Hypothesis, Value
 from specs.softmax.rounding import ARITHMETIC, Arithmetic, gamma
 from specs.symbols import (
+    absolute_weight_error,
+    computation_error,
     difference,
-    dimension,
     error_sum,
-    gradient_length,
+    largest_weight,
     lost,
     magnitude_sum,
     mean_error,
     mean_magnitude,
-    output_error,
     product_error,
+    relative_weight_error,
+    result_magnitude,
     score_gradient,
     slope_error,
+    tangent_error,
     terms,
     tiny,
+    underflow,
     unit_roundoff,
     weight,
     weight_error,
@@ -55,20 +67,30 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class GradientRow:
-    """One query row on its way back: the inputs are exact, the rest is what floating point gave."""
+    """One query row on its way back: the inputs are exact, the rest is what floating point gave.
+
+    ``exponentials`` are of scores less ``shift``; ``results`` are the query's derivatives in the next type,
+    float32 of float64 and float16 of float32.
+    """
 
     query: Array
     keys: Array
     values: Array
     output_gradient: Array
-    log_sum_exp: np.floating[Any]
-    output: Array
+    softcap: float | None
+    shift: np.floating[Any]
+    exponentials: Array
+    reciprocal: np.floating[Any]
     weights: Array
     products: Array
     mean: np.floating[Any]
     differences: Array
     score_gradient: Array
+    tangents: Array
+    slopes: Array
+    logit_gradient: Array
     query_gradient: Array
+    results: Array
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -76,36 +98,67 @@ class GradientRow:
         return ARITHMETIC[self.query.dtype.name]
 
 
+#: The next type of each, in which results are returned: unit roundoff and smallest normal number.
+NARROWER = {
+    "float64": (np.float32, Fraction(1, 2**24), Fraction(1, 2**126)),
+    "float32": (np.float16, Fraction(1, 2**11), Fraction(1, 2**14)),
+}
+
+
 def gradient_row(
-    query: Array, keys: Array, values: Array, output_gradient: Array, mistake: float = 0.0
+    query: Array,
+    keys: Array,
+    values: Array,
+    output_gradient: Array,
+    softcap: float | None = None,
+    *,
+    score_mistakes: Array | float = 0.0,
+    total_mistake: float = 0.0,
 ) -> GradientRow:
-    """Go forth and back with every sum from left to right; ``mistake`` is added to the log-sum-exp."""
+    """Go forth and back with every sum from left to right.
+
+    The mistakes are added to the logits, and to the logarithm of the sum of the exponentials.
+    """
     kind = query.dtype.type
 
     def dot(x: Array, y: Array) -> Array:
         return np.asarray(np.cumsum(x * y, axis=-1, dtype=kind)[..., -1])
 
-    logits = dot(keys, query)
-    forth = np.exp(logits - logits.max())
-    output = dot(values.T, forth) / kind(forth.sum())
-    ell = kind(logits.max() + np.log(forth.sum()) + mistake)
-    computed = np.exp(logits - ell)
-    products, mean = dot(values, output_gradient), kind(dot(output_gradient, output))
+    logits = (dot(keys, query) + score_mistakes).astype(kind)
+    tangents, slopes, computed = np.zeros_like(logits), np.ones_like(logits), logits
+    if softcap is not None:
+        tangents = np.tanh(logits / kind(softcap))
+        slopes, computed = 1 - tangents * tangents, tangents * kind(softcap)
+    shift = computed.max()
+    exponentials = np.exp(computed - shift)
+    total = np.cumsum(exponentials, dtype=kind)[-1] * kind(np.exp(total_mistake))
+    reciprocal = kind(1) / total
+    products = dot(values, output_gradient)
+    mean = kind(dot(exponentials, products) * reciprocal)
+    normalised = exponentials * reciprocal
     differences = products - mean
-    backward = computed * differences
+    by_scores = normalised * differences
+    by_logits = by_scores * slopes
+    by_query = dot(keys.T, by_logits)
     return GradientRow(
         query,
         keys,
         values,
         output_gradient,
-        ell,
-        output,
-        computed,
+        softcap,
+        shift,
+        exponentials,
+        reciprocal,
+        normalised,
         products,
         mean,
         differences,
-        backward,
-        dot(keys.T, backward),
+        by_scores,
+        tangents,
+        slopes,
+        by_logits,
+        by_query,
+        by_query.astype(NARROWER[query.dtype.name][0]),
     )
 
 
@@ -113,31 +166,61 @@ def _exact(x: Any, bits: int) -> Enclosure:
     return Enclosure.exact(np.array(x), bits)
 
 
+def _scores(i: GradientRow, bits: int) -> Enclosure:
+    return scores(i.query[None], i.keys, softcap=i.softcap, precision=bits)[0]
+
+
+def _logarithm(i: GradientRow, bits: int) -> Enclosure:
+    return log_sum_exp(i.query[None], i.keys, softcap=i.softcap, precision=bits)[0]
+
+
 def _weights(i: GradientRow, bits: int) -> Enclosure:
-    return weights(i.query[None], i.keys, precision=bits)[0]
+    return (_scores(i, bits) - _logarithm(i, bits)).exp()
 
 
 def _products(i: GradientRow, bits: int) -> Enclosure:
     return _exact(i.values, bits) @ _exact(i.output_gradient, bits)
 
 
-def _output(i: GradientRow, bits: int) -> Enclosure:
-    return attention(i.query[None], i.keys, i.values, precision=bits)[0]
-
-
 def _mean(i: GradientRow, bits: int) -> Enclosure:
-    return (_exact(i.output_gradient, bits) * _output(i, bits)).sum()
+    return (_weights(i, bits) * _products(i, bits)).sum()
 
 
-def _score_gradient(i: GradientRow, bits: int) -> Enclosure:
-    return _weights(i, bits) * (_products(i, bits) - _mean(i, bits))
+def _tangents(i: GradientRow, bits: int) -> Enclosure:
+    if i.softcap is None:
+        return _exact(np.zeros(len(i.keys)), bits)
+    return _scores(i, bits) * (1 / Fraction(i.softcap))
+
+
+def _slopes(i: GradientRow, bits: int) -> Enclosure:
+    tangents = _tangents(i, bits)
+    return _exact(1.0, bits) - tangents * tangents
+
+
+def _logit_gradient(i: GradientRow, bits: int) -> Enclosure:
+    return _weights(i, bits) * (_products(i, bits) - _mean(i, bits)) * _slopes(i, bits)
 
 
 def _weight_error(i: GradientRow, bits: int) -> Enclosure:
-    """Enclose max_j |ln(computed weight) - (logit - log-sum-exp)|."""
-    logits = _exact(i.keys, bits) @ _exact(i.query, bits)
-    exact = logits - log_sum_exp(i.query[None], i.keys, precision=bits)[0]
-    return abs(_exact(i.weights, bits).log() - exact).max()
+    """Enclose max_j |ln(computed weight) - (score - log-sum-exp)|, rounded to its type and not."""
+    exact = _scores(i, bits) - _logarithm(i, bits)
+    normalised = abs(_exact(i.weights, bits).log() - exact).max()
+    product = _exact(i.exponentials, bits) * _exact(i.reciprocal, bits)
+    return normalised.maximum(abs(product.log() - exact).max())
+
+
+def _exponential_error(i: GradientRow, bits: int) -> Enclosure:
+    """Enclose max_j |ln(computed exponential) - (score - shift)|."""
+    exact = _scores(i, bits) - _exact(i.shift, bits)
+    return abs(_exact(i.exponentials, bits).log() - exact).max()
+
+
+def _relative(i: GradientRow, bits: int) -> Enclosure:
+    return _weight_error(i, bits).exp() - 1
+
+
+def _absolute(i: GradientRow, bits: int) -> Enclosure:
+    return _weight_error(i, bits).exp() * i.arithmetic.tiny
 
 
 def _heaviest(i: GradientRow) -> int:
@@ -148,35 +231,78 @@ def _steepest(i: GradientRow) -> int:
     return int(np.abs(i.score_gradient).argmax())
 
 
+def _weight_difference(i: GradientRow, bits: int) -> Enclosure:
+    at = _heaviest(i)
+    return abs(_exact(i.weights[at], bits) - _weights(i, bits)[at])
+
+
+def _uniform_difference(i: GradientRow, bits: int) -> Enclosure:
+    uniform = _exact(Fraction(1, len(i.keys)), bits)
+    return abs(uniform - _weights(i, bits)[_heaviest(i)])
+
+
 def _mean_error(i: GradientRow, bits: int) -> Enclosure:
     return abs(_exact(i.mean, bits) - _mean(i, bits))
 
 
-def _score_errors(i: GradientRow, bits: int) -> Enclosure:
-    return abs(_exact(i.score_gradient, bits) - _score_gradient(i, bits))
+def _logit_errors(i: GradientRow, bits: int) -> Enclosure:
+    return abs(_exact(i.logit_gradient, bits) - _logit_gradient(i, bits))
 
 
 def _query_gradient(i: GradientRow, bits: int) -> Enclosure:
     """Enclose the first entry of dQ."""
-    return (_score_gradient(i, bits) * _exact(i.keys[:, 0], bits)).sum()
+    return (_logit_gradient(i, bits) * _exact(i.keys[:, 0], bits)).sum()
+
+
+def _query_error(i: GradientRow, bits: int) -> Enclosure:
+    return abs(_exact(i.query_gradient[0], bits) - _query_gradient(i, bits))
+
+
+def _product_error(i: GradientRow, bits: int) -> Enclosure:
+    return abs(_exact(i.products, bits) - _products(i, bits)).max()
+
+
+def _slope_errors(i: GradientRow, bits: int) -> Enclosure:
+    return abs(_exact(i.slopes, bits) - _slopes(i, bits))
+
+
+def _exponent_parameters(i: GradientRow, bits: int) -> Mapping[str, Value]:
+    return {
+        "weight_error": _exponential_error(i, bits),
+        "terms": len(i.keys),
+        "unit_roundoff": i.arithmetic.unit_roundoff,
+        "underflow": 8 * len(i.keys) * i.arithmetic.tiny,
+    }
 
 
 def _mean_parameters(i: GradientRow, bits: int) -> Mapping[str, Value]:
+    products = _exact(i.exponentials, bits) * _exact(i.reciprocal, bits) * _exact(i.products, bits)
     return {
-        "dimension": len(i.output),
+        "relative_weight_error": _relative(i, bits),
+        "mean_magnitude": abs(products).sum(),
+        "terms": len(i.keys),
         "unit_roundoff": i.arithmetic.unit_roundoff,
-        "mean_magnitude": abs(_exact(i.output_gradient, bits) * _exact(i.output, bits)).sum(),
-        "output_error": abs(_exact(i.output, bits) - _output(i, bits)).max(),
-        "gradient_length": abs(_exact(i.output_gradient, bits)).sum(),
+        "product_error": _product_error(i, bits),
+        "lost": _absolute(i, bits) * abs(_exact(i.products, bits)).sum()
+        + 2 * len(i.keys) * i.arithmetic.tiny,
+    }
+
+
+def _slope_parameters(i: GradientRow, bits: int) -> Mapping[str, Value]:
+    errors = abs(_exact(i.tangents, bits) - _tangents(i, bits))
+    return {
+        "tangent_error": errors.max(),
+        "unit_roundoff": i.arithmetic.unit_roundoff,
         "tiny": i.arithmetic.tiny,
     }
 
 
 def _score_parameters(i: GradientRow, bits: int) -> Mapping[str, Value]:
     return {
-        "weight_error": _weight_error(i, bits),
-        "slope_error": 0,
-        "product_error": abs(_exact(i.products, bits) - _products(i, bits)).max(),
+        "relative_weight_error": _relative(i, bits),
+        "absolute_weight_error": _absolute(i, bits),
+        "slope_error": _slope_errors(i, bits).max(),
+        "product_error": _product_error(i, bits),
         "mean_error": _mean_error(i, bits),
         "score_gradient": abs(Fraction(float(i.score_gradient[_steepest(i)]))),
         "weight": Fraction(float(i.weights[_steepest(i)])),
@@ -189,26 +315,56 @@ def _score_parameters(i: GradientRow, bits: int) -> Mapping[str, Value]:
 def _sum_parameters(i: GradientRow, bits: int) -> Mapping[str, Value]:
     column = _exact(i.keys[:, 0], bits)
     return {
-        "error_sum": (_score_errors(i, bits) * abs(column)).sum(),
-        "magnitude_sum": abs(_exact(i.score_gradient, bits) * column).sum(),
+        "error_sum": (_logit_errors(i, bits) * abs(column)).sum(),
+        "magnitude_sum": abs(_exact(i.logit_gradient, bits) * column).sum(),
         "terms": len(i.keys),
         "unit_roundoff": i.arithmetic.unit_roundoff,
         "lost": 4 * len(i.keys) * i.arithmetic.tiny,
     }
 
 
-def _lost_products() -> GradientRow:
-    """Give D = 1 + u + u + ... of which a sum from the left keeps only the first term."""
-    gradient = np.full(512, 2.0**-24, np.float32)
-    gradient[0] = 1
-    one = np.ones((1, 1), np.float32)
-    return gradient_row(one[0], one, np.ones((1, 512), np.float32), gradient)
+def _result_parameters(i: GradientRow, bits: int) -> Mapping[str, Value]:
+    _, narrow_roundoff, narrow_tiny = NARROWER[i.query.dtype.name]
+    return {
+        "computation_error": _query_error(i, bits),
+        "result_magnitude": abs(Fraction(float(i.results[0]))),
+        "unit_roundoff": narrow_roundoff,
+        "tiny": narrow_tiny,
+    }
 
 
-def _mistaken_logarithm() -> GradientRow:
-    """Give two keys of equal weight, opposite in all, and a log-sum-exp that is too large by 1/2."""
+def _light_key_of_opposite_error() -> GradientRow:
+    """Give scores that err one way, and that of a light key the other."""
+    keys = np.array([[0.0], [0.0], [-20.0]])
+    mistakes = np.array([2.0**-7, 2.0**-7, -(2.0**-7)])
+    return gradient_row(np.ones(1), keys, np.ones((3, 1)), np.ones(1), score_mistakes=mistakes)
+
+
+def _one_key_whose_sum_is_mistaken() -> GradientRow:
+    """Give one key of weight 1, and a sum of exponentials that is too large by e^(1/64)."""
+    one = np.ones((1, 1))
+    return gradient_row(np.zeros(1), one, one, np.ones(1), total_mistake=2.0**-6)
+
+
+def _mistaken_sum() -> GradientRow:
+    """Give two keys of equal weight, opposite in all, and a sum that is too large by e^(1/2)."""
     keys = np.array([[1.0], [-1.0]])
-    return gradient_row(np.zeros(1), keys, keys, np.ones(1), mistake=0.5)
+    return gradient_row(np.zeros(1), keys, keys, np.ones(1), total_mistake=0.5)
+
+
+def _mistaken_tangent() -> GradientRow:
+    """Give a score near its cap that errs toward it."""
+    keys = np.array([[3.0], [0.0]])
+    return gradient_row(
+        np.ones(1), keys, keys, np.ones(1), softcap=1.0, score_mistakes=np.array([1.0, 0.0])
+    )
+
+
+def _rounded_half_a_last_place() -> GradientRow:
+    """Give derivatives 1 / 4 + 2^-26, half way to the next float32 and less 2^-28 from it."""
+    keys = np.array([[1.0], [-1.0]])
+    value = 1.0 + 2.0**-24
+    return gradient_row(np.zeros(1), keys, keys * value / 2, np.ones(1))
 
 
 def _sample_row(rng: np.random.Generator) -> GradientRow:
@@ -219,29 +375,31 @@ def _sample_row(rng: np.random.Generator) -> GradientRow:
         rng.standard_normal((n, d)).astype(dtype),
         rng.standard_normal((n, d_v)).astype(dtype),
         rng.standard_normal(d_v).astype(dtype),
+        (None, 0.7, 15.0)[rng.integers(3)],
     )
 
 
 def _usual(i: GradientRow) -> bool:
-    arrays = (i.query, i.keys, i.values, i.output_gradient, i.output, i.score_gradient)
+    arrays = (i.query, i.keys, i.values, i.output_gradient, i.score_gradient, i.results)
     return all(bool(np.isfinite(x).all()) for x in arrays) and bool(
         (i.weights >= float(i.arithmetic.tiny)).all()
     )
 
 
+_SCORE_FACTOR = gamma(sympy.Integer(4))
+
 FP_GRADIENT = Claim[GradientRow](
     id="FP.gradient",
     where="ours",
     statement=(
-        "The gradient of attention in floating point, weights w computed anew from a log-sum-exp: with theta "
-        "the error of a weight's logarithm, ds errs by about (e^theta - 1 + 4u + slope error) |ds| + e^theta "
-        "(error of dP + error of D) w, each as computed; a sum of products by the sum of such errors and "
-        "gamma_(k+2) of its terms' magnitudes."
+        "The gradient of attention in floating point: with theta the error of a weight's logarithm, twice "
+        "a computed exponential's and that of their sum, a weight errs by (e^theta - 1) w or "
+        "2 tanh(theta/2), D by that share of sum w |dP| and the error of dP, dx by about (e^theta - 1 + 4u "
+        "+ slope error) |ds| + e^theta (error of dP + error of D) w, each as computed; a sum of products by "
+        "the sum of such errors and gamma_(k+2) of its terms' magnitudes; what is returned by its own "
+        "rounding besides."
     ),
-    not_stated=(
-        "That a given BLAS obeys the model.  What the slope's error is where scores are capped: a capped "
-        "score's, twice, over softcap, and its own rounding."
-    ),
+    not_stated="That a given BLAS obeys the model.",
     assumes=(
         Hypothesis("everything is finite, and every weight a normal number", _usual),
         Hypothesis(
@@ -251,61 +409,121 @@ FP_GRADIENT = Claim[GradientRow](
     ),
     bounds=(
         Bound(
+            name="gradient_exponent",
+            meaning="the error of the logarithm of a computed weight",
+            arguments=(weight_error, terms, unit_roundoff, underflow),
+            expression=2 * weight_error
+            + (gamma(terms) + underflow) / (1 - gamma(terms) - underflow)
+            + gamma(sympy.Integer(2)),
+            points=(
+                (
+                    sympy.Rational(1, 1000),
+                    256,
+                    sympy.Rational(1, 2**24),
+                    sympy.Rational(1, 2**100),
+                ),
+            ),
+            quantity=_weight_error,
+            parameters=_exponent_parameters,
+            trivial=lambda i, bits: abs(
+                _scores(i, bits)
+                - _logarithm(i, bits)
+                - _exact(Fraction(1, len(i.keys)), bits).log()
+            ).max(),
+            extremal=_light_key_of_opposite_error,
+            theorem="fp_gradient_exponent",
+        ),
+        Bound(
             name="gradient_weight",
-            meaning="the error of a weight that was computed from a log-sum-exp",
+            meaning="the error of a computed weight",
             arguments=(weight_error, weight, tiny),
             expression=(sympy.exp(weight_error) - 1) * weight + sympy.exp(weight_error) * tiny,
             points=((sympy.Rational(1, 1000), sympy.Rational(1, 3), sympy.Rational(1, 2**126)),),
-            quantity=lambda i, bits: abs(
-                _exact(i.weights[_heaviest(i)], bits) - _weights(i, bits)[_heaviest(i)]
-            ),
+            quantity=_weight_difference,
             parameters=lambda i, bits: {
                 "weight_error": _weight_error(i, bits),
                 "weight": Fraction(float(i.weights[_heaviest(i)])),
                 "tiny": i.arithmetic.tiny,
             },
-            trivial=lambda i, bits: abs(
-                _exact(1.0, bits) / _exact(float(len(i.keys)), bits)
-                - _weights(i, bits)[_heaviest(i)]
-            ),
-            extremal=_mistaken_logarithm,
+            trivial=_uniform_difference,
+            extremal=_mistaken_sum,
             theorem="fp_gradient_weight",
         ),
         Bound(
+            name="gradient_unknown",
+            meaning="the error of a computed weight, however little is known of it",
+            arguments=(weight_error, largest_weight, lost),
+            expression=2 * sympy.tanh(weight_error / 2) * largest_weight + lost,
+            points=((sympy.Rational(1, 1000), sympy.Rational(3, 2), sympy.Rational(1, 2**126)),),
+            quantity=_weight_difference,
+            parameters=lambda i, bits: {
+                "weight_error": _weight_error(i, bits),
+                "largest_weight": _weights(i, bits)[_heaviest(i)].maximum(
+                    _exact(i.weights[_heaviest(i)], bits)
+                ),
+                "lost": i.arithmetic.tiny,
+            },
+            trivial=_uniform_difference,
+            extremal=_one_key_whose_sum_is_mistaken,
+            theorem="fp_gradient_unknown",
+        ),
+        Bound(
             name="gradient_mean",
-            meaning="the error of D = dO . o from a computed output",
+            meaning="the error of D = sum_j p_j dP_j",
             arguments=(
-                dimension,
-                unit_roundoff,
+                relative_weight_error,
                 mean_magnitude,
-                output_error,
-                gradient_length,
-                tiny,
+                terms,
+                unit_roundoff,
+                product_error,
+                lost,
             ),
-            expression=gamma(dimension) * mean_magnitude
-            + dimension * tiny
-            + output_error * gradient_length,
+            expression=(relative_weight_error + gamma(terms + 2)) * mean_magnitude
+            + product_error
+            + lost,
             points=(
                 (
-                    64,
-                    sympy.Rational(1, 2**24),
-                    5,
                     sympy.Rational(1, 1000),
-                    7,
+                    5,
+                    256,
+                    sympy.Rational(1, 2**24),
+                    sympy.Rational(1, 500),
                     sympy.Rational(1, 2**126),
                 ),
             ),
             quantity=_mean_error,
             parameters=_mean_parameters,
             trivial=lambda i, bits: abs(_mean(i, bits)),
-            extremal=_lost_products,
+            extremal=_one_key_whose_sum_is_mistaken,
             theorem="fp_gradient_mean",
+        ),
+        Bound(
+            name="gradient_slope",
+            meaning="the error of a computed derivative of the soft cap, 1 - tanh^2",
+            arguments=(tangent_error, unit_roundoff, tiny),
+            expression=(1 + unit_roundoff)
+            * (
+                2 * tangent_error
+                + tangent_error**2
+                + unit_roundoff * (1 + tangent_error) ** 2
+                + tiny
+            )
+            + unit_roundoff,
+            points=(
+                (sympy.Rational(1, 1000), sympy.Rational(1, 2**24), sympy.Rational(1, 2**126)),
+            ),
+            quantity=lambda i, bits: _slope_errors(i, bits).max(),
+            parameters=_slope_parameters,
+            trivial=lambda i, bits: abs(_exact(0.5, bits) - _slopes(i, bits)).max(),
+            extremal=_mistaken_tangent,
+            theorem="fp_gradient_slope",
         ),
         Bound(
             name="gradient_score",
             meaning="the error of a computed derivative by a logit",
             arguments=(
-                weight_error,
+                relative_weight_error,
+                absolute_weight_error,
                 slope_error,
                 product_error,
                 mean_error,
@@ -316,17 +534,18 @@ FP_GRADIENT = Claim[GradientRow](
                 tiny,
             ),
             expression=(
-                (1 + gamma(sympy.Integer(4))) * (sympy.exp(weight_error) - 1)
-                + gamma(sympy.Integer(4))
+                (1 + _SCORE_FACTOR) * relative_weight_error
+                + _SCORE_FACTOR
                 + (1 + unit_roundoff) * slope_error
             )
             * score_gradient
-            + sympy.exp(weight_error) * (product_error + mean_error) * weight
-            + sympy.exp(weight_error) * tiny * (2 * difference + product_error + mean_error + 2)
-            + 2 * tiny,
+            + (1 + relative_weight_error) * (product_error + mean_error) * weight
+            + absolute_weight_error * (2 * difference + product_error + mean_error)
+            + (2 + relative_weight_error) * tiny,
             points=(
                 (
                     sympy.Rational(1, 1000),
+                    sympy.Rational(1, 3000),
                     sympy.Rational(1, 2000),
                     sympy.Rational(1, 500),
                     sympy.Rational(1, 700),
@@ -337,11 +556,11 @@ FP_GRADIENT = Claim[GradientRow](
                     sympy.Rational(1, 2**126),
                 ),
             ),
-            quantity=lambda i, bits: _score_errors(i, bits)[_steepest(i)],
+            quantity=lambda i, bits: _logit_errors(i, bits)[_steepest(i)],
             parameters=_score_parameters,
-            trivial=lambda i, bits: abs(_score_gradient(i, bits)[_steepest(i)]),
-            extremal=_mistaken_logarithm,
-            theorem="fp_gradient_score",
+            trivial=lambda i, bits: abs(_logit_gradient(i, bits)[_steepest(i)]),
+            extremal=_mistaken_sum,
+            theorem="fp_gradient_row",
         ),
         Bound(
             name="gradient_sum",
@@ -357,13 +576,27 @@ FP_GRADIENT = Claim[GradientRow](
                     sympy.Rational(1, 2**120),
                 ),
             ),
-            quantity=lambda i, bits: abs(
-                _exact(i.query_gradient[0], bits) - _query_gradient(i, bits)
-            ),
+            quantity=_query_error,
             parameters=_sum_parameters,
             trivial=lambda i, bits: abs(_query_gradient(i, bits)),
-            extremal=_mistaken_logarithm,
+            extremal=_mistaken_sum,
             theorem="fp_gradient_sum",
+        ),
+        Bound(
+            name="gradient_result",
+            meaning="the error of a derivative that is returned in a narrower type",
+            arguments=(computation_error, result_magnitude, unit_roundoff, tiny),
+            expression=computation_error + unit_roundoff * (result_magnitude + tiny),
+            points=(
+                (sympy.Rational(1, 1000), 12, sympy.Rational(1, 2**24), sympy.Rational(1, 2**126)),
+            ),
+            quantity=lambda i, bits: abs(
+                _exact(float(i.results[0]), bits) - _query_gradient(i, bits)
+            ),
+            parameters=_result_parameters,
+            trivial=lambda i, bits: abs(_query_gradient(i, bits)),
+            extremal=_rounded_half_a_last_place,
+            theorem="fp_gradient_result",
         ),
     ),
     witness=lambda: gradient_row(
@@ -371,6 +604,7 @@ FP_GRADIENT = Claim[GradientRow](
         np.array([[1.0, 0.25], [0.3, 2.0], [-1.0, 0.7]]),
         np.array([[1.0], [-2.0], [0.7]]),
         np.array([1.5]),
+        1.5,
     ),
     sample=_sample_row,
 )

@@ -49,3 +49,30 @@ def test_attention_4096_by_64_float32(benchmark: Any, size: float, causal: bool)
     benchmark.extra_info["fastpath / numpy three lines"] = times["fastpath"] / times["numpy"]
     print(f"\n{benchmark.extra_info}")
     benchmark(fastpath.attention, Q, K, V, causal=causal)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("n", [2048, 4096])
+def test_gradient_n_by_64_float32(benchmark: Any, n: int, causal: bool) -> None:
+    torch = pytest.importorskip("torch", reason="torch is an optional peer: pip install .[peers]")
+    torch.set_num_threads(1)
+    Q, K, V = _inputs(n, 64, 1.0)
+    dO = np.random.default_rng(1).standard_normal(V.shape).astype(np.float32)
+    q, k, v = (torch.tensor(x[None, None], requires_grad=True) for x in (Q, K, V))
+    sdpa = torch.nn.functional.scaled_dot_product_attention
+    output = sdpa(q, k, v, scale=1.0, is_causal=causal)
+    of_output = torch.from_numpy(dO)[None, None]
+
+    def ours() -> Any:
+        return fastpath.attention_gradient(Q, K, V, dO, causal=causal, workers=1)
+
+    times = medians(
+        {
+            "fastpath": ours,
+            "torch": lambda: torch.autograd.grad(output, (q, k, v), of_output, retain_graph=True),
+        },
+        ROUNDS,
+    )
+    benchmark.extra_info["fastpath / torch, backward alone"] = times["fastpath"] / times["torch"]
+    print(f"\n{benchmark.extra_info}")
+    benchmark(ours)

@@ -225,6 +225,26 @@ MUTANTS = (
         tests=f"{TERMS}::test_causal_logits_are_bounded_by_the_longest_key_so_far",
         catches="the longest of the keys that a causal row sees",
     ),
+    *(
+        _planted(
+            file="fastpath/exact/prepared.py",
+            before="squares[first : max(int(ranges[1][-1]), first + 1)]",
+            after=after,
+            tests=f"{TERMS}::test_a_windows_logits_are_bounded_by_the_longest_key_in_it",
+            catches=f"the longest of the keys that windows see, but for the {which}",
+        )
+        for which, after in (
+            ("last", "squares[first : max(int(ranges[1][-1]) - 1, first + 1)]"),
+            ("first", "squares[first + 1 : max(int(ranges[1][-1]), first + 2)]"),
+        )
+    ),
+    _planted(
+        file="fastpath/exact/merge.py",
+        before="    bound = up(bound + up(np.abs(merged - output)))\n",
+        after="",
+        tests="tests/fastpath/exact/test_merge.py::test_the_rounding_of_what_is_returned_is_counted",
+        catches="the rounding of what is merged to the type of the parts",
+    ),
     _planted(
         before="np.minimum(bound, spread + DECIDABLE)",
         after="np.minimum(bound, spread)",
@@ -277,8 +297,9 @@ MUTANTS = (
         catches="the shift in the logarithm",
     ),
     _semantics(
-        before="q = q * dtype.type(block.options.scale)",
-        after="q = q * dtype.type(1)",
+        file="fastpath/exact/blocks.py",
+        before="block.queries * dtype.type(scale)",
+        after="block.queries",
         catches="the scale",
     ),
     _semantics(

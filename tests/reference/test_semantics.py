@@ -212,7 +212,8 @@ def test_key_heads_get_the_sum_of_what_their_query_heads_give():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"causal": "left"}, ValueError, "causal must be False, True"),
+        ({"causal": "left"}, TypeError, "causal must be False, True"),
+        ({"causal": 1}, TypeError, "causal must be False, True"),
         ({"causal": True}, ValueError, "as many queries as keys, got n_q = 2 and n_k = 3"),
         ({"window": (-1, None)}, ValueError, "left width must not be negative, got -1"),
         ({"window": (1.5, None)}, TypeError, "left width must be an integer or None, got 1.5"),

@@ -213,8 +213,20 @@ def merged_output(
         return up(up(part_3 + part_2) + up(part_4 * up(underflow + part_5)))
 
 
+def gradient_exponent(weight_error: Any, terms: Any, unit_roundoff: Any, underflow: Any) -> Any:
+    """Bound the error of the logarithm of a computed weight: FP.gradient.
+
+    ``2*unit_roundoff/(1 - 2*unit_roundoff) + 2*weight_error + (terms*unit_roundoff/(-terms*unit_roundoff + 1) + underflow)/(-terms*unit_roundoff/(-terms*unit_roundoff + 1) - underflow + 1)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(up(unit_roundoff * terms) / down(1 - up(unit_roundoff * terms)))
+        part_2 = up(up(underflow + part_1) / down(down(1 - underflow) - part_1))
+        part_3 = up(up(2 * unit_roundoff) / down(1 - up(2 * unit_roundoff)))
+        return up(up(up(2 * weight_error) + part_2) + part_3)
+
+
 def gradient_weight(weight_error: Any, weight: Any, tiny: Any) -> Any:
-    """Bound the error of a weight that was computed from a log-sum-exp: FP.gradient.
+    """Bound the error of a computed weight: FP.gradient.
 
     ``tiny*exp(weight_error) + weight*(exp(weight_error) - 1)``
     """
@@ -223,27 +235,50 @@ def gradient_weight(weight_error: Any, weight: Any, tiny: Any) -> Any:
         return up(up(tiny * library_up(np.exp(weight_error))) + part_1)
 
 
-def gradient_mean(
-    dimension: Any,
-    unit_roundoff: Any,
-    mean_magnitude: Any,
-    output_error: Any,
-    gradient_length: Any,
-    tiny: Any,
-) -> Any:
-    """Bound the error of D = dO . o from a computed output: FP.gradient.
+def gradient_unknown(weight_error: Any, largest_weight: Any, lost: Any) -> Any:
+    """Bound the error of a computed weight, however little is known of it: FP.gradient.
 
-    ``dimension*mean_magnitude*unit_roundoff/(-dimension*unit_roundoff + 1) + dimension*tiny + gradient_length*output_error``
+    ``2*largest_weight*tanh(weight_error/2) + lost``
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        part_1 = up(up(mean_magnitude * unit_roundoff) * dimension)
-        part_2 = up(part_1 / down(1 - up(unit_roundoff * dimension)))
-        part_3 = up(up(gradient_length * output_error) + up(tiny * dimension))
-        return up(part_3 + part_2)
+        part_1 = up(up(2 * largest_weight) * library_up(np.tanh(up(weight_error / 2))))
+        return up(lost + part_1)
+
+
+def gradient_mean(
+    relative_weight_error: Any,
+    mean_magnitude: Any,
+    terms: Any,
+    unit_roundoff: Any,
+    product_error: Any,
+    lost: Any,
+) -> Any:
+    """Bound the error of D = sum_j p_j dP_j: FP.gradient.
+
+    ``lost + mean_magnitude*(relative_weight_error + unit_roundoff*(terms + 2)/(-unit_roundoff*(terms + 2) + 1)) + product_error``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(2 + terms)
+        part_2 = up(up(unit_roundoff * part_1) / down(1 - up(unit_roundoff * part_1)))
+        part_3 = up(mean_magnitude * up(relative_weight_error + part_2))
+        return up(up(lost + product_error) + part_3)
+
+
+def gradient_slope(tangent_error: Any, unit_roundoff: Any, tiny: Any) -> Any:
+    """Bound the error of a computed derivative of the soft cap, 1 - tanh^2: FP.gradient.
+
+    ``unit_roundoff + (unit_roundoff + 1)*(tangent_error**2 + 2*tangent_error + tiny + unit_roundoff*(tangent_error + 1)**2)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(1 + tangent_error)
+        part_2 = up(up(tiny + up(tangent_error * tangent_error)) + up(2 * tangent_error))
+        part_3 = up(part_2 + up(unit_roundoff * up(part_1 * part_1)))
+        return up(unit_roundoff + up(up(1 + unit_roundoff) * part_3))
 
 
 def gradient_score(
-    weight_error: Any,
+    relative_weight_error: Any,
+    absolute_weight_error: Any,
     slope_error: Any,
     product_error: Any,
     mean_error: Any,
@@ -255,17 +290,18 @@ def gradient_score(
 ) -> Any:
     """Bound the error of a computed derivative by a logit: FP.gradient.
 
-    ``score_gradient*(slope_error*(unit_roundoff + 1) + 4*unit_roundoff/(1 - 4*unit_roundoff) + (4*unit_roundoff/(1 - 4*unit_roundoff) + 1)*(exp(weight_error) - 1)) + tiny*(2*difference + mean_error + product_error + 2)*exp(weight_error) + 2*tiny + weight*(mean_error + product_error)*exp(weight_error)``
+    ``absolute_weight_error*(2*difference + mean_error + product_error) + score_gradient*(relative_weight_error*(4*unit_roundoff/(1 - 4*unit_roundoff) + 1) + slope_error*(unit_roundoff + 1) + 4*unit_roundoff/(1 - 4*unit_roundoff)) + tiny*(relative_weight_error + 2) + weight*(mean_error + product_error)*(relative_weight_error + 1)``
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        part_1 = up(up(4 * unit_roundoff) / down(1 - up(4 * unit_roundoff)))
-        part_2 = up(up(1 + part_1) * library_up(np.expm1(weight_error)))
-        part_3 = up(up(slope_error * up(1 + unit_roundoff)) + part_2)
-        part_4 = up(up(up(2 + mean_error) + product_error) + up(2 * difference))
-        part_5 = library_up(np.exp(weight_error))
-        part_6 = up(up(2 * tiny) + up(score_gradient * up(part_3 + part_1)))
-        part_7 = up(up(weight * up(mean_error + product_error)) * part_5)
-        return up(up(part_6 + up(up(tiny * part_4) * part_5)) + part_7)
+        part_1 = up(up(mean_error + product_error) + up(2 * difference))
+        part_2 = up(up(4 * unit_roundoff) / down(1 - up(4 * unit_roundoff)))
+        part_3 = up(
+            up(relative_weight_error * up(1 + part_2)) + up(slope_error * up(1 + unit_roundoff))
+        )
+        part_4 = up(up(absolute_weight_error * part_1) + up(score_gradient * up(part_3 + part_2)))
+        part_5 = up(up(weight * up(1 + relative_weight_error)) * up(mean_error + product_error))
+        part_6 = up(part_4 + up(tiny * up(2 + relative_weight_error)))
+        return up(part_6 + part_5)
 
 
 def gradient_sum(
@@ -280,3 +316,15 @@ def gradient_sum(
         part_2 = up(up(magnitude_sum * unit_roundoff) * part_1)
         part_3 = up(part_2 / down(1 - up(unit_roundoff * part_1)))
         return up(up(error_sum + lost) + part_3)
+
+
+def gradient_result(
+    computation_error: Any, result_magnitude: Any, unit_roundoff: Any, tiny: Any
+) -> Any:
+    """Bound the error of a derivative that is returned in a narrower type: FP.gradient.
+
+    ``computation_error + unit_roundoff*(result_magnitude + tiny)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(unit_roundoff * up(result_magnitude + tiny))
+        return up(computation_error + part_1)

@@ -19,19 +19,31 @@ from tests.fastpath.exact.test_semantics import OPTIONS, drawn
 def judged(Q: Any, K: Any, V: Any, dO: Any, options: Any) -> Any:
     """Return the result after every entry of it was decided to lie within its bound."""
     found = fastpath.attention_gradient(Q, K, V, dO, empty_rows="zeros", **options)
-    for name, of in zip(("dQ", "dK", "dV"), (Q, K, V), strict=True):
+    given = {"dQ": Q, "dK": K, "dV": V, "dsinks": options.get("sinks")}
+    assert (found.dsinks is None) == (given["dsinks"] is None)
+    for name, of in given.items():
+        if of is None:
+            continue
         part = getattr(found, name)
         assert part.output.dtype == Q.dtype
-        assert part.output.shape == of.shape
+        assert part.output.shape == np.shape(of)
         verdict, _ = decide(
-            lambda bits, name=name: getattr(
-                attention_gradient(Q, K, V, dO, precision=bits, empty_rows="zeros", **options), name
-            ),
+            lambda bits, name=name: _enclosed(name, bits, Q, K, V, dO, options),
             part.output,
             part.error_bound,
         )
         assert verdict is Verdict.WITHIN, name
     return found
+
+
+def _enclosed(name: str, bits: int, Q: Any, K: Any, V: Any, dO: Any, options: Any) -> Any:
+    """Enclose a derivative, that by a sink added up over what shares it."""
+    exact = attention_gradient(Q, K, V, dO, precision=bits, empty_rows="zeros", **options)
+    part = getattr(exact, name)
+    if name == "dsinks":
+        while part.ndim > np.ndim(options["sinks"]):
+            part = part.sum(axis=0)
+    return part
 
 
 def with_gradient(rng: Any, names: Any) -> Any:
@@ -107,15 +119,63 @@ def test_the_bound_on_real_heads_is_near_the_error() -> None:
     assert np.median(ratios) <= PROMISED_MEDIAN
 
 
-def test_no_bit_depends_on_the_number_of_workers() -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"causal": True},
+        {"window": (60, 30), "softcap": 5.0, "sinks": np.array([0.5, -1.0, 0.0, 2.0])},
+    ],
+)
+def test_no_bit_depends_on_the_number_of_workers(options: Any) -> None:
     rng = np.random.default_rng(6)
-    Q, K, V, dO = (rng.standard_normal((2, 1200, 4)).astype(np.float32) for _ in range(4))
-    one, two = (
-        fastpath.attention_gradient(Q, K, V, dO, causal=True, workers=workers) for workers in (1, 2)
+    shapes = (4, 1200, 4), (2, 1200, 4), (2, 1200, 3), (4, 1200, 3)
+    Q, K, V, dO = (rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    one, *others = (
+        fastpath.attention_gradient(Q, K, V, dO, workers=workers, **options)
+        for workers in (1, 2, 3)
     )
-    for a, b in zip(one, two, strict=True):
-        assert (a.output == b.output).all()
-        assert (a.error_bound == b.error_bound).all()
+    for other in others:
+        for a, b in zip(
+            (*one, one.dsinks or one.dQ), (*other, other.dsinks or other.dQ), strict=True
+        ):
+            assert (a.output == b.output).all()
+            assert (a.error_bound == b.error_bound).all()
+
+
+@pytest.mark.parametrize("causal", [False, "upper-left", "lower-right"])
+def test_a_window_over_many_blocks_is_the_mask_that_it_stands_for(causal: Any) -> None:
+    """Catches: tiles that do not fit where a block keeps them; keys that a window's ends leave out."""
+    rng = np.random.default_rng(7)
+    shapes = (1500, 2), (1700, 2), (1700, 1), (1500, 1)
+    Q, K, V, dO = (rng.standard_normal(shape) for shape in shapes)
+    offset = 0 if causal == "upper-left" else 200
+    distance = np.arange(1700) - np.arange(1500)[:, None] - offset
+    right = 70 if causal is False else 0
+    mask = (distance >= -110) & (distance <= right)
+    found, expected = (
+        fastpath.attention_gradient(Q, K, V, dO, **options)
+        for options in ({"window": (110, 70), "causal": causal}, {"mask": mask})
+    )
+    for a, b in zip(found, expected, strict=True):
+        assert (np.abs(a.output - b.output) <= a.error_bound + b.error_bound).all()
+        assert np.abs(a.output).max() > 1e6 * a.error_bound.max()
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_tiles_whose_scores_lie_far_apart_are_within_their_certificate(sign: float) -> None:
+    """Catches: a shift by the largest score of one tile, beside which the others' overflow."""
+    Q, K = np.array([[100.0], [-100.0]]), sign * np.array([[9.0], [8.0], [8.5], [-8.0], [-9.0]])
+    V = np.arange(5.0)[:, None] ** 2
+    judged(Q, K, V, np.array([[1.0], [0.5]]), {})
+    judged(Q, K, V, np.array([[1.0], [0.5]]), {"sinks": 500.0})
+
+
+def test_logits_far_beyond_their_cap_have_finite_bounds() -> None:
+    """Catches: the square of an error of tanh that is larger than tanh itself."""
+    Q, K = np.array([[1e200]]), np.array([[1e10], [-1e10], [0.0]])
+    V, dO = np.array([[1.0], [2.0], [-1.0]]), np.ones((1, 1))
+    judged(Q, K, V, dO, {"softcap": 0.5, "bias": np.zeros((1, 3))})
 
 
 @pytest.mark.parametrize(
@@ -123,7 +183,10 @@ def test_no_bit_depends_on_the_number_of_workers() -> None:
     [
         (np.ones((2, 2)), r"dO must have the output's shape \(2, 1\), got \(2, 2\)"),
         (np.array([[1.0], [np.nan]]), "dO must be finite, got 1 NaN or infinite of 2"),
-        (np.full((2, 1), 1e308), "no derivative by . passes the largest float64"),
+        (
+            np.full((2, 1), 1e308),
+            "no derivative by ., nor what bounds its error, passes the largest float64",
+        ),
     ],
 )
 def test_derivatives_that_make_no_sense_are_refused_by_name(dO: Any, message: str) -> None:

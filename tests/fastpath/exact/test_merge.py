@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fastpath
+from fastpath.core.certified import Certified
 from reference import Verdict, attention_verdict
 from reference.arithmetic.decide import decide
 from reference.attention import log_sum_exp
@@ -76,6 +77,25 @@ def test_errors_of_the_parts_are_counted() -> None:
             for a, p in enumerate(parts)
         ]
         _judge(fastpath.merge(logarithms), Q, K, V, mask)
+
+
+def test_the_rounding_of_what_is_returned_is_counted() -> None:
+    """Catches: the last rounding left out: 1 + 2^-24, the mean of two exact parts, is no float32."""
+    parts = [
+        Certified(
+            output=np.full((1, 1), value, np.float32),
+            error_bound=np.zeros((1, 1)),
+            claims=(),
+            log_sum_exp=np.zeros(1),
+            log_sum_exp_bound=np.zeros(1),
+        )
+        for value in (1.0, 1 + 2.0**-23)
+    ]
+    result = fastpath.merge(parts)
+    assert result.output.dtype == np.float32
+    error = abs(float(result.output.item()) - (1 + 2.0**-24))
+    assert error == 2.0**-24
+    assert error <= result.error_bound.item() < 1.01 * error
 
 
 def test_rows_that_no_part_sees_are_zeros() -> None:

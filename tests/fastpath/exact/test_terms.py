@@ -317,6 +317,23 @@ def test_causal_logits_are_bounded_by_the_longest_key_so_far() -> None:
     assert (logit_magnitude(Q, side, (first + 1, np.array([2, 3, 3]))) >= [4, 4, 4]).all()
 
 
+def test_a_windows_logits_are_bounded_by_the_longest_key_in_it() -> None:
+    """Catches: either end of what a block's windows see left out, or the longest key anywhere."""
+    keys = 7
+    for peak in range(keys):
+        K = np.ones((keys, 1))
+        K[peak] = 4
+        side = PreparedHead(K, K)
+        for start in range(1, keys):
+            for stop in range(start + 1, keys + 1):
+                # Two queries: the window of one ends where the other's starts, or beyond.
+                middle = (start + stop) // 2
+                ranges = np.array([start, middle]), np.array([middle + 1, stop])
+                found = logit_magnitude(np.ones((2, 1)), side, ranges)
+                assert (found >= (4 if start <= peak < stop else 1)).all()
+                assert (found < (5 if start <= peak < stop else 2)).all()
+
+
 def test_a_spread_that_is_rounded_is_bounded() -> None:
     """Catches: a difference of values that rounds down."""
     values = ScaledValues(np.array([[1.0], [-(2.0**-60)]]))
