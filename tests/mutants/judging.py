@@ -23,9 +23,9 @@ MUTANTS = (
         catches="that rows which were all checked are all covered",
     ),
     Mutant(
-        file="fastpath/real_heads/exact_rows.py",
-        before="head.values, head.last_seen(rows))\n",
-        after="head.values, None)\n",
+        file="fastpath/core/head.py",
+        before="right=0 if self.causal else None",
+        after="right=None",
         tests=CERTIFY + "test_a_causal_row_that_sees_a_key_too_many_or_too_few_is_found",
         catches="the mask of the rows that are checked",
     ),
