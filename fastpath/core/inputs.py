@@ -2,6 +2,7 @@
 
 from array import array as machine_array
 from collections.abc import Sequence
+from fractions import Fraction
 from numbers import Real
 from typing import Any
 
@@ -253,6 +254,23 @@ def in_range(name: str, index: Any, count: int) -> int:
     if not -count <= index < count:
         raise IndexError(f"{name} must be in [{-count}, {count}), got {index}.")
     return int(index) % count
+
+
+def real_number(name: str, value: Any) -> float:
+    """Return a finite number that float64 holds exactly, or refuse."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf
+    if not np.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}.")
+    if isinstance(value, (int, Fraction)) and number != value:
+        raise ValueError(
+            f"{name} must be a number that float64 holds exactly, got {value!r}: pass float({name})."
+        )
+    return number
 
 
 def open_unit(name: str, value: Any) -> float:

@@ -15,6 +15,8 @@ from fastpath.core.bounds.softmax import ARITHMETIC, scaled_logit, softmax_outpu
 from fastpath.core.directed import up
 from fastpath.core.inputs import Array, Matrix
 
+CLAIMS = ("S.output", "FP.scores")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scaled:
@@ -51,11 +53,11 @@ class Scaled:
         return bound
 
 
-def scaled(q: Matrix, scale: float, dtype: Any = None) -> Scaled:
+def scaled(q: Any, scale: float, dtype: Any = None) -> Scaled:
     """Multiply queries by a scale; rounded once in float64, and then to ``dtype``, theirs by default."""
     dtype = np.dtype(q.dtype if dtype is None else dtype)
     with np.errstate(over="ignore", under="ignore"):
-        queries = np.multiply(q, scale, dtype=np.float64).astype(dtype, copy=False)
+        queries = np.multiply(q, scale, dtype=np.float64).astype(dtype)
     power_of_two = scale == 0 or abs(frexp(scale)[0]) == 0.5
     exact = False
     if power_of_two:

@@ -5,14 +5,12 @@ visible(i, j)  <=>  -left <= j - (i + offset) <= right  and  mask_ij  and  bias_
 """
 
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastpath.core.inputs import exact_floats, integer, plain_array
+from fastpath.core.inputs import exact_floats, integer, plain_array, real_number
 
 Indices = NDArray[np.intp]
 
@@ -231,7 +229,7 @@ def semantics(
         heads=heads,
         queries=queries,
         keys=keys,
-        scale=_number("scale", scale),
+        scale=real_number("scale", scale),
         offset=0 if causal in (True, "upper-left") else keys - queries,
         left=left,
         right=right if causal is False else 0,
@@ -243,27 +241,10 @@ def semantics(
     )
 
 
-def _number(name: str, value: Any) -> float:
-    """Return a number that float64 holds exactly, or refuse."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}.")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = np.inf
-    if not np.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {value!r}.")
-    if isinstance(value, (int, Fraction)) and number != value:
-        raise ValueError(
-            f"{name} must be a number that float64 holds exactly, got {value!r}: pass float({name})."
-        )
-    return number
-
-
 def _softcap(softcap: Any) -> float | None:
     if softcap is None:
         return None
-    number = _number("softcap", softcap)
+    number = real_number("softcap", softcap)
     if not number > 0:
         raise ValueError(f"softcap must be positive, got {softcap!r}.")
     return number

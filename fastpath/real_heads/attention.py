@@ -18,6 +18,7 @@ from fastpath.core.head import Head, Heads
 from fastpath.core.inputs import Array, generator, open_unit
 from fastpath.core.norms import lengths, longest_row
 from fastpath.core.offers import Offer, Refusal, take_cheapest
+from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
 from fastpath.core.scaling import Scaled, scaled
 from fastpath.polynomial.attention import polynomial_offer
 from fastpath.real_heads.certify import certified_rows, checked_heads, fewest_rows
@@ -348,7 +349,7 @@ class _Plain:
         return replace(
             answer,
             error_bound=up(answer.error_bound + self.shift),
-            claims=(*answer.claims, "S.output", "FP.scores"),
+            claims=tuple(dict.fromkeys((*answer.claims, *SCALE_CLAIMS))),
         )
 
 
