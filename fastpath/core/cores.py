@@ -1,11 +1,12 @@
 """Work on several cores, whose results do not depend on how many."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
+from itertools import islice
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -42,6 +43,22 @@ def run(tasks: Sequence[Callable[[], Result]], workers: int) -> list[Result]:
             finally:
                 for future in futures:
                     future.cancel()
+
+
+def run_in_order(
+    tasks: Iterable[Callable[[], Result]], workers: int | None, waiting: int
+) -> Iterator[Result]:
+    """Yield the results of tasks in their order, of which at most ``waiting`` are held at once.
+
+    With None each is done when its turn comes, by this thread, and BLAS is left as it is.
+    """
+    remaining = iter(tasks)
+    if workers is None:
+        for task in remaining:
+            yield task()
+        return
+    while wave := list(islice(remaining, max(1, waiting))):
+        yield from run(wave, workers)
 
 
 class _Blas:
