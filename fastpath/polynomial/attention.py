@@ -313,7 +313,7 @@ def _causal(
     all_keys, all_weights = block.scaled_keys(everything), block.weights(everything)
     all_queries, totals = queries.scaled(everything), np.empty_like(all_weights)
 
-    def compute(rows: slice, operators: list[Array] | None) -> None:
+    def compute(rows: slice, earlier: Array) -> None:
         keys, x, weights = all_keys[:, rows], all_queries[:, rows], all_weights[:, rows]
         logits = keys.T @ x
         tile = np.full_like(logits, polynomial.coefficients[-1])
@@ -322,8 +322,8 @@ def _causal(
             tile += coefficient
         tile *= seen[: len(tile), : len(tile)]
         np.matmul(weights, tile, out=totals[:, rows])
-        if operators is not None:
-            totals[:, rows] += basis.evaluate(x, operators)
+        if rows.start:
+            totals[:, rows] += basis.evaluate(x, basis.operators(polynomial.coefficients, earlier))
 
     blocks = parts(n, CAUSAL_BLOCK)
     while wave := list(islice(blocks, max(1, waiting(workers, sums)))):
@@ -342,9 +342,8 @@ def _causal(
         )
         tasks = []
         for rows, of_block in zip(wave, added, strict=True):
-            operators = basis.operators(polynomial.coefficients, sums) if rows.start else None
-            tasks.append(partial(compute, rows, operators))
-            sums += of_block
+            tasks.append(partial(compute, rows, sums))
+            sums = sums + of_block
         run(tasks, workers)
     value_low, value_high = (
         extreme.accumulate(block.values, axis=1).astype(np.float64)
@@ -352,14 +351,20 @@ def _causal(
     )
     roundings = query_roundings(d, degree) + _causal_roundings(d, degree, n)
     result = Result(queries, polynomial, roundings, block.ranges.value_units, dtype)
-    for rows in parts(n, CONVERTED):
-        result.put(
-            rows,
-            totals[:, rows],
-            np.arange(rows.start + 1, rows.stop + 1),
-            value_low[:, rows],
-            value_high[:, rows],
-        )
+    run(
+        [
+            partial(
+                result.put,
+                rows,
+                totals[:, rows],
+                np.arange(rows.start + 1, rows.stop + 1),
+                value_low[:, rows],
+                value_high[:, rows],
+            )
+            for rows in parts(n, CONVERTED)
+        ],
+        workers,
+    )
     return result.certified
 
 
