@@ -212,8 +212,9 @@ def plain_array(name: str, x: Any) -> Matrix:
     try:
         array = _read(x)
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        said = str(error).partition("\n")[0]
         raise TypeError(
-            f"{name} must be readable as an array, got a {kind.__name__} that is not: {error}"
+            f"{name} must be readable as an array, got a {kind.__name__} that is not: {said}"
         ) from error
     # A method of that name, as tables have, says nothing of the entries.
     beside = [what for what in _BESIDE_ENTRIES if not callable(getattr(kind, what, callable))]
