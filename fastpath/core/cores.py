@@ -62,18 +62,30 @@ def run_in_order(
 
 
 class _Blas:
-    """How many calls need BLAS on one thread at the moment, and what gives it back its threads."""
+    """How many calls need BLAS on one thread at the moment, and what gives it back its threads.
+
+    A fork while they run copies a lock that nobody will release, and calls that will not end: the child
+    starts anew, and its next call gives the threads back.
+    """
 
     lock = Lock()
     calls = 0
     limit: Any = None
 
 
+def _start_anew() -> None:
+    _Blas.lock, _Blas.calls = Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
+
+
 @contextmanager
 def _blas_on_one_thread() -> Iterator[None]:
     """Hold BLAS to one thread, once for all calls that overlap: the setting is the process's."""
     with _Blas.lock:
-        if not _Blas.calls:
+        if _Blas.limit is None:
             _Blas.limit = _controller().limit(limits=1)
         _Blas.calls += 1
     try:
@@ -83,6 +95,7 @@ def _blas_on_one_thread() -> Iterator[None]:
             _Blas.calls -= 1
             if not _Blas.calls:
                 _Blas.limit.restore_original_limits()
+                _Blas.limit = None
 
 
 @cache
