@@ -58,6 +58,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (polynomial, moments):
         monkeypatch.setattr(module, "block_columns", lambda *sizes: 64)
     monkeypatch.setattr(monomials, "LEAST_COLUMNS", 64)
+    monkeypatch.setattr(polynomial, "CAUSAL_BLOCK", 32)
 
 
 @pytest.mark.parametrize("name", CALLS)

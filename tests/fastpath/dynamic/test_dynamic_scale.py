@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from fastpath import DynamicAttention
+from fastpath.core.scaling import scaled
 from fastpath.dynamic.certificate import row_error_bound
+from fastpath.dynamic.recomputed import Recomputed
+from fastpath.dynamic.tokens import Tokens
 from reference import Verdict, attention_verdict
 
 D, D_V = 3, 2
@@ -20,7 +23,7 @@ STATES: dict[str, dict[str, Any]] = {
 }
 
 
-class Tokens:
+class Followed:
     """Tokens as they are given, and a state that is to follow them."""
 
     def __init__(self, dtype: Any, scale: float, size: float, causal: bool, **given: Any) -> None:
@@ -71,7 +74,7 @@ class Tokens:
 def test_rows_are_those_of_the_definition_whatever_changes(
     kind: str, dtype: Any, scale: float, size: float
 ) -> None:
-    tokens = Tokens(dtype, scale, size, scale < 0, **STATES[kind])
+    tokens = Followed(dtype, scale, size, scale < 0, **STATES[kind])
     rng = np.random.default_rng(2)
     for _ in range(14):
         tokens.change(rng)
@@ -107,8 +110,34 @@ def test_the_rounding_of_a_scale_is_in_the_bound_of_a_row() -> None:
     assert scaled - plain >= 2 * 2 * 2.0**-24 * 41
 
 
+@pytest.mark.parametrize("mode", ["cached", "dirty", "recomputed"])
+def test_every_strategy_counts_the_rounding_of_a_scale(mode: Any) -> None:
+    rng = np.random.default_rng(0)
+    Q, K, V = (rng.standard_normal((7, 3)).astype(np.float32) for _ in range(3))
+    made = scaled(Q, 0.3).queries
+    rounded, exact = (
+        (
+            Recomputed(Tokens(q, K, V, False, scale))
+            if mode == "recomputed"
+            else DynamicAttention(q, K, V, mode=mode, scale=scale)
+        )
+        for q, scale in ((Q, 0.3), (made, 1.0))
+    )
+    for i in range(7):
+        np.testing.assert_array_equal(
+            rounded.row(i) if mode == "recomputed" else rounded.query_row(i),  # type: ignore[union-attr]
+            exact.row(i) if mode == "recomputed" else exact.query_row(i),  # type: ignore[union-attr]
+        )
+        magnitude = float(np.abs(made[i].astype(float)) @ np.abs(K.astype(float)).max(axis=0))
+        # Two more roundings of its logits.
+        assert (
+            rounded.error_bound(i)
+            >= exact.error_bound(i) + 4 * 2.0**-24 * magnitude * np.abs(V).max() * 0.99
+        )
+
+
 def test_a_copy_and_what_is_unpickled_keep_the_scale() -> None:
-    tokens = Tokens(np.float64, 0.3, 1.0, False)
+    tokens = Followed(np.float64, 0.3, 1.0, False)
     for made in (copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))):
         tokens.state = made(tokens.state)
         for seed in range(6):

@@ -96,6 +96,20 @@ def test_a_row_that_sees_nothing_is_refused_whichever_rows_are_drawn() -> None:
         )
 
 
+def test_options_of_one_head_are_its_own() -> None:
+    Q, K, V = grouped()
+    rng = np.random.default_rng(9)
+    seen = rng.random((2, 4, N, N)) < 0.5
+    seen[..., -1] = True
+    bias = rng.standard_normal((4, N, N))
+    for options in ({"mask": seen}, {"bias": bias}):
+        found = fastpath.certified_attention(Q, K, V, tolerance=0.1, **options)
+        exact = fastpath.attention(Q, K, V, **options)
+        np.testing.assert_array_equal(found.output, exact.output)
+        certified = fastpath.certify(Q, K, V, exact.output, rng=np.random.default_rng(0), **options)
+        assert certified.error_bound <= np.nextafter(2 * exact.error_bound.max(), 1)
+
+
 # ------------------------------------------------------------------------------------- the ways
 
 
@@ -134,18 +148,33 @@ def test_every_way_takes_a_scale_and_heads(
 
 
 def test_the_rounding_of_a_scale_is_in_the_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a tenth of the tolerance, and dropped keys may take what it leaves."""
     every_way(monkeypatch)
-    Q, K, V = (x.astype(np.float32) for x in sharp())
-    scale = 0.3
-    found = fastpath.certified_attention(Q, K, V, tolerance=0.01, scale=scale)
-    made = scaled(Q, scale)
-    plain = fastpath.certified_attention(made.queries, K, V, tolerance=0.01)
-    assert found.method == plain.method == "dropped keys"
-    lengths = np.linalg.norm(made.queries.astype(float), axis=1)
-    magnitude = lengths * np.linalg.norm(K.astype(float), axis=1).max()
-    shift = made.output_shift(magnitude, float(np.abs(K).max()), np.ptp(V.astype(float), axis=0))
-    # The share that keys may lose is a little smaller, by what the shift takes.
-    assert (found.error_bound - shift >= 0.9 * (plain.error_bound - shift.max())).all()
+    allowed: list[float] = []
+    planned = real_heads.DroppedKeys.planned
+
+    def noted(head: Any, given: float, rng: Any) -> Any:
+        allowed.append(given)
+        return planned(head, given, rng)
+
+    monkeypatch.setattr(real_heads.DroppedKeys, "planned", noted)
+    monkeypatch.setattr(real_heads, "SCALING_ROOM", 0.5)
+    rng = np.random.default_rng(0)
+    K = np.linspace(-3, 3, 200, dtype=np.float32)[:, None]
+    Q = (500 * rng.choice([-1, 1], 200) + rng.standard_normal(200)).astype(np.float32)[:, None]
+    V = rng.standard_normal((200, 2)).astype(np.float32)
+    made = scaled(Q, 0.3)
+    magnitude = np.abs(made.queries[:, 0].astype(float)) * 3
+    shift = made.output_shift(magnitude, 3.0, np.ptp(V.astype(float), axis=0))
+    largest = float(np.abs(V).max())
+    tolerance = 10 * float(shift.max()) / largest
+    found = fastpath.certified_attention(Q, K, V, tolerance=tolerance, scale=0.3)
+    left = (tolerance - float(shift.max()) / largest) * (1 - 1e-6)
+    plain = fastpath.certified_attention(made.queries, K, V, tolerance=left)
+    assert found.method == plain.method == "dropped keys", found.reason
+    assert (found.error_bound <= tolerance * largest).all()
+    assert (found.error_bound >= plain.error_bound + 0.99 * shift).all()
+    assert allowed[0] + shift.max() <= tolerance * largest
 
 
 def test_a_scale_whose_rounding_takes_too_much_leaves_exact_attention(
@@ -177,6 +206,7 @@ def test_heads_share_the_failure_probability(monkeypatch: pytest.MonkeyPatch) ->
 
     def noted(given: Any, output: Any, uncovered: float, chance: float, *more: Any) -> Any:
         chances.append(chance)
+        assert given[0].options.scale == 0.4  # not the head whose queries were scaled
         return certified_rows(given, output, uncovered, chance, *more)
 
     monkeypatch.setattr(real_heads, "certified_rows", noted)
