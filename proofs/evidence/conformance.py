@@ -262,7 +262,7 @@ def case(name: str) -> Case:
     ValueError
         If there is none.
     """
-    for candidate in chain(cases(), states()):
+    for candidate in chain(states(), cases()):
         if candidate.name == name:
             return candidate
     raise ValueError(f"unknown conformance case {name!r}.")

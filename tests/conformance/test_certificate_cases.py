@@ -1,6 +1,6 @@
 """Certificates of heads with options, and states with a scale: fastpath conforms, planted mistakes do not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,12 +24,26 @@ ALONE = {case.name: case for case in conformance.feature_cases()}
 STATES = {case.name: case for case in conformance.states()}
 
 
-@pytest.mark.parametrize("case", OPTIONS, ids=lambda c: c.name)
+def _each(cases: Iterable[Case]) -> list[Any]:
+    """Return the cases; in float64 those of several heads are quick, and the others slow."""
+    return [
+        pytest.param(
+            case,
+            id=case.name,
+            marks=pytest.mark.slow
+            if case.Q.dtype == np.float64 and "heads" not in case.name
+            else (),
+        )
+        for case in cases
+    ]
+
+
+@pytest.mark.parametrize("case", _each(OPTIONS))
 def test_certified_attention_with_options_is_within_its_certificate(case: Case) -> None:
     judge_options(fastpath, case)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("case", ALONE.values(), ids=lambda c: c.name)
+@pytest.mark.parametrize("case", _each(ALONE.values()))
 def test_an_error_in_the_last_head_is_certified_and_no_more(case: Case) -> None:
     judge_certificate(fastpath, case)  # type: ignore[arg-type]
 
