@@ -410,8 +410,10 @@ class DynamicAttention(Locked):
 
     def _check_scaled(self, name: str, queries: Matrix, scale: float) -> None:
         """Refuse queries that are too large once they are multiplied by the scale."""
+        if scale == 1:
+            return
         largest = float(np.abs(queries).max()) * abs(scale)
-        if scale != 1 and not largest <= self._largest:
+        if not largest <= self._largest:
             raise ValueError(
                 f"{name} must keep scale times a query at most {self._largest:.3g} in magnitude in "
                 f"{queries.dtype}, got {largest:.3g}."

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.sparsification import gram_rounding
-from fastpath.core.cores import run_in_order, worker_count
+from fastpath.core.cores import run, run_in_order, worker_count
 from fastpath.core.costs import (
     OUTER_COLUMN,
     OUTER_ENTRY,
@@ -39,8 +39,9 @@ PAIRS = 1 << 18
 #: share the blocks.
 STRIP = 512
 
-#: Rows of scipy's product that are one task.
-SPARSE_STRIP = 256
+#: Rows of scipy's product that are one task, where there are so many entries: with fewer, what it takes to
+#: cut them and to start threads is more than they save.
+SPARSE_STRIP, SHARED_ENTRIES = 256, 2**20
 
 #: Products that wait to be added, and blocks made dense for them, take no more than this.
 HELD_BYTES = 2**28
@@ -257,12 +258,17 @@ def _pairs(
 
 
 def _scipy_product(X: Entries, workers: int | None) -> Gram:
-    rows = X.astype(np.float64, copy=False).tocsr()
-    columns = rows.T.tocsr()
-    strips = [
-        partial(_sparse_strip, rows, columns, start) for start in range(0, X.shape[0], SPARSE_STRIP)
-    ]
-    matrix = np.concatenate(list(run_in_order(strips, workers, len(strips))))
+    X = X.astype(np.float64, copy=False)
+    if workers is None or workers == 1 or X.nnz < SHARED_ENTRIES:
+        matrix = np.asarray((X @ X.T).toarray())
+    else:
+        # The same sums, some rows of the result at a time.
+        rows = X.tocsr()
+        columns = rows.T.tocsr()
+        starts = range(0, X.shape[0], SPARSE_STRIP)
+        matrix = np.concatenate(
+            run([partial(_sparse_strip, rows, columns, start) for start in starts], workers)
+        )
     # An entry and its mirror image add the same products in the same order: symmetric to the bit.
     terms = np.diff(X.indptr) if X.format == "csr" else np.bincount(X.indices, minlength=1)
     return Gram(matrix=matrix, roundings=int(terms.max()) + 1)

@@ -55,6 +55,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small inputs have several tasks."""
     monkeypatch.setattr(gramming, "STRIP", 64)
     monkeypatch.setattr(gramming, "SPARSE_STRIP", 32)
+    monkeypatch.setattr(gramming, "SHARED_ENTRIES", 0)
     for module in (polynomial, moments):
         monkeypatch.setattr(module, "block_columns", lambda *sizes: 64)
     monkeypatch.setattr(monomials, "LEAST_COLUMNS", 64)
