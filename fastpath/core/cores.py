@@ -1,11 +1,12 @@
 """Work on several cores, whose results do not depend on how many."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
+from itertools import islice
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -44,19 +45,47 @@ def run(tasks: Sequence[Callable[[], Result]], workers: int) -> list[Result]:
                     future.cancel()
 
 
+def run_in_order(
+    tasks: Iterable[Callable[[], Result]], workers: int | None, waiting: int
+) -> Iterator[Result]:
+    """Yield the results of tasks in their order, of which at most ``waiting`` are held at once.
+
+    With None each is done when its turn comes, by this thread, and BLAS is left as it is.
+    """
+    remaining = iter(tasks)
+    if workers is None:
+        for task in remaining:
+            yield task()
+        return
+    while wave := list(islice(remaining, max(1, waiting))):
+        yield from run(wave, workers)
+
+
 class _Blas:
-    """How many calls need BLAS on one thread at the moment, and how many threads its libraries had before."""
+    """How many calls need BLAS on one thread at the moment, and how many threads its libraries had before.
+
+    A fork while they run copies a lock that nobody will release, and calls that will not end: the child
+    starts anew, and its next call gives the threads back.
+    """
 
     lock = Lock()
     calls = 0
-    before: tuple[tuple[Any, int], ...] = ()
+    before: tuple[tuple[Any, int], ...] | None = None
+
+
+def _start_anew() -> None:
+    _Blas.lock, _Blas.calls = Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 @contextmanager
 def _blas_on_one_thread() -> Iterator[None]:
     """Hold BLAS to one thread, once for all calls that overlap: the setting is the process's."""
     with _Blas.lock:
-        if not _Blas.calls:
+        if _Blas.before is None:
             found = [(library, library.get_num_threads()) for library in _libraries()]
             _Blas.before = tuple(pair for pair in found if pair[1] not in (None, 1))
             for library, _ in _Blas.before:
@@ -68,8 +97,9 @@ def _blas_on_one_thread() -> Iterator[None]:
         with _Blas.lock:
             _Blas.calls -= 1
             if not _Blas.calls:
-                for library, threads in _Blas.before:
+                for library, threads in _Blas.before or ():
                     library.set_num_threads(threads)
+                _Blas.before = None
 
 
 @cache

@@ -1,31 +1,22 @@
-"""One attention head that has been checked: what a public door makes of its arguments, and passes inward."""
+"""Attention heads that have been checked: what a public door makes of its arguments, and passes inward."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from fastpath.core.inputs import Matrix, attention_inputs
+from fastpath.core.inputs import Matrix, attention_inputs, heads_inputs
 from fastpath.core.semantics import Semantics, semantics
-
-#: What the options of attention are where nothing is asked for.
-PLAIN: dict[str, Any] = {
-    "scale": 1.0,
-    "window": None,
-    "mask": None,
-    "bias": None,
-    "softcap": None,
-    "sinks": None,
-    "empty_rows": "refuse",
-}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Head:
     """Queries, keys and values of one floating-point type whose shapes fit, and which keys a query sees.
 
-    Only :meth:`of` checks anything.  Whatever takes a head relies on that, and checks nothing again.
+    Only :meth:`of` and :meth:`Heads.of` check anything.  Whatever takes a head relies on that, and checks
+    nothing again.
 
     Attributes
     ----------
@@ -39,6 +30,8 @@ class Head:
         Whether query i sees only the keys j <= i; then n_q = n_k.
     options : Semantics or None
         The options of attention as it is run, ``causal`` among them; None where there are none besides it.
+    workers : int or None
+        How many threads may work on it; None: every core that the process may use.
     """
 
     queries: Matrix
@@ -46,25 +39,21 @@ class Head:
     values: Matrix
     causal: bool = False
     options: Semantics | None = None
+    workers: int | None = None
 
     @classmethod
     def of(
-        cls, Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, causal: bool | str, **options: Any
+        cls,
+        Q: ArrayLike,
+        K: ArrayLike,
+        V: ArrayLike,
+        *,
+        causal: bool,
+        workers: int | None = None,
     ) -> "Head":
-        """Check the arguments of a public function, or refuse as :func:`attention_inputs` does.
-
-        ``options`` are those of attention as it is run, by name.
-        """
-        asked = isinstance(causal, str) or any(
-            value is not PLAIN[name]
-            and not (isinstance(value, (str, float, int)) and value == PLAIN[name])
-            for name, value in options.items()
-        )
-        queries, keys, values = attention_inputs(Q, K, V, causal=False if asked else causal)  # type: ignore[arg-type]
-        if not asked:
-            return cls(queries=queries, keys=keys, values=values, causal=bool(causal))
-        given = semantics((), len(queries), len(keys), causal=causal, **options)
-        return cls(queries=queries, keys=keys, values=values, options=given)
+        """Check the arguments of a public function, or refuse as :func:`attention_inputs` does."""
+        queries, keys, values = attention_inputs(Q, K, V, causal=causal)
+        return cls(queries=queries, keys=keys, values=values, causal=bool(causal), workers=workers)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -72,6 +61,66 @@ class Head:
         dtype: np.dtype[Any] = self.queries.dtype
         return dtype
 
-    def last_seen(self, rows: NDArray[np.intp]) -> NDArray[np.intp] | None:
-        """Return the index of the last key that each of some queries sees; None where it is the last key."""
-        return rows if self.causal else None
+    @property
+    def seen(self) -> Semantics:
+        """The options, those of plain attention included."""
+        if self.options is not None:
+            return self.options
+        sizes = len(self.queries), len(self.keys)
+        return Semantics(
+            heads=(), queries=sizes[0], keys=sizes[1], right=0 if self.causal else None
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Heads:
+    """Heads of one shape, a matrix being one, with the options of attention as it is run.
+
+    Attributes
+    ----------
+    queries : array, shape (..., h_q, n_q, d) or (n_q, d)
+    keys : array, shape (..., h_k, n_k, d) or (n_k, d)
+    values : array, shape (..., h_k, n_k, d_v) or (n_k, d_v)
+    options : Semantics
+    """
+
+    queries: Matrix
+    keys: Matrix
+    values: Matrix
+    options: Semantics
+
+    @classmethod
+    def of(cls, Q: ArrayLike, K: ArrayLike, V: ArrayLike, **options: Any) -> "Heads":
+        """Check the arguments of a public function, or refuse as :func:`heads_inputs` and `semantics` do.
+
+        Whether entries are finite is the caller's to check.
+        """
+        q, k, v = heads_inputs(Q, K, V)
+        given = semantics(q.shape[:-2], q.shape[-2], k.shape[-2], **options)
+        return cls(queries=q, keys=k, values=v, options=given)
+
+    def __len__(self) -> int:
+        return int(np.prod(self.queries.shape[:-2], dtype=int))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the output."""
+        return (*self.queries.shape[:-1], self.values.shape[-1])
+
+    def each(self, workers: int) -> Iterator[Head]:
+        """Yield the heads one by one; so many threads may work on each."""
+        queries, keys, values = (
+            x.reshape(-1, *x.shape[-2:]) for x in (self.queries, self.keys, self.values)
+        )
+        group = len(queries) // len(keys)
+        for index, head in enumerate(np.ndindex(*self.options.heads)):
+            options = self.options.of_head(head)
+            causal = options.only_causal
+            yield Head(
+                queries=queries[index],
+                keys=keys[index // group],
+                values=values[index // group],
+                causal=bool(causal),
+                options=None if causal is not None and options.scale == 1 else options,
+                workers=workers,
+            )

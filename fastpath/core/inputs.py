@@ -2,6 +2,7 @@
 
 from array import array as machine_array
 from collections.abc import Sequence
+from fractions import Fraction
 from numbers import Real
 from typing import Any
 
@@ -28,6 +29,9 @@ NARROW = (
     "float8_e5m2fnuz",
 )
 
+#: Where the numbers of a DLPack capsule can be; the host's memory is the CPU's, pinned too.
+DLPACK_DEVICES = {1: "cpu", 2: "cuda", 3: "cpu", 8: "metal", 10: "rocm", 11: "cpu", 14: "oneapi"}
+
 #: What a type that only looks like an array may say beside its entries.
 _BESIDE_ENTRIES = ("mask", "unit", "units")
 
@@ -48,6 +52,7 @@ def attention_inputs(
     """
     if not isinstance(causal, (bool, np.bool_)):
         raise TypeError(f"causal must be True or False, got {causal!r}.")
+    _check_devices(Q, K, V)
     q, k, v = (matrix(name, x) for name, x in (("Q", Q), ("K", K), ("V", V)))
     _check_fit(q, k, v)
     if causal and len(q) != len(k):
@@ -67,6 +72,7 @@ def heads_inputs(Q: ArrayLike, K: ArrayLike, V: ArrayLike) -> tuple[Matrix, Matr
     TypeError, ValueError
         As :func:`attention_inputs`, or if leading axes differ or heads do not divide.
     """
+    _check_devices(Q, K, V)
     q, k, v = (exact_floats(name, x) for name, x in (("Q", Q), ("K", K), ("V", V)))
     for name, array in (("Q", q), ("K", k), ("V", v)):
         if array.ndim < 2 or array.ndim != q.ndim:
@@ -90,6 +96,29 @@ def heads_inputs(Q: ArrayLike, K: ArrayLike, V: ArrayLike) -> tuple[Matrix, Matr
                 f"Q must have a multiple of K's {k.shape[-3]} heads, got {q.shape[-3]}."
             )
     return _promoted(q, k, v)
+
+
+def _check_devices(Q: Any, K: Any, V: Any) -> None:
+    """Refuse tensors of which one is where numpy cannot read it, and say where each is."""
+    devices = {name: device(x) for name, x in (("Q", Q), ("K", K), ("V", V))}
+    if set(devices.values()) != {"cpu"}:
+        q, k, v = (f"{name} on {where}" for name, where in devices.items())
+        raise ValueError(
+            f"Q, K and V must be on the CPU, got {q}, {k} and {v}: copy them there first."
+        )
+
+
+def device(x: Any) -> str:
+    """Return where the numbers of an array are: ``"cpu"``, also of what does not say, or a name."""
+    said = getattr(x, "device", None)
+    # jax's devices have a platform, torch's a type, numpy's are strings.
+    for kind in (getattr(said, "platform", None), getattr(said, "type", None), said):
+        if isinstance(kind, str):
+            return "cpu" if kind.lower() == "cpu" else str(said)
+    if hasattr(x, "__dlpack_device__") and not isinstance(x, np.ndarray):
+        number = int(x.__dlpack_device__()[0])
+        return DLPACK_DEVICES.get(number, f"DLPack's device type {number}")
+    return "cpu"
 
 
 def _check_fit(q: Matrix, k: Matrix, v: Matrix) -> None:
@@ -174,6 +203,10 @@ def plain_array(name: str, x: Any) -> Matrix:
     ):
         return _stacked(name, x)
     kind = type(x)
+    if (where := device(x)) != "cpu":
+        raise ValueError(
+            f"{name} must be on the CPU, got a {kind.__name__} on {where}: copy it there first."
+        )
     types = {str(column) for column in getattr(x, "dtypes", ())}
     if len(types) > 1:
         raise TypeError(
@@ -183,8 +216,9 @@ def plain_array(name: str, x: Any) -> Matrix:
     try:
         array = _read(x)
     except (TypeError, ValueError, RuntimeError, BufferError) as error:
+        said = str(error).partition("\n")[0]
         raise TypeError(
-            f"{name} must be readable as an array, got a {kind.__name__} that is not: {error}"
+            f"{name} must be readable as an array, got a {kind.__name__} that is not: {said}"
         ) from error
     # A method of that name, as tables have, says nothing of the entries.
     beside = [what for what in _BESIDE_ENTRIES if not callable(getattr(kind, what, callable))]
@@ -257,6 +291,23 @@ def in_range(name: str, index: Any, count: int) -> int:
     if not -count <= index < count:
         raise IndexError(f"{name} must be in [{-count}, {count}), got {index}.")
     return int(index) % count
+
+
+def real_number(name: str, value: Any) -> float:
+    """Return a finite number that float64 holds exactly, or refuse."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf
+    if not np.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}.")
+    if isinstance(value, (int, Fraction)) and number != value:
+        raise ValueError(
+            f"{name} must be a number that float64 holds exactly, got {value!r}: pass float({name})."
+        )
+    return number
 
 
 def open_unit(name: str, value: Any) -> float:

@@ -4,17 +4,18 @@ s_ij = cap(scale q_i.k_j) + bias_ij,   cap(x) = softcap tanh(x / softcap)
 visible(i, j)  <=>  -left <= j - (i + offset) <= right  and  mask_ij  and  bias_ij > -inf
 """
 
-from dataclasses import dataclass
-from fractions import Fraction
-from numbers import Real
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastpath.core.inputs import exact_floats, integer, plain_array
+from fastpath.core.inputs import exact_floats, integer, plain_array, real_number
 
 Indices = NDArray[np.intp]
+
+#: Pairs of queries and keys of which it is looked up at once who sees whom.
+CHECKED = 2**22
 
 ALIGNMENTS = (False, True, "upper-left", "lower-right")
 
@@ -91,6 +92,100 @@ class Semantics:
             seen &= self.bias[head][:, key] > -np.inf
         return not seen.any()
 
+    def of_head(self, head: tuple[int, ...]) -> "Semantics":
+        """Return the options of one head, as those of matrices."""
+        sink = self.sink(head)
+        return replace(
+            self,
+            heads=(),
+            mask=None if self.mask is None else self.mask[head],
+            bias=None if self.bias is None else self.bias[head],
+            sinks=None if sink is None else np.array(sink),
+        )
+
+    @property
+    def only_causal(self) -> bool | None:
+        """Whether all that the options ask for, but for the scale, is that query i sees the keys j <= i.
+
+        False: they ask for nothing; None: they ask for more.
+        """
+        if self.asked:
+            return None
+        return self.right == 0
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Name the options, but for the scale, that ask for more than causal attention of a square."""
+        square = self.right == 0 and self.offset == 0 and self.queries == self.keys
+        ranges = self.left is not None or not (self.right is None or square)
+        return tuple(
+            name
+            for name, given in (
+                ("a window or an alignment of the diagonal", ranges),
+                ("a mask", self.mask is not None),
+                ("a bias", self.bias is not None),
+                ("a softcap", self.softcap is not None),
+                ("sinks", self.sinks is not None),
+            )
+            if given
+        )
+
+    def check_rows(self) -> None:
+        """Refuse a query that sees neither a key nor a sink, unless it is to be zeros."""
+        if self.zeros or self.sinks is not None or (self._unbounded and self._shows_all):
+            return
+        known: dict[tuple[int, ...], int | None] = {}
+        for head in np.ndindex(*self.heads):
+            # Heads that a mask or a bias was broadcast over hold the same entries.
+            held = tuple(
+                x[head].__array_interface__["data"][0]
+                for x in (self.mask, self.bias)
+                if x is not None
+            )
+            if held not in known:
+                known[held] = self._first_blind(head)
+            row = known[held]
+            if row is not None:
+                of_head = f" of head {head}" if head else ""
+                raise ValueError(
+                    f"query {row}{of_head} must see a key or a sink, but all {self.keys} keys are hidden "
+                    "from it: pass empty_rows='zeros' for zeros."
+                )
+
+    @property
+    def _unbounded(self) -> bool:
+        """Whether every query may see from the first key to the last."""
+        return self.left is None and self.right is None
+
+    @property
+    def _shows_all(self) -> bool:
+        """Whether nothing is hidden but by ranges."""
+        return self.mask is None and self.bias is None
+
+    def _first_blind(self, head: tuple[int, ...]) -> int | None:
+        """Return the first query of a head that sees no key."""
+        step = max(1, CHECKED // self.keys)
+        for start in range(0, self.queries, step):
+            rows = np.arange(start, min(start + step, self.queries))
+            ranges = self.ranges(rows)
+            seen: NDArray[np.bool_]
+            if self._shows_all:
+                assert ranges is not None
+                seen = np.asarray(ranges[0] < ranges[1])
+            else:
+                keys: NDArray[np.bool_] = np.ones((len(rows), self.keys), bool)
+                if self.mask is not None:
+                    keys &= self.mask[head][start : start + step]
+                if self.bias is not None:
+                    keys &= self.bias[head][start : start + step] > -np.inf
+                if ranges is not None:
+                    key = np.arange(self.keys)
+                    keys &= np.asarray((key >= ranges[0][:, None]) & (key < ranges[1][:, None]))
+                seen = np.asarray(keys.any(axis=1))
+            if not seen.all():
+                return start + int(seen.argmin())
+        return None
+
 
 def semantics(
     heads: tuple[int, ...],
@@ -134,7 +229,7 @@ def semantics(
         heads=heads,
         queries=queries,
         keys=keys,
-        scale=_number("scale", scale),
+        scale=real_number("scale", scale),
         offset=0 if causal in (True, "upper-left") else keys - queries,
         left=left,
         right=right if causal is False else 0,
@@ -146,27 +241,10 @@ def semantics(
     )
 
 
-def _number(name: str, value: Any) -> float:
-    """Return a number that float64 holds exactly, or refuse."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {value!r}.")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = np.inf
-    if not np.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {value!r}.")
-    if isinstance(value, (int, Fraction)) and number != value:
-        raise ValueError(
-            f"{name} must be a number that float64 holds exactly, got {value!r}: pass float({name})."
-        )
-    return number
-
-
 def _softcap(softcap: Any) -> float | None:
     if softcap is None:
         return None
-    number = _number("softcap", softcap)
+    number = real_number("softcap", softcap)
     if not number > 0:
         raise ValueError(f"softcap must be positive, got {softcap!r}.")
     return number

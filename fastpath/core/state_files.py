@@ -57,8 +57,8 @@ def write_arrays(
         raise
 
 
-def read_arrays(path: str | os.PathLike[str], kind: str) -> Arrays:
-    """Return the arrays that :func:`write_arrays` wrote, bit for bit.
+def read_arrays(path: str | os.PathLike[str], *kinds: str) -> Arrays:
+    """Return the arrays that :func:`write_arrays` wrote of one of some kinds, bit for bit.
 
     Raises
     ------
@@ -76,6 +76,8 @@ def read_arrays(path: str | os.PathLike[str], kind: str) -> Arrays:
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     found = arrays.pop("kind").item()
-    if found != kind:
-        raise ValueError(f"path must name a file of {kind}, got {os.fspath(path)} of {found}.")
+    if found not in kinds:
+        raise ValueError(
+            f"path must name a file of {' or '.join(kinds)}, got {os.fspath(path)} of {found}."
+        )
     return arrays

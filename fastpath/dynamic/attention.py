@@ -8,7 +8,14 @@ from numpy.typing import ArrayLike, NDArray
 from fastpath.core.arithmetic import standard_arithmetic, unguarded
 from fastpath.core.bounds.softmax import ARITHMETIC
 from fastpath.core.certified import Certified
-from fastpath.core.inputs import Matrix, attention_inputs, exact_floats, in_range, integer
+from fastpath.core.inputs import (
+    Matrix,
+    attention_inputs,
+    exact_floats,
+    in_range,
+    integer,
+    real_number,
+)
 from fastpath.core.locked import Locked
 from fastpath.dynamic.cached import Cached
 from fastpath.dynamic.choice import (
@@ -43,11 +50,12 @@ LARGEST_ENTRY = {"float32": 2.0**50, "float64": 2.0**400}
 class DynamicAttention(Locked):
     r"""Softmax attention of tokens that change, exact up to rounding after every change.
 
-    Maintains :math:`D^{-1} \exp(QK^\top) V` with :math:`D = \mathrm{diag}(\exp(QK^\top) \mathbf 1)` of n
-    tokens, each with a query, a key and a value; with ``causal``, row i sees the tokens j <= i.  There
-    is no scaling by 1/sqrt(d): scale Q.  Changing one key changes one column of :math:`\exp(QK^\top)`, so the
-    sums change by a matrix of rank one: at most k of them are pending, then a *rebuild* adds them up by
-    one matrix product (P1.update).  Reads take what is pending into account.
+    Maintains :math:`D^{-1} \exp(scale\; QK^\top) V` with :math:`D = \mathrm{diag}(\exp(scale\; QK^\top)
+    \mathbf 1)` of n tokens, each with a query, a key and a value; with ``causal``, row i sees the tokens
+    j <= i.  It is one head; several are several objects, since each changes by itself.  Changing one key
+    changes one column of :math:`\exp(QK^\top)`, so the sums change by a matrix of rank one: at most k of them
+    are pending, then a *rebuild* adds them up by one matrix product (P1.update).  Reads take what is
+    pending into account.
 
     Parameters
     ----------
@@ -60,6 +68,9 @@ class DynamicAttention(Locked):
         numbers: updates in O(d), entry reads in O(k d).  ``"auto"`` begins as cached (dirty beyond 1 GiB
         of weights) and moves between both, and recomputing each row when it is read, by a stated
         cost model (``choice``) of the updates and reads that it sees.
+    scale : float
+        Factor of q.k; 1 by default, torch's is 1/sqrt(d).  Each query is multiplied by it and rounded once,
+        which certificates include.
     causal : bool
         Whether row i sees only the tokens j <= i.
     rebuild_every : int, optional
@@ -72,8 +83,8 @@ class DynamicAttention(Locked):
     ------
     TypeError, ValueError
         If an argument is none of these, shapes do not fit, an entry is not finite or exceeds
-        2^50 (float32) or 2^400 (float64), or there are in float32 more than 2^21 tokens, 2^22 columns
-        of Q and K or 2^18 pending pairs.
+        2^50 (float32) or 2^400 (float64), a query's times the scale too, or there are in float32 more than
+        2^21 tokens, 2^22 columns of Q and K or 2^18 pending pairs.
 
     Notes
     -----
@@ -84,7 +95,7 @@ class DynamicAttention(Locked):
     have turned over 32 times is computed anew when it is read, so errors do not add up: the bound of
     a row depends on the number of rebuilds only through the length of its sums.
 
-    Claims: P1.correct, P1.update, P1.query, P1.worstcase, FP.dynamic, FP.exp.
+    Claims: P1.correct, P1.update, P1.query, P1.worstcase, FP.dynamic, FP.exp; FP.scores with a scale.
     """
 
     def __init__(
@@ -94,11 +105,13 @@ class DynamicAttention(Locked):
         V: ArrayLike,
         *,
         mode: Literal["auto", "cached", "dirty"] = "auto",
+        scale: float = 1.0,
         causal: bool = False,
         rebuild_every: int | None = None,
         worst_case: bool = False,
     ) -> None:
         q, k, v = attention_inputs(Q, K, V, causal=causal)
+        scale = real_number("scale", scale)
         if len(q) != len(k):
             raise ValueError(
                 f"Q must have as many rows as K, {len(k)}, got {len(q)}: a token has a query and a key."
@@ -129,7 +142,8 @@ class DynamicAttention(Locked):
                 f"K must have at most {2 * self._most} columns in {k.dtype}, got {k.shape[1]}."
             )
         super().__init__()
-        self._tokens = Tokens(q, k, v, bool(causal))
+        self._check_scaled("Q", q, scale)
+        self._tokens = Tokens(q, k, v, bool(causal), scale)
         self._sliced = bool(worst_case)
         self._watching = mode == "auto" and not worst_case
         if mode == "auto":
@@ -173,8 +187,10 @@ class DynamicAttention(Locked):
     def update_query(self, i: int, j: int, delta: float) -> None:
         """Add ``delta`` to entry j of the query of token i: O(d), and the next read of row i takes O(n d)."""
         with self._lock:
-            i, j, new = self._entry(self._tokens.queries, i, j, delta)
-            self._tokens.queries[i, j] = new
+            tokens = self._tokens
+            i, j, new = self._entry(tokens.given_queries, i, j, delta)
+            self._check_scaled("delta", np.array(new).astype(tokens.dtype), tokens.scale)
+            tokens.set_query(i, j, new)
             self._strategy.query_changed(i)
 
     def set_key(self, i: int, row: ArrayLike) -> None:
@@ -196,7 +212,10 @@ class DynamicAttention(Locked):
         """Replace the query of token i: O(d), and the next read of row i takes O(n d)."""
         with self._lock:
             i = self._token(i)
-            self._tokens.queries[i] = self._vector("row", row, self._tokens.queries.shape[1])
+            tokens = self._tokens
+            query = self._vector("row", row, tokens.queries.shape[1])
+            self._check_scaled("row", query, tokens.scale)
+            tokens.set_query(i, slice(None), query)
             self._strategy.query_changed(i)
 
     def append(self, q: ArrayLike, k: ArrayLike, v: ArrayLike) -> int:
@@ -214,6 +233,7 @@ class DynamicAttention(Locked):
             d, d_v = tokens.keys.shape[1], len(tokens.values) - 1
             query, key = self._vector("q", q, d), self._vector("k", k, d)
             value = self._vector("v", v, d_v)
+            self._check_scaled("q", query, tokens.scale)
             if tokens.count == self._most:
                 raise ValueError(
                     f"append must keep the tokens at most {self._most} in {tokens.dtype}, as many as "
@@ -292,7 +312,7 @@ class DynamicAttention(Locked):
             return Certified(
                 output=sums[:, :-1] / sums[:, -1:],
                 error_bound=np.array(bounds)[:, None],
-                claims=CLAIMS,
+                claims=CLAIMS if self._tokens.scale == 1 else (*CLAIMS, "FP.scores"),
             )
 
     def error_bound(self, i: int) -> float:
@@ -387,6 +407,17 @@ class DynamicAttention(Locked):
         if float(step) != step:
             raise ValueError(f"delta must be a number that float64 holds exactly, got {delta}.")
         return i, j, new
+
+    def _check_scaled(self, name: str, queries: Matrix, scale: float) -> None:
+        """Refuse queries that are too large once they are multiplied by the scale."""
+        if scale == 1:
+            return
+        largest = float(np.abs(queries).max()) * abs(scale)
+        if not largest <= self._largest:
+            raise ValueError(
+                f"{name} must keep scale times a query at most {self._largest:.3g} in magnitude in "
+                f"{queries.dtype}, got {largest:.3g}."
+            )
 
     def _token(self, i: int) -> int:
         """Return the index of a live token from 0 on, or refuse."""

@@ -13,6 +13,7 @@ from fastpath.core.bounds.softmax import (
     ARITHMETIC,
     positive_sum,
     rounding_logit,
+    scaled_logit,
     weights_underflow,
 )
 from fastpath.core.directed import library_up, up
@@ -31,15 +32,20 @@ def row_error_bound(
     events: int,
     factors: int,
     steps: float,
+    scaled: bool = False,
 ) -> float:
     """Bound the error of every entry of a row.
 
     Parameters
     ----------
     query : array, shape (d,)
+        Times the scale.
     largest_keys : list of d floats
         Largest magnitude of every column of K since the row was computed from the definition, as for
         every argument below.
+    scaled : bool
+        Whether the query was rounded when it was multiplied by the scale: then every logit may err by as much
+        more (FP.scores).
     magnitude : float
         Largest magnitude in V.
     denominator, mass : float
@@ -58,6 +64,8 @@ def row_error_bound(
     magnitudes = np.abs(query).astype(np.float64)
     logit_magnitude = float(sum_above(magnitudes.dot(largest_keys), len(query)))
     logit_error = rounding_logit(len(query), u, logit_magnitude, tiny)
+    if scaled:
+        logit_error = scaled_logit(len(query), u, logit_magnitude, tiny, max(largest_keys))
     weight_error = dynamic_weight(
         logit_error,
         u,

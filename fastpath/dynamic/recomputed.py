@@ -39,6 +39,7 @@ class Recomputed:
         return row_error_bound(
             tokens.queries[i],
             np.abs(tokens.keys[:n]).max(axis=0).tolist(),
+            scaled=tokens.scale != 1,
             magnitude=float(np.abs(tokens.values[:-1, :n]).max()),
             denominator=float(row[-1]),
             mass=float(row[-1]),

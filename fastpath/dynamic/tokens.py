@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.inputs import Matrix
+from fastpath.core.scaling import scaled
 
 #: Rows whose weights are computed by one matrix product: 8 MiB at 4096 tokens in float64.
 ROW_BLOCK = 256
@@ -56,19 +57,25 @@ class Tokens(Viewed):
     r"""Queries, keys and values of the tokens, some of them evicted.
 
     Row i of attention is :math:`\sum_j e^{q_i \cdot k_j} v_j / \sum_j e^{q_i \cdot k_j}` over the live
-    tokens j that it sees (j <= i when causal).  ``values`` is stored by column with a last row of ones, so
-    that both sums are one product: *the sums* of a row are d_v numerators and, last, a denominator,
-    all times a common :math:`e^{-shift}`.
+    tokens j that it sees (j <= i when causal); ``queries`` are the given ones times the scale.  ``values`` is
+    stored by column with a last row of ones, so that both sums are one product: *the sums* of a row are d_v
+    numerators and, last, a denominator, all times a common :math:`e^{-shift}`.
     """
 
     VIEWS = frozenset({"key_entries", "_weights"})
 
-    def __init__(self, q: Matrix, k: Matrix, v: Matrix, causal: bool) -> None:
+    #: What is pickled without them had no scale.
+    scale = 1.0
+    _given: Matrix | None = None
+
+    def __init__(self, q: Matrix, k: Matrix, v: Matrix, causal: bool, scale: float = 1.0) -> None:
         self.causal = causal
+        self.scale = scale
         self.count = len(k)
         self.dtype = k.dtype
         self.operations = Operations()
-        self.queries = q.copy(order="C")
+        self.queries = scaled(q, scale).queries.copy(order="C")
+        self._given = None if scale == 1 else q.copy(order="C")
         self.keys = k.copy(order="C")
         self.values = np.ones((v.shape[1] + 1, len(v) + PADDING), v.dtype)
         self.values[:-1, len(v) :] = 0
@@ -88,16 +95,29 @@ class Tokens(Viewed):
         """Indices of the tokens that are not evicted."""
         return np.flatnonzero(np.frombuffer(self.alive, np.uint8))
 
+    @property
+    def given_queries(self) -> Matrix:
+        """The queries before they were multiplied by the scale."""
+        return self.queries if self._given is None else self._given
+
+    def set_query(self, i: int, j: int | slice, query: float | Matrix) -> None:
+        """Change entry j of a query, or all of it."""
+        self.given_queries[i, j] = query
+        if self._given is not None:
+            self.queries[i, j] = scaled(self._given[i, j], self.scale, self.dtype).queries
+
     def append(self, query: Matrix, key: Matrix, value: Matrix) -> int:
         """Add a token at the end, doubling the arrays where they are full, and return its index."""
         index = self.count
         if index == len(self.keys):
             rows = [(0, index), (0, 0)]
-            # All three before any is assigned: a MemoryError must leave the tokens as they are.
+            # All before any is assigned: a MemoryError must leave the tokens as they are.
             grown = np.pad(self.queries, rows), np.pad(self.keys, rows)
+            given = None if self._given is None else np.pad(self._given, rows)
             self.values = np.pad(self.values, rows[::-1])
             self.queries, self.keys = grown
-        self.queries[index] = query
+            self._given = given
+        self.set_query(index, slice(None), query)
         self.keys[index] = key
         self.values[:-1, index] = value
         self.values[-1, index] = 1

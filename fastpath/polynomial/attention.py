@@ -2,6 +2,8 @@ r"""Polynomial attention: softmax attention in time linear in n where logits are
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,10 @@ from numpy.typing import ArrayLike
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.certified import Certified
+from fastpath.core.cores import run, worker_count
 from fastpath.core.costs import FEATURE_PRODUCT
 from fastpath.core.head import Head
-from fastpath.core.inputs import open_unit
+from fastpath.core.inputs import Array, open_unit
 from fastpath.core.offers import Offer, Refusal
 from fastpath.polynomial.minimax import (
     Polynomial,
@@ -32,6 +35,8 @@ from fastpath.polynomial.moments import (
     parts,
     query_roundings,
     sum_roundings,
+    sums_of,
+    waiting,
 )
 from fastpath.polynomial.monomials import block_columns, monomial_count, monomials
 
@@ -84,7 +89,13 @@ class ExpansionError(ValueError):
 
 @standard_arithmetic
 def polynomial_attention(
-    Q: ArrayLike, K: ArrayLike, V: ArrayLike, *, tolerance: float, causal: bool = False
+    Q: ArrayLike,
+    K: ArrayLike,
+    V: ArrayLike,
+    *,
+    tolerance: float,
+    causal: bool = False,
+    workers: int | None = None,
 ) -> CertifiedExpansion:
     r"""Compute softmax attention to a certified tolerance, in time linear in the number of keys.
 
@@ -106,6 +117,8 @@ def polynomial_attention(
         The largest error that the certificate may show, relative to the largest ``|V|``; in (0, 1).
     causal : bool
         Whether query i sees only the keys j <= i; needs n_q = n_k.
+    workers : int, optional
+        Threads; by default every core that the process may use.  No bit of the result depends on it.
 
     Returns
     -------
@@ -137,7 +150,7 @@ def polynomial_attention(
 
     Claims: P2.poly, P2.kappa, FP.moments, FP.polynomial, FP.exp.
     """
-    head = Head.of(Q, K, V, causal=causal)
+    head = Head.of(Q, K, V, causal=causal, workers=worker_count(workers))
     planned = _planned(head, open_unit("tolerance", tolerance))
     if isinstance(planned, UnaffordableExpansion):
         raise ExpansionError(f"{planned.reason}.", planned.expansion)
@@ -192,12 +205,12 @@ class _Planned:
         return float(FEATURE_PRODUCT * products)
 
     def attend(self) -> CertifiedExpansion:
-        dtype = self.head.dtype
+        dtype, workers = self.head.dtype, worker_count(self.head.workers)
         if self.head.causal:
-            found = _causal(self.block, self.queries, self.polynomial, dtype)
+            found = _causal(self.block, self.queries, self.polynomial, dtype, workers)
         else:
-            moments = Moments.of(self.block, self.polynomial.degree)
-            found = moments.attend(self.queries, self.polynomial, dtype)
+            moments = Moments.of(self.block, self.polynomial.degree, workers)
+            found = moments.attend(self.queries, self.polynomial, dtype, workers)
         return CertifiedExpansion(
             output=found.output,
             error_bound=found.error_bound,
@@ -285,9 +298,12 @@ def _expansion(queries: Queries, ranges: Ranges, degree: int) -> Expansion:
 
 
 def _causal(
-    block: Block, queries: Queries, polynomial: Polynomial, dtype: np.dtype[Any]
+    block: Block, queries: Queries, polynomial: Polynomial, dtype: np.dtype[Any], workers: int
 ) -> Certified:
-    """Return causal attention: in each block of rows, earlier keys by moments and its own one by one."""
+    """Return causal attention: in each block of rows, earlier keys by moments and its own one by one.
+
+    Threads share what a block adds to the moments, and then what its rows are; the moments grow in order.
+    """
     (d, n), degree = block.keys.shape, polynomial.degree
     basis = monomials(d, degree)
     sums = np.zeros((basis.count, len(block.values) + 1))
@@ -296,7 +312,8 @@ def _causal(
     everything = slice(0, n)
     all_keys, all_weights = block.scaled_keys(everything), block.weights(everything)
     all_queries, totals = queries.scaled(everything), np.empty_like(all_weights)
-    for rows in parts(n, CAUSAL_BLOCK):
+
+    def compute(rows: slice, earlier: Array) -> None:
         keys, x, weights = all_keys[:, rows], all_queries[:, rows], all_weights[:, rows]
         logits = keys.T @ x
         tile = np.full_like(logits, polynomial.coefficients[-1])
@@ -306,22 +323,48 @@ def _causal(
         tile *= seen[: len(tile), : len(tile)]
         np.matmul(weights, tile, out=totals[:, rows])
         if rows.start:
-            totals[:, rows] += basis.evaluate(x, basis.operators(polynomial.coefficients, sums))
-        basis.add(keys, weights, sums)
+            totals[:, rows] += basis.evaluate(x, basis.operators(polynomial.coefficients, earlier))
+
+    blocks = parts(n, CAUSAL_BLOCK)
+    while wave := list(islice(blocks, max(1, waiting(workers, sums)))):
+        added = run(
+            [
+                partial(
+                    sums_of,
+                    basis,
+                    lambda rows: all_keys[:, rows],
+                    lambda rows: all_weights[:, rows],
+                    rows,
+                )
+                for rows in wave
+            ],
+            workers,
+        )
+        tasks = []
+        for rows, of_block in zip(wave, added, strict=True):
+            tasks.append(partial(compute, rows, sums))
+            sums = sums + of_block
+        run(tasks, workers)
     value_low, value_high = (
         extreme.accumulate(block.values, axis=1).astype(np.float64)
         for extreme in (np.minimum, np.maximum)
     )
     roundings = query_roundings(d, degree) + _causal_roundings(d, degree, n)
     result = Result(queries, polynomial, roundings, block.ranges.value_units, dtype)
-    for rows in parts(n, CONVERTED):
-        result.put(
-            rows,
-            totals[:, rows],
-            np.arange(rows.start + 1, rows.stop + 1),
-            value_low[:, rows],
-            value_high[:, rows],
-        )
+    run(
+        [
+            partial(
+                result.put,
+                rows,
+                totals[:, rows],
+                np.arange(rows.start + 1, rows.stop + 1),
+                value_low[:, rows],
+                value_high[:, rows],
+            )
+            for rows in parts(n, CONVERTED)
+        ],
+        workers,
+    )
     return result.certified
 
 

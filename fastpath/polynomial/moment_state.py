@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.certified import Certified
+from fastpath.core.directed import up
 from fastpath.core.inputs import Matrix, exact_floats, integer, matrix, open_unit
 from fastpath.core.locked import Locked
 from fastpath.core.offers import Refusal
+from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
+from fastpath.core.scaling import Scaled, scaled
 from fastpath.core.state_files import Arrays, read_arrays, write_arrays
 from fastpath.polynomial.attention import LARGEST_BYTES
 from fastpath.polynomial.minimax import minimax, widened
@@ -309,12 +312,19 @@ class MomentState(Locked):
             raise ValueError(f"{name} must have {wanted} columns, got {columns}.")
 
 
-def answer(state: MomentState, q: Matrix, limit: float | None) -> Certified | Refusal:
-    """Answer :meth:`MomentState.query` for queries that were checked, or refuse as it does."""
+def answer(
+    state: MomentState, q: Matrix, limit: float | None, scale: float = 1.0
+) -> Certified | Refusal:
+    """Answer :meth:`MomentState.query` for checked queries times a scale, or refuse as it does."""
     seen, dtype = state._seen()
     if not seen.count:
         return Refusal(reason="Q must come after keys and values: this state has absorbed none")
     dtype = np.result_type(q, dtype)
+    made = None if scale == 1 else scaled(q, scale, np.float64)
+    if made is not None:
+        if not made.finite:
+            return Refusal(reason=f"scale times Q must be finite, got scale = {scale!r}")
+        q = made.queries
     plans = [_Plan(q, moments, dtype) for moments in (seen, state._about_the_middle(seen))]
     plan = min(plans, key=lambda plan: (plan.error, plan.queries.largest))
     if not plan.error < np.inf:
@@ -323,6 +333,8 @@ def answer(state: MomentState, q: Matrix, limit: float | None) -> Certified | Re
             f"and rounding below 1, got logits up to {plan.queries.largest:.3g} from the middle"
         )
     result = plan.moments.attend(plan.queries, plan.polynomial, dtype)
+    if made is not None:
+        result = _with_shift(result, made, plan)
     ranges = seen.ranges
     magnitude = float(ranges.magnitude.max())
     varied = (ranges.value_low < ranges.value_high).any()  # else every answer is exact
@@ -332,6 +344,19 @@ def answer(state: MomentState, q: Matrix, limit: float | None) -> Certified | Re
             f"{state.degree} and logits up to {plan.queries.largest:.3g}, got {limit:g}"
         )
     return result
+
+
+def _with_shift(found: Certified, made: Scaled, plan: _Plan) -> Certified:
+    """Add what the rounding of scaled queries may have done; their logits may be counted from any centre."""
+    ranges = plan.moments.ranges
+    shift = made.output_shift(
+        plan.queries.logit_bounds, float(ranges.half_ranges.max()), ranges.spread
+    )
+    return replace(
+        found,
+        error_bound=up(found.error_bound + shift),
+        claims=(*found.claims, *SCALE_CLAIMS),
+    )
 
 
 class _Plan:

@@ -7,8 +7,9 @@ come in with the queries.  No softmax changes when c is taken from every key.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from math import log2
 from typing import Any
 
@@ -17,11 +18,12 @@ import numpy as np
 from fastpath.core.bounds.polynomial import moments_output
 from fastpath.core.bounds.softmax import ARITHMETIC
 from fastpath.core.certified import Certified
+from fastpath.core.cores import run, run_in_order
 from fastpath.core.directed import UNIT_ROUNDOFF, above, below, down, up
 from fastpath.core.inputs import Array, Matrix
 from fastpath.core.norms import norm, sum_above
 from fastpath.polynomial.minimax import Polynomial
-from fastpath.polynomial.monomials import block_columns, monomials, summands
+from fastpath.polynomial.monomials import Monomials, block_columns, monomials, summands
 
 CLAIMS = ("P2.poly", "P2.kappa", "P2.recentre", "FP.moments", "FP.polynomial", "FP.exp")
 
@@ -36,6 +38,9 @@ LARGEST_REACH = 32.0
 #: Monomials of queries, scaled inversely to the keys, may reach this: nothing overflows, and what underflow
 #: takes, 2^-1074 a product, then stays below u times LEAST_MAGNITUDE, however many terms there are.
 LARGEST_POWER = 2.0**500
+
+#: Sums over blocks of keys that wait to be added up take no more than this.
+HELD_BYTES = 2**28
 
 #: Columns that are centred or scaled at once: they stay in the second-level cache.
 CONVERTED = 8192
@@ -339,14 +344,26 @@ class Moments:
         )
 
     @classmethod
-    def of(cls, block: Block, degree: int) -> Moments:
-        """Return the sums over one block of keys."""
+    def of(cls, block: Block, degree: int, workers: int | None = None) -> Moments:
+        """Return the sums over one block of keys; without ``workers`` BLAS is left as it is."""
         d, width = len(block.keys), len(block.values) + 1
         basis = monomials(d, degree)
         sums = np.zeros((basis.count, width))
         columns = block_columns(d, degree, width)
-        for part in parts(block.count, columns):
-            basis.add(block.scaled_keys(part), block.weights(part), sums)
+        every = parts(block.count, columns)
+
+        def add_all() -> None:
+            for part in every:
+                basis.add(block.scaled_keys(part), block.weights(part), sums)
+
+        if workers is None:
+            add_all()
+        elif workers == 1:
+            run([add_all], workers)
+        else:
+            tasks = (partial(sums_of, basis, block.scaled_keys, block.weights, p) for p in every)
+            for added in run_in_order(tasks, workers, waiting(workers, sums)):
+                sums += added
         roundings = sum_roundings(degree, block.count, columns)
         return cls(
             d=d,
@@ -395,18 +412,50 @@ class Moments:
             roundings=self.roundings + 3 * self.degree * self.d,
         )
 
-    def attend(self, queries: Queries, polynomial: Polynomial, dtype: np.dtype[Any]) -> Certified:
-        """Return polynomial attention of scaled queries, certified for softmax attention."""
+    def attend(
+        self,
+        queries: Queries,
+        polynomial: Polynomial,
+        dtype: np.dtype[Any],
+        workers: int | None = None,
+    ) -> Certified:
+        """Return polynomial attention of scaled queries, certified for softmax attention.
+
+        Without ``workers`` BLAS is left as it is.
+        """
         basis = monomials(self.d, self.degree)
         operators = basis.operators(polynomial.coefficients, self.sums)
         roundings = self.roundings + query_roundings(self.d, self.degree)
         result = Result(queries, polynomial, roundings, self.ranges.value_units, dtype)
         value_low, value_high = self.ranges.value_low[:, None], self.ranges.value_high[:, None]
         columns = block_columns(self.d, self.degree, self.sums.shape[1])
-        for rows in parts(queries.count, columns):
+
+        def compute(rows: slice) -> None:
             totals = basis.evaluate(queries.scaled(rows), operators)
             result.put(rows, totals, self.count, value_low, value_high)
+
+        tasks = [partial(compute, rows) for rows in parts(queries.count, columns)]
+        for _ in run_in_order(tasks, workers, len(tasks)):
+            pass
         return result.certified
+
+
+def sums_of(
+    basis: Monomials,
+    keys: Callable[[slice], Array],
+    weights: Callable[[slice], Array],
+    part: slice,
+) -> Array:
+    """Return the sums over some keys alone."""
+    scaled_keys, of_keys = keys(part), weights(part)
+    sums = np.zeros((basis.count, len(of_keys)))
+    basis.add(scaled_keys, of_keys, sums)
+    return sums
+
+
+def waiting(workers: int, sums: Array) -> int:
+    """Return how many sums may wait to be added up in their order."""
+    return min(4 * workers, HELD_BYTES // sums.nbytes)
 
 
 def sum_roundings(degree: int, count: int, columns: int) -> int:

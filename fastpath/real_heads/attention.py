@@ -1,6 +1,9 @@
 """Attention on real heads, whose logits no polynomial reaches: fast, and certified afterwards."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from math import ceil
 
 import numpy as np
@@ -8,13 +11,18 @@ from numpy.typing import ArrayLike
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.certified import Certified
+from fastpath.core.cores import run, worker_count
 from fastpath.core.costs import exact_cost, rows_cost
-from fastpath.core.head import Head
-from fastpath.core.inputs import generator, open_unit
+from fastpath.core.directed import down, up
+from fastpath.core.head import Head, Heads
+from fastpath.core.inputs import Array, generator, open_unit
+from fastpath.core.norms import lengths, longest_row
 from fastpath.core.offers import Offer, Refusal, take_cheapest
+from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
+from fastpath.core.scaling import Scaled, scaled
 from fastpath.exact.prepared import Prepared, arrays_of
 from fastpath.polynomial.attention import polynomial_offer
-from fastpath.real_heads.certify import certified_rows, fewest_rows
+from fastpath.real_heads.certify import certified_rows, checked_heads, fewest_rows
 from fastpath.real_heads.clustered_head import ClusteredHead
 from fastpath.real_heads.dropped_keys import DroppedKeys
 from fastpath.real_heads.exact_rows import exact_head
@@ -45,13 +53,16 @@ class CertifiedHead(Certified):
     Attributes
     ----------
     uncovered : float
-        The fraction of rows that may err by more than ``error_bound``; 0 where it holds for all.
+        The fraction of rows, of each head, that may err by more than ``error_bound``; 0 where it holds for
+        all.
     failure_probability : float
-        The probability that more than that fraction do; 0 where it is certain.
+        The probability that more than that fraction do in any head; 0 where it is certain.
     method : str
-        ``"exact"``, ``"polynomial"``, ``"dropped keys"`` or ``"clusters"``.
+        ``"exact"``, ``"polynomial"``, ``"dropped keys"`` or ``"clusters"``; where heads differ, the names
+        of all that were used, with commas.
     reason : str
-        Why that method, in a sentence: why others were refused, or what they would have taken.
+        Why that method, in a sentence: why others were refused, or what they would have taken.  Of several
+        heads: which took which, and why.
     predicted_cost : float
         What it was predicted to take, planning and certificate included, relative to exact attention.
     """
@@ -64,7 +75,10 @@ class CertifiedHead(Certified):
 
 
 #: Why nothing else is tried on a head with options.
-ONLY_EXACT = "scales, windows, masks, biases, caps and sinks are taken by exact attention only"
+ONLY_EXACT = "taken by exact attention only"
+
+#: The most of what is allowed that rounding scale times Q may take.
+SCALING_ROOM = 0.1
 
 
 @standard_arithmetic
@@ -86,6 +100,7 @@ def certified_attention(
     sinks: ArrayLike | None = None,
     empty_rows: str = "refuse",
     rng: np.random.Generator | None = None,
+    workers: int | None = None,
 ) -> CertifiedHead:
     r"""Compute attention to a tolerance on any head, by the way that is predicted to be the fastest.
 
@@ -109,32 +124,41 @@ def certified_attention(
 
     Parameters
     ----------
-    Q : array_like, shape (n_q, d)
-        Queries: float32, float64 or integers (taken as float64); mixed types are promoted.
-    K : array_like, shape (n_k, d); or Prepared
-        Keys; or keys and values, and V is left out.
-    V : array_like, shape (n_k, d_v), optional
+    Q : array_like, shape (n_q, d) or (..., h_q, n_q, d)
+        Queries, as :func:`fastpath.attention` takes them.
+    K : array_like, shape (n_k, d) or (..., h_k, n_k, d); or Prepared
+        Keys; h_q is a multiple of h_k, and query head h reads key head h // (h_q / h_k).  Or keys and values,
+        and V is left out.
+    V : array_like, shape (n_k, d_v) or (..., h_k, n_k, d_v), optional
         Values.
     tolerance : float
-        The largest error that the certificate may show, relative to the largest ``|V|``; in (0, 1).
+        The largest error that the certificate may show, relative to the largest ``|V|`` of the head; in
+        (0, 1).
     rows : {"all", "quantile"}
         Of which rows.
     uncovered, failure_probability : float
-        As for :func:`fastpath.certify`; used with ``rows="quantile"``.
-    causal : bool
-        Whether query i sees only the keys j <= i; needs n_q = n_k.  Keys are then neither dropped nor
-        clustered.  ``"upper-left"`` and ``"lower-right"`` count as options.
-    scale, window, mask, bias, softcap, sinks, empty_rows
-        The options of :func:`fastpath.attention`, for one head; with any of them exact attention is taken.
+        As for :func:`fastpath.certify`, but that the fraction is of each head's rows, for all heads at once:
+        heads share the failure probability evenly; used with ``rows="quantile"``.
+    scale : float
+        Factor of q.k.  Every way takes it: Q times it is rounded, which the certificate includes (S.output),
+        unless it is a power of two.
+    causal : {False, True, "upper-left", "lower-right"}
+        As for :func:`fastpath.attention`.  Keys are then neither dropped nor clustered; with more keys than
+        queries, or fewer, exact attention is taken.
+    window, mask, bias, softcap, sinks, empty_rows
+        The options of :func:`fastpath.attention`; with any of the first five exact attention is taken.
     rng : numpy.random.Generator, optional
         Needed with ``rows="quantile"``.  With ``rows="all"`` only the time depends on it, and a fixed seed
         will do.
+    workers : int, optional
+        Threads; by default every core that the process may use.  No bit of the result depends on it.
 
     Returns
     -------
     CertifiedHead
         ``error_bound`` is at most ``tolerance`` times the largest ``|V|`` unless ``method`` is
-        ``"exact"``, whose error is that of rounding.
+        ``"exact"``, whose error is that of rounding; of several heads, of the output's shape.  With exact
+        attention throughout ``log_sum_exp`` is there too.
 
     Raises
     ------
@@ -158,10 +182,10 @@ def certified_attention(
     failure probability that is left.
 
     Claims: R.drop, R.jensen, R.balance, FP.drop and FP.softmax vouch for dropped keys; R.certify alone for
-    clusters.
+    clusters.  With a scale that is no power of two S.output and FP.scores join them.
     """
     keys, values, _ = arrays_of(K, V)
-    head = Head.of(
+    heads = checked_heads(
         Q,
         keys,
         values,
@@ -177,20 +201,85 @@ def certified_attention(
     tolerance = open_unit("tolerance", tolerance)
     uncovered = open_unit("uncovered", uncovered)
     failure_probability = open_unit("failure_probability", failure_probability)
-    if rows not in ("all", "quantile"):
+    if not isinstance(rows, str) or rows not in ("all", "quantile"):
         raise ValueError(f"rows must be 'all' or 'quantile', got {rows!r}.")
-    if rows == "all" and rng is None:
-        rng = np.random.default_rng(0)
-    if head.options is not None:
-        return _certain(exact_head(head), "exact", f"{ONLY_EXACT}.", 1.0)
-    asked = _Asked(
-        tolerance=tolerance,
-        allowed=tolerance * float(np.abs(head.values).max()),
-        quantile=rows == "quantile",
-        uncovered=uncovered,
-        failure_probability=failure_probability,
-        rng=generator(rng),
+    rng = generator(np.random.default_rng(0) if rows == "all" and rng is None else rng)
+    threads, chance = worker_count(workers), failure_probability / len(heads)
+    if not chance > 0:
+        raise ValueError(
+            f"failure_probability must leave more than 0 for each of {len(heads)} heads, got "
+            f"{failure_probability!r}."
+        )
+    # Each head draws from a source of its own, so that it does not matter which comes first.
+    sources = [rng] if len(heads) == 1 else [_source(rng) for _ in range(len(heads))]
+    tasks = [
+        partial(
+            _certified_head,
+            head,
+            _Asked(
+                tolerance=tolerance,
+                allowed=tolerance * float(np.abs(head.values).max()),
+                quantile=rows == "quantile",
+                uncovered=uncovered,
+                failure_probability=chance,
+                rng=source,
+            ),
+        )
+        for head, source in zip(heads.each(max(1, threads // len(heads))), sources, strict=True)
+    ]
+    found = run(tasks, threads)
+    return _together(heads, found, uncovered, failure_probability)
+
+
+def _source(rng: np.random.Generator) -> np.random.Generator:
+    return np.random.default_rng(rng.integers(0, 2**32, 4, dtype=np.uint32))
+
+
+def _together(
+    heads: Heads, found: Sequence[CertifiedHead], uncovered: float, failure_probability: float
+) -> CertifiedHead:
+    """Return the answers of all heads as one."""
+    if not heads.options.heads:
+        return found[0]
+    methods = tuple(dict.fromkeys(answer.method for answer in found))
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for head, answer in zip(np.ndindex(*heads.options.heads), found, strict=True):
+        reasons.setdefault((answer.method, answer.reason), []).append(
+            str(head[0] if len(head) == 1 else head)
+        )
+    told = (
+        f"{method} for {'head' if len(which) == 1 else 'heads'} {', '.join(which)}: {reason}"
+        for (method, reason), which in reasons.items()
     )
+    certain = all(answer.uncovered == 0 for answer in found)
+    shape = heads.shape
+    rows = shape[-2:]
+    exact = [
+        (answer.log_sum_exp, answer.log_sum_exp_bound)
+        for answer in found
+        if answer.log_sum_exp is not None and answer.log_sum_exp_bound is not None
+    ]
+    logarithm = bound = None
+    if len(exact) == len(found):
+        logarithm, bound = (np.stack(x).reshape(shape[:-1]) for x in zip(*exact, strict=True))
+    return CertifiedHead(
+        output=np.stack([answer.output for answer in found]).reshape(shape),
+        error_bound=np.stack(
+            [np.broadcast_to(answer.error_bound, rows) for answer in found]
+        ).reshape(shape),
+        claims=tuple(dict.fromkeys(chain.from_iterable(answer.claims for answer in found))),
+        log_sum_exp=logarithm,
+        log_sum_exp_bound=bound,
+        uncovered=0.0 if certain else uncovered,
+        failure_probability=0.0 if certain else failure_probability,
+        method=", ".join(methods),
+        reason=" ".join(told),
+        predicted_cost=float(np.mean([answer.predicted_cost for answer in found])),
+    )
+
+
+def _certified_head(head: Head, asked: "_Asked") -> CertifiedHead:
+    """Take the cheapest way of one head."""
     taken = take_cheapest(_ways(head, asked))
     assert not isinstance(taken, Refusal)  # exact attention never refuses
     others = (
@@ -221,15 +310,81 @@ def _ways(head: Head, asked: _Asked) -> list[Offer[CertifiedHead] | Refusal]:
         certifies="exact attention certifies every row",
         take=lambda: _certain(exact_head(head), "exact", "", 1.0),
     )
+    if head.options is not None and head.options.asked:
+        return [exact, Refusal(reason=f"{', '.join(head.options.asked)}: {ONLY_EXACT}")]
     if rows_cost(head, len(head.queries)) < LARGE:
         return [exact, Refusal(reason="with so few queries and keys exact attention is as fast")]
-    found = [_polynomial(head, asked)]
-    if head.causal:
+    plain = _plain(head, asked)
+    if isinstance(plain, Refusal):
+        return [exact, plain]
+    found = [_polynomial(plain, asked)]
+    if plain.head.causal:
         found += [Refusal(reason="keys are neither dropped nor clustered under a causal mask")]
     else:
-        needed = _needed_keys(head, asked)
-        found += [_dropping(head, asked, needed), _clusters(head, asked, needed)]
+        needed = _needed_keys(plain.head, asked)
+        found += [_dropping(plain, asked, needed), _clusters(head, plain, asked, needed)]
     return [*found, exact]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plain:
+    """A head whose queries were multiplied by the scale.
+
+    Attributes
+    ----------
+    head : Head
+        Without options.
+    allowed : float
+        What the error of its output may be, so that with ``shift`` it is what was asked for.
+    shift : array, shape (n_q, d_v), or None
+        Bounds what the rounding of scale times Q does to the output (S.output); None: nothing.
+    """
+
+    head: Head
+    allowed: float
+    shift: Array | None
+
+    def certain(self, found: Certified, method: str, reason: str, cost: float) -> CertifiedHead:
+        """Return what was found for every row, for the head as it was given."""
+        answer = _certain(found, method, reason, cost)
+        if self.shift is None:
+            return answer
+        return replace(
+            answer,
+            error_bound=up(answer.error_bound + self.shift),
+            claims=tuple(dict.fromkeys((*answer.claims, *SCALE_CLAIMS))),
+        )
+
+
+def _plain(head: Head, asked: _Asked) -> _Plain | Refusal:
+    """Multiply the queries by the scale, or refuse where rounding that takes too much of what is allowed."""
+    if head.options is None:
+        return _Plain(head=head, allowed=asked.allowed, shift=None)
+    made = scaled(head.queries, head.options.scale)
+    if not made.finite:
+        return Refusal(reason="scale times Q is no longer finite")
+    plain = replace(head, queries=made.queries, causal=bool(head.options.only_causal), options=None)
+    if made.exact:
+        return _Plain(head=plain, allowed=asked.allowed, shift=None)
+    shift = _shift(made, plain)
+    most = float(shift.max())
+    if not most <= SCALING_ROOM * asked.allowed:
+        return Refusal(
+            reason=f"rounding scale times Q may move an output by {most:.2g} of the allowed "
+            f"{asked.allowed:.2g}"
+        )
+    # What the ways find and the shift are added, and rounded upward.
+    allowed = float(down(down(down(asked.allowed) - most)))
+    return _Plain(head=plain, allowed=allowed, shift=shift)
+
+
+def _shift(made: Scaled, head: Head) -> Array:
+    """Bound what the rounding of scaled queries does to each entry of the output."""
+    magnitude = up(lengths(made.queries) * longest_row(head.keys))
+    values = head.values.astype(np.float64)
+    spread = up(values.max(axis=0) - values.min(axis=0))
+    largest = max(float(head.keys.max()), -float(head.keys.min()))
+    return made.output_shift(magnitude, largest, spread)
 
 
 def _certain(found: Certified, method: str, reason: str, cost: float) -> CertifiedHead:
@@ -238,6 +393,8 @@ def _certain(found: Certified, method: str, reason: str, cost: float) -> Certifi
         output=found.output,
         error_bound=found.error_bound,
         claims=found.claims,
+        log_sum_exp=found.log_sum_exp,
+        log_sum_exp_bound=found.log_sum_exp_bound,
         uncovered=0.0,
         failure_probability=0.0,
         method=method,
@@ -254,8 +411,12 @@ def _too_dear(what: str, cost: float, head: Head, most: float) -> Refusal | None
     return Refusal(reason=f"{what} would take {relative:.2g} of exact attention's time")
 
 
-def _polynomial(head: Head, asked: _Asked) -> Offer[CertifiedHead] | Refusal:
-    offer = polynomial_offer(head, asked.tolerance)
+def _polynomial(plain: _Plain, asked: _Asked) -> Offer[CertifiedHead] | Refusal:
+    head = plain.head
+    tolerance = asked.tolerance
+    if plain.shift is not None:
+        tolerance = plain.allowed / float(np.abs(head.values).max())
+    offer = polynomial_offer(head, tolerance)
     if isinstance(offer, Refusal):
         return Refusal(reason="no polynomial is affordable")
 
@@ -263,7 +424,7 @@ def _polynomial(head: Head, asked: _Asked) -> Offer[CertifiedHead] | Refusal:
         found = offer.take()
         if isinstance(found, Refusal):
             return found
-        return _certain(found, offer.way, offer.certifies, offer.cost / exact_cost(head))
+        return plain.certain(found, offer.way, offer.certifies, offer.cost / exact_cost(head))
 
     return _too_dear("a polynomial", offer.cost, head, WORTHWHILE) or Offer(
         way=offer.way, cost=offer.cost, certifies=offer.certifies, take=take
@@ -282,17 +443,18 @@ def _needed_keys(head: Head, asked: _Asked) -> float:
     return float(needed.mean())
 
 
-def _dropping(head: Head, asked: _Asked, needed: float) -> Offer[CertifiedHead] | Refusal:
+def _dropping(plain: _Plain, asked: _Asked, needed: float) -> Offer[CertifiedHead] | Refusal:
+    head = plain.head
     if needed > SHARP:
         return Refusal(reason="the head is not sharp")
     planning = DroppedKeys.planning_cost(head)
 
     def take() -> CertifiedHead | Refusal:
-        planned = DroppedKeys.planned(head, asked.allowed, asked.rng)
+        planned = DroppedKeys.planned(head, plain.allowed, asked.rng)
         if isinstance(planned, Refusal):
             return planned
         cost = planned.cost(asked.rng)
-        return _too_dear("dropping keys", cost, head, WORTHWHILE) or _certain(
+        return _too_dear("dropping keys", cost, head, WORTHWHILE) or plain.certain(
             planned.attend(), "dropped keys", sharp, (planning + cost) / exact_cost(head)
         )
 
@@ -305,7 +467,10 @@ def _dropping(head: Head, asked: _Asked, needed: float) -> Offer[CertifiedHead] 
     )
 
 
-def _clusters(head: Head, asked: _Asked, needed: float) -> Offer[CertifiedHead] | Refusal:
+def _clusters(
+    given: Head, plain: _Plain, asked: _Asked, needed: float
+) -> Offer[CertifiedHead] | Refusal:
+    head = plain.head
     if not asked.quantile:
         return Refusal(reason="clusters do not certify every row")
     if needed <= SHARP:
@@ -321,7 +486,7 @@ def _clusters(head: Head, asked: _Asked, needed: float) -> Offer[CertifiedHead] 
             way="clusters",
             cost=planning + least,
             certifies=f"clusters certify all but {asked.uncovered:g} of the rows",
-            take=lambda: _by_clusters(head, asked, planning),
+            take=lambda: _by_clusters(given, head, asked, planning),
         )
     )
 
@@ -330,8 +495,11 @@ def _certificate_cost(head: Head, asked: _Asked, chance: float) -> float:
     return rows_cost(head, fewest_rows(asked.uncovered, chance, len(head.queries)))
 
 
-def _by_clusters(head: Head, asked: _Asked, spent: float) -> CertifiedHead | Refusal:
-    """Take as many samples as a pilot finds necessary, and more after each certificate that fails."""
+def _by_clusters(given: Head, head: Head, asked: _Asked, spent: float) -> CertifiedHead | Refusal:
+    """Take as many samples as a pilot finds necessary, and more after each certificate that fails.
+
+    What is certified is the head as it was given, whose scale exact attention takes itself.
+    """
     clustered = ClusteredHead.planned(head, asked.rng)
     if isinstance(clustered, Refusal):
         return clustered
@@ -350,7 +518,7 @@ def _by_clusters(head: Head, asked: _Asked, spent: float) -> CertifiedHead | Ref
         spent += cost + certificate
         output = clustered.output(samples, repaired, asked.rng)
         drawn = fewest_rows(asked.uncovered, chance, len(head.queries))
-        found = certified_rows(head, output, asked.uncovered, chance, drawn, asked.rng)
+        found = certified_rows([given], output[None], asked.uncovered, chance, drawn, asked.rng, 1)
         if found.error_bound <= asked.allowed:
             break
         aim *= min(PILOT_ROOM, asked.allowed / float(found.error_bound))

@@ -1,6 +1,9 @@
 """A certificate for anyone's attention output, from rows drawn after it was fixed."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from math import ceil, log, log1p
 from typing import Any
 
@@ -10,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.real_heads import certify_failure
 from fastpath.core.certified import Certified
+from fastpath.core.cores import run, worker_count
 from fastpath.core.directed import up
-from fastpath.core.head import Head
+from fastpath.core.head import Head, Heads
 from fastpath.core.inputs import Matrix, exact_floats, generator, integer, open_unit
+from fastpath.exact.blocks import check_factors, check_finite
 from fastpath.exact.prepared import Prepared, arrays_of
 from fastpath.real_heads.exact_rows import exact_rows
 
@@ -66,10 +71,12 @@ def certify(
     failure_probability: float = 1e-9,
     rows: int | None = None,
     rng: np.random.Generator,
+    workers: int | None = None,
 ) -> CertifiedRows:
     r"""Certify an attention output, whoever computed it, from the exact error of a few of its rows.
 
-    Draws m rows uniformly with replacement and compares them with exact attention, rounding included.
+    Draws m rows uniformly with replacement, of all heads together, and compares them with exact attention,
+    rounding included.
     The (k+1)-th largest error :math:`\varepsilon` bounds that of all rows but a fraction f, except with
     probability :math:`P(\mathrm{Bin}(m, f) \le k)`.  No assumption is made on the head or on the
     method.  Where that would take no fewer rows than there are, every row is checked once, and the
@@ -77,21 +84,23 @@ def certify(
 
     Parameters
     ----------
-    Q : array_like, shape (n_q, d)
-        Queries: float32, float64 or integers (taken as float64); mixed types are promoted.
-    K : array_like, shape (n_k, d); or Prepared
-        Keys; or keys and values, and V is None.
-    V : array_like, shape (n_k, d_v), or None
+    Q : array_like, shape (n_q, d) or (..., h_q, n_q, d)
+        Queries, as :func:`fastpath.attention` takes them.
+    K : array_like, shape (n_k, d) or (..., h_k, n_k, d); or Prepared
+        Keys; h_q is a multiple of h_k, and query head h reads key head h // (h_q / h_k).  Or keys and values,
+        and V is None.
+    V : array_like, shape (n_k, d_v) or (..., h_k, n_k, d_v), or None
         Values.
-    output : array_like, shape (n_q, d_v)
+    output : array_like, shape (n_q, d_v) or (..., h_q, n_q, d_v)
         What is to be certified: float16, float32, float64 or integers, taken as exact numbers (bfloat16
         numbers are float32 numbers).
     causal : {False, True, "upper-left", "lower-right"}
         Whether query i sees only the keys j <= i (True needs n_q = n_k), or how the diagonal is aligned.
     scale, window, mask, bias, softcap, sinks, empty_rows
-        The options of :func:`fastpath.attention`, for one head.
+        The options of :func:`fastpath.attention`.
     uncovered : float
-        The fraction f of rows that may err by more; in (0, 1).
+        The fraction f of rows that may err by more; in (0, 1).  Of the rows of all heads: a head that is
+        wrong throughout counts as the share that its rows are.
     failure_probability : float
         The largest probability that more than that fraction do; in (0, 1).
     rows : int, optional
@@ -100,6 +109,8 @@ def certify(
         errors are skipped (k = 8 of 4096), so that :math:`\varepsilon` is smaller.
     rng : numpy.random.Generator
         Draws the rows.  It must know nothing of how ``output`` was made.
+    workers : int, optional
+        Threads; by default every core that the process may use.  No bit of the result depends on it.
 
     Returns
     -------
@@ -121,7 +132,9 @@ def certify(
     Cost: 2 m n_k (d + d_v) multiply-adds and m n_k exponentials, so linear in n_k; about half when causal.
 
     The theorem is about rows drawn with replacement, and repeats count as often as they were drawn.  It is
-    about any rows whatever, so that a mask changes nothing but what is exact for a row.
+    about any rows whatever, so that a mask changes nothing but what is exact for a row, and that rows of
+    several heads are as good as those of one: one statement for the whole output, for the rows that one head
+    takes.  To say it of every head, certify each with ``failure_probability`` over their number.
 
     The rows must be drawn after the output is fixed.  An output that was improved on rows from the same
     generator, or that was chosen for its certificate, has none.
@@ -134,7 +147,7 @@ def certify(
     Statistics 12(1), 1941.
     """
     keys, values, _ = arrays_of(K, V)
-    head = Head.of(
+    heads = checked_heads(
         Q,
         keys,
         values,
@@ -147,11 +160,11 @@ def certify(
         sinks=sinks,
         empty_rows=empty_rows,
     )
-    n = len(head.queries)
-    given = _checked_output(output, (n, head.values.shape[1]))
+    given = _checked_output(output, heads.shape)
     uncovered = open_unit("uncovered", uncovered)
     failure_probability = open_unit("failure_probability", failure_probability)
-    rng = generator(rng)
+    rng, threads = generator(rng), worker_count(workers)
+    n = len(heads) * heads.shape[-2]
     fewest = fewest_rows(uncovered, failure_probability, n)
     drawn = fewest if rows is None else integer("rows", rows, 1)
     if not fewest <= drawn <= n:
@@ -159,21 +172,40 @@ def certify(
             f"rows must be in [{fewest}, {n}] for uncovered={uncovered:g} and "
             f"failure_probability={failure_probability:g}, got {drawn}."
         )
-    return certified_rows(head, given, uncovered, failure_probability, drawn, rng)
+    found = certified_rows(
+        list(heads.each(max(1, threads // len(heads)))),
+        given.reshape(len(heads), *heads.shape[-2:]),
+        uncovered,
+        failure_probability,
+        drawn,
+        rng,
+        threads,
+    )
+    return replace(found, output=given)
+
+
+def checked_heads(Q: ArrayLike, K: ArrayLike, V: ArrayLike, **options: Any) -> Heads:
+    """Check heads and the options of attention, or refuse as :func:`fastpath.attention` does."""
+    heads = Heads.of(Q, K, V, **options)
+    check_finite(heads.queries, heads.keys, heads.values, heads.options)
+    check_factors(heads.options, heads.queries.dtype)
+    heads.options.check_rows()
+    return heads
 
 
 def certified_rows(
-    head: Head,
+    heads: Sequence[Head],
     output: Matrix,
     uncovered: float,
     failure_probability: float,
     drawn: int,
     rng: np.random.Generator,
+    workers: int,
 ) -> CertifiedRows:
-    """Certify an output as :func:`certify` does, from so many rows, which must be enough."""
-    n = len(head.queries)
+    """Certify an output (heads, n_q, d_v) as :func:`certify` does, from so many rows, which are enough."""
+    n = output.shape[0] * output.shape[1]
     if drawn == n:
-        errors, claims = _row_errors(head, output, np.arange(n))
+        errors, claims = _row_errors(heads, output, np.arange(n), workers)
         return CertifiedRows(
             output=output,
             error_bound=errors.max(),
@@ -185,7 +217,7 @@ def certified_rows(
         )
     different, repeats = np.unique(rng.integers(0, n, drawn), return_inverse=True)
     skipped, reached = _most_skipped(drawn, uncovered, failure_probability)
-    errors, claims = _row_errors(head, output, different)
+    errors, claims = _row_errors(heads, output, different, workers)
     return CertifiedRows(
         output=output,
         error_bound=np.sort(errors[repeats])[drawn - 1 - skipped],
@@ -198,14 +230,29 @@ def certified_rows(
 
 
 def _row_errors(
-    head: Head, output: Matrix, rows: NDArray[np.intp]
+    heads: Sequence[Head], output: Matrix, rows: NDArray[np.intp], workers: int
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Bound the largest error of each row: its distance from exact attention, and that one's bound."""
-    exact = exact_rows(head, rows)
-    with np.errstate(all="ignore"):
-        distance = np.abs(output[rows].astype(np.float64) - exact.output)
-        error = up(up(distance) + exact.error_bound)
-    return error.max(axis=1), exact.claims
+    """Bound the largest error of each row: its distance from exact attention, and that one's bound.
+
+    ``rows`` ascend, and count through the heads one after another.
+    """
+    n = output.shape[1]
+    ends = np.searchsorted(rows, n * np.arange(len(heads) + 1))
+    errors = np.empty(len(rows))
+
+    def compute(index: int) -> tuple[str, ...]:
+        part = slice(ends[index], ends[index + 1])
+        of_head = rows[part] - n * index
+        exact = exact_rows(heads[index], of_head)
+        with np.errstate(all="ignore"):
+            distance = np.abs(output[index, of_head].astype(np.float64) - exact.output)
+            error = up(up(distance) + exact.error_bound)
+        errors[part] = error.max(axis=1)
+        return exact.claims
+
+    drawn = np.flatnonzero(np.diff(ends)).tolist()
+    claims = run([partial(compute, index) for index in drawn], workers)
+    return errors, tuple(dict.fromkeys(chain.from_iterable(claims)))
 
 
 def fewest_rows(uncovered: float, failure_probability: float, existing: int) -> int:
@@ -231,13 +278,15 @@ def _most_skipped(drawn: int, uncovered: float, failure_probability: float) -> t
     return skipped, float(certify_failure(drawn, skipped, uncovered))
 
 
-def _checked_output(output: Any, shape: tuple[int, int]) -> Matrix:
+def _checked_output(output: Any, shape: tuple[int, ...]) -> Matrix:
     array = exact_floats("output", output, halves=True)
     if array.shape != shape:
         raise ValueError(f"output must have attention's shape {shape}, got {array.shape}.")
-    finite = np.isfinite(array).all(axis=1)
+    finite = np.isfinite(array).all(axis=-1)
     if not finite.all():
-        raise ValueError(f"output must be finite, got NaN or infinity in row {finite.argmin()}.")
+        *head, row = (int(i) for i in np.argwhere(~finite)[0])
+        of_head = f" of head {tuple(head)}" if head else ""
+        raise ValueError(f"output must be finite, got NaN or infinity in row {row}{of_head}.")
     largest = float(np.abs(array).max())
     if largest > LARGEST_OUTPUT:
         raise ValueError(f"output must not exceed 2^1022 in magnitude, got {largest:.3g}.")

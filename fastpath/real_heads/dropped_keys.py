@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, log, sqrt
 
 import numpy as np
@@ -22,6 +23,7 @@ from fastpath.core.bounds.softmax import (
     weights_underflow,
 )
 from fastpath.core.certified import Certified
+from fastpath.core.cores import run, worker_count
 from fastpath.core.costs import (
     DROPPING_FETCHED,
     DROPPING_KEY,
@@ -303,16 +305,21 @@ class DroppedKeys:
         quotients = np.empty((len(order), self._head.values.shape[1]), dtype)
         shifts = np.empty(len(order))
         certain = np.ones(len(order), bool)
-        for a, kept, weighed, j in self._batches():
-            rows = self._clusters.rows(a)
-            steps = self._steps[rows]
-            shift = weighed.logarithms[j] + steps.astype(np.float64) @ weighed.means[j]
-            shift = shift.astype(dtype)
-            sums = self._sums(self._q[rows], kept, shift)
-            quotients[rows] = sums[:, :-1] / sums[:, -1:]
-            # A sum that overflows makes quotients of zero, so it is the sums that are looked at.
-            normal = np.isfinite(sums).all(axis=1) & (sums[:, -1] >= LIGHTEST_SUM)
-            shifts[rows], certain[rows] = np.abs(shift), weighed.certain[j] & normal
+
+        def compute(some: NDArray[np.intp]) -> None:
+            for a, kept, weighed, j in self._clusters_of(some):
+                rows = self._clusters.rows(a)
+                steps = self._steps[rows]
+                shift = weighed.logarithms[j] + steps.astype(np.float64) @ weighed.means[j]
+                shift = shift.astype(dtype)
+                sums = self._sums(self._q[rows], kept, shift)
+                quotients[rows] = sums[:, :-1] / sums[:, -1:]
+                # A sum that overflows makes quotients of zero, so it is the sums that are looked at.
+                normal = np.isfinite(sums).all(axis=1) & (sums[:, -1] >= LIGHTEST_SUM)
+                shifts[rows], certain[rows] = np.abs(shift), weighed.certain[j] & normal
+
+        tasks = [partial(compute, some) for some in self._batches()]
+        run(tasks, worker_count(self._head.workers))
         reach = self._query_lengths[order, None] * self._longest_key
         rounding = self._rounding(reach, shifts[:, None], quotients)
         bound = dropped_keys_output(rounding, self._share, self._spread)
@@ -327,12 +334,17 @@ class DroppedKeys:
             output[again], error_bound[again] = exact.output, exact.error_bound
         return Certified(output=output, error_bound=error_bound, claims=CLAIMS)
 
-    def _batches(self) -> Iterator[tuple[int, NDArray[np.intp], _Weighed, int]]:
-        for first in range(0, len(self._centres), TOGETHER):
-            some = np.arange(first, min(first + TOGETHER, len(self._centres)))
-            weighed = self._weigh(some)
-            for j, a in enumerate(some):
-                yield int(a), np.flatnonzero(weighed.kept[j]), weighed, j
+    def _batches(self) -> list[NDArray[np.intp]]:
+        clusters = np.arange(len(self._centres))
+        return [clusters[first : first + TOGETHER] for first in range(0, len(clusters), TOGETHER)]
+
+    def _clusters_of(
+        self, some: NDArray[np.intp]
+    ) -> Iterator[tuple[int, NDArray[np.intp], _Weighed, int]]:
+        """Yield the clusters of a batch: the keys that each keeps, what was weighed, its place there."""
+        weighed = self._weigh(some)
+        for j, a in enumerate(some):
+            yield int(a), np.flatnonzero(weighed.kept[j]), weighed, j
 
     def _sums(self, q: Matrix, kept: NDArray[np.intp], shift: Matrix) -> Matrix:
         """Return sum_j w_j [v_j, 1] over the kept keys, values scaled; weights are relative to e^shift."""

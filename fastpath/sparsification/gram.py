@@ -1,6 +1,7 @@
 """The Gram matrix X Xᵀ, dense or sparse, by the cheapest of three ways, with a count of its roundings."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.sparsification import gram_rounding
+from fastpath.core.cores import run, run_in_order, worker_count
 from fastpath.core.costs import (
     OUTER_COLUMN,
     OUTER_ENTRY,
@@ -20,6 +22,7 @@ from fastpath.core.costs import (
     SYMMETRIC_PRODUCT,
 )
 from fastpath.core.directed import UNIT_ROUNDOFF
+from fastpath.core.inputs import Matrix
 from fastpath.sparsification.feature_matrix import (
     BLOCK,
     Entries,
@@ -31,6 +34,17 @@ from fastpath.sparsification.feature_matrix import (
 
 #: Pairs accumulated at a time, at least: their keys and products then stay in the last-level cache.
 PAIRS = 1 << 18
+
+#: Of more rows than this a block's product is taken strip by strip, so many rows each; with fewer, threads
+#: share the blocks.
+STRIP = 512
+
+#: Rows of scipy's product that are one task, where there are so many entries: with fewer, what it takes to
+#: cut them and to start threads is more than they save.
+SPARSE_STRIP, SHARED_ENTRIES = 256, 2**20
+
+#: Products that wait to be added, and blocks made dense for them, take no more than this.
+HELD_BYTES = 2**28
 
 
 @standard_arithmetic
@@ -59,7 +73,7 @@ class Gram:
 
 
 @standard_arithmetic
-def gram(X: Any) -> Gram:
+def gram(X: Any, *, workers: int | None = None) -> Gram:
     r"""Compute X Xᵀ in float64, with an error bound that counts its roundings.
 
     Any order of summation satisfies :math:`|\hat G - G| \le \gamma_k |X||X|^\top`, k the number of
@@ -69,7 +83,10 @@ def gram(X: Any) -> Gram:
     Parameters
     ----------
     X : array_like or sparse CSR or CSC, shape (n, d), float32 or float64
-        Never changed, and a sparse X never made dense beyond a block of 2048 columns.
+        Never changed, and a sparse X never made dense beyond blocks of 2048 columns, one a worker.
+    workers : int, optional
+        Threads for products of matrices, dense or scipy's; by default every core that the process may use.
+        No bit of the result depends on it.
 
     Returns
     -------
@@ -87,34 +104,36 @@ def gram(X: Any) -> Gram:
     additions for each column j with k_j entries, columns grouped by k_j so that numpy runs the loops.
     *scipy*'s sparse product: the sum of k_j².  Columns with many entries go the first way, the others
     the second, each column where it is cheaper; scipy's serves where hardly any column has two entries.
-    Memory: n², one block, and for CSR input at most one copy in CSC.
+    Memory: n², one block, and for CSR input at most one copy in CSC; with more workers up to 256 MiB more.
+    Outer products, whose sums Python lets no two threads take at once, are one worker's.
 
     Claims: P3.gram.
     """
-    return gram_of(feature_matrix(X))
+    return gram_of(feature_matrix(X), worker_count(workers))
 
 
-def gram_of(X: FeatureMatrix) -> Gram:
-    """Compute X Xᵀ of a matrix that has been checked."""
+def gram_of(X: FeatureMatrix, workers: int | None = None) -> Gram:
+    """Compute X Xᵀ of a matrix that has been checked; without ``workers`` BLAS is left as it is."""
     n, d = X.shape
     if X.stored == n * d:
-        return _dense_blocks(X)
+        return _dense_blocks(X, workers)
     entries = _column_counts(X.entries)
     columns_with = np.bincount(entries)
     outer, product, sparse = _costs(n, len(columns_with))
     results = (OUTER_RESULT - SPARSE_RESULT) * n**2
     if columns_with @ sparse <= columns_with @ np.minimum(outer, product) + results:
-        return _scipy_product(X.entries)
+        return _scipy_product(X.entries, workers)
     # Decided for counts, not for columns: there may be millions of those.
     light = outer <= product
     light_columns, heavy_columns = columns_with[light][1:].any(), columns_with[~light].any()
     if not light_columns:
-        return _dense_blocks(X)
+        return _dense_blocks(X, workers)
     columns = by_columns(X).entries
     if not heavy_columns:
         return _outer_products(columns, entries)
     some = _outer_products(columns, np.where(light[entries], entries, 0))
-    others = _dense_blocks(FeatureMatrix(entries=columns[:, np.flatnonzero(~light[entries])]))
+    heavy = FeatureMatrix(entries=columns[:, np.flatnonzero(~light[entries])])
+    others = _dense_blocks(heavy, workers)
     return Gram(
         matrix=some.matrix + others.matrix, roundings=max(some.roundings, others.roundings) + 1
     )
@@ -146,12 +165,37 @@ def _costs(n: int, counts: int) -> NDArray[np.float64]:
     return np.stack([outer, np.full(counts, SYMMETRIC_PRODUCT * n**2), sparse])
 
 
-def _dense_blocks(X: FeatureMatrix) -> Gram:
+def _dense_blocks(X: FeatureMatrix, workers: int | None) -> Gram:
     n, d = X.shape
     total = np.zeros((n, n))
-    for block in column_blocks(X):
-        total += block @ block.T
+    if n > STRIP:
+        for block in column_blocks(X):
+            # The longest first.
+            starts = range((n - 1) // STRIP * STRIP, -1, -STRIP)
+            strips = [partial(_add_strip, block, start, total) for start in starts]
+            for _ in run_in_order(strips, workers, len(strips)):
+                pass
+        # Only what lies left of the diagonal has been summed, but for squares on it.
+        for start in range(0, n, STRIP):
+            total[:start, start : start + STRIP] = total[start : start + STRIP, :start].T
+    else:
+        products = (partial(_square, block) for block in column_blocks(X))
+        waiting = 1 if workers is None else min(4 * workers, HELD_BYTES // (8 * n * max(n, BLOCK)))
+        for product in run_in_order(products, workers, waiting):
+            total += product
     return Gram(matrix=total, roundings=min(d, BLOCK) + -(-d // BLOCK))
+
+
+def _square(block: Matrix) -> Matrix:
+    product: Matrix = block @ block.T
+    return product
+
+
+def _add_strip(block: Matrix, start: int, total: Matrix) -> None:
+    """Add the rows from ``start`` on of the Gram matrix of a block, up to the square on the diagonal."""
+    rows = slice(start, start + STRIP)
+    total[rows, :start] += block[rows] @ block[:start].T
+    total[rows, rows] += block[rows] @ block[rows].T
 
 
 def _outer_products(X: sp.csc_array, entries: NDArray[np.intp]) -> Gram:
@@ -213,9 +257,23 @@ def _pairs(
         np.multiply(values[first], values[first + 1 :], out=products[start:end])
 
 
-def _scipy_product(X: Entries) -> Gram:
+def _scipy_product(X: Entries, workers: int | None) -> Gram:
     X = X.astype(np.float64, copy=False)
-    matrix = np.asarray((X @ X.T).toarray())
+    if workers is None or workers == 1 or X.nnz < SHARED_ENTRIES:
+        matrix = np.asarray((X @ X.T).toarray())
+    else:
+        # The same sums, some rows of the result at a time.
+        rows = X.tocsr()
+        columns = rows.T.tocsr()
+        starts = range(0, X.shape[0], SPARSE_STRIP)
+        matrix = np.concatenate(
+            run([partial(_sparse_strip, rows, columns, start) for start in starts], workers)
+        )
     # An entry and its mirror image add the same products in the same order: symmetric to the bit.
     terms = np.diff(X.indptr) if X.format == "csr" else np.bincount(X.indices, minlength=1)
     return Gram(matrix=matrix, roundings=int(terms.max()) + 1)
+
+
+def _sparse_strip(rows: sp.csr_array, columns: sp.csr_array, start: int) -> Matrix:
+    strip: Matrix = (rows[start : start + SPARSE_STRIP] @ columns).toarray()
+    return strip

@@ -13,10 +13,12 @@ from numpy.typing import ArrayLike
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.certified import Certified
-from fastpath.core.inputs import integer, matrix, open_unit
+from fastpath.core.inputs import integer, matrix, open_unit, real_number
 from fastpath.core.locked import Locked
 from fastpath.core.norms import sum_above
 from fastpath.core.offers import Refusal
+from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
+from fastpath.core.scaling import logit_shift
 from fastpath.core.state_files import Arrays, read_arrays, write_arrays
 from fastpath.polynomial.minimax import largest_useful_degree, minimax, widened
 from fastpath.polynomial.moment_state import MomentState, answer
@@ -24,7 +26,10 @@ from fastpath.polynomial.moments import CLAIMS, LARGEST_REACH, query_roundings, 
 from fastpath.streaming.count_sketch import LARGEST_ROWS, CountSketch, RecoveryBound
 from fastpath.streaming.top_entries import TopEntries
 
-KIND = "StreamingAttention 2"
+KIND = "StreamingAttention 3"
+
+#: A file without a scale, which was 1.
+UNSCALED_KIND = "StreamingAttention 2"
 
 RECOVERIES: dict[str, type[TopEntries] | type[CountSketch]] = {
     "heap": TopEntries,
@@ -68,12 +73,15 @@ class StreamingAttention(Locked):
     d_v : int
         Columns of V.
     logit_bound : float
-        Bound on :math:`|q_i| \max_j |k_j|`, in (0, 32].  It sets the degree; what is certified is computed
-        from the data, so that logits beyond it are answered within ``tolerance`` or refused.
+        Bound on :math:`|scale\; q_i| \max_j |k_j|`, in (0, 32].  It sets the degree; what is certified is
+        computed from the data, so that logits beyond it are answered within ``tolerance`` or refused.
     tolerance : float
         The largest certificate of an entry, relative to the largest ``|V|``; in (0, 1).
     sparsity : int
         Entries to keep of each output column; at least 1.
+    scale : float
+        Factor of q.k; 1 by default, torch's is 1/sqrt(d).  Queries are multiplied by it in float64, which
+        certificates include.
     recovery : {"heap", "sketch"}
         How: a heap keeps exactly the largest entries of rows that each come once; a CountSketch is linear
         in the rows, needs more memory and errs with a stated probability.
@@ -99,8 +107,14 @@ class StreamingAttention(Locked):
     several threads attend are numbered in the order in which they come, unless ``first_row`` says which
     they are.  ``copy``, ``pickle`` and a fork give a state of its own; fork while no thread is in a call.
 
-    Claims: P2.poly, P2.onepass, P2.order, P2.heap, P2.recovery, FP.moments.
+    It is one head; several are several states, since each has logits of its own.
+
+    Claims: P2.poly, P2.onepass, P2.order, P2.heap, P2.recovery, FP.moments; S.output and FP.scores with a
+    scale.
     """
+
+    #: What is pickled without it had no scale.
+    _scale = 1.0
 
     def __init__(
         self,
@@ -110,11 +124,15 @@ class StreamingAttention(Locked):
         logit_bound: float,
         tolerance: float,
         sparsity: int,
+        scale: float = 1.0,
         recovery: str = "heap",
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__()
-        degree = sufficient_degree(d, logit_bound=logit_bound, tolerance=tolerance)
+        self._scale = real_number("scale", scale)
+        degree = sufficient_degree(
+            d, logit_bound=logit_bound, tolerance=tolerance, scale=self._scale
+        )
         self._moments = MomentState(d, d_v, degree)
         self._logit_bound, self._tolerance = float(logit_bound), float(tolerance)
         self._sparsity = integer("sparsity", sparsity, 1)
@@ -205,11 +223,12 @@ class StreamingAttention(Locked):
             if first + len(q) > LARGEST_ROWS:
                 raise ValueError(f"first_row must leave all rows below 2^32, got {first}.")
             attended = _joined([*self._attended, (first, first + len(q))])
-            result = answer(self._moments, q, self._tolerance)
+            result = answer(self._moments, q, self._tolerance, self._scale)
             if isinstance(result, Refusal):
                 raise ValueError(
                     f"Q must be answered within tolerance = {self._tolerance:g} by degree {self.degree}, "
-                    f"which serves |q| max|k| up to logit_bound = {self._logit_bound:g}: {result.reason}."
+                    f"which serves |scale q| max|k| up to logit_bound = {self._logit_bound:g}: "
+                    f"{result.reason}."
                 )
             self._kept.add(np.arange(first, first + len(q)), result.output)
             self._entry_error = np.maximum(self._entry_error, result.error_bound.max(axis=0))
@@ -237,9 +256,10 @@ class StreamingAttention(Locked):
             starts = np.cumsum([0, *(len(rows) for rows, _ in found)])
             rows, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
             bound = self._kept.bound(self._entry_error, length)
+            of_scale = () if self._scale == 1 else SCALE_CLAIMS
             return Decoded(
                 sp.csc_array((values, rows, starts), shape=(length, self._moments.d_v)),
-                replace(bound, claims=(*bound.claims, *CLAIMS)),
+                replace(bound, claims=(*bound.claims, *CLAIMS, *of_scale)),
             )
 
     def merge(self, other: StreamingAttention) -> None:
@@ -267,6 +287,7 @@ class StreamingAttention(Locked):
             ("d_v", self._moments.d_v, other._moments.d_v),
             ("logit_bound", self._logit_bound, other._logit_bound),
             ("tolerance", self._tolerance, other._tolerance),
+            ("scale", self._scale, other._scale),
             ("sparsity", self._sparsity, other._sparsity),
             ("recovery", type(self._kept).__name__, type(other._kept).__name__),
         ):
@@ -309,7 +330,7 @@ class StreamingAttention(Locked):
         ValueError
             If it is no such file, or truncated, or changed since.
         """
-        return cls._from_contents(read_arrays(path, KIND))
+        return cls._from_contents(read_arrays(path, KIND, UNSCALED_KIND))
 
     def _contents(self) -> Arrays:
         """Return a copy of everything as arrays."""
@@ -317,6 +338,7 @@ class StreamingAttention(Locked):
             arrays = {
                 "logit_bound": np.array(self._logit_bound),
                 "tolerance": np.array(self._tolerance),
+                "scale": np.array(self._scale),
                 "recovery": np.array("heap" if isinstance(self._kept, TopEntries) else "sketch"),
                 "sparsity": np.array(self._sparsity),
                 "attended": np.array(self._attended, np.int64).reshape(-1, 2),
@@ -333,6 +355,7 @@ class StreamingAttention(Locked):
         Locked.__init__(state)
         state._logit_bound = arrays["logit_bound"].item()
         state._tolerance = arrays["tolerance"].item()
+        state._scale = arrays["scale"].item() if "scale" in arrays else 1.0
         state._sparsity = arrays["sparsity"].item()
         state._attended = [tuple(rows) for rows in arrays["attended"].tolist()]
         state._entry_error = arrays["entry_error"]
@@ -343,7 +366,7 @@ class StreamingAttention(Locked):
 
 
 @standard_arithmetic
-def sufficient_degree(d: int, *, logit_bound: float, tolerance: float) -> int:
+def sufficient_degree(d: int, *, logit_bound: float, tolerance: float, scale: float = 1.0) -> int:
     """Return the least degree that certifies a tolerance for all logits within a bound.
 
     Parameters
@@ -354,6 +377,8 @@ def sufficient_degree(d: int, *, logit_bound: float, tolerance: float) -> int:
         In (0, 32].
     tolerance : float
         Relative to the largest ``|V|``; in (0, 1).
+    scale : float
+        Where it is not 1, room is left for the rounding of queries times it.
 
     Raises
     ------
@@ -369,13 +394,14 @@ def sufficient_degree(d: int, *, logit_bound: float, tolerance: float) -> int:
     # A computed logit bound is a product of two lengths, each of d terms.
     reach = float(sum_above(float(logit_bound), 4 * d + 32))
     radius = widened(reach)
+    double = np.dtype(np.float64)
+    shift = 0.0 if scale == 1 else float(logit_shift(d, double, reach, 0.0))
     for degree in range(largest_useful_degree(radius) + 1):
         polynomial = minimax(degree, radius)
         roundings = ROUNDINGS + query_roundings(d, degree)
-        dtype = np.dtype(np.float64)
-        rounding = rounding_bound(polynomial, reach, roundings, polynomial.lowest, dtype)
-        # Values differ by no more than twice the largest.
-        if 2 * polynomial.total_variation + rounding <= allowed:
+        rounding = rounding_bound(polynomial, reach, roundings, polynomial.lowest, double)
+        # Values differ by no more than twice the largest, of which tanh(shift / 2) is lost to the scale.
+        if 2 * polynomial.total_variation + rounding + shift <= allowed:
             return degree
     raise ValueError(
         f"tolerance must be one that can be certified for logit_bound = {logit_bound:g}, got "

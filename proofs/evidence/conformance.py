@@ -1,7 +1,8 @@
 """The conformance suite: any implementation of the public API, judged by the reference.
 
 An implementation is a module with ``attention``, or with ``certified_attention``: one that states no bound
-of its own comes as an adapter that certifies its output, or returns the bare output.  Each case names the
+of its own comes as an adapter that certifies its output, or returns the bare output.  Where it has
+``certify``, ``DynamicAttention`` or ``StreamingAttention``, these are asked too.  Each case names the
 mistake that it is there to catch; the output is lifted exactly, the reference encloses the truth, and
 ``|output - truth| <= error_bound`` is decided entry by entry, or for all rows but the fraction that a
 certificate leaves out.  How large a bound may be is the judge's to say (``proofs.judging.bars``):
@@ -14,10 +15,10 @@ The project's own tests run these cases on ``fastpath``; authors run them on the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from inspect import Parameter, signature
+from itertools import chain
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -25,52 +26,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proofs.evidence.cases import Case, Refusal, edges, real_heads, refusals
+from proofs.evidence.certificates import judge_certificate, judge_options, judge_state
 from proofs.evidence.feature_cases import alone, together
-from proofs.judging.bars import (
-    rounding_bar,
-    rounding_bar_of_heads,
-    trivial_error,
-    trivial_error_of_heads,
+from proofs.evidence.outcome import (
+    NonConformanceError,
+    Outcome,
+    bars,
+    require,
+    sees_nothing,
+    usable_bound,
+    within,
 )
+from proofs.evidence.state_cases import StateCase, states
 from proofs.judging.heads import Head
 from proofs.judging.hypotheses import rounded_up
 from proofs.judging.real_heads import judge as judged_head
-from reference import Enclosure, Verdict, attention, decide
+from reference import attention
 from reference.arithmetic.decide import PRECISIONS
-from reference.heads import heads
 
 __all__ = [
     "Case",
     "NonConformanceError",
     "Outcome",
     "Refusal",
+    "StateCase",
     "case",
     "cases",
     "judge",
+    "judge_certificate",
     "judge_certified",
+    "judge_options",
     "judge_refusal",
+    "judge_state",
     "plain_cases",
     "refusals",
     "run",
     "run_kernel",
+    "states",
 ]
 
 Array = NDArray[Any]
-
-
-class NonConformanceError(AssertionError):
-    """An implementation broke its contract; the message says where, by how much, and how to repeat it."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one case showed: the largest error (an upper bound on it) beside the largest bound."""
-
-    case: Case | Refusal
-    error: Fraction
-    bound: float
-    failure: str = ""
-    missing: tuple[str, ...] = ()
 
 
 # --------------------------------------------------------------------------------------- judging
@@ -88,93 +83,35 @@ def judge(implementation: ModuleType, case: Case) -> Outcome:
     inputs = tuple(x.copy(order="K") for x in (case.Q, case.K, case.V))
     result = implementation.attention(case.Q, case.K, case.V, causal=case.causal, **case.semantics)
     for name, before, after in zip("QKV", inputs, (case.Q, case.K, case.V), strict=True):
-        _require(before.tobytes() == after.tobytes(), case, f"{name} was modified")
+        require(before.tobytes() == after.tobytes(), case, f"{name} was modified")
     stated = hasattr(result, "error_bound")
     output = np.asarray(result.output if stated else result)
     shape = (*case.Q.shape[:-1], case.V.shape[-1])
-    _require(output.shape == shape, case, f"output has shape {output.shape}, not {shape}")
-    _require(
+    require(output.shape == shape, case, f"output has shape {output.shape}, not {shape}")
+    require(
         output.dtype == np.result_type(case.Q, case.K, case.V),
         case,
         f"output has type {output.dtype}; the inputs' types give another",
     )
-    _require(bool(np.isfinite(output).all()), case, "output is not finite")
+    require(bool(np.isfinite(output).all()), case, "output is not finite")
     truth = cache(
         lambda bits: attention(
             case.Q, case.K, case.V, causal=case.causal, precision=bits, **case.semantics
         )
     )
-    trivial, rounding = _bars(case, truth(PRECISIONS[0]))
+    trivial, rounding = bars(case, truth(PRECISIONS[0]))
     half = np.inf if trivial is None else rounded_up(trivial / 2)
     rounding = np.minimum(rounding, half)
     # A row that sees nothing is zero by definition, and no enclosure decides that 0 <= 0.
-    defined = _sees_nothing(case)[..., None] & (output == 0)
+    defined = sees_nothing(case)[..., None] & (output == 0)
     explained = f"what rounding in {output.dtype} explains"
-    _within(case, truth, output, np.where(defined, 1.0, rounding), explained)
+    within(case, truth, output, np.where(defined, 1.0, rounding), explained)
     bound = rounding
     if stated:
-        bound = np.asarray(result.error_bound, dtype=np.float64)
-        _require(
-            bool(np.isfinite(bound).all() and (bound >= 0).all()), case, "error_bound is not finite"
-        )
-        bound = np.broadcast_to(bound[..., None] if bound.shape == shape[:-1] else bound, shape)
-        _require(
-            bool((bound <= half).all()),
-            case,
-            f"error_bound reaches {bound.max():.6g} and must not exceed {half:.6g}, half of what an answer "
-            "errs that looks at no query: it says nothing",
-        )
-        _within(case, truth, output, np.where(defined, 1.0, bound), "its bound")
+        bound = usable_bound(case, result.error_bound, shape, half)
+        within(case, truth, output, np.where(defined, 1.0, bound), "its bound")
     error = truth(PRECISIONS[0]).distance(output).reshape(-1).largest()[1]
     return Outcome(case, error, float(bound.max()))
-
-
-def _bars(case: Case, truth: Enclosure) -> tuple[Fraction | None, Array]:
-    """Return what a trivial answer errs and what rounding explains."""
-    if not case.semantics and case.Q.ndim == 2 and isinstance(case.causal, bool):
-        trivial = trivial_error([truth], case.V, causal=case.causal)
-        return trivial, rounding_bar(case.Q, case.K, case.V, causal=case.causal)
-    return (
-        trivial_error_of_heads(truth, case.V, _seen(case)),
-        rounding_bar_of_heads(case.Q, case.K, case.V, causal=case.causal, **case.semantics),
-    )
-
-
-def _seen(case: Case) -> NDArray[np.bool_]:
-    """Return which keys each query of each head sees."""
-    options = {name: value for name, value in case.semantics.items() if name != "empty_rows"}
-    found = heads(case.Q, case.K, case.V, causal=case.causal, **options)
-    seen = np.ones((*case.Q.shape[:-1], case.K.shape[-2]), bool)
-    for index, head in found.items():
-        if head.seen is not None:
-            seen[index] = head.seen
-    return seen
-
-
-def _sees_nothing(case: Case) -> NDArray[np.bool_]:
-    """Return which queries see neither a key nor a sink."""
-    if case.semantics.get("empty_rows") != "zeros" or case.semantics.get("sinks") is not None:
-        return np.zeros(case.Q.shape[:-1], bool)
-    return np.asarray(~_seen(case).any(axis=-1))
-
-
-def _within(
-    case: Case, truth: Callable[[int], Enclosure], output: Array, bound: Array, what: str
-) -> None:
-    """Require that every error is at most ``bound``, which is ``what``, or say where it is not."""
-    verdict, enclosure = decide(truth, output, bound)
-    if verdict is Verdict.WITHIN:
-        return
-    each = enclosure.verdict(output, bound)
-    at = tuple(int(x[0]) for x in np.nonzero(each != Verdict.WITHIN))
-    observed = enclosure[at].distance(output[at]).largest()[1]
-    raise NonConformanceError(
-        f"{case.name}: the error at {list(at)} is {float(observed):.6g}, {what} "
-        f"{float(bound[at]):.6g} ({verdict.name.lower()}); {np.count_nonzero(each != Verdict.WITHIN)} "
-        f"of {each.size} entries fail.  This case catches {case.catches}.  To repeat it: "
-        f"case = proofs.evidence.conformance.case({case.name!r}); implementation.attention(case.Q, case.K, "
-        "case.V, causal=case.causal, **case.semantics)"
-    )
 
 
 def judge_certified(implementation: ModuleType, case: Case) -> Outcome:
@@ -208,7 +145,7 @@ def judge_refusal(implementation: ModuleType, case: Refusal) -> Outcome:
     try:
         implementation.attention(case.Q, case.K, case.V, causal=case.causal)
     except case.error as refusal:
-        _require(
+        require(
             case.argument in str(refusal),
             case,
             f"the message must name {case.argument}, got {str(refusal)!r}",
@@ -234,6 +171,10 @@ def run(
         work += [(judge_refusal, case) for case in refusals()]
     if callable(getattr(implementation, "certified_attention", None)):
         work += [(judge_certified, case) for case in cases() if _plain(case)]
+        work += [(judge_options, case) for case in cases() if not _plain(case)]
+    if callable(getattr(implementation, "certify", None)):
+        work += [(judge_certificate, case) for case in feature_cases()]
+    work += [(judge_state, case) for case in states() if hasattr(implementation, case.state)]
     return [_outcome(judged, implementation, case, on_case) for judged, case in work]
 
 
@@ -252,7 +193,7 @@ def _outcome(
     on_case: Callable[[Case | Refusal], None],
 ) -> Outcome:
     on_case(case)
-    missing = _missing_options(implementation.attention, case) if judged is judge else ()
+    missing = _missing_options(_asked(judged, implementation, case), case, judged is judge)
     if missing:
         return Outcome(case, Fraction(0), 0.0, missing=missing)
     try:
@@ -261,15 +202,28 @@ def _outcome(
         return Outcome(case, Fraction(0), 0.0, f"{type(failure).__name__}: {failure}")
 
 
-def _missing_options(function: Callable[..., Any], case: Case | Refusal) -> tuple[str, ...]:
-    """Return the options of a case that a function has no parameter for."""
-    if not isinstance(case, Case):
+def _asked(judged: Any, implementation: Any, case: Case | Refusal) -> Any:
+    """Return what a case calls of an implementation with its options by name; None: it calls without."""
+    if isinstance(case, StateCase):
+        return getattr(implementation, case.state)
+    name = {judge: "attention", judge_options: "certified_attention", judge_certificate: "certify"}
+    return getattr(implementation, name[judged]) if judged in name else None
+
+
+def _missing_options(
+    function: Any, case: Case | Refusal, by_keyword: bool = False
+) -> tuple[str, ...]:
+    """Return the options of a case that a function has no parameter for.
+
+    Where a certificate is asked for, ``**asked`` takes what every certificate is asked for, and no options.
+    """
+    if function is None or not isinstance(case, Case):
         return ()
     try:
         parameters = signature(function).parameters
     except (TypeError, ValueError):  # a builtin, of which nothing is known
         return ()
-    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values()):
+    if by_keyword and any(p.kind is Parameter.VAR_KEYWORD for p in parameters.values()):
         return ()
     return tuple(name for name in case.semantics if name not in parameters)
 
@@ -294,6 +248,12 @@ def cases() -> Iterator[Case]:
         yield from together(np.dtype(dtype))
 
 
+def feature_cases() -> Iterator[Case]:
+    """Yield a case for every option, and for heads, alone."""
+    for dtype in (np.float32, np.float64):
+        yield from alone(np.dtype(dtype))
+
+
 def case(name: str) -> Case:
     """Return the case of that name.
 
@@ -302,12 +262,7 @@ def case(name: str) -> Case:
     ValueError
         If there is none.
     """
-    for candidate in cases():
+    for candidate in chain(states(), cases()):
         if candidate.name == name:
             return candidate
     raise ValueError(f"unknown conformance case {name!r}.")
-
-
-def _require(condition: bool, case: Case | Refusal, message: str) -> None:
-    if not condition:
-        raise NonConformanceError(f"{case.name}: {message}.")

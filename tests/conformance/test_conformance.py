@@ -274,8 +274,9 @@ def _reached_by_bfloat16(case: Case) -> bool:
 @pytest.mark.slow
 def test_an_adapter_of_low_precision_conforms_wherever_its_type_reaches() -> None:
     outcomes = run(_adapter(_bfloat16))
-    assert [o.case.name for o in outcomes] == [c.name for c in CASES]
-    for outcome in outcomes:
+    asked = [o for o in outcomes if not o.missing]
+    assert [o.case.name for o in asked] == [c.name for c in CASES]
+    for outcome in asked:
         assert isinstance(outcome.case, Case)
         if _reached_by_bfloat16(outcome.case):
             assert not outcome.failure

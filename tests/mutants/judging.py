@@ -23,9 +23,9 @@ MUTANTS = (
         catches="that rows which were all checked are all covered",
     ),
     Mutant(
-        file="fastpath/real_heads/exact_rows.py",
-        before="head.values, head.last_seen(rows))\n",
-        after="head.values, None)\n",
+        file="fastpath/core/head.py",
+        before="right=0 if self.causal else None",
+        after="right=None",
         tests=CERTIFY + "test_a_causal_row_that_sees_a_key_too_many_or_too_few_is_found",
         catches="the mask of the rows that are checked",
     ),
@@ -152,7 +152,7 @@ MUTANTS = (
     # ------------------------------------------------------------------------- conformance
     Mutant(
         file="proofs/evidence/conformance.py",
-        before="    _within(case, truth, output, np.where(defined, 1.0, rounding), explained)\n",
+        before="    within(case, truth, output, np.where(defined, 1.0, rounding), explained)\n",
         after="",
         tests=(
             CONFORMANCE + "test_an_error_inside_a_wide_bound_is_told_from_rounding",
@@ -162,15 +162,15 @@ MUTANTS = (
     ),
     Mutant(
         file="proofs/evidence/conformance.py",
-        before='        _within(case, truth, output, np.where(defined, 1.0, bound), "its bound")\n',
+        before='        within(case, truth, output, np.where(defined, 1.0, bound), "its bound")\n',
         after="",
         tests=CONFORMANCE + "test_an_error_above_a_bound_below_rounding_is_told",
         catches="errors above the implementation's own bound",
     ),
     Mutant(
-        file="proofs/evidence/conformance.py",
-        before="            bool((bound <= half).all()),\n",
-        after="            True,\n",
+        file="proofs/evidence/outcome.py",
+        before="        bool((bound <= half).all()),\n",
+        after="        True,\n",
         tests=CONFORMANCE + "test_a_broken_contract_is_named",
         catches="bounds that say no more than a trivial answer",
     ),

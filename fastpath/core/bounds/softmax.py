@@ -30,6 +30,15 @@ ARITHMETIC: dict[str, dict[str, float]] = {
 }
 
 
+def softmax_output(eta: Any, spread: Any) -> Any:
+    """Bound the change of an attention output, from the spread of its values: S.output.
+
+    ``spread*tanh(eta/2)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return up(spread * library_up(np.tanh(up(eta / 2))))
+
+
 def kappa_tv(kappa: Any) -> Any:
     """Bound the total variation when a polynomial replaces exp: S.kappa.
 

@@ -1,5 +1,6 @@
 """Dropped keys: every entry is within its certificate, whatever the head, and keys are indeed dropped."""
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,11 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def planned(Q: Any, K: Any, V: Any, allowed: float, seed: int = 0) -> Any:
     head = Head.of(Q, K, V, causal=False)
     return DroppedKeys.planned(head, allowed, np.random.default_rng(seed))
+
+
+def _each(head: Any) -> Any:
+    """Yield every cluster with the keys that it keeps."""
+    return chain.from_iterable(map(head._clusters_of, head._batches()))
 
 
 def dropped(Q: Any, K: Any, V: Any, tolerance: float, seed: int = 0) -> Any:
@@ -97,7 +103,7 @@ def test_a_key_that_one_query_of_a_cluster_weighs_is_kept(dtype: Any) -> None:
     share = np.exp(-6.0) / (20 + np.exp(-6.0))
     for factor, all_kept in ((0.5, True), (50.0, False)):
         head, result = dropped(Q, K, V, 2 * factor * share * len(K))
-        kept = np.concatenate([batch[1] for batch in head._batches()])
+        kept = np.concatenate([batch[1] for batch in _each(head)])
         assert (20 in kept) == all_kept
         assert_certified(Q, K, V, 2 * factor * share * len(K), result)
 
@@ -119,7 +125,7 @@ def test_few_keys_are_kept_where_few_matter(offset: float) -> None:
     Q = 12 * K[rng.integers(0, 8, 400)] + rng.standard_normal((400, 8)) / 20
     K[:, 0] += offset
     head, result = dropped(Q, K, rng.standard_normal((4000, 3)), 1e-3)
-    kept = [len(batch[1]) for batch in head._batches()]
+    kept = [len(batch[1]) for batch in _each(head)]
     # A query's own key has all but 1e-3 of the weight.
     assert np.mean(kept) < len(K) / 4
     assert (result.error_bound > 0).all()
@@ -132,8 +138,8 @@ def test_the_predicted_cost_counts_the_keys_that_are_kept() -> None:
     for tolerance in (1e-9, 1e-3, 0.3):
         head, _ = dropped(Q, K, V, tolerance)
         sizes = head._clusters.sizes
-        pairs = sum(len(kept) * sizes[a] for a, kept, _, _ in head._batches())
-        keys = sum(len(kept) for _, kept, _, _ in head._batches())
+        pairs = sum(len(kept) * sizes[a] for a, kept, _, _ in _each(head))
+        keys = sum(len(kept) for _, kept, _, _ in _each(head))
         expected = (
             dropping.DROPPING_KEY * len(sizes) * len(K)
             + dropping.DROPPING_FETCHED * keys
@@ -161,7 +167,7 @@ def test_no_key_is_dropped_for_rounding() -> None:
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert (shares[0, 100:] < part).any()
     assert (shares[0, 100:] > part).any()
-    for a, kept, _, _ in head._batches():
+    for a, kept, _, _ in _each(head):
         row = head._clusters.order[head._clusters.starts[a]]
         assert (np.delete(shares[row], kept) <= part).all()
 
@@ -258,7 +264,7 @@ def test_rows_whose_rounding_says_nothing_are_computed_exactly() -> None:
     Q, K, V = sharp(rng, 12, 30, 3, 2.0**14, np.float32)
     Q[:6] /= 2.0**14
     head, result = dropped(Q, K, V, 0.5)
-    for a, _, weighed, j in head._batches():
+    for a, _, weighed, j in _each(head):
         assert weighed.certain[j] == (head._slack[a] <= dropping.LARGEST_SHARE_SLACK)
     assert (head._slack > dropping.LARGEST_SHARE_SLACK).any()
     assert_certified(Q, K, V, 0.5, result)
