@@ -133,6 +133,8 @@ P4_AFFINE = Claim[Rescaled](
             # A step as long as the gradient.
             trivial=lambda i, bits: _length(i.cubic.gradient(), bits),
             extremal=_one_variable,
+            theorem="p4_affine_radius",
+            attained="p4_affine_radius_attained",
         ),
     ),
     witness=_witness,

@@ -20,7 +20,7 @@ import sympy
 from reference import Enclosure
 from reference.arithmetic.gram import semidefinite
 from reference.models.counted_products import Tally
-from reference.regression import Regression, gradient, hessian
+from reference.regression import Regression, gradient, hessian, hessian_product
 from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.lifting import lift
 from specs.regression.derivatives import Line, Matrix, fractions, sampled_sizes
@@ -352,6 +352,17 @@ _gradient_products = (
     + queries * key_dimension * (keys + query_dimension)
     + queries * feature_dimension * outputs
 )
+_hessian_product_products = (
+    _logits
+    + 2 * _residual
+    + queries * feature_dimension * outputs
+    + queries * keys * key_dimension
+    + queries * key_dimension * (query_dimension + keys + 1)
+    + 3 * queries * keys * (1 + outputs)
+    + 3 * queries * outputs
+    + queries * key_dimension * (keys + query_dimension)
+    + 2 * queries * feature_dimension * outputs
+)
 _row = (
     2 * keys * key_dimension
     + keys * key_dimension * (feature_dimension + key_dimension)
@@ -394,7 +405,8 @@ P4_COST = Claim[Line](
         "With n = m and all dimensions d the gradient takes 4 n^2 d + 2 n^2 + 5 n d^2 + n d: the "
         "abstract's T_mat(n,n,d) + T_mat(n,d,d).  The exact Hessian takes 2 n^2 d^2 and 2 n d^4 to leading "
         "order, products of n x n by n x d^2 and of d^2 x n by n x d^2: a factor d and a factor d^2 above "
-        "those terms.  To solve with it takes the abstract's d^(2 omega).  What is missing for its time is "
+        "those terms.  Its product with a direction takes 9 n^2 d + 4 n^2 + 10 n d^2 + 4 n d: the abstract's "
+        "time again.  To solve with it takes the abstract's d^(2 omega).  What is missing for its time is "
         "a Hessian, or a sketch that a step can do with, in time n^2 d: we know of none."
     ),
     not_stated=(
@@ -438,6 +450,22 @@ P4_COST = Claim[Line](
             edges=lambda: (_line_of(4, 5, 2), _line_of(4, 6, 2)),
             extremal=lambda: _line_of(3, 4, 2),
             theorem="p4_hessian_products",
+            relation=Relation.EQUALS,
+        ),
+        Bound(
+            name="hessian_product_products",
+            meaning="the products and quotients of the Hessian's product with a direction",
+            arguments=_SIZES,
+            expression=sympy.expand(_hessian_product_products),
+            points=((5, 7, 2, 3, 4, 6),),
+            quantity=lambda i, bits: _counted(
+                i, lambda P, p, tally: hessian_product(P, p, *i.direction(), tally), bits
+            ),
+            parameters=_shapes,
+            # The Hessian itself.
+            trivial=lambda i, bits: _counted(i, hessian, bits),
+            extremal=lambda: _line_of(3, 4, 2),
+            theorem="p4_hessian_product_products",
             relation=Relation.EQUALS,
         ),
     ),
