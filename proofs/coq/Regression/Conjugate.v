@@ -410,6 +410,53 @@ Qed.
 
 End Conjugate.
 
+(** * Newton's step by conjugate gradients *)
+
+(** A step from e <= mu / (3 M) whose equations are solved up to a share eta of the energy, with
+    eta times the root of the condition at most 1 / 5, halves the distance. *)
+Theorem p4_newton_cg n z x next y mu M low high eta gradient hessian : 0 < mu -> 0 <= M ->
+  0 < low -> 0 <= eta -> smooth n z (distance n x z) M gradient hessian -> critical n gradient z ->
+  eigenvalues_from n mu (hessian z) -> 3 * M * distance n x z <= mu ->
+  eigenvalues_from n low (hessian x) -> eigenvalues_to n high (hessian x) ->
+  newton_step n (hessian x) gradient x next -> eta ^ 2 * (25 * high) <= low ->
+  energy n (hessian x) (displacement y next)
+    <= eta * energy n (hessian x) (displacement x next) ->
+  distance n y z <= distance n x z / 2.
+Proof.
+  intros Hmu HM Hlow Heta F Z Low3 H3 Low High Step He E.
+  set (e := distance n x z) in *. assert (Pe : 0 <= e) by apply distance_nonneg.
+  assert (N : distance n next z <= e / 4).
+  { eapply Rle_trans.
+    - apply (p4_newton_error n z x next mu M gradient hessian); auto. fold e.
+      assert (0 <= M * e) by (apply Rmult_le_pos; auto). lra.
+    - fold e. apply (p4_newton_squared e mu M); auto. }
+  pose proof (distance_triangle n x z next) as T1. rewrite (distance_sym n z next) in T1. fold e in T1.
+  pose proof (distance_triangle n y next z) as T2.
+  set (a := distance n y next) in *. set (b := distance n x next) in *.
+  assert (Pa : 0 <= a) by apply distance_nonneg. assert (Pb : 0 <= b) by apply distance_nonneg.
+  enough (a <= b / 5) by lra.
+  pose proof (Low (displacement y next)) as L1. pose proof (High (displacement x next)) as L2.
+  rewrite norm_displacement in L1, L2. fold a in L1. fold b in L2.
+  unfold energy, energy_form in E.
+  set (p := dot n (displacement y next) (image n (hessian x) (displacement y next))) in *.
+  set (q := dot n (displacement x next) (image n (hessian x) (displacement x next))) in *.
+  assert (Pp : 0 <= p) by (pose proof (pow2_ge_0 a); nra).
+  assert (Q : p <= eta ^ 2 * q).
+  { destruct (Rle_lt_dec 0 q) as [Pq | Nq].
+    - rewrite <- (sqrt_sqrt p), <- (sqrt_sqrt q) by auto. pose proof (sqrt_pos p). nra.
+    - rewrite (sqrt_neg_0 q) in E by lra. rewrite Rmult_0_r in E.
+      assert (p = 0) by (apply sqrt_eq_0; auto; pose proof (sqrt_pos p); lra).
+      specialize (Low (displacement x next)). fold q in Low.
+      pose proof (pow2_ge_0 (norm n (displacement x next))). nra. }
+  assert (eta ^ 2 * q <= eta ^ 2 * (high * b ^ 2))
+    by (apply Rmult_le_compat_l; auto; apply pow2_ge_0).
+  assert (eta ^ 2 * (25 * high) * b ^ 2 <= low * b ^ 2)
+    by (apply Rmult_le_compat_r; auto; apply pow2_ge_0).
+  assert (low * (25 * a ^ 2) <= low * b ^ 2) by lra.
+  assert (25 * a ^ 2 <= b ^ 2) by (apply Rmult_le_reg_l with low; auto).
+  apply square_le; [lra |]. nra.
+Qed.
+
 (** * Attained *)
 
 (** One step, with the eigenvalues mu and L and b = (1, 1): s = (1 / mu, 1 / L). *)

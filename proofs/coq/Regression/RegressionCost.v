@@ -122,6 +122,42 @@ Definition hessian_program : counted
   free (fun a b a' b' => fsum n (fun i => fst (rows i) a b a' b'),
         fun a b c k => fsum n (fun i => snd (rows i) a b c k), FF)))))).
 
+(** The Hessian's product with (U, V), as the derivative of the gradient along it. *)
+Definition product_program (U V : nat -> nat -> R) :
+    counted ((nat -> nat -> R) * (nat -> nat -> R)) :=
+  let row_dots columns A B :=
+    tabulated n (fun i => summed columns (fun k => product (A i k) (B i k))) in
+  reading weights_program (fun P =>
+  reading (matrix_product n m d3 P (A3 g)) (fun F =>
+  reading (matrix_product n m d2 P (A2 g)) (fun mean =>
+  reading (matrix_product n d3 d F Y) (fun O =>
+  reading (matrix_product m d3 d (A3 g) Y) (fun H =>
+  let residuals i k := O i k - targets g i k in
+  reading (matrix_product n d1 d2 (A1 g) U) (fun AU =>
+  reading (matrix_product n d2 m AU (transposed (A2 g))) (fun S' =>
+  reading (row_dots d2 AU mean) (fun s' =>
+  reading (tabulated n (fun i => tabulated m (fun j => product (P i j) (S' i j - s' i)))) (fun P' =>
+  reading (matrix_product n m d3 P' (A3 g)) (fun F' =>
+  reading (matrix_product n d3 d F' Y) (fun FY =>
+  reading (matrix_product n d3 d F V) (fun FV =>
+  let O' i k := FY i k + FV i k in
+  reading (matrix_product n d m residuals (transposed H)) (fun RH =>
+  reading (row_dots d residuals O) (fun RO =>
+  reading (matrix_product m d3 d (A3 g) V) (fun H' =>
+  reading (matrix_product n d m O' (transposed H)) (fun OH =>
+  reading (matrix_product n d m residuals (transposed H')) (fun RH' =>
+  reading (row_dots d O' O) (fun OO =>
+  reading (row_dots d residuals O') (fun RO' =>
+  reading (tabulated n (fun i => tabulated m (fun j =>
+    product (P' i j) (RH i j - RO i)))) (fun G1 =>
+  reading (tabulated n (fun i => tabulated m (fun j =>
+    product (P i j) (OH i j + RH' i j - OO i - RO' i)))) (fun G2 =>
+  reading (matrix_product n m d2 (fun i j => G1 i j + G2 i j) (A2 g)) (fun GA =>
+  reading (matrix_product d1 n d2 (transposed (A1 g)) GA) (fun x =>
+  reading (matrix_product d3 n d (transposed F') residuals) (fun y1 =>
+  reading (matrix_product d3 n d (transposed F) O') (fun y2 =>
+  free (x, fun c k => y1 c k + y2 c k)))))))))))))))))))))))))).
+
 End Programs.
 
 (** * What they compute *)
@@ -235,4 +271,56 @@ Proof.
   destruct (hessian_value g X Y) as (XX & XY & YY). intros H.
   split; [exact XX | split; [exact XY | split; [exact YY |]]].
   unfold b_hessian_products. count_products.
+Qed.
+
+(** Counts that do not depend on what is read add up. *)
+Definition costs {A : Type} (c : R) (x : counted A) : Prop := INR (snd x) = c.
+
+Lemma costs_reading A B c d (x : counted A) (f : A -> counted B) : costs c x ->
+  (forall a, costs d (f a)) -> costs (c + d) (reading x f).
+Proof. unfold costs. intros X F. simpl. now rewrite plus_INR, X, F. Qed.
+
+Lemma costs_free A (x : A) : costs 0 (free x).
+Proof. reflexivity. Qed.
+
+Lemma costs_matrix_product rows inside columns A B :
+  costs (INR rows * (INR columns * INR inside)) (matrix_product rows inside columns A B).
+Proof.
+  unfold costs, matrix_product, tabulated, summed, product. simpl snd.
+  rewrite !count_of_const. simpl. ring.
+Qed.
+
+Lemma costs_products n m f h :
+  costs (INR n * INR m) (tabulated n (fun i => tabulated m (fun j => product (f i j) (h i j)))).
+Proof. unfold costs, tabulated, product. simpl snd. rewrite !count_of_const. simpl. ring. Qed.
+
+Lemma costs_row_dots n m f h :
+  costs (INR n * INR m) (tabulated n (fun i => summed m (fun k => product (f i k) (h i k)))).
+Proof.
+  unfold costs, tabulated, summed, product. simpl snd. rewrite !count_of_const. simpl. ring.
+Qed.
+
+Lemma costs_weights g X : costs (INR (query_count g) * (INR (key_dimension g)
+    * INR (query_dimension g)) + (INR (query_count g) * (INR (key_count g) * INR (key_dimension g))
+    + INR (query_count g) * INR (key_count g))) (weights_program g X).
+Proof.
+  apply costs_reading; [apply costs_matrix_product | intros].
+  apply costs_reading; [apply costs_matrix_product | intros].
+  unfold costs, tabulated, quotient_of. simpl snd. rewrite !count_of_const. simpl. ring.
+Qed.
+
+Theorem p4_hessian_product_products g X Y U V :
+  INR (snd (product_program g X Y U V))
+    = b_hessian_product_products (query_count g) (key_count g) (query_dimension g)
+        (key_dimension g) (feature_dimension g) (outputs g).
+Proof.
+  unfold product_program. cbv zeta.
+  match goal with |- INR (snd ?x) = ?c => change (costs c x) end.
+  eassert (C : costs _ _); [| unfold costs in C |- *; etransitivity; [exact C |]].
+  { apply costs_reading; [apply costs_weights | intros P].
+    repeat (apply costs_reading;
+      [first [apply costs_matrix_product | apply costs_products | apply costs_row_dots] |
+       intros ?]).
+    apply costs_free. }
+  unfold b_hessian_product_products. ring.
 Qed.
