@@ -566,9 +566,9 @@ Definition b_gradient_step_error (distance : R) (rate : R) (least_eigenvalue : R
 Definition b_gradient_basin_reciprocal (least_eigenvalue : R) (lipschitz : R) : R :=
   lipschitz / (2 * least_eigenvalue).
 
-(** P4.descent: the gradient steps after which the distance is still larger than an accuracy. *)
-Definition b_gradient_steps (distance : R) (accuracy : R) (rate : R) (least_eigenvalue : R) (lipschitz : R) : R :=
-  (1 / (least_eigenvalue * rate) + (distance * lipschitz) / (2 * least_eigenvalue)) * ln (distance / (accuracy * (1 - (distance * lipschitz) / (2 * least_eigenvalue)))).
+(** P4.descent: the gradient steps after which the distance is not yet less by a factor. *)
+Definition b_gradient_steps (distance : R) (reduction : R) (rate : R) (least_eigenvalue : R) (lipschitz : R) : R :=
+  (1 / (least_eigenvalue * rate) + (distance * lipschitz) / (2 * least_eigenvalue)) * ln (reduction / (1 - (distance * lipschitz) / (2 * least_eigenvalue))).
 
 (** P4.conjugate: the energy norm of the error of conjugate gradients, relative to the first. *)
 Definition b_conjugate_error (condition : R) (iterations : nat) : R :=

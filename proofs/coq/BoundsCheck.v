@@ -488,7 +488,7 @@ Proof. unfold b_gradient_step_error; pin. Qed.
 Goal Rabs (b_gradient_basin_reciprocal (4) (3) - (3 / 8)) <= 1 / 10 ^ 25.
 Proof. unfold b_gradient_basin_reciprocal; pin. Qed.
 
-Goal Rabs (b_gradient_steps (1 / 10) (1 / 50) (1 / 7) (4) (3) - (184074417899503620071523881887 / 62500000000000000000000000000)) <= 1 / 10 ^ 25.
+Goal Rabs (b_gradient_steps (1 / 10) (5) (1 / 7) (4) (3) - (184074417899503620071523881887 / 62500000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_gradient_steps; pin. Qed.
 
 Goal Rabs (b_conjugate_error (5) 3 - (111111111111111111111111111111 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.

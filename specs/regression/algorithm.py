@@ -8,7 +8,6 @@ Newton and Kantorovich (P4.kantorovich, P4.lipschitz, P4.nearby), all of whose n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, cached_property
@@ -55,9 +54,7 @@ class Minimum:
     @property
     def is_strict(self) -> bool:
         """Whether the Hessian stays positive definite up to the critical point."""
-        return (
-            self.radius is not None and self.lipschitz * self.radius < self.least_eigenvalue
-        )
+        return self.radius is not None and self.lipschitz * self.radius < self.least_eigenvalue
 
 
 @dataclass(frozen=True)
@@ -106,10 +103,10 @@ def _bounded(i: Trained) -> Bounded:
     """Return the problem with a direction as long as the ball's radius."""
     U, V = np.zeros(np.shape(i.X)), np.zeros(np.shape(i.Y))
     V[0, 0] = float(i.distance)
-    p = (np.asarray(a, float) for a in i.problem())
+    A1, A2, A3, B, X, Y = (np.asarray(a, float) for a in i.problem())
     square = Fraction((fractions(i.A1) ** 2).sum())
     norm = _upper(lift(square, 256).sqrt())
-    return Bounded(Line(*p, U, V), norm)
+    return Bounded(Line(A1, A2, A3, B, X, Y, U, V), norm)
 
 
 def _lipschitz(i: Trained, bits: int) -> Fraction:
@@ -169,7 +166,8 @@ def loss_there(i: Trained, bits: int) -> Enclosure:
 
 
 def _quarters(*numbers: int) -> Matrix:
-    return np.array(numbers, float).reshape(-1, 2) / 4
+    quarters: Matrix = np.array(numbers, float).reshape(-1, 2) / 4
+    return quarters
 
 
 def _outputs(A1: Matrix, A2: Matrix, A3: Matrix, X: Matrix, Y: Matrix) -> Matrix:
@@ -177,7 +175,8 @@ def _outputs(A1: Matrix, A2: Matrix, A3: Matrix, X: Matrix, Y: Matrix) -> Matrix
     zero = np.zeros((len(A1), Y.shape[1]))
     p = Regression(A1, A2, A3, zero, X, Y)
     outputs = (p.weights(128) @ lift(A3, 128)) @ lift(Y, 128)
-    return np.vectorize(lambda m: float(Fraction(m, 1 << outputs.bits)))(outputs.mid)
+    rounded: Matrix = np.vectorize(lambda m: float(Fraction(m, 1 << outputs.bits)))(outputs.mid)
+    return rounded
 
 
 @cache
@@ -318,9 +317,7 @@ P4_OMEGA = Claim[Exponent](
         "omega itself, of which only 2 <= omega < 2.371339 is known. No claim of ours takes less than "
         "classical products, or Strassen's."
     ),
-    assumes=(
-        Hypothesis("the bound was published: 2 <= omega", lambda i: 2 <= i.published),
-    ),
+    assumes=(Hypothesis("the bound was published: 2 <= omega", lambda i: i.published >= 2),),
     bounds=(
         Bound(
             name="multiplication_exponent",

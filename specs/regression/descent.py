@@ -11,7 +11,7 @@ error is the least over a Krylov space, hence at most that of Chebyshev's polyno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -20,7 +20,7 @@ import sympy
 
 from reference import Enclosure
 from reference.arithmetic.gram import semidefinite
-from specs.claim import Bound, Claim, Hypothesis, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.lifting import lift
 from specs.regression.derivatives import Matrix, fractions
 from specs.regression.newton import Cubic
@@ -35,6 +35,7 @@ from specs.symbols import (
     least_eigenvalue,
     lipschitz,
     rate,
+    reduction,
 )
 
 # ----------------------------------------------------------------------------------- P4.descent
@@ -59,7 +60,8 @@ class Descent:
 
     def after_a_step(self) -> Matrix:
         """Return where a gradient step from the start leads."""
-        return self.cubic.start - self.rate * self.cubic.gradient()
+        there: Matrix = self.cubic.start - self.rate * self.cubic.gradient()
+        return there
 
 
 def _square(v: Matrix) -> Fraction:
@@ -76,9 +78,7 @@ def _surely_within(v: Enclosure, largest: Fraction) -> bool:
 
 def _gradient_steps(i: Descent, bits: int, rate_used: Fraction) -> Enclosure:
     """Count the steps after the last of which the distance may still be larger than the accuracy."""
-    H, w, z = (
-        lift(part, bits) for part in (i.cubic.quadratic, i.cubic.direction, i.cubic.start)
-    )
+    H, w, z = (lift(part, bits) for part in (i.cubic.quadratic, i.cubic.direction, i.cubic.start))
     half, tau = lift(i.cubic.coefficient / 2, bits), lift(rate_used, bits)
     steps = 0
     while True:
@@ -102,7 +102,7 @@ def _parameters(i: Descent, bits: int) -> Mapping[str, Value]:
         "least_eigenvalue": i.cubic.least_eigenvalue,
         "lipschitz": i.cubic.lipschitz,
         "rate": i.rate,
-        "accuracy": i.accuracy,
+        "reduction": _length(i.cubic.start, bits) / lift(i.accuracy, bits),
     }
 
 
@@ -145,6 +145,9 @@ def _sample(rng: np.random.Generator) -> Descent:
     )
 
 
+#: θ: the share of the basin that the start's distance is.
+_used = lipschitz * distance / (2 * least_eigenvalue)
+
 P4_DESCENT = Claim[Descent](
     id="P4.descent",
     where="ours, repairs P4, sentence 10",
@@ -166,7 +169,9 @@ P4_DESCENT = Claim[Descent](
                 i.cubic.coefficient**2 * _square(i.cubic.direction) ** 3 <= i.cubic.lipschitz**2
             ),
         ),
-        Hypothesis("the eigenvalues at the critical point lie between two positive numbers", _between),
+        Hypothesis(
+            "the eigenvalues at the critical point lie between two positive numbers", _between
+        ),
         Hypothesis(
             "the rate is positive, and at most 2 over the sum of these",
             lambda i: 0 < i.rate * (i.largest_eigenvalue + i.cubic.least_eigenvalue) <= 2,
@@ -174,9 +179,7 @@ P4_DESCENT = Claim[Descent](
         Hypothesis(
             "the start is not the critical point, and not beyond the basin 2 mu/M",
             lambda i: (
-                0
-                < i.cubic.lipschitz**2 * _square(i.cubic.start)
-                <= 4 * i.cubic.least_eigenvalue**2
+                0 < i.cubic.lipschitz**2 * _square(i.cubic.start) <= 4 * i.cubic.least_eigenvalue**2
             ),
         ),
         Hypothesis(
@@ -217,15 +220,12 @@ P4_DESCENT = Claim[Descent](
         ),
         Bound(
             name="gradient_steps",
-            meaning="the gradient steps after which the distance is still larger than an accuracy",
-            arguments=(distance, accuracy, rate, least_eigenvalue, lipschitz),
-            expression=(
-                1 / (rate * least_eigenvalue) + lipschitz * distance / (2 * least_eigenvalue)
-            )
-            * sympy.log(distance / ((1 - lipschitz * distance / (2 * least_eigenvalue)) * accuracy)),
-            domain={rate: POSITIVE, least_eigenvalue: POSITIVE, accuracy: POSITIVE},
+            meaning="the gradient steps after which the distance is not yet less by a factor",
+            arguments=(distance, reduction, rate, least_eigenvalue, lipschitz),
+            expression=(1 / (rate * least_eigenvalue) + _used) * sympy.log(reduction / (1 - _used)),
+            domain={rate: POSITIVE, least_eigenvalue: POSITIVE, reduction: MORE_THAN_ONE},
             provided=lipschitz * distance < 2 * least_eigenvalue,
-            points=((sympy.Rational(1, 10), sympy.Rational(1, 50), sympy.Rational(1, 7), 4, 3),),
+            points=((sympy.Rational(1, 10), 5, sympy.Rational(1, 7), 4, 3),),
             quantity=lambda i, bits: _gradient_steps(i, bits, i.rate),
             parameters=_parameters,
             # A rate that is safe whatever the curvature.
@@ -363,7 +363,12 @@ def _linear_sample(rng: np.random.Generator) -> Linear:
     b = fractions(rng.integers(1, 9, k))
     trace = Fraction(sum(A.diagonal().tolist()))
     return Linear(
-        A, b, Fraction(1), trace + 1, int(rng.integers(1, k + 2)), Fraction(1, int(rng.integers(2, 99)))
+        A,
+        b,
+        Fraction(1),
+        trace + 1,
+        int(rng.integers(1, k + 2)),
+        Fraction(1, int(rng.integers(2, 99))),
     )
 
 
@@ -379,8 +384,8 @@ P4_CONJUGATE = Claim[Linear](
         "log(1/eps) products take it to eps."
     ),
     not_stated=(
-        "Rounding, which delays conjugate gradients. The theorem is of the point of least energy in the Krylov "
-        "space; that the recurrence computes that point is Hestenes' and Stiefel's, and runs here exactly."
+        "Rounding, which delays conjugate gradients. The theorem is of the point of least energy in the "
+        "Krylov space; that the recurrence computes it is Hestenes' and Stiefel's, and runs here exactly."
     ),
     assumes=(
         Hypothesis(
@@ -410,6 +415,7 @@ P4_CONJUGATE = Claim[Linear](
             trivial=lambda i, bits: lift(1, bits),
             extremal=_two_eigenvalues,
             theorem="p4_conjugate_error",
+            relation=Relation.RELATIVE,
             attained="p4_conjugate_error_attained",
         ),
         Bound(
@@ -427,7 +433,9 @@ P4_CONJUGATE = Claim[Linear](
             theorem="p4_conjugate_steps",
         ),
     ),
-    witness=lambda: replace(_worst(16, 4, Fraction(999, 1000)), iterations=3, accuracy=Fraction(1, 9)),
+    witness=lambda: replace(
+        _worst(16, 4, Fraction(999, 1000)), iterations=3, accuracy=Fraction(1, 9)
+    ),
     sample=_linear_sample,
 )
 

@@ -1,9 +1,9 @@
-r"""P4, sentence 10: what the abstract promises from no start in particular does not hold from every start.
+r"""P4, sentence 10: what the abstract promises from no start in particular fails from some start.
 
-Two things stand in its way.  A problem of four rows and one column has loss 0 at X = log 3, Y = 20, and a strict
-local minimum of loss 2 at X = 0, Y = 21, which no point with X ≤ log 2 undercuts: with z = e^X a query 1 has the
-output Y (1 + (z − 1)² (z − 2)/(1 + z + z² + z³)), at most Y up to z = 2.  A method that steps by a multiple of
-the gradient, whatever the matrix, never leaves it.
+Two things stand in its way.  A problem of four rows and one column has loss 0 at X = log 3, Y = 20, and a
+strict local minimum of loss 2 at X = 0, Y = 21, which no point with X ≤ log 2 undercuts: with z = e^X a
+query 1 has the output Y (1 + (z − 1)² (z − 2)/(1 + z + z² + z³)), at most Y up to z = 2.  A method that steps
+by a multiple of the gradient, whatever the matrix, never leaves it.
 
 And where keys and values are e₁ or 0, half each, a layer is one logistic neuron: its output is Y₁ σ(a_i·X₁).
 To train that within 1 of the least squared error is NP-hard (Šíma, Neural Computation 14(11), 2002).
@@ -63,7 +63,8 @@ def _planted(bits: int) -> Enclosure:
     p = _four_rows(Fraction(0), Fraction(20)).lifted(bits)
     X = lift(np.array([[3]], object), 2 * bits).log()
     R = residual(p._replace(X=X).weights(bits), p)
-    return (R * R).sum() / 2
+    loss: Enclosure = (R * R).sum() / 2
+    return loss
 
 
 P4_STUCK = Claim[Stuck](
@@ -71,13 +72,11 @@ P4_STUCK = Claim[Stuck](
     where="ours, beside P4, sentence 10",
     statement=(
         "With A1 = (0, 1, 0, 1), A2 = (0, 1, 2, 3), A3 = (-1, 6, -3, 2) and B = (20, 22, 20, 22) the loss "
-        "f is 0 at X = log 3, Y = 20; where X <= log 2 it is at least 2, and only at X = 0, Y = 21 no more: "
-        "a strict local minimum, at which the gradient is 0 and from which no step along it leads."
+        "f is 0 at X = log 3, Y = 20; where X <= log 2 it is at least 2, and for X < log 2 only at X = 0, "
+        "Y = 21 no more: a strict local minimum, at which the gradient is 0."
     ),
-    not_stated="How large the part of all starts is from which a method ends there: P4.algorithm counts some.",
-    assumes=(
-        Hypothesis("X is at most log 2", lambda i: Fraction(i.X) <= Fraction(69, 100)),
-    ),
+    not_stated="How many starts end there: of random problems tests count some.",
+    assumes=(Hypothesis("X is at most log 2", lambda i: Fraction(i.X) <= Fraction(69, 100)),),
     bounds=(
         Bound(
             name="stuck_loss",
@@ -126,7 +125,8 @@ class Neuron:
 
 
 def _powers(exponents: Matrix) -> Matrix:
-    return np.vectorize(lambda s: Fraction(2) ** int(s), otypes=[object])(exponents)
+    powers: Matrix = np.vectorize(lambda s: Fraction(2) ** int(s), otypes=[object])(exponents)
+    return powers
 
 
 def _neuron_difference(i: Neuron, bits: int, *, normalised: bool = True) -> Enclosure:
@@ -168,16 +168,14 @@ P4_NEURON = Claim[Neuron](
         "With rows of A2 and of A3 that are e_1 in one half and 0 in the other, row i of the output is "
         "Y_1 sigma(a_i.X_1): one logistic neuron, X_1 the first column of X and Y_1 the first row of Y.  "
         "NOTE Minimising the squared error of such a neuron within 1 is NP-hard (Sima, Neural Computation "
-        "14(11), 2002), where Y_1 = 1; rows a_i = 0 with the target 1/2, repeated often enough, pin it there.  "
-        "So no polynomial method trains from any start whatever, unless P = NP."
+        "14(11), 2002), where Y_1 = 1; rows a_i = 0 with the target 1/2, repeated often enough, pin it "
+        "there.  So no polynomial method trains from every start, unless P = NP."
     ),
     not_stated=(
         "The hardness, which is cited, and how often the rows that pin Y_1 must be repeated.  Instances have "
         "weights 2^s in place of e^s, so that they are rational."
     ),
-    assumes=(
-        Hypothesis("there is a key in each half", lambda i: i.half >= 1),
-    ),
+    assumes=(Hypothesis("there is a key in each half", lambda i: i.half >= 1),),
     bounds=(
         Bound(
             name="neuron_difference",

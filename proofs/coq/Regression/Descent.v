@@ -139,7 +139,8 @@ Theorem p4_gradient_steps z (x : nat -> nat -> R) tau mu L M gradient hessian ac
   eigenvalues_to L (hessian z) -> (forall j, gradient_step tau gradient (x j) (x (S j))) ->
   distance n (x O) z * b_gradient_basin_reciprocal mu M < 1 ->
   0 < accuracy < distance n (x k) z ->
-  INR k <= b_gradient_steps (distance n (x O) z) accuracy tau mu M.
+  INR k
+    <= b_gradient_steps (distance n (x O) z) (distance n (x O) z / accuracy) tau mu M.
 Proof.
   intros Ht Hmu HL HT HM F Z Sy Low High E N [Pa Ha].
   set (e := fun j => distance n (x j) z). assert (He : forall j, 0 <= e j)
@@ -187,12 +188,13 @@ Proof.
   assert (Lg : ln accuracy < - INR k * / c + ln u).
   { rewrite <- (ln_exp (- INR k * / c)), <- ln_mult by (auto; apply exp_pos).
     apply ln_increasing; auto. }
-  replace (b_gradient_steps (distance n (x O) z) accuracy tau mu M) with (c * (ln u - ln accuracy)).
+  replace (b_gradient_steps (distance n (x O) z) (distance n (x O) z / accuracy) tau mu M)
+    with (c * (ln u - ln accuracy)).
   - replace (INR k) with (c * (INR k * / c)) by (field; lra). apply Rmult_le_compat_l; lra.
   - unfold b_gradient_steps. fold (e O).
     replace (1 / (mu * tau) + e O * M / (2 * mu)) with c
       by (unfold c, s, th, t; field; lra).
-    f_equal. replace (e O / (accuracy * (1 - e O * M / (2 * mu)))) with (u * / accuracy).
+    f_equal. replace (e O / accuracy / (1 - e O * M / (2 * mu))) with (u * / accuracy).
     + rewrite ln_mult, ln_Rinv by (auto; apply Rinv_0_lt_compat; auto). ring.
     + replace (e O * M / (2 * mu)) with th by (unfold th, t; field; lra). unfold u. field. lra.
 Qed.
