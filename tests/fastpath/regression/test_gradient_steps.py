@@ -8,6 +8,7 @@ import pytest
 
 from fastpath import AttentionRegression
 from fastpath.core.bounds.regression import gradient_steps
+from fastpath.regression import certificate
 from specs import CLAIMS
 from specs.regression.algorithm import Trained, loss_there, spurious
 from tests.printed import printed
@@ -106,6 +107,45 @@ def test_the_gradient_method_takes_no_more_steps_than_its_rates_allow(seed: int)
     assert near <= most + 1
 
 
+def test_whatever_may_be_worse_than_at_the_start_is_in_the_promise(monkeypatch) -> None:
+    """The Hessian's rounding, its change up to the critical point, a ball that reaches back to the start."""
+    regression, _, start, _ = in_the_basin(0)
+    X, Y = start[:4].reshape(2, 2), start[4:].reshape(2, 2)
+    error, constant, reaches = 0.0, 0.0, []
+
+    def lipschitz(self, distance, basis):
+        reaches.append(distance)
+        return constant
+
+    monkeypatch.setattr(certificate._Sizes, "hessian_error", lambda self: error)
+    monkeypatch.setattr(certificate._Sizes, "lipschitz", lipschitz)
+    plain = regression.gradient_steps(X, Y, reduction=16.0)
+    error, constant = plain.least_eigenvalue / 8, plain.least_eigenvalue / 8 / plain.distance
+    reaches.clear()
+    found = regression.gradient_steps(X, Y, reduction=16.0)
+    known = regression.certify(X, Y)
+    moved = constant * known.radius
+    assert reaches[1] >= 2 * found.distance >= 2 * known.radius
+    assert found.least_eigenvalue <= known.least_eigenvalue - moved
+    assert 1 / found.rate >= 1 / plain.rate + 0.999 * (error + moved)
+    assert found.steps > gradient_steps(
+        known.radius, 16.0, found.rate, found.least_eigenvalue, constant
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_gradient_steps_lower_the_loss_by_half_of_what_a_line_would(seed: int) -> None:
+    """A first rate that is far too high is halved until they do."""
+    regression, X, Y, rng = planted(seed)
+    X0, Y0 = X + 4 * rng.standard_normal((2, 2)), 8 * Y
+    seen: list[Any] = []
+    regression.solve(X0, Y0, method="gradient", max_iterations=30, callback=seen.append)
+    for before, after in itertools.pairwise(seen):
+        slope = before.gradient_norm
+        move = np.sqrt(np.sum((after.X - before.X) ** 2) + np.sum((after.Y - before.Y) ** 2))
+        assert before.fun - after.fun >= 0.4999 * move * slope
+
+
 def test_a_step_is_a_multiple_of_the_gradient_and_costs_no_hessian() -> None:
     regression, X, Y, rng = planted(0)
     end = regression.solve(
@@ -129,6 +169,23 @@ def test_far_from_a_critical_point_nothing_is_promised() -> None:
     found = regression.gradient_steps(X + 1, Y, reduction=2.0)
     assert found.steps is None
     assert found.reason is not None
+
+
+def test_a_start_that_may_lie_beyond_the_basin_is_told_so(monkeypatch) -> None:
+    regression, _, start, _ = in_the_basin(0)
+    lipschitz = certificate._Sizes.lipschitz
+    monkeypatch.setattr(
+        certificate._Sizes,
+        "lipschitz",
+        lambda self, distance, basis: (
+            1e30 if not hasattr(basis, "hessian") else lipschitz(self, distance, basis)
+        ),
+    )
+    found = regression.gradient_steps(
+        start[:4].reshape(2, 2), start[4:].reshape(2, 2), reduction=2.0
+    )
+    assert found.steps is None
+    assert "too far from critical" in found.reason
 
 
 def test_one_key_promises_a_finite_number_of_steps_or_says_why() -> None:
