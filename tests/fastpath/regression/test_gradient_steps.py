@@ -114,6 +114,8 @@ def test_whatever_may_be_worse_than_at_the_start_is_in_the_promise(monkeypatch) 
     error, constant, reaches = 0.0, 0.0, []
 
     def lipschitz(self, distance, basis):
+        if hasattr(basis, "hessian"):
+            return 1.0
         reaches.append(distance)
         return constant
 
@@ -125,7 +127,7 @@ def test_whatever_may_be_worse_than_at_the_start_is_in_the_promise(monkeypatch) 
     found = regression.gradient_steps(X, Y, reduction=16.0)
     known = regression.certify(X, Y)
     moved = constant * known.radius
-    assert reaches[1] >= 2 * found.distance >= 2 * known.radius
+    assert reaches[0] >= 2 * found.distance >= 2 * known.radius
     assert found.least_eigenvalue <= known.least_eigenvalue - moved
     assert 1 / found.rate >= 1 / plain.rate + 0.999 * (error + moved)
     assert found.steps > gradient_steps(
