@@ -145,6 +145,9 @@ def _sample(rng: np.random.Generator) -> Descent:
     )
 
 
+#: What an instance is: symmetric, with 0 its critical point, and a step of its gradient taken.
+_A_STEP = ("critical", "symmetric_matrix", "gradient_step")
+
 #: θ: the share of the basin that the start's distance is.
 _used = lipschitz * distance / (2 * least_eigenvalue)
 
@@ -168,23 +171,29 @@ P4_DESCENT = Claim[Descent](
             lambda i: (
                 i.cubic.coefficient**2 * _square(i.cubic.direction) ** 3 <= i.cubic.lipschitz**2
             ),
+            mirrors=("smooth", "0 <= M"),
         ),
         Hypothesis(
-            "the eigenvalues at the critical point lie between two positive numbers", _between
+            "the eigenvalues at the critical point lie between two positive numbers",
+            _between,
+            mirrors=("eigenvalues_from", "eigenvalues_to", "0 < mu", "mu <= L"),
         ),
         Hypothesis(
             "the rate is positive, and at most 2 over the sum of these",
             lambda i: 0 < i.rate * (i.largest_eigenvalue + i.cubic.least_eigenvalue) <= 2,
+            mirrors=("0 <= tau", "0 < tau", "tau * (L + mu) <= 2"),
         ),
         Hypothesis(
             "the start is not the critical point, and not beyond the basin 2 mu/M",
             lambda i: (
                 0 < i.cubic.lipschitz**2 * _square(i.cubic.start) <= 4 * i.cubic.least_eigenvalue**2
             ),
+            mirrors=("distance n (x 0) z * b_gradient_basin_reciprocal mu M < 1",),
         ),
         Hypothesis(
             "the accuracy is positive, and less than the distance of the start",
             lambda i: 0 < i.accuracy**2 < _square(i.cubic.start) and i.accuracy > 0,
+            mirrors=("0 < accuracy < distance n (x k) z",),
         ),
     ),
     bounds=(
@@ -202,6 +211,7 @@ P4_DESCENT = Claim[Descent](
             extremal=lambda: _on_a_line(Fraction(1, 4), Fraction(1, 2), Fraction(1, 8)),
             theorem="p4_gradient_step_error",
             attained="p4_gradient_step_attained",
+            given=_A_STEP,
         ),
         Bound(
             name="gradient_basin_reciprocal",
@@ -217,6 +227,7 @@ P4_DESCENT = Claim[Descent](
             extremal=lambda: _on_a_line(Fraction(2), Fraction(1, 2), Fraction(1)),
             theorem="p4_gradient_basin",
             attained="p4_gradient_basin_attained",
+            given=(*_A_STEP, "0 < distance n x z <= distance n y z"),
         ),
         Bound(
             name="gradient_steps",
@@ -232,6 +243,7 @@ P4_DESCENT = Claim[Descent](
             trivial=lambda i, bits: _gradient_steps(i, bits, i.rate / 64),
             extremal=_slow,
             theorem="p4_gradient_steps",
+            given=_A_STEP,
         ),
     ),
     witness=lambda: Descent(
@@ -372,6 +384,9 @@ def _linear_sample(rng: np.random.Generator) -> Linear:
     )
 
 
+#: A s = b, and the points of conjugate gradients.
+_A_SOLUTION = ("image n A s i = b i", "conjugate_point")
+
 P4_CONJUGATE = Claim[Linear](
     id="P4.conjugate",
     where="ours, repairs P4, sentence 10",
@@ -395,9 +410,17 @@ P4_CONJUGATE = Claim[Linear](
                 and semidefinite(i.matrix - i.least * np.eye(len(i.matrix), dtype=int))
                 and semidefinite(i.largest * np.eye(len(i.matrix), dtype=int) - i.matrix)
             ),
+            mirrors=("symmetric_matrix", "eigenvalues_from", "eigenvalues_to", "0 < mu", "mu < L"),
         ),
         Hypothesis("the right-hand side is not 0", lambda i: any(i.right_hand_side)),
-        Hypothesis("the accuracy lies between 0 and 1", lambda i: 0 < i.accuracy < 1),
+        Hypothesis(
+            "the accuracy lies between 0 and 1",
+            lambda i: 0 < i.accuracy < 1,
+            mirrors=(
+                "0 < accuracy",
+                "accuracy * energy n A s < energy n A (displacement s x)",
+            ),
+        ),
     ),
     bounds=(
         Bound(
@@ -417,6 +440,7 @@ P4_CONJUGATE = Claim[Linear](
             theorem="p4_conjugate_error",
             relation=Relation.RELATIVE,
             attained="p4_conjugate_error_attained",
+            given=_A_SOLUTION,
         ),
         Bound(
             name="conjugate_steps",
@@ -431,6 +455,7 @@ P4_CONJUGATE = Claim[Linear](
             trivial=_descent_steps,
             extremal=lambda: _worst(25, 8, Fraction(999, 1000)),
             theorem="p4_conjugate_steps",
+            given=_A_SOLUTION,
         ),
     ),
     witness=lambda: replace(

@@ -127,6 +127,7 @@ def _sample(rng: np.random.Generator) -> Cubic:
 _LIPSCHITZ = Hypothesis[Cubic](
     "the Hessian is Lipschitz with this constant",
     lambda i: i.coefficient**2 * _square(i.direction) ** 3 <= i.lipschitz**2,
+    mirrors=("smooth", "0 <= M"),
 )
 _CONVEX = Hypothesis[Cubic](
     "the least eigenvalue at the critical point is at least that of the claim, and that > 0",
@@ -134,6 +135,7 @@ _CONVEX = Hypothesis[Cubic](
         i.least_eigenvalue > 0
         and semidefinite(i.quadratic - i.least_eigenvalue * np.eye(len(i.start), dtype=int))
     ),
+    mirrors=("eigenvalues_from",),
 )
 _CONVEX_AT_START = Hypothesis[Cubic](
     "the least eigenvalue at the start is at least that of the claim, and that > 0",
@@ -141,11 +143,20 @@ _CONVEX_AT_START = Hypothesis[Cubic](
         i.least_eigenvalue > 0
         and semidefinite(i.hessian() - i.least_eigenvalue * np.eye(len(i.start), dtype=int))
     ),
+    mirrors=("eigenvalues_from", "0 < mu"),
 )
 _NEAR = Hypothesis[Cubic](
     "the start is nearer than least_eigenvalue/lipschitz to the critical point, and not the point itself",
     lambda i: 0 < i.lipschitz**2 * _square(i.start) < i.least_eigenvalue**2,
+    mirrors=("M * distance n x z < mu",),
 )
+_APART = Hypothesis[Cubic](
+    "the start is not the critical point",
+    lambda i: _square(i.start) > 0,
+    mirrors=("0 < distance n x z <= distance n y z",),
+)
+#: Which critical point an instance's is: p4_kantorovich_unique.
+_THE_ONE = replace(_NEAR, mirrors=())
 
 
 def _parameters(i: Cubic, bits: int) -> Mapping[str, Value]:
@@ -184,6 +195,7 @@ P4_NEWTON = Claim[Cubic](
             extremal=lambda: _line_cubic(1, -1, Fraction(1, 4)),
             theorem="p4_newton_error",
             attained="p4_newton_attained",
+            given=("critical", "newton_step"),
         ),
     ),
     witness=_witness,
@@ -208,7 +220,7 @@ P4_BASIN = Claim[Cubic](
         "small, we cannot say."
     ),
     not_stated="The abstract names no condition on the start. That every start does has no proof here.",
-    assumes=(_LIPSCHITZ, _CONVEX, _NEAR),
+    assumes=(_LIPSCHITZ, _CONVEX, _APART),
     bounds=(
         Bound(
             name="basin_reciprocal",
@@ -224,6 +236,7 @@ P4_BASIN = Claim[Cubic](
             extremal=lambda: _line_cubic(1, -1, Fraction(2, 3)),
             theorem="p4_basin",
             attained="p4_basin_attained",
+            given=("0 < mu", "critical", "newton_step"),
         ),
     ),
     witness=_witness,
@@ -254,10 +267,11 @@ P4_KANTOROVICH = Claim[Cubic](
     assumes=(
         _LIPSCHITZ,
         _CONVEX_AT_START,
-        _NEAR,
+        _THE_ONE,
         Hypothesis(
             "h <= 1/2",
             lambda i: 4 * i.lipschitz**2 * _square(i.gradient()) <= i.least_eigenvalue**4,
+            mirrors=("b_kantorovich_number G mu M <= 1 / 2",),
         ),
     ),
     bounds=(
@@ -276,6 +290,11 @@ P4_KANTOROVICH = Claim[Cubic](
             theorem="p4_kantorovich_number",
             relation=Relation.RELATIVE,
             attained="p4_kantorovich_number_attained",
+            given=(
+                "norm n (gradient start) <= mu * r",
+                "newton_step",
+                "image n (hessian start) w i = image n (hessian next) v i - image n (hessian start) v i",
+            ),
         ),
         Bound(
             name="critical_radius",
@@ -297,6 +316,7 @@ P4_KANTOROVICH = Claim[Cubic](
             extremal=lambda: _at_start(_line_cubic(1, 1, Fraction(1, 4))),
             theorem="p4_critical_radius",
             attained="p4_critical_radius_attained",
+            given=("norm n (gradient start) <= G",),
         ),
     ),
     witness=lambda: replace(_witness(), least_eigenvalue=Fraction(7, 2)),
