@@ -216,11 +216,12 @@ def trained(seed: int) -> Trained | None:
 
 
 @pytest.mark.nightly
-def test_of_sixty_planted_problems_half_end_above_the_least_loss_many_proved_to() -> None:
+def test_of_sixty_planted_problems_half_end_above_the_least_loss_most_proved_to() -> None:
+    """39 did when this was written, 37 of them proved; which ones hangs on the last bits of floats."""
     ends = [end for seed in range(60) if (end := trained(seed)) is not None]
     proved = [end for end in ends if end.minimum.is_strict]
-    assert len(ends) >= 30
-    assert len(proved) >= 20
+    assert len(ends) >= 35
+    assert len(proved) >= 33
     for end in proved:
         assert (loss_there(end, 128) - end.least_loss(128)).bounds()[0].item() > 0.0009
 
