@@ -159,7 +159,8 @@ P4_DESCENT = Claim[Descent](
         "M, gradient steps of a rate tau <= 2/(L + mu) from any distance e < 2 mu/M come nearer, and to eps "
         "in (1/(tau mu) + theta) log(e/((1 - theta) eps)) steps, theta = M e/(2 mu): kappa log(1/eps) with "
         "tau = 1/L.  Each takes P4.cost's products, which is the abstract's T_mat(n,n,d) + T_mat(n,d,d).  "
-        "For attention regression L and M are read off the data (P4.lipschitz, P4.nearby)."
+        "For attention regression L and M are read off the data (P4.lipschitz, P4.nearby, and "
+        "p4_regression_descent in Coq)."
     ),
     not_stated=(
         "That a start lies in the basin: P4.kantorovich certifies it. The d^(2 omega) of the abstract is "
