@@ -26,6 +26,7 @@ __all__ = [
     "along_line",
     "gradient",
     "hessian",
+    "hessian_product",
     "residual",
 ]
 
@@ -201,6 +202,46 @@ def hessian(P: Numbers, p: Regression, tally: Tally | None = None) -> Hessian:
     gram = count.product(F.T, F)
     yy = gram[:, None, :, None] * np.eye(d_out, dtype=int)[:, None, :]
     return Hessian(xx, xy.reshape(d1 * d2, d3 * d_out), yy.reshape(d3 * d_out, d3 * d_out))
+
+
+def hessian_product(
+    P: Numbers, p: Regression, U: Numbers, V: Numbers, tally: Tally | None = None
+) -> Gradient:
+    """Return the Hessian's product with the direction (U, V), without the Hessian.
+
+    It is the derivative of the gradient along the direction: with S′ = A₁ U A₂ᵀ the weights change by
+    P′ = P ∘ (S′ − s̄), the outputs by O′ = P′ A₃ Y + F V, and C = R Hᵀ by C′ = O′ Hᵀ + R (A₃ V)ᵀ.
+
+    Parameters are those of :func:`residual`, and U and V of the shapes of X and Y.
+    """
+    count = tally or Tally()
+    F, mean = count.product(P, p.A3), count.product(P, p.A2)
+    O, H = count.product(F, p.Y), count.product(p.A3, p.Y)  # noqa: E741 - the formula's letters
+    R = O - p.B
+    moved = count.product(p.A1, U)
+    slope = count.product(moved, p.A2.T) - _row_dots(moved, mean, count)
+    moved_P = _entrywise(P, slope, count)
+    moved_F = count.product(moved_P, p.A3)
+    moved_O = count.product(moved_F, p.Y) + count.product(F, V)
+    C = count.product(R, H.T) - _row_dots(R, O, count)
+    moved_C = count.product(moved_O, H.T) + count.product(R, count.product(p.A3, V).T)
+    moved_C = moved_C - _row_dots(moved_O, O, count) - _row_dots(R, moved_O, count)
+    moved_G = _entrywise(moved_P, C, count) + _entrywise(P, moved_C, count)
+    return Gradient(
+        count.product(p.A1.T, count.product(moved_G, p.A2)),
+        count.product(moved_F.T, R) + count.product(F.T, moved_O),
+    )
+
+
+def _row_dots(A: Numbers, B: Numbers, count: Tally) -> Numbers:
+    """Return the inner product of each pair of rows, as a column."""
+    count.products += A.shape[0] * A.shape[1]
+    return (A * B).sum(axis=1)[:, None]
+
+
+def _entrywise(A: Numbers, B: Numbers, count: Tally) -> Numbers:
+    count.products += A.shape[0] * A.shape[1]
+    return A * B
 
 
 def _slopes(P: Numbers, R: Numbers, O: Numbers, H: Numbers, count: Tally) -> Numbers:  # noqa: E741

@@ -16,10 +16,13 @@ from specs.polynomial import weights as p2_polynomial
 from specs.real_heads import drop_rounding
 from specs.real_heads import expansion as real_heads
 from specs.regression import affine as p4_local
+from specs.regression import algorithm as p4_algorithm
 from specs.regression import curvature as p4_curvature
 from specs.regression import derivatives as p4_regression
+from specs.regression import descent as p4_descent
 from specs.regression import newton as p4_newton
 from specs.regression import rounding as p4_rounding
+from specs.regression import starts as p4_starts
 from specs.softmax import gradient, kernel, rounding, scores, sums
 from specs.softmax import perturbation as softmax
 from specs.sparsification import algorithms as p3_algorithms
@@ -53,6 +56,9 @@ CLAIMS: dict[str, Claim[Any]] = {
         *p4_regression.CLAIMS,
         *p4_curvature.CLAIMS,
         *p4_newton.CLAIMS,
+        *p4_descent.CLAIMS,
+        *p4_starts.CLAIMS,
+        *p4_algorithm.CLAIMS,
         *p4_local.CLAIMS,
         *p4_rounding.CLAIMS,
         *real_heads.CLAIMS,

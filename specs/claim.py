@@ -67,10 +67,22 @@ class Relation(StrEnum):
 
 @dataclass(frozen=True)
 class Hypothesis(Generic[Instance]):
-    """A condition on the inputs, decided exactly, with the sentence a user reads when it fails."""
+    """A condition on the inputs, decided exactly, with the sentence a user reads when it fails.
+
+    Attributes
+    ----------
+    statement
+        The sentence.
+    holds
+        Whether an instance satisfies it.
+    mirrors
+        The hypotheses of the claim's theorems that it stands for: a predicate of Coq by its name, or a
+        relation as Coq prints it, without names of modules.
+    """
 
     statement: str
     holds: Callable[[Instance], bool]
+    mirrors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,9 @@ class Bound(Generic[Instance]):
         Where the theorem's conclusion has the bound, if not as an upper bound of what stands alone.
     attained
         The Coq theorem that the bound is attained, where there is one.
+    given
+        The hypotheses of the theorem that no instance can break, written as in ``Hypothesis.mirrors``: its
+        type has them, its parameters or the program that is its quantity.
     approached
         The Coq theorem that no smaller multiple of the bound holds, where it is approached only.
     """
@@ -134,6 +149,7 @@ class Bound(Generic[Instance]):
     relation: Relation = Relation.AT_MOST
     attained: str = ""
     approached: str = ""
+    given: tuple[str, ...] = ()
 
     @property
     def domains(self) -> dict[sympy.Symbol, sympy.Set]:
@@ -291,6 +307,8 @@ class Claim(Generic[Instance]):
         What dominates the claim, where something does; the audit compares the two on every instance.
     refutation
         What refutes the conjecture that the claim rests on, where something does.
+    source
+        Where the numbers that the quantities return are published, if nothing here computes them.
     """
 
     id: str
@@ -303,6 +321,7 @@ class Claim(Generic[Instance]):
     sample: Callable[[np.random.Generator], Instance]
     rival: Rival[Instance] | None = None
     refutation: Refutation[Instance] | None = None
+    source: str = ""
 
     def broken_hypotheses(self, instance: Instance) -> tuple[str, ...]:
         """Return the statements of the hypotheses that the instance does not satisfy."""

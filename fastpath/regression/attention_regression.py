@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.inputs import Array, integer, matrix
-from fastpath.regression.certificate import Certificate, certify
+from fastpath.regression.certificate import Certificate, Promise, certify, promise
 from fastpath.regression.curvature import Products, hessian, schur
+from fastpath.regression.gradient import descend_by_gradient
 from fastpath.regression.model import Data, Point, joined, length, point
 from fastpath.regression.newton import Joint, Projected, descend
 from fastpath.regression.newton_cg import descend_by_products
@@ -20,9 +21,9 @@ from fastpath.regression.search import Search
 from fastpath.regression.sketched import Sketched
 from fastpath.regression.units import Units
 
-__all__ = ["AttentionRegression", "Certificate", "Progress", "RegressionResult"]
+__all__ = ["AttentionRegression", "Certificate", "Progress", "Promise", "RegressionResult"]
 
-METHODS = ("varpro", "newton", "newton-cg", "sketched")
+METHODS = ("varpro", "newton", "newton-cg", "gradient", "sketched")
 
 #: Rows of a sketch, as a multiple of the number of variables.
 SKETCH_ROWS = 8
@@ -176,6 +177,7 @@ class AttentionRegression:
         ``"varpro"``      Newton on X, Y by least squares; Gauss-Newton while far.  The default
         ``"newton"``      the same on X and Y together
         ``"newton-cg"``   conjugate gradients with Hessian-vector products: for large p q + r s
+        ``"gradient"``    gradient steps of one rate, which no Hessian is needed for: P4.descent
         ``"sketched"``    our reading of P4: Newton on a sketched, regularised Hessian
         ================  ==========================================================================
 
@@ -216,10 +218,11 @@ class AttentionRegression:
 
         Notes
         -----
-        Cost of a step: the gradient and the Hessian (its products), and (p q)³ / 3.  The last step of
-        ``"varpro"`` and ``"newton"`` uses the Hessian before it again where that is enough.
+        Cost of a step: the gradient, and but for ``"gradient"`` the Hessian (its products), and
+        (p q)³ / 3.  The last step of ``"varpro"`` and ``"newton"`` uses the Hessian before it again where
+        that is enough.
 
-        Claims: P4.hessian, P4.newton, P4.psd.
+        Claims: P4.hessian, P4.newton, P4.psd, P4.descent, P4.conjugate.
         """
         if method not in ("auto", *METHODS):
             raise ValueError(
@@ -250,6 +253,8 @@ class AttentionRegression:
         products = self._kept if units.ordinary else cache(lambda: Products(units.data))
         if method == "newton-cg":
             end = descend_by_products(start, search)
+        elif method == "gradient":
+            end = descend_by_gradient(start, search)
         elif method == "newton":
             end = descend(start, Joint(units.data, products()), search)
         elif method == "sketched":
@@ -328,6 +333,27 @@ class AttentionRegression:
         Claims: P4.kantorovich, P4.affine, P4.local, P4.nearby, FP.regression.
         """
         return certify(self._point(X, Y), self._kept())
+
+    def gradient_steps(self, X: ArrayLike, Y: ArrayLike, *, reduction: float) -> Promise:
+        """Bound the gradient steps from (X, Y) that bring it nearer to a critical point by a factor.
+
+        Parameters
+        ----------
+        X, Y : array_like
+            Where.
+        reduction : float
+            The factor, more than 1.
+
+        Notes
+        -----
+        Cost: as :meth:`certify`, and a second eigenvalue; the steps themselves need no Hessian.
+
+        Claims: P4.descent, and those of :meth:`certify`.
+        """
+        factor = _positive("reduction", reduction)
+        if not factor > 1:
+            raise ValueError(f"reduction must be more than 1, got {reduction}.")
+        return promise(self._point(X, Y), self._kept(), factor)
 
     def _kept(self) -> Products:
         if self._products is None:

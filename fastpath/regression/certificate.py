@@ -15,6 +15,7 @@ from fastpath.core.bounds.regression import (
     affine_radius,
     computed_deviation,
     deviation_nearby,
+    gradient_steps,
     kantorovich_number,
     local_lipschitz,
     mean_nearby,
@@ -55,6 +56,9 @@ LARGEST_LOGIT = 300.0
 #: Up to it, whatever underflows on the way to a row, a gradient or a Hessian is far less than LOST, by which
 #: the bounds on their errors are raised.
 LARGEST_NORM, LOST = 2.0**100, 2.0**-500
+
+#: More gradient steps than anybody takes.
+MOST_STEPS = 1e15
 
 #: Where FP.regression stops.
 LARGEST_WEIGHT_ERROR = 1 / 16
@@ -163,6 +167,85 @@ def _certify(here: Point, products: Products) -> Certificate:
         gradient_norm=gradient_norm,
         lipschitz=lipschitz,
         reason=None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promise:
+    """How many gradient steps bring a point nearer to a critical point by a factor.
+
+    Attributes
+    ----------
+    steps : int or None
+        Gradient steps of this rate, without rounding, after which the distance is surely less by the factor.
+        None where nothing could be proved.
+    rate : float or None
+        By which the gradient is multiplied: about one over the largest eigenvalue of the Hessian.
+    distance : float or None
+        Within which of the point the critical point lies.
+    least_eigenvalue, lipschitz : float or None
+        Bounds on the Hessian's least eigenvalue at the critical point and on its Lipschitz constant around
+        it: from every distance below 2 least_eigenvalue / lipschitz such steps come nearer.
+    reason : str or None
+        Where there are no steps: why.
+    claims : tuple of str
+        The ids of the claims that the numbers rest on.
+    """
+
+    steps: int | None
+    rate: float | None
+    distance: float | None
+    least_eigenvalue: float | None
+    lipschitz: float | None
+    reason: str | None
+    claims: tuple[str, ...] = ("P4.descent", *CLAIMS)
+
+
+def promise(here: Point, products: Products, reduction: float) -> Promise:
+    """Bound the gradient steps that reduce the distance of a critical point near this one by a factor."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        return _promise(here, products, reduction)
+
+
+def _promise(here: Point, products: Products, reduction: float) -> Promise:
+    certificate = _certify(here, products)
+    distance, least = certificate.radius, certificate.least_eigenvalue
+    if distance is None or least is None:
+        return _no_promise(certificate.reason)
+    sizes = _Sizes(here)
+    H = hessian(here, products, gauss_newton=False)
+    # On the ball around the critical point that reaches to here.
+    lipschitz = sizes.lipschitz(float(up(2 * distance)), _Unchanged(len(here.Y)))
+    moved = float(up(lipschitz * distance))
+    least = float(below(least - moved))
+    largest = float(up(up(sizes.hessian_error() - least_eigenvalue(-H)) + moved))
+    if not moved < least:
+        return _no_promise(
+            f"The point is too far from critical: at a distance of {distance:.3g} the least eigenvalue is "
+            f"only known to be at least {least:.3g}, with a Lipschitz constant of {lipschitz:.3g}."
+        )
+    # At most 2 / (largest + least), as least <= largest.
+    rate = float(below(1 / largest))
+    steps = float(gradient_steps(distance, reduction, rate, least, lipschitz))
+    if not (steps < MOST_STEPS and rate > 0):
+        return _no_promise(
+            f"The number of steps is only known to be at most {steps:.3g}, which is not less than "
+            f"{MOST_STEPS:.3g}."
+        )
+    return Promise(
+        # The last step after which it may be as far, and one more.
+        steps=int(np.floor(steps)) + 1,
+        rate=rate,
+        distance=distance,
+        least_eigenvalue=least,
+        lipschitz=lipschitz,
+        reason=None,
+    )
+
+
+def _no_promise(reason: str | None) -> Promise:
+    return Promise(
+        steps=None, rate=None, distance=None, least_eigenvalue=None, lipschitz=None, reason=reason
     )
 
 
@@ -317,7 +400,7 @@ class _Sizes:
         )
         return float(up(error + LOST))
 
-    def lipschitz(self, distance: float, basis: "_Basis") -> float:
+    def lipschitz(self, distance: float, basis: "_Basis | _Unchanged") -> float:
         """Bound the Lipschitz constant of the Hessian by (X, Z) on the ball of this radius."""
         S, features = basis.S, self.data.A3 @ basis.S
         made_of = float(up(self.feature * norm(S)))
@@ -355,6 +438,14 @@ class _Sizes:
                 *deviations,
             )
         )
+
+
+class _Unchanged:
+    """The coordinates (X, Y) themselves."""
+
+    def __init__(self, size: int) -> None:
+        self.S: Array = np.eye(size)
+        self.stretch = 1.0
 
 
 class _Basis:

@@ -60,7 +60,8 @@ class RegressionResult:
     message : str
         The status in a sentence.
     nit, nfev, njev, nhev : int
-        Steps, and evaluations of the loss, the gradient and the Hessian (its products for newton-cg).
+        Steps, and evaluations of the loss, the gradient and the Hessian (its products for newton-cg and
+        gradient).
     certificate : Certificate
         Within which radius an exact critical point lies, or why none is known; computed when first
         asked for, since it can cost more than the solution.

@@ -570,6 +570,46 @@ Definition b_gradient_products (queries : nat) (keys : nat) (query_dimension : n
 Definition b_hessian_products (queries : nat) (keys : nat) (query_dimension : nat) (key_dimension : nat) (feature_dimension : nat) (outputs : nat) : R :=
   INR outputs * INR queries + INR queries * (INR feature_dimension) ^ 2%nat + INR queries * (INR query_dimension) ^ 2%nat + 2 * INR keys * INR queries + INR feature_dimension * INR keys * INR outputs + INR feature_dimension * INR keys * INR queries + INR feature_dimension * INR outputs * INR queries + INR key_dimension * INR queries * INR query_dimension + INR keys * INR outputs * INR queries + INR keys * INR queries * (INR key_dimension) ^ 2%nat + INR outputs * INR queries * (INR key_dimension) ^ 2%nat + INR queries * (INR key_dimension) ^ 2%nat * (INR query_dimension) ^ 2%nat + 4 * INR key_dimension * INR keys * INR queries + INR feature_dimension * INR key_dimension * INR keys * INR queries + 3 * INR feature_dimension * INR key_dimension * INR outputs * INR queries + INR feature_dimension * INR key_dimension * INR outputs * INR queries * INR query_dimension.
 
+(** P4.cost: the products and quotients of the Hessian's product with a direction. *)
+Definition b_hessian_product_products (queries : nat) (keys : nat) (query_dimension : nat) (key_dimension : nat) (feature_dimension : nat) (outputs : nat) : R :=
+  INR key_dimension * INR queries + 3 * INR outputs * INR queries + 4 * INR keys * INR queries + 2 * INR feature_dimension * INR keys * INR outputs + 2 * INR feature_dimension * INR keys * INR queries + 3 * INR key_dimension * INR queries * INR query_dimension + 3 * INR keys * INR outputs * INR queries + 4 * INR key_dimension * INR keys * INR queries + 5 * INR feature_dimension * INR outputs * INR queries.
+
+(** P4.descent: the distance of a critical point after a gradient step. *)
+Definition b_gradient_step_error (distance : R) (rate : R) (least_eigenvalue : R) (lipschitz : R) : R :=
+  distance * (1 + (distance * lipschitz * rate) / 2 - least_eigenvalue * rate).
+
+(** P4.descent: one over the distance of a start from which a gradient step comes no nearer. *)
+Definition b_gradient_basin_reciprocal (least_eigenvalue : R) (lipschitz : R) : R :=
+  lipschitz / (2 * least_eigenvalue).
+
+(** P4.descent: the gradient steps after which the distance is not yet less by a factor. *)
+Definition b_gradient_steps (distance : R) (reduction : R) (rate : R) (least_eigenvalue : R) (lipschitz : R) : R :=
+  (1 / (least_eigenvalue * rate) + (distance * lipschitz) / (2 * least_eigenvalue)) * ln (reduction / (1 - (distance * lipschitz) / (2 * least_eigenvalue))).
+
+(** P4.conjugate: the energy norm of the error of conjugate gradients, relative to the first. *)
+Definition b_conjugate_error (condition : R) (iterations : nat) : R :=
+  (2 * ((sqrt condition - 1) / (1 + sqrt condition)) ^ iterations) / (1 + ((sqrt condition - 1) / (1 + sqrt condition)) ^ (2%nat * iterations)%nat).
+
+(** P4.conjugate: the steps of conjugate gradients after which the error is still above a share. *)
+Definition b_conjugate_steps (condition : R) (accuracy : R) : R :=
+  (sqrt condition * ln (2 / accuracy)) / 2.
+
+(** P4.stuck: what the loss at a point lacks to 2. *)
+Definition b_stuck_loss  : R :=
+  0.
+
+(** P4.neuron: a residual of the layer less that of the neuron. *)
+Definition b_neuron_difference  : R :=
+  0.
+
+(** P4.algorithm: the loss at which an iteration ends, above the least one. *)
+Definition b_trained_loss (accuracy : R) : R :=
+  accuracy.
+
+(** P4.omega: a published bound of the exponent of matrix multiplication. *)
+Definition b_multiplication_exponent  : R :=
+  19 / 8.
+
 (** P4.affine: the distance of a critical point from the start, in any basis. *)
 Definition b_affine_radius (gradient_norm : R) (least_eigenvalue : R) (relative_change : R) : R :=
   (2 * gradient_norm) / (least_eigenvalue * (1 + sqrt (1 - 2 * relative_change))).

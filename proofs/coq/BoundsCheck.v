@@ -491,6 +491,39 @@ Proof. unfold b_gradient_products; pin. Qed.
 Goal Rabs (b_hessian_products 5 7 2 3 4 6 - (4273)) <= 1 / 10 ^ 25.
 Proof. unfold b_hessian_products; pin. Qed.
 
+Goal Rabs (b_hessian_product_products 5 7 2 3 4 6 - (2601)) <= 1 / 10 ^ 25.
+Proof. unfold b_hessian_product_products; pin. Qed.
+
+Goal Rabs (b_gradient_step_error (1 / 10) (1 / 7) (4) (3) - (9 / 200)) <= 1 / 10 ^ 25.
+Proof. unfold b_gradient_step_error; pin. Qed.
+
+Goal Rabs (b_gradient_basin_reciprocal (4) (3) - (3 / 8)) <= 1 / 10 ^ 25.
+Proof. unfold b_gradient_basin_reciprocal; pin. Qed.
+
+Goal Rabs (b_gradient_steps (1 / 10) (5) (1 / 7) (4) (3) - (184074417899503620071523881887 / 62500000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_gradient_steps; pin. Qed.
+
+Goal Rabs (b_conjugate_error (5) 3 - (111111111111111111111111111111 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_conjugate_error; pin. Qed.
+
+Goal Rabs (b_conjugate_error (9) 0 - (1)) <= 1 / 10 ^ 25.
+Proof. unfold b_conjugate_error; pin. Qed.
+
+Goal Rabs (b_conjugate_steps (5) (1 / 3) - (1001623993130718404618810340537 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_conjugate_steps; pin. Qed.
+
+Goal Rabs (b_stuck_loss  - (0)) <= 1 / 10 ^ 25.
+Proof. unfold b_stuck_loss; pin. Qed.
+
+Goal Rabs (b_neuron_difference  - (0)) <= 1 / 10 ^ 25.
+Proof. unfold b_neuron_difference; pin. Qed.
+
+Goal Rabs (b_trained_loss (1 / 100) - (1 / 100)) <= 1 / 10 ^ 25.
+Proof. unfold b_trained_loss; pin. Qed.
+
+Goal Rabs (b_multiplication_exponent  - (19 / 8)) <= 1 / 10 ^ 25.
+Proof. unfold b_multiplication_exponent; pin. Qed.
+
 Goal Rabs (b_affine_radius (1 / 10) (4) (1 / 3) - (15849364905389033830906920731 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_affine_radius; pin. Qed.
 

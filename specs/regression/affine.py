@@ -107,6 +107,7 @@ P4_AFFINE = Claim[Rescaled](
         Hypothesis(
             "in the other basis P4.kantorovich applies",
             lambda i: not P4_KANTOROVICH.broken_hypotheses(i.rescaled()),
+            mirrors=("smooth", "0 <= M", "0 < mu'", "b_kantorovich_number G' mu' M <= 1 / 2"),
         ),
         Hypothesis(
             "the least eigenvalue at the start is at least that of the claim, and that > 0",
@@ -116,6 +117,12 @@ P4_AFFINE = Claim[Rescaled](
                     i.cubic.hessian() - i.cubic.least_eigenvalue * np.eye(len(i.basis), dtype=int)
                 )
             ),
+            mirrors=("eigenvalues_from", "0 < mu"),
+        ),
+        Hypothesis(
+            "the basis is one: no entry of the diagonal is 0",
+            lambda i: all(i.basis),
+            mirrors=("v i = 0",),
         ),
     ),
     bounds=(
@@ -133,6 +140,12 @@ P4_AFFINE = Claim[Rescaled](
             # A step as long as the gradient.
             trivial=lambda i, bits: _length(i.cubic.gradient(), bits),
             extremal=_one_variable,
+            theorem="p4_affine_radius",
+            attained="p4_affine_radius_attained",
+            given=(
+                "norm n (gradient (image n S start)) <= G",
+                "norm n (gradient_in n S gradient start) <= G'",
+            ),
         ),
     ),
     witness=_witness,

@@ -20,7 +20,7 @@ import sympy
 from reference import Enclosure
 from reference.arithmetic.gram import semidefinite
 from reference.models.counted_products import Tally
-from reference.regression import Regression, gradient, hessian
+from reference.regression import Regression, gradient, hessian, hessian_product
 from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.lifting import lift
 from specs.regression.derivatives import Line, Matrix, fractions, sampled_sizes
@@ -127,6 +127,7 @@ def _sample(rng: np.random.Generator) -> Cubic:
 _LIPSCHITZ = Hypothesis[Cubic](
     "the Hessian is Lipschitz with this constant",
     lambda i: i.coefficient**2 * _square(i.direction) ** 3 <= i.lipschitz**2,
+    mirrors=("smooth", "0 <= M"),
 )
 _CONVEX = Hypothesis[Cubic](
     "the least eigenvalue at the critical point is at least that of the claim, and that > 0",
@@ -134,6 +135,7 @@ _CONVEX = Hypothesis[Cubic](
         i.least_eigenvalue > 0
         and semidefinite(i.quadratic - i.least_eigenvalue * np.eye(len(i.start), dtype=int))
     ),
+    mirrors=("eigenvalues_from",),
 )
 _CONVEX_AT_START = Hypothesis[Cubic](
     "the least eigenvalue at the start is at least that of the claim, and that > 0",
@@ -141,11 +143,20 @@ _CONVEX_AT_START = Hypothesis[Cubic](
         i.least_eigenvalue > 0
         and semidefinite(i.hessian() - i.least_eigenvalue * np.eye(len(i.start), dtype=int))
     ),
+    mirrors=("eigenvalues_from", "0 < mu"),
 )
 _NEAR = Hypothesis[Cubic](
     "the start is nearer than least_eigenvalue/lipschitz to the critical point, and not the point itself",
     lambda i: 0 < i.lipschitz**2 * _square(i.start) < i.least_eigenvalue**2,
+    mirrors=("M * distance n x z < mu",),
 )
+_APART = Hypothesis[Cubic](
+    "the start is not the critical point",
+    lambda i: _square(i.start) > 0,
+    mirrors=("0 < distance n x z <= distance n y z",),
+)
+#: Which critical point an instance's is: p4_kantorovich_unique.
+_THE_ONE = replace(_NEAR, mirrors=())
 
 
 def _parameters(i: Cubic, bits: int) -> Mapping[str, Value]:
@@ -184,6 +195,7 @@ P4_NEWTON = Claim[Cubic](
             extremal=lambda: _line_cubic(1, -1, Fraction(1, 4)),
             theorem="p4_newton_error",
             attained="p4_newton_attained",
+            given=("critical", "newton_step"),
         ),
     ),
     witness=_witness,
@@ -208,7 +220,7 @@ P4_BASIN = Claim[Cubic](
         "small, we cannot say."
     ),
     not_stated="The abstract names no condition on the start. That every start does has no proof here.",
-    assumes=(_LIPSCHITZ, _CONVEX, _NEAR),
+    assumes=(_LIPSCHITZ, _CONVEX, _APART),
     bounds=(
         Bound(
             name="basin_reciprocal",
@@ -224,6 +236,7 @@ P4_BASIN = Claim[Cubic](
             extremal=lambda: _line_cubic(1, -1, Fraction(2, 3)),
             theorem="p4_basin",
             attained="p4_basin_attained",
+            given=("0 < mu", "critical", "newton_step"),
         ),
     ),
     witness=_witness,
@@ -254,10 +267,11 @@ P4_KANTOROVICH = Claim[Cubic](
     assumes=(
         _LIPSCHITZ,
         _CONVEX_AT_START,
-        _NEAR,
+        _THE_ONE,
         Hypothesis(
             "h <= 1/2",
             lambda i: 4 * i.lipschitz**2 * _square(i.gradient()) <= i.least_eigenvalue**4,
+            mirrors=("b_kantorovich_number G mu M <= 1 / 2",),
         ),
     ),
     bounds=(
@@ -276,6 +290,11 @@ P4_KANTOROVICH = Claim[Cubic](
             theorem="p4_kantorovich_number",
             relation=Relation.RELATIVE,
             attained="p4_kantorovich_number_attained",
+            given=(
+                "norm n (gradient start) <= mu * r",
+                "newton_step",
+                "image n (hessian start) w i = image n (hessian next) v i - image n (hessian start) v i",
+            ),
         ),
         Bound(
             name="critical_radius",
@@ -297,6 +316,7 @@ P4_KANTOROVICH = Claim[Cubic](
             extremal=lambda: _at_start(_line_cubic(1, 1, Fraction(1, 4))),
             theorem="p4_critical_radius",
             attained="p4_critical_radius_attained",
+            given=("norm n (gradient start) <= G",),
         ),
     ),
     witness=lambda: replace(_witness(), least_eigenvalue=Fraction(7, 2)),
@@ -352,6 +372,17 @@ _gradient_products = (
     + queries * key_dimension * (keys + query_dimension)
     + queries * feature_dimension * outputs
 )
+_hessian_product_products = (
+    _logits
+    + 2 * _residual
+    + queries * feature_dimension * outputs
+    + queries * keys * key_dimension
+    + queries * key_dimension * (query_dimension + keys + 1)
+    + 3 * queries * keys * (1 + outputs)
+    + 3 * queries * outputs
+    + queries * key_dimension * (keys + query_dimension)
+    + 2 * queries * feature_dimension * outputs
+)
 _row = (
     2 * keys * key_dimension
     + keys * key_dimension * (feature_dimension + key_dimension)
@@ -394,7 +425,8 @@ P4_COST = Claim[Line](
         "With n = m and all dimensions d the gradient takes 4 n^2 d + 2 n^2 + 5 n d^2 + n d: the "
         "abstract's T_mat(n,n,d) + T_mat(n,d,d).  The exact Hessian takes 2 n^2 d^2 and 2 n d^4 to leading "
         "order, products of n x n by n x d^2 and of d^2 x n by n x d^2: a factor d and a factor d^2 above "
-        "those terms.  To solve with it takes the abstract's d^(2 omega).  What is missing for its time is "
+        "those terms.  Its product with a direction takes 9 n^2 d + 4 n^2 + 10 n d^2 + 4 n d: the abstract's "
+        "time again.  To solve with it takes the abstract's d^(2 omega).  What is missing for its time is "
         "a Hessian, or a sketch that a step can do with, in time n^2 d: we know of none."
     ),
     not_stated=(
@@ -438,6 +470,22 @@ P4_COST = Claim[Line](
             edges=lambda: (_line_of(4, 5, 2), _line_of(4, 6, 2)),
             extremal=lambda: _line_of(3, 4, 2),
             theorem="p4_hessian_products",
+            relation=Relation.EQUALS,
+        ),
+        Bound(
+            name="hessian_product_products",
+            meaning="the products and quotients of the Hessian's product with a direction",
+            arguments=_SIZES,
+            expression=sympy.expand(_hessian_product_products),
+            points=((5, 7, 2, 3, 4, 6),),
+            quantity=lambda i, bits: _counted(
+                i, lambda P, p, tally: hessian_product(P, p, *i.direction(), tally), bits
+            ),
+            parameters=_shapes,
+            # The Hessian itself.
+            trivial=lambda i, bits: _counted(i, hessian, bits),
+            extremal=lambda: _line_of(3, 4, 2),
+            theorem="p4_hessian_product_products",
             relation=Relation.EQUALS,
         ),
     ),

@@ -8,16 +8,36 @@ EXPONENTIAL = "tests/reference/test_exponential.py"
 ENCLOSURE = "tests/reference/test_enclosure.py"
 EXPRESSION = "tests/reference/test_expression.py"
 TERMS = "tests/reference/test_terms.py"
+PRODUCT = "tests/reference/test_regression.py::test_a_product_without_the_hessian_is_the_hessians"
 
 _exponential = partial(Mutant, file="reference/arithmetic/exponential.py")
 _elementary = partial(Mutant, file="reference/arithmetic/elementary.py")
 _enclosure = partial(Mutant, file="reference/arithmetic/enclosure.py")
 _balls = partial(Mutant, file="reference/arithmetic/balls.py")
 _expression = partial(Mutant, file="reference/arithmetic/expression.py")
+_regression = partial(Mutant, file="reference/regression.py")
 
 _LENGTH = "range(work // reduction + 1, 0, -1)"
 
 MUTANTS = (
+    _regression(
+        before="count.product(p.A1, U)",
+        after="count.product(p.A1, 2 * U)",
+        tests=PRODUCT,
+        catches="the direction of X in a product with the Hessian",
+    ),
+    _regression(
+        before=" - _row_dots(moved, mean, count)",
+        after="",
+        tests=PRODUCT,
+        catches="the mean of a row's change of logits",
+    ),
+    _regression(
+        before=" - _row_dots(R, moved_O, count)",
+        after="",
+        tests=PRODUCT,
+        catches="the change of the outputs in a product with the Hessian",
+    ),
     _exponential(
         before=_LENGTH,
         after="range(work // reduction, 0, -1)",

@@ -8,10 +8,12 @@ CONFORMANCE = "tests/fastpath/regression/test_regression_enclosed.py"
 PROPERTIES = "tests/fastpath/regression/test_regression.py"
 EXTREMES = "tests/fastpath/regression/test_regression_extremes.py"
 TERMS = "tests/fastpath/regression/test_regression_terms.py"
+STEPS = "tests/fastpath/regression/test_gradient_steps.py"
 
 TAKEN_OFF = (
     f"{CONFORMANCE}::test_whatever_rounding_may_have_done_is_taken_off_the_certified_numbers"
 )
+PROMISED = f"{STEPS}::test_whatever_may_be_worse_than_at_the_start_is_in_the_promise"
 COUNTED = f"{CONFORMANCE}::test_no_term_passes_through_more_roundings_than_are_counted"
 BASIS = f"{CONFORMANCE}::test_the_basis_balances_the_hessian_and_says_what_it_stretches_and_rounds"
 SIZES = f"{TERMS}::test_every_size_is_at_least_what_it_bounds"
@@ -19,6 +21,7 @@ LIPSCHITZ = f"{TERMS}::test_the_lipschitz_constant_is_that_of_the_claim_for_the_
 
 _certificate = partial(Mutant, file="fastpath/regression/certificate.py")
 _cg = partial(Mutant, file="fastpath/regression/newton_cg.py")
+_gradient = partial(Mutant, file="fastpath/regression/gradient.py")
 _plain = partial(Mutant, file="fastpath/regression/plain_steps.py")
 _model = partial(Mutant, file="fastpath/regression/model.py")
 _units = partial(Mutant, file="fastpath/regression/units.py")
@@ -73,6 +76,43 @@ MUTANTS = (
         after="    if False:\n",
         tests=f"{CONFORMANCE}::test_a_saddle_has_no_certificate",
         catches="that the Hessian is positive definite",
+    ),
+    # ------------------------------------------------------------------------ what is promised
+    _certificate(
+        before="below(least - moved)",
+        after="below(least)",
+        tests=PROMISED,
+        catches="how much less the least eigenvalue may be at the critical point",
+    ),
+    _certificate(
+        before="up(up(sizes.hessian_error() - least_eigenvalue(-H)) + moved)",
+        after="up(sizes.hessian_error() - least_eigenvalue(-H))",
+        tests=PROMISED,
+        catches="how much more the largest eigenvalue may be at the critical point",
+    ),
+    _certificate(
+        before="up(up(sizes.hessian_error() - least_eigenvalue(-H)) + moved)",
+        after="up(-least_eigenvalue(-H) + moved)",
+        tests=PROMISED,
+        catches="the Hessian's rounding in the rate",
+    ),
+    _certificate(
+        before="sizes.lipschitz(float(up(2 * distance)), _Unchanged(len(here.Y)))",
+        after="sizes.lipschitz(float(up(distance)), _Unchanged(len(here.Y)))",
+        tests=PROMISED,
+        catches="that the ball is around the critical point",
+    ),
+    _certificate(
+        before="        steps=int(np.floor(steps)) + 1,\n",
+        after="        steps=int(np.floor(steps)),\n",
+        tests=PROMISED,
+        catches="the step after the last that may be as far",
+    ),
+    _certificate(
+        before="    if not moved < least:\n",
+        after="    if False:\n",
+        tests=f"{STEPS}::test_a_start_that_may_lie_beyond_the_basin_is_told_so",
+        catches="that a start lies in the basin",
     ),
     # ---------------------------------------------------------------------------------- guards
     _certificate(
@@ -246,6 +286,18 @@ MUTANTS = (
         catches="what the change of basis loses",
     ),
     # ------------------------------------------------------------------------ searches that end
+    _gradient(
+        before="            if here.loss - tried.loss >= predicted and np.isfinite(tried.gradient_norm):\n",
+        after="            if here.loss > tried.loss and np.isfinite(tried.gradient_norm):\n",
+        tests=f"{STEPS}::test_gradient_steps_lower_the_loss_by_half_of_what_a_line_would",
+        catches="by how much a gradient step must lower the loss",
+    ),
+    _gradient(
+        before="            rate /= 2\n",
+        after="            rate = 0.0\n",
+        tests=f"{STEPS}::test_gradient_steps_lower_the_loss_by_half_of_what_a_line_would",
+        catches="that a rate is halved",
+    ),
     _cg(
         before="        for _ in range(REGIONS):\n",
         after="        for _ in range(1):\n",

@@ -37,8 +37,10 @@ def test_the_audit_says_when_coq_was_not_run() -> None:
 @pytest.mark.parametrize(
     ("id_", "old", "new", "says"),
     [
-        ("P4.omega", '"open"', '"holds"', "the ledger says holds, the audit found open"),
-        ("P4.omega", '"none"', '"cited"', "the evidence makes it none"),
+        ("P4.omega", '"holds"', '"open"', "the ledger says open, the audit found holds"),
+        ("P4.omega", '"cited"', '"certified"', "the evidence makes it cited"),
+        ("P4.algorithm", '"refuted"', '"holds"', "the audit found refuted"),
+        ("P4.algorithm", '"P4.descent"', '"P4.algorithm"', "whose own verdict is refuted"),
         ("P3.omega", '"none"', '"proved"', "the evidence makes it none"),
         ("P3.goal", '"vacuous"', '"holds"', "the audit found vacuous"),
         ("P3.goal", '["P3.loewner", "P3.rows"]', "[]", "no claim that repairs it"),

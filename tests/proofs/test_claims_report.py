@@ -38,7 +38,7 @@ def test_audit_fails_when_the_ledger_says_more(
     monkeypatch.setattr("proofs.evidence.audit.ledger", lambda: edited)
     assert main(["audit", "P4.omega"]) == 1
     assert (
-        "P4.omega: the ledger says proved, the evidence makes it none." in capsys.readouterr().out
+        "P4.omega: the ledger says proved, the evidence makes it cited." in capsys.readouterr().out
     )
 
 

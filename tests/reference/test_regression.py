@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import Enclosure, Verdict, attention, evaluate, symbolic
-from reference.regression import Regression, along_line, gradient, hessian
+from reference.regression import Regression, along_line, gradient, hessian, hessian_product
 
 SHAPES = st.tuples(*(st.integers(1, most) for most in (4, 4, 3, 3, 3, 3)))
 
@@ -68,6 +68,25 @@ def test_three_derivatives_along_a_line_are_sympys():
     U, V = (Enclosure.exact(A, 128) for A in integers[6:])
     for order, found in enumerate(along_line(p.weights(), p.lifted(), U, V)):
         assert agree(found, evaluate(sympy.diff(loss, t, order).subs(t, 0), {}, 128))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_product_without_the_hessian_is_the_hessians(seed: int) -> None:
+    """In rational arithmetic, with six different sizes."""
+    rng = np.random.default_rng(seed)
+    n, m, p, q, r, s = rng.permutation([1, 2, 3, 4, 5, 2])
+
+    def drawn(rows, columns):
+        entries = [Fraction(int(k)) for k in rng.integers(-3, 4, rows * columns)]
+        return np.array(entries, object).reshape(rows, columns)
+
+    problem = Regression(*(drawn(*x) for x in ((n, p), (m, q), (m, r), (n, s), (p, q), (r, s))))
+    W = abs(drawn(n, m)) + 1
+    P, U, V = W / W.sum(axis=1)[:, None], drawn(p, q), drawn(r, s)
+    expected = hessian(P, problem).times(U, V)
+    found = hessian_product(P, problem, U, V)
+    assert (found.X == expected.X).all()
+    assert (found.Y == expected.Y).all()
 
 
 def test_rational_weights_give_exact_rational_derivatives():

@@ -82,6 +82,10 @@ REACH: dict[str, tuple[float, float]] = {
     "head_dimension": (1, 1000),
     "outputs": (1, 1000),
     "relative_change": (0, 0.499),
+    "rate": (2.0**-40, 4e-7),
+    "reduction": (2, 1e6),
+    "condition": (2, 1e6),
+    "iterations": (0, 30),
 }
 
 #: Lengths of which a bound takes a square root: 2^-1074, added to a zero, would be 2^-537 afterwards.

@@ -120,6 +120,20 @@ def kantorovich_number(gradient_norm: Any, least_eigenvalue: Any, lipschitz: Any
         return up(up(gradient_norm * lipschitz) / down(least_eigenvalue * least_eigenvalue))
 
 
+def gradient_steps(
+    distance: Any, reduction: Any, rate: Any, least_eigenvalue: Any, lipschitz: Any
+) -> Any:
+    """Bound the gradient steps after which the distance is not yet less by a factor: P4.descent.
+
+    ``(distance*lipschitz/(2*least_eigenvalue) + 1/(least_eigenvalue*rate))*log(reduction/(-distance*lipschitz/(2*least_eigenvalue) + 1))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(up(distance * lipschitz) / down(2 * least_eigenvalue))
+        part_2 = up(up(1 / down(least_eigenvalue * rate)) + part_1)
+        part_3 = library_up(np.log(up(reduction / down(1 - part_1))))
+        return up(part_2 * part_3)
+
+
 def affine_radius(gradient_norm: Any, least_eigenvalue: Any, relative_change: Any) -> Any:
     """Bound the distance of a critical point from the start, in any basis: P4.affine.
 

@@ -177,7 +177,7 @@ def _regression() -> Any:
         problem.hessian(x, y),
         problem.schur(x, y),
     ]
-    for method in ("varpro", "newton", "newton-cg", "sketched"):
+    for method in ("varpro", "newton", "newton-cg", "gradient", "sketched"):
         found.append(
             problem.solve(x / 9, method=method, max_iterations=5, rng=np.random.default_rng(0)).X
         )

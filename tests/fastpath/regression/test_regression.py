@@ -13,7 +13,7 @@ from fastpath.regression import certificate
 from fastpath.regression.sketched import tensor_sketch, tensor_srht
 from tests.strategies import matrices
 
-METHODS = ("varpro", "newton", "newton-cg", "sketched")
+METHODS = ("varpro", "newton", "newton-cg", "gradient", "sketched")
 
 
 def _planted(

@@ -11,7 +11,7 @@ from fastpath.regression.model import Data, length, point
 from fastpath.regression.plain_steps import loss_rounding
 from fastpath.regression.units import ORDINARY, Units
 
-METHODS = ("auto", "newton", "newton-cg", "sketched")
+METHODS = ("auto", "newton", "newton-cg", "gradient", "sketched")
 
 #: Each alone, each way: from where squares of squares overflow to where entries themselves nearly do.
 SIZES = (1e-300, 1e-200, 1e-80, 1e-50, 1e50, 1e80, 1e120, 1e200, 1e300)
