@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from reference import Enclosure, attention, evaluate
 from reference.arithmetic.gram import gram_rank
-from reference.index_stream import index_answer, index_stream
+from reference.index_stream import cache_answer, cache_tokens, index_answer, index_stream
 from reference.models.counted_products import Tally
 from reference.moments import exponents, moments
 from reference.polynomial_weights import half_range, polynomial_attention
@@ -153,6 +153,8 @@ P2_STORAGE = Claim[Tokens](
             # Computing every row again.
             trivial=lambda i, bits: lift(_products(i.Q, i.K, i.V), bits),
             extremal=lambda: _steps(3),
+            theorem="p2_storage_token",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=lambda: _steps(4),
@@ -182,6 +184,8 @@ P2_QUADRATIC = Claim[Tokens](
             # Computing again, for every token, all rows.
             trivial=lambda i, bits: lift(len(i.K) * _products(i.Q, i.K, i.V), bits),
             extremal=lambda: Tokens(*(np.ones((3, 2)),) * 3),
+            theorem="p2_quadratic",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=lambda: Tokens(*(np.ones((4, 2)),) * 3),
@@ -326,6 +330,115 @@ P2_ORDER = Claim[TooEarly](
     sample=lambda rng: TooEarly(int(rng.integers(2, 5)), Fraction(int(rng.integers(0, 83)), 1000)),
 )
 
+# -------------------------------------------------------------------------------------- P2.floor
+
+
+@dataclass(frozen=True)
+class RandomCache:
+    """Caches of ``keys`` tokens with ``columns`` bits each, one for each toss of a coin.
+
+    A cache knows the words of bits in its codebook by their number there, and takes every other word for the
+    first of them; every output may err by ``error``.
+    """
+
+    keys: int
+    dimension: int
+    columns: int
+    codebooks: tuple[tuple[int, ...], ...]
+    error: Fraction
+
+    @property
+    def bits(self) -> int:
+        """How many bits the values have."""
+        return self.keys * self.columns
+
+
+def _read_right(i: RandomCache, bits: int) -> frozenset[int]:
+    """Return the words of which all bits can be read from the outputs, whatever the errors are."""
+    right = set()
+    for number, word in enumerate(product((0, 1), repeat=i.bits)):
+        tokens = cache_tokens(word, i.keys, i.dimension)
+        low, high = attention(*tokens, precision=bits).bounds()
+        readings = (cache_answer(y) for y in (low - i.error, high + i.error))
+        if all(tuple(read) == word for read in readings):
+            right.add(number)
+    return frozenset(right)
+
+
+def _success(i: RandomCache, bits: int) -> Fraction:
+    """Return how often the caches are right on the word that fares worst."""
+    right = _read_right(i, bits)
+    kept = [right.intersection(book) for book in i.codebooks]
+    rarest = min(sum(word in words for words in kept) for word in range(2**i.bits))
+    return Fraction(rarest, len(i.codebooks))
+
+
+def _every_word(i: RandomCache) -> bool:
+    return set(range(2**i.bits)) == {word for book in i.codebooks for word in book}
+
+
+def _floor_sample(rng: np.random.Generator) -> RandomCache:
+    dimension = int(rng.integers(1, 4))
+    keys = int(rng.integers(1, min(4, 2**dimension) + 1))
+    columns = int(rng.integers(1, 1 + 4 // keys))
+    words = 2 ** (keys * columns)
+    books = []
+    for _ in range(int(rng.integers(1, 4))):
+        books.append(tuple(map(int, rng.choice(words, int(rng.integers(1, words)), False))))
+    missing = set(range(words)).difference(*books)
+    books.append(tuple(sorted(missing)) or (0,))
+    return RandomCache(
+        keys, dimension, columns, tuple(books), Fraction(int(rng.integers(0, 24)), 100)
+    )
+
+
+def _all_words(keys: int, dimension: int, columns: int) -> RandomCache:
+    return RandomCache(
+        keys, dimension, columns, (tuple(range(2 ** (keys * columns))),), Fraction(24, 100)
+    )
+
+
+P2_FLOOR = Claim[RandomCache](
+    id="P2.floor",
+    where="ours, beside P2, sentences 7, 9 and 10",
+    statement=(
+        "Whatever is kept of n keys and values, from which attention of later queries can be answered with "
+        "an error below 1/4, is at least d_v min(n, 2^d) - log2(1/p) bits, if for every input all answers "
+        "are right with probability p, randomised or not: Omega(d min(n, 2^d)) for d_v = d. There are keys, "
+        "corners of a cube, logits at most (d/2) log2(8d), whose values' bits the outputs spell out one by "
+        "one; the best toss of the coin tells p of the 2^{n d_v} words apart, by averaging. So no cache of "
+        "o(n) is possible for all inputs once d >= log2(n): what is sublinear must assume less of the "
+        "logits (P2.poly, P2.error)."
+    ),
+    not_stated=(
+        "Omega(d min(n, e^d)) and that nothing better holds for d = Omega(log n): Haris and Onak, COLT 2025, "
+        "arXiv 2502.15955, cited. Caches that are right for each query, not for all together, with a fixed "
+        "probability."
+    ),
+    assumes=(
+        Hypothesis("there are at most 2^d keys", lambda i: 1 <= i.keys <= 2**i.dimension),
+        Hypothesis("0 <= error < 1/4", lambda i: 0 <= i.error < Fraction(1, 4)),
+        Hypothesis("every word is in some codebook", _every_word),
+    ),
+    bounds=(
+        Bound(
+            name="floor_states",
+            meaning="the words of the values' bits, 2^(n d_v), times the probability of being right",
+            arguments=(states,),
+            expression=states,
+            points=((8,),),
+            quantity=lambda i, bits: lift(_success(i, bits) * 2**i.bits, bits),
+            parameters=lambda i, bits: {"states": max(len(book) for book in i.codebooks)},
+            # Keeping all keys and values as float64.
+            trivial=lambda i, bits: lift(2 ** (64 * i.keys * (i.dimension + i.columns)), bits),
+            extremal=lambda: _all_words(3, 2, 1),
+            theorem="p2_floor_states",
+        ),
+    ),
+    witness=lambda: _all_words(2, 1, 2),
+    sample=_floor_sample,
+)
+
 # -------------------------------------------------------------------------------------- P2.space
 
 
@@ -456,6 +569,8 @@ P2_SPACE = Claim[Sketches](
             extremal=lambda: Sketches(4, 2, 3, 4, 2),
             vacuous_where=3 * n * variables <= _SKETCH_NUMBERS,
             edges=lambda: (Sketches(6, 2, 2, 12, 1), Sketches(6, 2, 2, 11, 1)),
+            theorem="p2_space",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=lambda: Sketches(P2_DOUBLINGS, P2_COLUMNS, 1, 2, 1),
@@ -584,4 +699,4 @@ P2_ERROR = Claim[Growing](
     sample=_growing_sample,
 )
 
-CLAIMS = (P2_QUADRATIC, P2_STORAGE, P2_ONEPASS, P2_ORDER, P2_SPACE, P2_ERROR)
+CLAIMS = (P2_QUADRATIC, P2_STORAGE, P2_ONEPASS, P2_ORDER, P2_FLOOR, P2_SPACE, P2_ERROR)
