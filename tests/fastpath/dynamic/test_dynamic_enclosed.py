@@ -49,6 +49,45 @@ def test_cached_takes_what_is_claimed(pending: int) -> None:
     assert _taken(dynamic, lambda: dynamic.query_column(1)) == (column, 0)
 
 
+def test_kept_takes_what_is_claimed() -> None:
+    dynamic = _dynamic("kept")
+    entry = _claimed("kept_entry_products", n=N)
+    for i in range(2 * K):
+        taken = _taken(dynamic, lambda i=i: dynamic.update_key(i, 0, 0.1))
+        assert taken == (
+            _claimed("kept_update_products", n=N),
+            _claimed("update_exponentials", n=N),
+        )
+        assert _taken(dynamic, lambda i=i: dynamic.update_value(i, 0, 0.1)) == (0, 0)
+        assert _taken(dynamic, lambda: dynamic.query(1, 1)) == (entry, 0)
+    assert _taken(dynamic, lambda: dynamic.query_row(1)) == (D_V * entry, 0)
+    assert dynamic.stats["rebuilds"] == 0
+
+
+@pytest.mark.parametrize("n", [32, 128, 1024])
+def test_kept_and_lazy_weights_take_what_is_claimed_of_as_many_columns_as_tokens(n: int) -> None:
+    """The printed pair has d = d_v = n; the counts do not depend on d."""
+    tokens, values = np.full((n, 2), 0.5), np.ones((n, n), np.float32)
+    limit = int(n**0.5)
+    lazy = DynamicAttention(tokens, tokens, values, mode="cached", rebuild_every=limit)
+    kept = DynamicAttention(tokens, tokens, values, mode="kept")
+    updates = 2 * limit + limit // 2
+    for dynamic, most in ((lazy, "amortised_products"), (kept, "kept_update_products")):
+        taken = sum(
+            _taken(dynamic, lambda i=i: dynamic.update_key(i % n, 0, 0.01))[0]  # noqa: B023
+            for i in range(updates)
+        )
+        assert taken <= updates * _claimed(most, n=n, value_columns=n)
+    assert _taken(lazy, lambda: lazy.query(1, 1))[0] == _claimed(
+        "entry_products", pending=updates % limit
+    )
+    assert _taken(kept, lambda: kept.query(1, 1))[0] == _claimed("kept_entry_products", n=n)
+    # As printed, 2 n k a query: both are below, the kept one by an exponent in the update too.
+    assert _claimed("kept_update_products", n=n) < _claimed(
+        "amortised_products", n=n, value_columns=n
+    )
+
+
 def test_cached_rebuilds_within_the_kth_update_and_shares_out_what_is_claimed() -> None:
     dynamic = _dynamic("cached")
     products = 0
