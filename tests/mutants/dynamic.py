@@ -25,8 +25,6 @@ SHARED = "tests/fastpath/dynamic/test_dynamic_shared.py"
 HINTS = "tests/fastpath/dynamic/test_hinted.py"
 ARITHMETIC = "tests/fastpath/core/test_arithmetic.py"
 
-DYNAMIC = "tests/fastpath/dynamic/test_dynamic.py"
-
 MUTANTS = (
     Mutant(
         file=KEPT,
@@ -74,7 +72,7 @@ MUTANTS = (
         file=KEPT,
         before="        if self.tokens.causal:\n            column[:i] = -np.inf\n",
         after="",
-        tests=f"{DYNAMIC}::test_every_read_is_the_definition_within_its_bound",
+        tests=f"{TERMS}::test_a_kept_row_does_not_see_a_later_token_whose_key_is_replaced",
         catches="rows that do not see a token whose key is replaced",
     ),
     Mutant(

@@ -9,6 +9,9 @@ import pytest
 from fastpath import DynamicAttention
 from fastpath.dynamic import sums
 from fastpath.dynamic.certificate import row_error_bound
+from fastpath.dynamic.choice import Workload, costs
+from fastpath.dynamic.kept import Kept
+from reference import Verdict, attention_verdict
 from specs import CLAIMS
 
 BOUNDS = {bound.name: bound for claim in CLAIMS.values() for bound in claim.bounds}
@@ -262,3 +265,36 @@ def test_the_tokens_of_float32_are_at_most_2_to_the_21(monkeypatch: Any) -> None
         dynamic.append([1.0], [1.0], [1.0])
     assert dynamic.stats == stats
     assert (dynamic.query_row(3) == row).all()
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "columns", "reads", "cheapest"),
+    [
+        (4096, 64, 64, 0, "recomputed"),
+        (4096, 64, 64, 512, "kept"),
+        (4096, 64, 512, 2048, "kept"),
+        (4096, 64, 64, 16384, "cached"),
+    ],
+)
+def test_kept_weights_are_the_cheapest_offer_between_recomputing_and_sums(
+    n: int, d: int, columns: int, reads: int, cheapest: str
+) -> None:
+    work = Workload(updates=1024, distinct=900, rows=0, entries=reads)
+    found = costs(n, d, columns + 1, 64, work)
+    assert min(found, key=lambda plan: found[plan]).strategy == cheapest
+
+
+def test_auto_keeps_weights_where_entries_are_read_about_as_often_as_updated() -> None:
+    rng = np.random.default_rng(2)
+    Q, K_, V = (rng.standard_normal((256, columns)) / 8 for columns in (256, 256, 512))
+    dynamic = DynamicAttention(Q, K_, V)
+    for step in range(5000):
+        dynamic.update_key(step * 7 % 256, step % 16, 0.01 * (-1) ** step)
+        dynamic.query(step * 5 % 256, step % 512)
+    assert isinstance(dynamic._strategy, Kept)
+    row, bound = dynamic.query_row(3)[:4], dynamic.error_bound(3)
+    tokens = dynamic._tokens
+    verdict, _ = attention_verdict(
+        tokens.queries[3:4], tokens.keys[:256], tokens.values[:4, :256].T, row[None], bound
+    )
+    assert verdict is Verdict.WITHIN

@@ -505,9 +505,18 @@ def test_kept_columns_are_those_of_the_tokens_as_they_are() -> None:
     rng = np.random.default_rng(7)
     Q, K, V = (rng.standard_normal((5, 2)) for _ in range(3))
     dynamic = DynamicAttention(Q, K, V, mode="kept")
-    dynamic.set_key(3, [0.5, -0.25])
-    dynamic.evict(1)
     dynamic.append([1.0, 0.5], [0.25, -1.0], [2.0, -3.0])
+    dynamic.set_key(3, [0.5, -0.25])
+    # Not before the token that was appended, for which everything is computed anew.
+    dynamic.evict(1)
+    dynamic.append([-1.0, 0.5], [0.25, 1.0], [-2.0, 3.0])
     dynamic.update_key(0, 1, 0.5)
     for i in dynamic.live.tolist():
         _holds(dynamic, i)
+
+
+def test_a_kept_row_does_not_see_a_later_token_whose_key_is_replaced() -> None:
+    values = np.array([[1.0], [0.0], [0.0]])
+    dynamic = DynamicAttention(values, values, values, mode="kept", causal=True)
+    dynamic.set_key(2, [0.5])
+    assert dynamic.query(0, 0) == 1.0
