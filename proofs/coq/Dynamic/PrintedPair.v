@@ -242,9 +242,28 @@ Fixpoint edits_cost (S : structure) (m : memory S) (es : list edit) : nat :=
   | e :: rest => (change_cost S m e + edits_cost S (changed S m e) rest)%nat
   end.
 
+(** What the reduction asks of it: updates of entries of keys, of n + 1 tokens with n columns. *)
+Definition key_update (n : nat) (e : edit) : Prop :=
+  match e with UpdateKey _ j _ => (j < n)%nat | _ => False end.
+
 (** Amortised: so much an update, whatever was updated before. *)
-Definition amortised (S : structure) (U : R) : Prop :=
-  forall T es, INR (edits_cost S (begun S T) es) <= INR (length es) * U.
+Definition amortised (S : structure) (n : nat) (U : R) : Prop :=
+  forall T es, count T = Datatypes.S n -> Forall (key_update n) es ->
+  INR (edits_cost S (begun S T) es) <= INR (length es) * U.
+
+Definition entries_within (S : structure) (n : nat) (E : R) : Prop :=
+  forall T es i j, count T = Datatypes.S n -> Forall (key_update n) es ->
+  INR (products (entry_read S (after S T es) i j)) <= E.
+Definition columns_within (S : structure) (n : nat) (C : R) : Prop :=
+  forall T es j, count T = Datatypes.S n -> Forall (key_update n) es ->
+  INR (column_cost S (after S T es) j) <= C.
+
+Definition answers_entries (S : structure) (n : nat) : Prop :=
+  forall T es i j, Forall (key_update n) es -> live (fold_left edited es T) i = true ->
+  value (entry_read S (after S T es) i j) = attention_of n false (fold_left edited es T) i j.
+Definition answers_columns (S : structure) (n : nat) : Prop :=
+  forall T es i j, Forall (key_update n) es -> live (fold_left edited es T) i = true ->
+  column_read S (after S T es) j i = attention_of n false (fold_left edited es T) i j.
 
 Section Reduction.
 
@@ -256,24 +275,26 @@ Hypothesis list_of_ones : lists_ones n P ones.
 (** What the structure remembers after phases 1 and 2. *)
 Let m := after S (phase1 n M V) (phase2 c ones).
 
-Definition answers_entries : Prop := forall T es i j, live (fold_left edited es T) i = true ->
-  value (entry_read S (after S T es) i j) = attention_of n false (fold_left edited es T) i j.
-Definition answers_columns : Prop := forall T es i j, live (fold_left edited es T) i = true ->
-  column_read S (after S T es) j i = attention_of n false (fold_left edited es T) i j.
+Lemma phase2_updates : Forall (key_update n) (phase2 c ones).
+Proof.
+  unfold phase2. apply Forall_map, Forall_forall. intros [l k] H.
+  apply list_of_ones in H. simpl. tauto.
+Qed.
 
-Lemma phase_two_cost U tau : 0 <= U -> amortised S U -> INR (length ones) <= power n tau ->
+Lemma phase_two_cost U tau : 0 <= U -> amortised S n U -> INR (length ones) <= power n tau ->
   INR (edits_cost S (begun S (phase1 n M V)) (phase2 c ones)) <= U * power n tau.
 Proof.
-  intros HU A L. eapply Rle_trans; [apply A |]. unfold phase2. rewrite map_length.
+  intros HU A L. eapply Rle_trans; [apply A; [reflexivity | apply phase2_updates] |].
+  unfold phase2. rewrite map_length.
   rewrite Rmult_comm. apply Rmult_le_compat_l; auto.
 Qed.
 
-Theorem p1_entries_phase_two U tau : 0 <= U -> amortised S U ->
+Theorem p1_entries_phase_two U tau : 0 <= U -> amortised S n U ->
   INR (length ones) <= power n tau ->
   INR (edits_cost S (begun S (phase1 n M V)) (phase2 c ones)) <= b_entry_phase_two n tau U.
 Proof. apply phase_two_cost. Qed.
 
-Theorem p1_columns_phase_two U tau : 0 <= U -> amortised S U ->
+Theorem p1_columns_phase_two U tau : 0 <= U -> amortised S n U ->
   INR (length ones) <= power n tau ->
   INR (edits_cost S (begun S (phase1 n M V)) (phase2 c ones)) <= b_column_phase_two n tau U.
 Proof. apply phase_two_cost. Qed.
@@ -289,8 +310,8 @@ Qed.
 Definition tested_entry (i j : nat) : tally := over (entry_read S m j i) (entry_read S m j n).
 Definition entries_phase_three (i : nat) : tally := total n (tested_entry i).
 
-Theorem p1_entries_phase_three i E : (i < n)%nat -> answers_entries ->
-  (forall memory row column, INR (products (entry_read S memory row column)) <= E) ->
+Theorem p1_entries_phase_three i E : (i < n)%nat -> answers_entries S n ->
+  entries_within S n E ->
   (forall j, (j < n)%nat ->
      ((exp c - 1) / 2 < value (tested_entry i j) - column_sum n V i
         <-> boolean_product n M P V j i)) /\
@@ -298,12 +319,15 @@ Theorem p1_entries_phase_three i E : (i < n)%nat -> answers_entries ->
 Proof.
   intros Hi A HE. split.
   - intros j Hj. rewrite <- (p1_hinted_mv n c M P V ones j i positive_c list_of_ones Hj Hi).
-    unfold tested_entry, over, m. simpl. rewrite !A by (apply prepared_live; lia). reflexivity.
+    unfold tested_entry, over, m. simpl.
+    rewrite !A by (auto using phase2_updates; apply prepared_live; lia). reflexivity.
   - unfold entries_phase_three, b_entry_phase_three. clear Hi.
     assert (G : forall k, INR (products (total k (tested_entry i))) <= INR k * (1 + 2 * E)).
     { induction k; simpl total; [simpl; lra |]. unfold plus. cbn [products]. rewrite S_INR, plus_INR.
       unfold tested_entry at 2. unfold over. cbn [products]. rewrite S_INR, plus_INR.
-      pose proof (HE m k i). pose proof (HE m k n). nra. }
+      pose proof (HE (phase1 n M V) (phase2 c ones) k i eq_refl phase2_updates) as H1.
+      pose proof (HE (phase1 n M V) (phase2 c ones) k n eq_refl phase2_updates) as H2.
+      fold m in H1, H2. nra. }
     pose proof (G n). lra.
 Qed.
 
@@ -314,18 +338,96 @@ Definition columns_phase_three (i : nat) : nat :=
    + products (total n (fun j => over (given (column_read S m i j))
                                       (given (column_read S m n j)))))%nat.
 
-Theorem p1_columns_phase_three i C : (i < n)%nat -> answers_columns ->
-  (forall memory column, INR (column_cost S memory column) <= C) ->
+Theorem p1_columns_phase_three i C : (i < n)%nat -> answers_columns S n ->
+  columns_within S n C ->
   (forall j, (j < n)%nat ->
      ((exp c - 1) / 2 < tested_row i j - column_sum n V i <-> boolean_product n M P V j i)) /\
   INR (columns_phase_three i) <= b_column_phase_three n C.
 Proof.
   intros Hi A HC. split.
   - intros j Hj. rewrite <- (p1_hinted_mv n c M P V ones j i positive_c list_of_ones Hj Hi).
-    unfold tested_row, m. rewrite !A by (apply prepared_live; lia). reflexivity.
+    unfold tested_row, m.
+    rewrite !A by (auto using phase2_updates; apply prepared_live; lia). reflexivity.
   - unfold columns_phase_three, b_column_phase_three.
     rewrite (Tally.total_products n _ 1%nat) by reflexivity. rewrite !plus_INR, Nat.mul_1_r.
-    pose proof (HC m i). pose proof (HC m n). lra.
+    pose proof (HC (phase1 n M V) (phase2 c ones) i eq_refl phase2_updates) as H1.
+    pose proof (HC (phase1 n M V) (phase2 c ones) n eq_refl phase2_updates) as H2.
+    fold m in H1, H2. lra.
 Qed.
 
 End Reduction.
+
+(** * A structure that does all of this: A and D, kept *)
+
+Definition kept_structure (n : nat) : structure := {|
+  memory := tokens * kept;
+  begun := fun T => (T, k_build n false T);
+  changed := fun m e =>
+    (edited (fst m) e, if accepted (fst m) e then k_edit n false (fst m) (snd m) e else snd m);
+  change_cost := fun m e => k_edit_products (fst m) (snd m) e;
+  entry_read := fun m i j => over (k_numerator (fst m) (snd m) i j) (given (k_sums (snd m) i));
+  column_read := fun m j i => k_entry (fst m) (snd m) i j;
+  column_cost := fun m j => products
+    (total (count (fst m)) (fun i =>
+      over (k_numerator (fst m) (snd m) i j) (given (k_sums (snd m) i))))
+|}.
+
+Lemma kept_after n es : forall T s,
+  fold_left (changed (kept_structure n)) es (T, s) = k_run n false T s es.
+Proof. induction es as [| e es IH]; intros T s; simpl; [reflexivity | apply IH]. Qed.
+
+Lemma key_updates_columns n es : Forall (key_update n) es -> Forall (in_column n) es.
+Proof. apply Forall_impl. intros [] H; simpl in *; auto. Qed.
+
+Lemma key_update_count n T e : key_update n e -> count (edited T e) = count T.
+Proof. intros H. destruct e; simpl in H; try contradiction. apply edited_count. discriminate. Qed.
+
+Lemma key_updates_count n es : forall T, Forall (key_update n) es ->
+  count (fold_left edited es T) = count T.
+Proof.
+  induction es as [| e es IH]; intros T H; simpl; [reflexivity |]. inversion H; subst.
+  rewrite IH by auto. eapply key_update_count; eauto.
+Qed.
+
+Lemma kept_run_exact n T es : Forall (key_update n) es ->
+  kept_exact n false (fst (after (kept_structure n) T es)) (snd (after (kept_structure n) T es)) /\
+  fst (after (kept_structure n) T es) = fold_left edited es T.
+Proof.
+  intros H. unfold after. simpl begun. rewrite kept_after.
+  apply k_run_exact; [now apply key_updates_columns | apply k_build_exact].
+Qed.
+
+(** What the reduction asks of a structure can be had, all of it together. *)
+Theorem p1_entries_satisfiable n :
+  amortised (kept_structure n) n (2 * INR (S n)) /\
+  answers_entries (kept_structure n) n /\ entries_within (kept_structure n) n (INR (S n) + 1) /\
+  answers_columns (kept_structure n) n /\
+  columns_within (kept_structure n) n (INR (S n) * (INR (S n) + 1)).
+Proof.
+  assert (A : answers_columns (kept_structure n) n).
+  { intros T es i j H L. destruct (kept_run_exact n T es H) as [I E]. rewrite <- E in *.
+    simpl column_read. now apply k_entry_exact. }
+  assert (C : forall T es, Forall (key_update n) es -> count T = S n ->
+    count (fst (after (kept_structure n) T es)) = S n).
+  { intros T es H N. rewrite (proj2 (kept_run_exact n T es H)).
+    rewrite (key_updates_count n es T H). exact N. }
+  split; [| split; [| split; [| split]]].
+  - intros T es N H. cbn [begun kept_structure]. generalize (k_build n false T). revert T N.
+    induction H as [| e es K H IH]; intros T N s; [cbn [edits_cost length]; change (INR 0) with 0; lra |].
+    cbn [edits_cost length changed kept_structure fst snd change_cost].
+    rewrite plus_INR, (S_INR (length es)).
+    specialize (IH (edited T e) ltac:(rewrite (key_update_count n T e K); exact N)
+      (if accepted T e then k_edit n false T s e else s)).
+    assert (P : INR (k_edit_products T s e) <= 2 * INR (S n)).
+    { rewrite <- N. apply (p1_kept_update T s e). destruct e; simpl in K |- *; auto; contradiction. }
+    lra.
+  - intros T es i j H L. rewrite <- (A T es i j H L). reflexivity.
+  - intros T es i j N H. cbn [entry_read kept_structure]. unfold over, k_numerator.
+    cbn [products given]. rewrite inner_products, (C T es H N), Nat.add_0_r, (S_INR (S n)). lra.
+  - exact A.
+  - intros T es j N H. cbn [column_cost kept_structure].
+    rewrite (Tally.total_products _ _ (S (S n))).
+    + rewrite (C T es H N), mult_INR, (S_INR (S n)). lra.
+    + intros i _. unfold over, k_numerator. cbn [products given].
+      rewrite inner_products, (C T es H N). lia.
+Qed.
