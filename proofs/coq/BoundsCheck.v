@@ -254,7 +254,7 @@ Proof. unfold b_rebuild_products; pin. Qed.
 Goal Rabs (b_amortised_products 5 7 - (50)) <= 1 / 10 ^ 25.
 Proof. unfold b_amortised_products; pin. Qed.
 
-Goal Rabs (b_fast_amortised_products 8 7 4 (5 / 2) - (48)) <= 1 / 10 ^ 25.
+Goal Rabs (b_fast_amortised_products 8 7 4 (3) - (80)) <= 1 / 10 ^ 25.
 Proof. unfold b_fast_amortised_products; pin. Qed.
 
 Goal Rabs (b_entry_products 3 - (6)) <= 1 / 10 ^ 25.

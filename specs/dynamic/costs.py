@@ -288,7 +288,9 @@ P1_BLOCKS = Claim[Changes](
             expression=2 * n
             + n * width * sympy.exp(exponent * sympy.log(rebuild_every)) / rebuild_every**3,
             domain={exponent: MATRIX_EXPONENT},
-            points=((8, 7, 4, sympy.Rational(5, 2)),),
+            # What Strassen's recursion attains.
+            provided=exponent * sympy.log(2) >= sympy.log(7),
+            points=((8, 7, 4, 3),),
             quantity=lambda i, bits: lift(_amortised(i.lazy(strassen=True), i), bits),
             parameters=lambda i, bits: {
                 **sizes(i, "n", "value_columns", "rebuild_every"),

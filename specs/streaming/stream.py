@@ -114,13 +114,14 @@ P2_STORAGE = Claim[Tokens](
     where="P2, sentence 7",
     statement=(
         "Storing K and V necessitates O(n d) space. Our reading: the outputs of n queries reveal all n d_v "
-        "entries of V, if no two keys are equal, so that no cache from which exact attention can be "
-        "answered has fewer numbers; with K and V, n (d + d_v) numbers, a token costs n (d + d_v) "
-        "products. Polynomial attention needs neither (P2.onepass)."
+        "entries of V, if no two keys are equal, so that no cache that is linear in V, and from which exact "
+        "attention can be answered, has fewer numbers; with K and V, n (d + d_v) numbers, a token costs n (d "
+        "+ d_v) products. Polynomial attention needs neither (P2.onepass)."
     ),
     not_stated=(
         "That K must be kept too: (n - 1) d of its numbers suffice, as a key subtracted from all changes "
-        "nothing. How many bits approximate attention needs. Exponentials are not counted."
+        "nothing. That a query tells n different keys apart is found, not proved. How many bits approximate "
+        "attention needs, and caches of any kind, is P2.floor. Exponentials are not counted."
     ),
     assumes=(
         _MORE_THAN_ONE,
@@ -141,6 +142,7 @@ P2_STORAGE = Claim[Tokens](
             # K and V: the outputs do not tell K from K less a key.
             trivial=lambda i, bits: lift(i.K.size + i.V.size, bits),
             extremal=lambda: _steps(3),
+            theorem="p2_storage_cache",
         ),
         Bound(
             name="token_products",
