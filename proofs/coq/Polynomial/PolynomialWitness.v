@@ -5,7 +5,7 @@
 Require Import Reals Lra Lia List.
 From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums Vectors.
-From Attest.Softmax Require Import Softmax Weights Taylor.
+From Attest.Softmax Require Import Softmax TotalVariation Weights Taylor.
 From Attest.Polynomial Require Import Moments Polynomial.
 Open Scope R_scope.
 
