@@ -75,7 +75,16 @@ def cache_tokens(
     -------
     Q, K : (keys, dimension) arrays of Fractions and ints
     V : (keys, columns) array of int
+
+    Raises
+    ------
+    ValueError
+        If the cube has not so many corners, or the bits are not as many for each key.
     """
+    if not 1 <= keys <= 2**dimension:
+        raise ValueError(f"keys must be from 1 to 2^{dimension}, got {keys}.")
+    if not bits or len(bits) % keys:
+        raise ValueError(f"bits must be a multiple of {keys}, as many a key, got {len(bits)}.")
     corners = [list(corner) for corner in islice(product((-1, 1), repeat=dimension), keys)]
     scale = Fraction((4 * dimension - 1).bit_length(), 2)
     columns = len(bits) // keys

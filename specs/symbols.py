@@ -46,6 +46,7 @@ value_columns = symbols("value_columns", integer=True, positive=True)
 value_rows = symbols("value_rows", integer=True, positive=True)
 values = symbols("values", integer=True, positive=True)
 variables = symbols("variables", integer=True, positive=True)
+volume = symbols("volume", integer=True, positive=True)
 
 # Numbers that may be zero.
 column_price = symbols("column_price", nonnegative=True)

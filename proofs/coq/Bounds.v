@@ -186,6 +186,10 @@ Definition b_onepass_states (states : nat) : R :=
 Definition b_floor_states (states : nat) : R :=
   INR states.
 
+(** P2.floor: the words of the values' bits, where each answer alone fails with probability delta. *)
+Definition b_floor_index_states (states : nat) (volume : nat) : R :=
+  2 * INR states * INR volume.
+
 (** P2.space: the numbers in the three sketches. *)
 Definition b_sketch_numbers (variables : nat) (degree : nat) (values : nat) (value_rows : nat) (output_rows : nat) : R :=
   INR output_rows * C (degree + variables)%nat degree + INR value_rows * (INR values + C (degree + variables)%nat degree).

@@ -185,6 +185,9 @@ Proof. unfold b_onepass_states; pin. Qed.
 Goal Rabs (b_floor_states 8 - (8)) <= 1 / 10 ^ 25.
 Proof. unfold b_floor_states; pin. Qed.
 
+Goal Rabs (b_floor_index_states 8 5 - (80)) <= 1 / 10 ^ 25.
+Proof. unfold b_floor_index_states; pin. Qed.
+
 Goal Rabs (b_sketch_numbers 3 2 3 5 7 - (135)) <= 1 / 10 ^ 25.
 Proof. unfold b_sketch_numbers; pin. Qed.
 

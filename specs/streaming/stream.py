@@ -43,6 +43,7 @@ from specs.symbols import (
     value_rows,
     values,
     variables,
+    volume,
 )
 
 Matrix = NDArray[Any]
@@ -303,9 +304,7 @@ P2_ORDER = Claim[TooEarly](
         "there are streams in which every query carries a bit that its output spells out, even if all "
         "outputs err by nearly (n-1)/(4(n+1)), so 2^n states must be told apart after the last query."
     ),
-    not_stated=(
-        "The bound for randomised algorithms, Omega(n) bits by the one-way complexity of INDEX, is cited."
-    ),
+    not_stated="For randomised algorithms it is the theorem p2_onepass_index, by counting as in P2.floor.",
     assumes=(
         Hypothesis("there are at least two queries", lambda i: i.queries >= 2),
         Hypothesis(
@@ -355,24 +354,47 @@ class RandomCache:
         return self.keys * self.columns
 
 
-def _read_right(i: RandomCache, bits: int) -> frozenset[int]:
-    """Return the words of which all bits can be read from the outputs, whatever the errors are."""
-    right = set()
-    for number, word in enumerate(product((0, 1), repeat=i.bits)):
-        tokens = cache_tokens(word, i.keys, i.dimension)
-        low, high = attention(*tokens, precision=bits).bounds()
-        readings = (cache_answer(y) for y in (low - i.error, high + i.error))
-        if all(tuple(read) == word for read in readings):
-            right.add(number)
-    return frozenset(right)
+def _readings(i: RandomCache, bits: int) -> list[list[tuple[int, ...]]]:
+    """Return for every word what is read from the outputs where all err downwards, and upwards."""
+    found = []
+    for word in product((0, 1), repeat=i.bits):
+        low, high = attention(*cache_tokens(word, i.keys, i.dimension), precision=bits).bounds()
+        found.append([tuple(cache_answer(y)) for y in (low - i.error, high + i.error)])
+    return found
+
+
+def _words(i: RandomCache) -> list[tuple[int, ...]]:
+    return list(product((0, 1), repeat=i.bits))
 
 
 def _success(i: RandomCache, bits: int) -> Fraction:
-    """Return how often the caches are right on the word that fares worst."""
-    right = _read_right(i, bits)
+    """Return how often the caches are right in all bits, on the word that fares worst."""
+    right = {
+        number
+        for number, (word, read) in enumerate(zip(_words(i), _readings(i, bits), strict=True))
+        if set(read) == {word}
+    }
     kept = [right.intersection(book) for book in i.codebooks]
     rarest = min(sum(word in words for words in kept) for word in range(2**i.bits))
     return Fraction(rarest, len(i.codebooks))
+
+
+def _index_parameters(i: RandomCache, bits: int) -> Mapping[str, Value]:
+    """Give the states, and the words within the distance that the bit which fares worst allows.
+
+    Where a word is not in its codebook, the outputs are those of the first word there.
+    """
+    words, readings = _words(i), _readings(i, bits)
+    worst = 0
+    for number, word in enumerate(words):
+        taken = [readings[number if number in book else book[0]] for book in i.codebooks]
+        for place, bit in enumerate(word):
+            worst = max(worst, sum(any(read[place] != bit for read in reads) for reads in taken))
+    radius = max(0, -(-2 * worst * i.bits // len(i.codebooks)) - 1)
+    return {
+        "states": max(len(book) for book in i.codebooks),
+        "volume": sum(comb(i.bits, wrong) for wrong in range(radius + 1)),
+    }
 
 
 def _every_word(i: RandomCache) -> bool:
@@ -408,14 +430,15 @@ P2_FLOOR = Claim[RandomCache](
         "an error below 1/4, is at least d_v min(n, 2^d) - log2(1/p) bits, if for every input all answers "
         "are right with probability p, randomised or not: Omega(d min(n, 2^d)) for d_v = d. There are keys, "
         "corners of a cube, logits at most (d/2) log2(8d), whose values' bits the outputs spell out one by "
-        "one; the best toss of the coin tells p of the 2^{n d_v} words apart, by averaging. So no cache of "
+        "one; the best toss of the coin tells p of the 2^{n d_v} words apart, by averaging. Where each "
+        "answer alone is wrong with probability delta (INDEX), 2^{n d_v} <= 2 states V, V the words within "
+        "distance k of one, k + 1 >= 2 delta n d_v: still Omega(n d_v) bits for delta < 1/4. So no cache of "
         "o(n) is possible for all inputs once d >= log2(n): what is sublinear must assume less of the "
         "logits (P2.poly, P2.error)."
     ),
     not_stated=(
         "Omega(d min(n, e^d)) and that nothing better holds for d = Omega(log n): Haris and Onak, COLT 2025, "
-        "arXiv 2502.15955, cited. Caches that are right for each query, not for all together, with a fixed "
-        "probability."
+        "arXiv 2502.15955, cited. That V is at most 2^{H(2 delta) n d_v}, H the binary entropy: V is counted."
     ),
     assumes=(
         Hypothesis("there are at most 2^d keys", lambda i: 1 <= i.keys <= 2**i.dimension),
@@ -435,6 +458,19 @@ P2_FLOOR = Claim[RandomCache](
             trivial=lambda i, bits: lift(2 ** (64 * i.keys * (i.dimension + i.columns)), bits),
             extremal=lambda: _all_words(3, 2, 1),
             theorem="p2_floor_states",
+        ),
+        Bound(
+            name="floor_index_states",
+            meaning="the words of the values' bits, where each answer alone fails with probability delta",
+            arguments=(states, volume),
+            expression=2 * states * volume,
+            points=((8, 5),),
+            quantity=lambda i, bits: lift(2**i.bits, bits),
+            parameters=_index_parameters,
+            # Keeping all keys and values as float64.
+            trivial=lambda i, bits: lift(2 ** (64 * i.keys * (i.dimension + i.columns)), bits),
+            extremal=lambda: _all_words(3, 2, 1),
+            theorem="p2_floor_index",
         ),
     ),
     witness=lambda: _all_words(2, 1, 2),
