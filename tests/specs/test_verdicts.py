@@ -203,6 +203,7 @@ def test_no_quantity_is_a_formula(claim: Claim[Any], bound: Bound[Any]) -> None:
 SIZES = {
     "cache_numbers": "the numbers that outputs reveal, a rank",
     "onepass_states": "the streams that outputs tell apart, one by one",
+    "floor_index_states": "the words of bits that outputs spell out one by one",
 }
 
 #: Where numbers are enclosed, which is not yet to find something.
