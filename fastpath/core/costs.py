@@ -56,6 +56,9 @@ PRODUCT, STREAMED_PRODUCT = 2.2, 5.8
 #: An exponential, and one pass over a long array: of an entry each.
 EXPONENTIAL, PASS = 38.0, 18.0
 
+#: An entry of a long row of a matrix that is stored by column: each is in a cache line of its own.
+STRIDED = 100.0
+
 #: A call of numpy on a small array, and a read of single numbers.
 CALL, LOOK = 28_000.0, 16_000.0
 

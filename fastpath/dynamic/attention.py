@@ -28,6 +28,7 @@ from fastpath.dynamic.choice import (
     costs,
 )
 from fastpath.dynamic.dirty import Dirty
+from fastpath.dynamic.kept import Kept
 from fastpath.dynamic.recomputed import Recomputed
 from fastpath.dynamic.tokens import Tokens
 
@@ -63,10 +64,11 @@ class DynamicAttention(Locked):
         Queries and keys: float32, float64 or integers (taken as float64); mixed types are promoted.
     V : array_like, shape (n, d_v)
         Values.
-    mode : {"auto", "cached", "dirty"}
+    mode : {"auto", "cached", "dirty", "kept"}
         ``"cached"`` keeps the n^2 weights: updates in O(n), entry reads in O(k).  ``"dirty"`` keeps O(n d)
-        numbers: updates in O(d), entry reads in O(k d).  ``"auto"`` begins as cached (dirty beyond 1 GiB
-        of weights) and moves between both, and recomputing each row when it is read, by a stated
+        numbers: updates in O(d), entry reads in O(k d).  ``"kept"`` keeps the n^2 weights and no sums:
+        updates in O(n), entry reads in O(n), and nothing to rebuild.  ``"auto"`` begins as cached (dirty
+        beyond 1 GiB of weights) and moves between all, and recomputing each row when it is read, by a stated
         cost model (``choice``) of the updates and reads that it sees.
     scale : float
         Factor of q.k; 1 by default, torch's is 1/sqrt(d).  Each query is multiplied by it and rounded once,
@@ -75,6 +77,7 @@ class DynamicAttention(Locked):
         Whether row i sees only the tokens j <= i.
     rebuild_every : int, optional
         Pending pairs k at which sums are rebuilt; 64 by default, of which ``"auto"`` may use fewer.
+        Kept weights have none.
     worst_case : bool
         Whether a rebuild is spread over the next k updates, so that no update waits for all of it.
         The mode then stays what it begins as.
@@ -95,7 +98,7 @@ class DynamicAttention(Locked):
     have turned over 32 times is computed anew when it is read, so errors do not add up: the bound of
     a row depends on the number of rebuilds only through the length of its sums.
 
-    Claims: P1.correct, P1.update, P1.query, P1.worstcase, FP.dynamic, FP.exp; FP.scores with a scale.
+    Claims: P1.correct, P1.update, P1.query, P1.kept, P1.worstcase, FP.dynamic, FP.exp; FP.scores with a scale.
     """
 
     def __init__(
@@ -104,7 +107,7 @@ class DynamicAttention(Locked):
         K: ArrayLike,
         V: ArrayLike,
         *,
-        mode: Literal["auto", "cached", "dirty"] = "auto",
+        mode: Literal["auto", "cached", "dirty", "kept"] = "auto",
         scale: float = 1.0,
         causal: bool = False,
         rebuild_every: int | None = None,
@@ -116,8 +119,8 @@ class DynamicAttention(Locked):
             raise ValueError(
                 f"Q must have as many rows as K, {len(k)}, got {len(q)}: a token has a query and a key."
             )
-        if not isinstance(mode, str) or mode not in ("auto", "cached", "dirty"):
-            raise ValueError(f"mode must be 'auto', 'cached' or 'dirty', got {mode!r}.")
+        if not isinstance(mode, str) or mode not in ("auto", "cached", "dirty", "kept"):
+            raise ValueError(f"mode must be 'auto', 'cached', 'dirty' or 'kept', got {mode!r}.")
         if not isinstance(worst_case, (bool, np.bool_)):
             raise TypeError(f"worst_case must be True or False, got {worst_case!r}.")
         self._most = int(0.125 / ARITHMETIC[k.dtype.name]["unit_roundoff"])
@@ -266,7 +269,7 @@ class DynamicAttention(Locked):
 
     @unguarded
     def query(self, i: int, j: int) -> float:
-        """Return entry (i, j) of attention: O(k) cached, O(k d) dirty."""
+        """Return entry (i, j) of attention: O(k) cached, O(k d) dirty, O(n) kept."""
         with self._lock:
             entry = None
             if type(i) is int and type(j) is int and i >= 0 <= j:
@@ -285,7 +288,7 @@ class DynamicAttention(Locked):
             return entry
 
     def query_row(self, i: int) -> Matrix:
-        """Return row i of attention: O(k d) in either mode."""
+        """Return row i of attention: O(k d) cached or dirty, O(n d) kept."""
         with self._lock:
             i = self._token(i)
             if self._watching:
@@ -295,7 +298,7 @@ class DynamicAttention(Locked):
             return self._strategy.row(i)
 
     def query_column(self, j: int) -> Matrix:
-        """Return column j of attention, of the live tokens in order: O(n k) cached, O(n k d) dirty."""
+        """Return column j, of the live tokens in order: O(n k) cached, O(n k d) dirty, O(n^2) kept."""
         with self._lock:
             width = len(self._tokens.values) - 1
             column = in_range("j", j, width)
@@ -337,12 +340,14 @@ class DynamicAttention(Locked):
     def _begin(self, plan: Plan, spare: int = 0) -> None:
         """Follow a plan from now on, with room for some more tokens."""
         room = self._tokens.count + spare
-        strategy: Cached | Dirty | Recomputed
+        strategy: Cached | Dirty | Kept | Recomputed
         if plan.strategy == "cached":
             strategy = Cached(self._tokens, room=room, limit=self._limit, sliced=self._sliced)
             strategy.limit = plan.limit
         elif plan.strategy == "dirty":
             strategy = Dirty(self._tokens, room=room, limit=self._limit, sliced=self._sliced)
+        elif plan.strategy == "kept":
+            strategy = Kept(self._tokens, room=room)
         else:
             strategy = Recomputed(self._tokens)
         # Assigned last: where memory does not suffice, nothing has changed.
@@ -365,7 +370,7 @@ class DynamicAttention(Locked):
         )
         found = costs(*size, self._limit, work)
         if not self._may_cache():
-            found = {plan: cost for plan, cost in found.items() if plan.strategy != "cached"}
+            found = {p: cost for p, cost in found.items() if p.strategy not in ("cached", "kept")}
         before = self._chooser.plan
         plan = self._chooser.review(found, build_cost(*size))
         self._forget()

@@ -5,7 +5,15 @@ Costs are those of float64; the ratios of float32 are nearly the same.
 
 from dataclasses import dataclass
 
-from fastpath.core.costs import CALL, EXPONENTIAL, LOOK, PASS, PRODUCT, STREAMED_PRODUCT
+from fastpath.core.costs import (
+    CALL,
+    EXPONENTIAL,
+    LOOK,
+    PASS,
+    PRODUCT,
+    STREAMED_PRODUCT,
+    STRIDED,
+)
 
 #: The numbers of pending pairs at which the cached strategy may rebuild, beside the one asked for.
 LIMITS = (1, 4, 16)
@@ -55,6 +63,11 @@ def costs(n: int, d: int, width: int, most: int, work: Workload) -> dict[Plan, f
         + rebuilt * n * (2 * (d + width) * PRODUCT + 2 * EXPONENTIAL + 6 * PASS)
         + work.rows * (10 * CALL + pending * 2 * (d + width) * STREAMED_PRODUCT)
         + work.entries * (9 * CALL + pending * 2 * (d + 4) * STREAMED_PRODUCT)
+    )
+    found[Plan(strategy="kept", limit=1)] = (
+        work.updates * (n * (EXPONENTIAL + 2 * PASS) + 4 * CALL)
+        + work.rows * (n * (width * STREAMED_PRODUCT + STRIDED) + 5 * CALL)
+        + work.entries * (n * 2 * STRIDED + 3 * CALL)
     )
     for limit in sorted({most, *(fewer for fewer in LIMITS if fewer < most)}):
         rebuilt, pending = _pending(work, limit)

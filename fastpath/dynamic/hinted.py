@@ -44,7 +44,7 @@ class HintedMv(Locked):
     ----------
     M, V : array_like of bool, shape (n, n)
         The matrices of phase 1.
-    mode : {"auto", "cached", "dirty"}
+    mode : {"auto", "cached", "dirty", "kept"}
         That of the attention.
 
     Raises
@@ -61,7 +61,11 @@ class HintedMv(Locked):
     """
 
     def __init__(
-        self, M: ArrayLike, V: ArrayLike, *, mode: Literal["auto", "cached", "dirty"] = "auto"
+        self,
+        M: ArrayLike,
+        V: ArrayLike,
+        *,
+        mode: Literal["auto", "cached", "dirty", "kept"] = "auto",
     ) -> None:
         super().__init__()
         m = _boolean("M", M)

@@ -198,6 +198,14 @@ Definition b_moment_numbers (variables : nat) (degree : nat) (values : nat) : R 
 Definition b_onepass_states (states : nat) : R :=
   INR states.
 
+(** P2.floor: the words of the values' bits, 2^(n d_v), times the probability of being right. *)
+Definition b_floor_states (states : nat) : R :=
+  INR states.
+
+(** P2.floor: the words of the values' bits, where each answer alone fails with probability delta. *)
+Definition b_floor_index_states (states : nat) (volume : nat) : R :=
+  2 * INR states * INR volume.
+
 (** P2.space: the numbers in the three sketches. *)
 Definition b_sketch_numbers (variables : nat) (degree : nat) (values : nat) (value_rows : nat) (output_rows : nat) : R :=
   INR output_rows * C (degree + variables)%nat degree + INR value_rows * (INR values + C (degree + variables)%nat degree).
@@ -257,6 +265,18 @@ Definition b_dynamic_error  : R :=
 (** P1.correct: the pending pairs. *)
 Definition b_pending_pairs (rebuild_every : nat) : R :=
   INR rebuild_every - 1.
+
+(** P1.kept: the products of an update of an entry, A and D kept. *)
+Definition b_kept_update_products (n : nat) : R :=
+  2 * INR n.
+
+(** P1.kept: the products of a query of an entry, A and D kept. *)
+Definition b_kept_entry_products (n : nat) : R :=
+  INR n.
+
+(** P1.kept: the error of an entry in exact arithmetic, A and D kept. *)
+Definition b_kept_error  : R :=
+  0.
 
 (** P1.update: the products of an update of an entry, rebuilds apart. *)
 Definition b_update_products (n : nat) : R :=
@@ -342,17 +362,57 @@ Definition b_sliced_column_products (n : nat) (rebuild_every : nat) : R :=
 Definition b_sliced_slot_products (n : nat) (rebuild_every : nat) (dimension : nat) (value_columns : nat) : R :=
   (1 + INR dimension + INR value_columns) * (2 * INR n + 2 * INR rebuild_every - 2).
 
-(** P1.hardness: the updates of phase 2. *)
+(** P1.pair: the products of an update of the lazy structure, rebuilds shared out, as printed. *)
+Definition b_pair_update (n : nat) (exponent : R) (tau : R) : R :=
+  4 * exp ((exponent - tau) * ln (INR n)).
+
+(** P1.pair: the products of a query of an entry of the lazy structure, as printed. *)
+Definition b_pair_query (n : nat) (tau : R) : R :=
+  2 * INR n * exp (tau * ln (INR n)).
+
+(** P1.hardness: the factor by which keeping A and D is below the printed pair in both, counted. *)
+Definition b_forbidden_gap (n : nat) (gap : R) : R :=
+  exp (gap * ln (INR n)).
+
+(** P1.optimal: the factor by which keeping A and D is below the printed pair in both, counted. *)
+Definition b_optimal_constant (constant : R) : R :=
+  constant.
+
+(** P1.conjecture: the updates of phase 2. *)
 Definition b_hinted_updates (n : nat) (tau : R) : R :=
   exp (tau * ln (INR n)).
 
-(** P1.hardness: the entries that are read in phase 3. *)
+(** P1.conjecture: the entries that are read in phase 3. *)
 Definition b_hinted_reads (n : nat) : R :=
   2 + 2 * INR n.
 
-(** P1.optimal: the products of phase 3 on the lazy structure. *)
+(** P1.conjecture: the products of phase 3 on the lazy structure. *)
 Definition b_hinted_products (n : nat) (tau : R) : R :=
   (4 + 4 * INR n) * exp (tau * ln (INR n)).
+
+(** P1.entries: the products of a query of an entry, at most n^tau pairs pending, of n + 1 tokens. *)
+Definition b_entry_power (n : nat) (tau : R) : R :=
+  2 * exp (tau * ln (INR n)).
+
+(** P1.entries: the products of phase 2, at a price an update. *)
+Definition b_entry_phase_two (n : nat) (tau : R) (update_price : R) : R :=
+  update_price * exp (tau * ln (INR n)).
+
+(** P1.entries: the products and quotients of phase 3, at a price an entry. *)
+Definition b_entry_phase_three (n : nat) (entry_price : R) : R :=
+  INR n + 2 * entry_price * INR n.
+
+(** P1.columns: the products of a query of a column, at most n^tau pairs pending, of n + 1 tokens. *)
+Definition b_column_power (n : nat) (tau : R) : R :=
+  (2 + 2 * INR n) * exp (tau * ln (INR n)).
+
+(** P1.columns: the products of phase 2, at a price an update. *)
+Definition b_column_phase_two (n : nat) (tau : R) (update_price : R) : R :=
+  update_price * exp (tau * ln (INR n)).
+
+(** P1.columns: the products and quotients of phase 3, at a price a column. *)
+Definition b_column_phase_three (n : nat) (column_price : R) : R :=
+  INR n + 2 * column_price.
 
 (** P1.reduction: the error of the quotient of two reads less the sum of a column of V. *)
 Definition b_reduction_error (n : nat) (step : R) (ones : nat) (read_error : R) (unit_roundoff : R) : R :=

@@ -194,6 +194,12 @@ Proof. unfold b_moment_numbers; pin. Qed.
 Goal Rabs (b_onepass_states 8 - (8)) <= 1 / 10 ^ 25.
 Proof. unfold b_onepass_states; pin. Qed.
 
+Goal Rabs (b_floor_states 8 - (8)) <= 1 / 10 ^ 25.
+Proof. unfold b_floor_states; pin. Qed.
+
+Goal Rabs (b_floor_index_states 8 5 - (80)) <= 1 / 10 ^ 25.
+Proof. unfold b_floor_index_states; pin. Qed.
+
 Goal Rabs (b_sketch_numbers 3 2 3 5 7 - (135)) <= 1 / 10 ^ 25.
 Proof. unfold b_sketch_numbers; pin. Qed.
 
@@ -245,6 +251,15 @@ Proof. unfold b_dynamic_error; pin. Qed.
 Goal Rabs (b_pending_pairs 64 - (63)) <= 1 / 10 ^ 25.
 Proof. unfold b_pending_pairs; pin. Qed.
 
+Goal Rabs (b_kept_update_products 5 - (10)) <= 1 / 10 ^ 25.
+Proof. unfold b_kept_update_products; pin. Qed.
+
+Goal Rabs (b_kept_entry_products 5 - (5)) <= 1 / 10 ^ 25.
+Proof. unfold b_kept_entry_products; pin. Qed.
+
+Goal Rabs (b_kept_error  - (0)) <= 1 / 10 ^ 25.
+Proof. unfold b_kept_error; pin. Qed.
+
 Goal Rabs (b_update_products 5 - (10)) <= 1 / 10 ^ 25.
 Proof. unfold b_update_products; pin. Qed.
 
@@ -254,7 +269,7 @@ Proof. unfold b_rebuild_products; pin. Qed.
 Goal Rabs (b_amortised_products 5 7 - (50)) <= 1 / 10 ^ 25.
 Proof. unfold b_amortised_products; pin. Qed.
 
-Goal Rabs (b_fast_amortised_products 8 7 4 (5 / 2) - (48)) <= 1 / 10 ^ 25.
+Goal Rabs (b_fast_amortised_products 8 7 4 (3) - (80)) <= 1 / 10 ^ 25.
 Proof. unfold b_fast_amortised_products; pin. Qed.
 
 Goal Rabs (b_entry_products 3 - (6)) <= 1 / 10 ^ 25.
@@ -308,6 +323,18 @@ Proof. unfold b_sliced_column_products; pin. Qed.
 Goal Rabs (b_sliced_slot_products 5 3 4 7 - (168)) <= 1 / 10 ^ 25.
 Proof. unfold b_sliced_slot_products; pin. Qed.
 
+Goal Rabs (b_pair_update 4 (5 / 2) (1 / 2) - (64)) <= 1 / 10 ^ 25.
+Proof. unfold b_pair_update; pin. Qed.
+
+Goal Rabs (b_pair_query 4 (1 / 2) - (16)) <= 1 / 10 ^ 25.
+Proof. unfold b_pair_query; pin. Qed.
+
+Goal Rabs (b_forbidden_gap 16 (1 / 4) - (2)) <= 1 / 10 ^ 25.
+Proof. unfold b_forbidden_gap; pin. Qed.
+
+Goal Rabs (b_optimal_constant (3) - (3)) <= 1 / 10 ^ 25.
+Proof. unfold b_optimal_constant; pin. Qed.
+
 Goal Rabs (b_hinted_updates 16 (1 / 3) - (629960524947436582383605303639 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_hinted_updates; pin. Qed.
 
@@ -316,6 +343,24 @@ Proof. unfold b_hinted_reads; pin. Qed.
 
 Goal Rabs (b_hinted_products 16 (1 / 3) - (171349262785702750408340642589839 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_hinted_products; pin. Qed.
+
+Goal Rabs (b_entry_power 16 (1 / 3) - (5039684199579492659068842429113 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_entry_power; pin. Qed.
+
+Goal Rabs (b_entry_phase_two 16 (1 / 3) (5) - (6299605249474365823836053036391 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_entry_phase_two; pin. Qed.
+
+Goal Rabs (b_entry_phase_three 16 (5) - (176)) <= 1 / 10 ^ 25.
+Proof. unfold b_entry_phase_three; pin. Qed.
+
+Goal Rabs (b_column_power 16 (1 / 3) - (2141865784821284380104258032373 / 25000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_column_power; pin. Qed.
+
+Goal Rabs (b_column_phase_two 16 (1 / 3) (5) - (6299605249474365823836053036391 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_column_phase_two; pin. Qed.
+
+Goal Rabs (b_column_phase_three 16 (5) - (26)) <= 1 / 10 ^ 25.
+Proof. unfold b_column_phase_three; pin. Qed.
 
 Goal Rabs (b_reduction_error 8 (1 / 4) 4 (1 / 1073741824) (1 / 9007199254740992) - (13373974833693489131781 / 125000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_reduction_error; pin. Qed.

@@ -1,9 +1,10 @@
-"""P1's two lazy structures on exact numbers, every scalar product counted while they run.
+"""P1's structures on exact numbers, every scalar product counted while they run.
 
-Both keep the sums  Σ_s w_is (v_s, 1)  of every row as of the last *rebuild*, and what has changed since.
-`LazySums` keeps the weights: a change is a pair (column of changes, value), and pairs are added to the
-sums by one matrix product.  `SlotSums` keeps the changed tokens themselves, as they were and as they
-are, and no weights.  A read takes what is pending into account.
+`KeptWeights` keeps the weights and the denominators and nothing else: a change of a key is one column, an
+entry one product of n terms.  The two lazy ones keep the sums  Σ_s w_is (v_s, 1)  of every row as of the last
+*rebuild*, and what has changed since.  `LazySums` keeps the weights: a change is a pair (column of changes,
+value), and pairs are added to the sums by one matrix product.  `SlotSums` keeps the changed tokens
+themselves, as they were and as they are, and no weights.  A read takes what is pending into account.
 
 NOTE  The weights are 2^(q·k) for integer queries and keys, so every number is rational.  The structures
 use of the exponential only that it turns sums into products, which 2^x does as e^x does.
@@ -23,7 +24,7 @@ from reference.arithmetic.exact_numbers import ObjectArray
 from reference.models.counted_products import Tally
 from reference.tokens import Append, Evict, Operation, SetRow, Tokens, UpdateEntry, replay
 
-__all__ = ["LazySums", "SlotSums", "exact_answer"]
+__all__ = ["KeptWeights", "LazySums", "SlotSums", "exact_answer"]
 
 
 def exact_answer(tokens: Tokens, i: int, j: int) -> Fraction:
@@ -100,6 +101,21 @@ class Sums(ABC):
         """Return column j of attention, of the live tokens."""
         return [self.entry(i, j) for i in self.tokens.live]
 
+    def _factors(self, column: int, delta: Any) -> ObjectArray:
+        """Return what an entry of a key that grows by delta multiplies its weights by: 2n products."""
+        steps = self.tally.product(self.tokens.query[:, [column]], np.array([[delta]], object))
+        factors: ObjectArray = np.array([_power(x) for (x,) in steps], object)
+        self.exponentials += len(factors)
+        self.tally.products += len(factors)
+        return factors
+
+    def _column(self, token: int) -> ObjectArray:
+        """Return the weights of a token in all rows, 0 where they do not see it: n d products."""
+        column = self._weights(self.tokens.key[[token]], self.tokens.query)[:, 0]
+        if self.tokens.causal:
+            column[:token] = 0
+        return column
+
     def _weights(self, keys: ObjectArray, queries: ObjectArray) -> ObjectArray:
         """Return the weights of some keys (columns) in some rows, counted."""
         self.exponentials += len(queries) * len(keys)
@@ -120,6 +136,66 @@ class Sums(ABC):
 
     def _stored_tokens(self) -> int:
         return sum(int(x.size) for x in (self.tokens.query, self.tokens.key, self.tokens.value))
+
+
+class KeptWeights(Sums):
+    """Keep the weights A and the denominators D, and nothing else: nothing is ever pending."""
+
+    def __init__(self, Q: Any, K: Any, V: Any, *, causal: bool = False) -> None:
+        super().__init__(Q, K, V, causal=causal, rebuild_every=1)
+        self.weights = np.array([self._row_weights(i) for i in range(len(self.sums))], object)
+        self.denominators = self.weights.sum(axis=1)
+
+    def apply(self, operation: Operation) -> None:
+        """Carry out an operation: a column of the weights, a row, or nothing."""
+        match operation:
+            case UpdateEntry("query", token) | SetRow("query", token):
+                self.tokens.apply(operation)
+                self._refresh(self.tokens.index(token))
+            case UpdateEntry("key", token, column, delta):
+                token = self.tokens.index(token)
+                self.tokens.apply(operation)
+                self._reweigh(token, self._factors(column, delta) * self.weights[:, token])
+            case SetRow("key", token):
+                token = self.tokens.index(token)
+                self.tokens.apply(operation)
+                self._reweigh(token, self._column(token))
+            case UpdateEntry("value") | SetRow("value"):
+                self.tokens.apply(operation)
+            case Append():
+                self.tokens.apply(operation)
+                token = len(self.tokens.key) - 1
+                self.weights = np.pad(self.weights, ((0, 1), (0, 1)))
+                self.denominators = np.append(self.denominators, 0)
+                self._reweigh(token, self._column(token))
+                self._refresh(token)
+            case Evict(token):
+                token = self.tokens.index(token)
+                self.tokens.apply(operation)
+                self._reweigh(token, np.zeros(len(self.weights), object))
+
+    def row_sums(self, i: int, columns: list[int]) -> ObjectArray:
+        """Return these columns of the sums of row i: n products each, but none for the denominator."""
+        some = [c for c in columns if c != -1]
+        sums = self.tally.product(self.weights[[i]], self._lifted_values()[:, some])[0]
+        return np.append(sums, [self.denominators[i]] * (len(columns) - len(some)))
+
+    def row(self, i: int) -> list[Fraction]:
+        """Return row i of attention."""
+        *sums, denominator = self.row_sums(i, [*range(self.tokens.value.shape[1]), -1])
+        return [Fraction(x) / Fraction(denominator) for x in sums]
+
+    def numbers(self) -> int:
+        """Count the numbers that are stored."""
+        return self._stored_tokens() + int(self.weights.size + self.denominators.size)
+
+    def _reweigh(self, token: int, column: ObjectArray) -> None:
+        self.denominators = self.denominators + column - self.weights[:, token]
+        self.weights[:, token] = column
+
+    def _refresh(self, i: int) -> None:
+        self.weights[i] = self._row_weights(i)
+        self.denominators[i] = self.weights[i].sum()
 
 
 class Pair(NamedTuple):
@@ -166,13 +242,7 @@ class LazySums(Sums):
             case UpdateEntry("key", token, column, delta):
                 token = self.tokens.index(token)
                 self.tokens.apply(operation)
-                steps = self.tally.product(
-                    self.tokens.query[:, [column]], np.array([[delta]], object)
-                )
-                factors = np.array([_power(x) for (x,) in steps], object)
-                self.exponentials += len(factors)
-                self.tally.products += len(factors)
-                self._reweigh(token, factors * self.weights[:, token])
+                self._reweigh(token, self._factors(column, delta) * self.weights[:, token])
             case SetRow("key", token):
                 token = self.tokens.index(token)
                 self.tokens.apply(operation)
@@ -213,12 +283,6 @@ class LazySums(Sums):
         """Count the numbers that are stored."""
         pairs = sum(int(c.size + v.size) for c, v in self.pending + self.frozen)
         return self._stored_tokens() + int(self.weights.size + self.sums.size) + pairs
-
-    def _column(self, token: int) -> ObjectArray:
-        column = self._weights(self.tokens.key[[token]], self.tokens.query)[:, 0]
-        if self.tokens.causal:
-            column[:token] = 0
-        return column
 
     def _reweigh(self, token: int, column: ObjectArray) -> None:
         change = column - self.weights[:, token]

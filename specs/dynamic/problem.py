@@ -16,7 +16,7 @@ import sympy
 from numpy.typing import NDArray
 
 from reference import Enclosure, logits
-from reference.models.lazy_sums import LazySums, SlotSums, Sums, exact_answer
+from reference.models.lazy_sums import KeptWeights, LazySums, SlotSums, Sums, exact_answer
 from reference.tokens import Append, Evict, Name, Operation, SetRow, Tokens, UpdateEntry, replay
 from specs.claim import Bound, Claim, Hypothesis, Value
 from specs.lifting import lift
@@ -51,6 +51,10 @@ class Changes:
             sliced=sliced,
             strassen=strassen,
         )
+
+    def kept(self) -> KeptWeights:
+        """Return the structure that keeps the weights and the denominators only, before the log."""
+        return KeptWeights(self.Q, self.K, self.V, causal=self.causal)
 
     def slots(self, *, sliced: bool = False) -> SlotSums:
         """Return the structure that keeps no weights, before the log."""

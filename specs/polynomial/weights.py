@@ -248,6 +248,7 @@ P2_COST = Claim[Expansion](
             extremal=lambda: _generic(40, 2, 16, 12),
             vacuous_where=queries * keys * (variables + values) <= _POLY_PRODUCTS,
             edges=lambda: (_generic(9, 1, 1, 2), _generic(10, 1, 1, 2)),
+            theorem="p2_cost",
         ),
     ),
     witness=lambda: _two_sided((3, 57), 60, 4),

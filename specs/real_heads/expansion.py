@@ -93,8 +93,8 @@ R_CERTIFY = Claim[Drawing](
     ),
     not_stated=(
         "That the generator's rows are uniform, independent, and drawn after the output was fixed; what the "
-        "remaining fraction f of the rows may err by; that of several certificates in turn one is wrong with "
-        "at most the sum of their probabilities (the union bound)."
+        "remaining fraction f of the rows may err by. That of several certificates in turn the one that is "
+        "returned is wrong with at most the sum of their probabilities is the theorem retried_certificates."
     ),
     assumes=(
         Hypothesis("0 <= skipped < rows", lambda i: 0 <= i.skipped < i.rows),

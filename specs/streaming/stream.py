@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from reference import Enclosure, attention, evaluate
 from reference.arithmetic.gram import gram_rank
-from reference.index_stream import index_answer, index_stream
+from reference.index_stream import cache_answer, cache_tokens, index_answer, index_stream
 from reference.models.counted_products import Tally
 from reference.moments import exponents, moments
 from reference.polynomial_weights import half_range, polynomial_attention
@@ -43,6 +43,7 @@ from specs.symbols import (
     value_rows,
     values,
     variables,
+    volume,
 )
 
 Matrix = NDArray[Any]
@@ -114,13 +115,14 @@ P2_STORAGE = Claim[Tokens](
     where="P2, sentence 7",
     statement=(
         "Storing K and V necessitates O(n d) space. Our reading: the outputs of n queries reveal all n d_v "
-        "entries of V, if no two keys are equal, so that no cache from which exact attention can be "
-        "answered has fewer numbers; with K and V, n (d + d_v) numbers, a token costs n (d + d_v) "
-        "products. Polynomial attention needs neither (P2.onepass)."
+        "entries of V, if no two keys are equal, so that no cache that is linear in V, and from which exact "
+        "attention can be answered, has fewer numbers; with K and V, n (d + d_v) numbers, a token costs n (d "
+        "+ d_v) products. Polynomial attention needs neither (P2.onepass)."
     ),
     not_stated=(
         "That K must be kept too: (n - 1) d of its numbers suffice, as a key subtracted from all changes "
-        "nothing. How many bits approximate attention needs. Exponentials are not counted."
+        "nothing. That a query tells n different keys apart is found, not proved. How many bits approximate "
+        "attention needs, and caches of any kind, is P2.floor. Exponentials are not counted."
     ),
     assumes=(
         _MORE_THAN_ONE,
@@ -141,6 +143,7 @@ P2_STORAGE = Claim[Tokens](
             # K and V: the outputs do not tell K from K less a key.
             trivial=lambda i, bits: lift(i.K.size + i.V.size, bits),
             extremal=lambda: _steps(3),
+            theorem="p2_storage_cache",
         ),
         Bound(
             name="token_products",
@@ -153,6 +156,8 @@ P2_STORAGE = Claim[Tokens](
             # Computing every row again.
             trivial=lambda i, bits: lift(_products(i.Q, i.K, i.V), bits),
             extremal=lambda: _steps(3),
+            theorem="p2_storage_token",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=lambda: _steps(4),
@@ -182,6 +187,8 @@ P2_QUADRATIC = Claim[Tokens](
             # Computing again, for every token, all rows.
             trivial=lambda i, bits: lift(len(i.K) * _products(i.Q, i.K, i.V), bits),
             extremal=lambda: Tokens(*(np.ones((3, 2)),) * 3),
+            theorem="p2_quadratic",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=lambda: Tokens(*(np.ones((4, 2)),) * 3),
@@ -297,9 +304,7 @@ P2_ORDER = Claim[TooEarly](
         "there are streams in which every query carries a bit that its output spells out, even if all "
         "outputs err by nearly (n-1)/(4(n+1)), so 2^n states must be told apart after the last query."
     ),
-    not_stated=(
-        "The bound for randomised algorithms, Omega(n) bits by the one-way complexity of INDEX, is cited."
-    ),
+    not_stated="For randomised algorithms it is the theorem p2_onepass_index, by counting as in P2.floor.",
     assumes=(
         Hypothesis("there are at least two queries", lambda i: i.queries >= 2),
         Hypothesis(
@@ -324,6 +329,152 @@ P2_ORDER = Claim[TooEarly](
     ),
     witness=lambda: TooEarly(3, Fraction(1, 10)),
     sample=lambda rng: TooEarly(int(rng.integers(2, 5)), Fraction(int(rng.integers(0, 83)), 1000)),
+)
+
+# -------------------------------------------------------------------------------------- P2.floor
+
+
+@dataclass(frozen=True)
+class RandomCache:
+    """Caches of ``keys`` tokens with ``columns`` bits each, one for each toss of a coin.
+
+    A cache knows the words of bits in its codebook by their number there, and takes every other word for the
+    first of them; every output may err by ``error``.
+    """
+
+    keys: int
+    dimension: int
+    columns: int
+    codebooks: tuple[tuple[int, ...], ...]
+    error: Fraction
+
+    @property
+    def bits(self) -> int:
+        """How many bits the values have."""
+        return self.keys * self.columns
+
+
+def _readings(i: RandomCache, bits: int) -> list[list[tuple[int, ...]]]:
+    """Return for every word what is read from the outputs where all err downwards, and upwards."""
+    found = []
+    for word in product((0, 1), repeat=i.bits):
+        low, high = attention(*cache_tokens(word, i.keys, i.dimension), precision=bits).bounds()
+        found.append([tuple(cache_answer(y)) for y in (low - i.error, high + i.error)])
+    return found
+
+
+def _words(i: RandomCache) -> list[tuple[int, ...]]:
+    return list(product((0, 1), repeat=i.bits))
+
+
+def _success(i: RandomCache, bits: int) -> Fraction:
+    """Return how often the caches are right in all bits, on the word that fares worst."""
+    right = {
+        number
+        for number, (word, read) in enumerate(zip(_words(i), _readings(i, bits), strict=True))
+        if set(read) == {word}
+    }
+    kept = [right.intersection(book) for book in i.codebooks]
+    rarest = min(sum(word in words for words in kept) for word in range(2**i.bits))
+    return Fraction(rarest, len(i.codebooks))
+
+
+def _index_parameters(i: RandomCache, bits: int) -> Mapping[str, Value]:
+    """Give the states, and the words within the distance that the bit which fares worst allows.
+
+    Where a word is not in its codebook, the outputs are those of the first word there.
+    """
+    words, readings = _words(i), _readings(i, bits)
+    worst = 0
+    for number, word in enumerate(words):
+        taken = [readings[number if number in book else book[0]] for book in i.codebooks]
+        for place, bit in enumerate(word):
+            worst = max(worst, sum(any(read[place] != bit for read in reads) for reads in taken))
+    radius = max(0, -(-2 * worst * i.bits // len(i.codebooks)) - 1)
+    return {
+        "states": max(len(book) for book in i.codebooks),
+        "volume": sum(comb(i.bits, wrong) for wrong in range(radius + 1)),
+    }
+
+
+def _every_word(i: RandomCache) -> bool:
+    return set(range(2**i.bits)) == {word for book in i.codebooks for word in book}
+
+
+def _floor_sample(rng: np.random.Generator) -> RandomCache:
+    dimension = int(rng.integers(1, 4))
+    keys = int(rng.integers(1, min(4, 2**dimension) + 1))
+    columns = int(rng.integers(1, 1 + 4 // keys))
+    words = 2 ** (keys * columns)
+    books = []
+    for _ in range(int(rng.integers(1, 4))):
+        books.append(tuple(map(int, rng.choice(words, int(rng.integers(1, words)), False))))
+    missing = set(range(words)).difference(*books)
+    books.append(tuple(sorted(missing)) or (0,))
+    return RandomCache(
+        keys, dimension, columns, tuple(books), Fraction(int(rng.integers(0, 24)), 100)
+    )
+
+
+def _all_words(keys: int, dimension: int, columns: int) -> RandomCache:
+    return RandomCache(
+        keys, dimension, columns, (tuple(range(2 ** (keys * columns))),), Fraction(24, 100)
+    )
+
+
+P2_FLOOR = Claim[RandomCache](
+    id="P2.floor",
+    where="ours, beside P2, sentences 7, 9 and 10",
+    statement=(
+        "Whatever is kept of n keys and values, from which attention of later queries can be answered with "
+        "an error below 1/4, is at least d_v min(n, 2^d) - log2(1/p) bits, if for every input all answers "
+        "are right with probability p, randomised or not: Omega(d min(n, 2^d)) for d_v = d. There are keys, "
+        "corners of a cube, logits at most (d/2) log2(8d), whose values' bits the outputs spell out one by "
+        "one; the best toss of the coin tells p of the 2^{n d_v} words apart, by averaging. Where each "
+        "answer alone is wrong with probability delta (INDEX), 2^{n d_v} <= 2 states V, V the words within "
+        "distance k of one, k + 1 >= 2 delta n d_v: still Omega(n d_v) bits for delta < 1/4. So no cache of "
+        "o(n) is possible for all inputs once d >= log2(n): what is sublinear must assume less of the "
+        "logits (P2.poly, P2.error)."
+    ),
+    not_stated=(
+        "Omega(d min(n, e^d)) and that nothing better holds for d = Omega(log n): Haris and Onak, COLT 2025, "
+        "arXiv 2502.15955, cited. That V is at most 2^{H(2 delta) n d_v}, H the binary entropy: V is counted."
+    ),
+    assumes=(
+        Hypothesis("there are at most 2^d keys", lambda i: 1 <= i.keys <= 2**i.dimension),
+        Hypothesis("0 <= error < 1/4", lambda i: 0 <= i.error < Fraction(1, 4)),
+        Hypothesis("every word is in some codebook", _every_word),
+    ),
+    bounds=(
+        Bound(
+            name="floor_states",
+            meaning="the words of the values' bits, 2^(n d_v), times the probability of being right",
+            arguments=(states,),
+            expression=states,
+            points=((8,),),
+            quantity=lambda i, bits: lift(_success(i, bits) * 2**i.bits, bits),
+            parameters=lambda i, bits: {"states": max(len(book) for book in i.codebooks)},
+            # Keeping all keys and values as float64.
+            trivial=lambda i, bits: lift(2 ** (64 * i.keys * (i.dimension + i.columns)), bits),
+            extremal=lambda: _all_words(3, 2, 1),
+            theorem="p2_floor_states",
+        ),
+        Bound(
+            name="floor_index_states",
+            meaning="the words of the values' bits, where each answer alone fails with probability delta",
+            arguments=(states, volume),
+            expression=2 * states * volume,
+            points=((8, 5),),
+            quantity=lambda i, bits: lift(2**i.bits, bits),
+            parameters=_index_parameters,
+            # Keeping all keys and values as float64.
+            trivial=lambda i, bits: lift(2 ** (64 * i.keys * (i.dimension + i.columns)), bits),
+            extremal=lambda: _all_words(3, 2, 1),
+            theorem="p2_floor_index",
+        ),
+    ),
+    witness=lambda: _all_words(2, 1, 2),
+    sample=_floor_sample,
 )
 
 # -------------------------------------------------------------------------------------- P2.space
@@ -456,6 +607,8 @@ P2_SPACE = Claim[Sketches](
             extremal=lambda: Sketches(4, 2, 3, 4, 2),
             vacuous_where=3 * n * variables <= _SKETCH_NUMBERS,
             edges=lambda: (Sketches(6, 2, 2, 12, 1), Sketches(6, 2, 2, 11, 1)),
+            theorem="p2_space",
+            relation=Relation.EQUALS,
         ),
     ),
     witness=lambda: Sketches(P2_DOUBLINGS, P2_COLUMNS, 1, 2, 1),
@@ -584,4 +737,4 @@ P2_ERROR = Claim[Growing](
     sample=_growing_sample,
 )
 
-CLAIMS = (P2_QUADRATIC, P2_STORAGE, P2_ONEPASS, P2_ORDER, P2_SPACE, P2_ERROR)
+CLAIMS = (P2_QUADRATIC, P2_STORAGE, P2_ONEPASS, P2_ORDER, P2_FLOOR, P2_SPACE, P2_ERROR)

@@ -185,6 +185,8 @@ def tokens(one: float) -> Measured:
     x, y = -np.abs(rng.standard_normal((2, 4096)))
     yield "EXPONENTIAL", least(lambda: np.exp(x, out=y), 200) / one / x.size
     yield "PASS", least(lambda: np.add(x, y, out=y), 200) / one / x.size
+    weights, token = np.ones((4096, 4104)), iter(np.tile(rng.permutation(4096), 2).tolist())
+    yield "STRIDED", least(lambda: x.dot(weights[:, next(token)]), 200) / one / x.size
     small = rng.standard_normal(64)
     yield "CALL", least(lambda: small * small, 1000) / one
     dynamic = fastpath.DynamicAttention(K[:64, :8], K[:64, :8], K[:64, :8], mode="cached")

@@ -11,6 +11,7 @@ CERTIFICATE = "fastpath/dynamic/certificate.py"
 SUMS = "fastpath/dynamic/sums.py"
 CACHED = "fastpath/dynamic/cached.py"
 DIRTY = "fastpath/dynamic/dirty.py"
+KEPT = "fastpath/dynamic/kept.py"
 RECOMPUTED = "fastpath/dynamic/recomputed.py"
 TOKENS = "fastpath/dynamic/tokens.py"
 OBJECT = "fastpath/dynamic/attention.py"
@@ -25,6 +26,76 @@ HINTS = "tests/fastpath/dynamic/test_hinted.py"
 ARITHMETIC = "tests/fastpath/core/test_arithmetic.py"
 
 MUTANTS = (
+    Mutant(
+        file=KEPT,
+        before="            if denominator >= self._smallest:\n                return weights, denominator\n",
+        after="            return weights, denominator\n",
+        tests=f"{TERMS}::test_kept_weights_that_leave_their_scale_together_are_computed_anew",
+        catches="kept weights that have left their scale",
+    ),
+    Mutant(
+        file=KEPT,
+        before="        mass[:n][~(settled[-1, :n] >= self._smallest)] = np.inf\n",
+        after="",
+        tests=f"{TERMS}::test_kept_weights_that_leave_their_scale_together_are_computed_anew",
+        catches="columns of kept weights that have left their scale",
+    ),
+    Mutant(
+        file=KEPT,
+        before="        if factors > FACTORS or steps > self.steps:\n",
+        after="        if steps > self.steps:\n",
+        tests=f"{TERMS}::test_a_kept_weight_is_not_renewed_by_more_factors_than_are_counted",
+        catches="how many factors a kept weight has",
+    ),
+    Mutant(
+        file=KEPT,
+        before="        if factors > FACTORS or steps > self.steps:\n",
+        after="        if factors > FACTORS:\n",
+        tests=f"{TERMS}::test_a_weight_that_would_overflow_makes_its_row_stale",
+        catches="how far the factors of a kept weight reach",
+    ),
+    Mutant(
+        file=KEPT,
+        before="        if self._masses[i] == 0:\n",
+        after="        if True:\n",
+        tests=f"{TERMS}::test_a_row_is_that_of_its_query_as_it_is",
+        catches="a kept row whose query has changed",
+    ),
+    Mutant(
+        file=KEPT,
+        before="        self._columns[i].fill(0)\n",
+        after="        pass\n",
+        tests=f"{TERMS}::test_kept_columns_are_those_of_the_tokens_as_they_are",
+        catches="the weights of a token that was evicted",
+    ),
+    Mutant(
+        file=KEPT,
+        before="        if self.tokens.causal:\n            column[:i] = -np.inf\n",
+        after="",
+        tests=f"{TERMS}::test_a_kept_row_does_not_see_a_later_token_whose_key_is_replaced",
+        catches="rows that do not see a token whose key is replaced",
+    ),
+    Mutant(
+        file=KEPT,
+        before="        self._drop_large(column, slice(None))\n",
+        after="",
+        tests=f"{TERMS}::test_a_weight_that_would_overflow_makes_its_row_stale",
+        catches="kept weights that would overflow",
+    ),
+    Mutant(
+        file=KEPT,
+        before="            roundings=len(weights) + 1,\n",
+        after="            roundings=len(weights),\n",
+        tests=f"{TERMS}::test_the_tokens_count_among_the_roundings_and_the_weights",
+        catches="the product among the roundings of a kept row",
+    ),
+    Mutant(
+        file=KEPT,
+        before="        self._operations.multiplications += 2 * self.tokens.count\n",
+        after="        self._operations.multiplications += self.tokens.count\n",
+        tests=f"{COUNTS}::test_kept_takes_what_is_claimed",
+        catches="the products of an update of kept weights",
+    ),
     Mutant(
         file=CERTIFICATE,
         before=("    weight_error = dynamic_weight(\n        logit_error,"),

@@ -49,10 +49,13 @@ def test_the_audit_says_when_coq_was_not_run() -> None:
         ("P3.deterministic", '"dominated"', '"holds"', "the audit found dominated"),
         ("P3.deterministic", '"P3.gram"', '"P3.rows"', "P3.gram dominates it"),
         ("P3.gram", '"holds"', '"dominated"', "the audit found holds"),
-        ("P1.hardness", '"hypothesis-refuted"', '"holds"', "the audit found hypothesis-refuted"),
-        ("P1.hardness", '"cited"', '"certified"', "the evidence makes it cited"),
+        ("P1.hardness", '"refuted"', '"holds"', "the audit found refuted"),
+        ("P1.pair", '"dominated"', '"holds"', "the audit found dominated"),
+        ("P1.pair", '"P1.kept", ', "", "P1.kept dominates it"),
+        ("P1.conjecture", '"hypothesis-refuted"', '"holds"', "the audit found hypothesis-refuted"),
+        ("P1.conjecture", '"cited"', '"certified"', "the evidence makes it cited"),
         (
-            "P1.hardness",
+            "P1.conjecture",
             "scope =",
             "# scope =",
             "must say in scope where the hypothesis is refuted",
@@ -78,7 +81,7 @@ def test_the_audit_says_when_coq_was_not_run() -> None:
             "P1.query",
             'entry_products = "2*pending >=',
             'entry_products = "3*pending >=',
-            "entry_products is vacuous where 3*pending >= n*(dimension + 2), the audit found 2*pending",
+            "entry_products is vacuous where 3*pending >= n, the audit found 2*pending >= n",
         ),
         (
             "P1.tokens",
@@ -87,7 +90,7 @@ def test_the_audit_says_when_coq_was_not_run() -> None:
             "vacuous where nothing, the audit found n <= 1",
         ),
         (
-            "P1.optimal",
+            "P1.conjecture",
             "5*tau",
             "4*tau",
             "refuted where 4*tau*log(10) < log(4), the audit found 5*tau",
@@ -122,8 +125,8 @@ def finding_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ("old", "new", "says"),
     [
         ("worst-case query time", "worst-case update time", "word for word"),
-        ('claims = ["P1.hardness"]', "claims = []", "must either name its claims or say why"),
-        ('claims = ["P1.hardness"]', 'claims = ["P1.hardnes"]', "has no record"),
+        ('claims = ["P1.hardness", "P1.conjecture"]', "claims = []", "must either name its claims"),
+        ('claims = ["P1.hardness", ', 'claims = ["P1.hardnes", ', "has no record"),
         ('claims = ["P3.goal"]', 'claims = ["P3.goal"]\nno_claim = "x"', "must either name"),
     ],
 )

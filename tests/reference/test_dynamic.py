@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reference import Enclosure, attention
 from reference.hinted import boolean_product, hinted_tokens, hinted_updates
-from reference.models.lazy_sums import LazySums, SlotSums, exact_answer
+from reference.models.lazy_sums import KeptWeights, LazySums, SlotSums, exact_answer
 from reference.tokens import Append, Evict, SetRow, UpdateEntry, replay
 from tests.reference.truth import encloses_arb, to_arb
 
@@ -211,6 +211,7 @@ def test_every_read_of_a_structure_is_exact_after_every_operation(history, k, sl
     structures = (
         LazySums(Q, K, V, causal=causal, rebuild_every=k, sliced=sliced),
         SlotSums(Q, K, V, causal=causal, rebuild_every=k, sliced=sliced),
+        KeptWeights(Q, K, V, causal=causal),
     )
     for length, operation in enumerate(log, start=1):
         tokens = replay(Q, K, V, log[:length], causal=causal)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import Enclosure, Verdict, attention, decide, evaluate, kappa, polynomial_attention
-from reference.index_stream import index_answer, index_stream
+from reference.index_stream import cache_answer, cache_tokens, index_answer, index_stream
 from reference.moments import exponents, moment_attention, moments, recentred
 from reference.polynomial_weights import half_range, polynomial_weights
 from reference.sparse_tail import best_sparse, sparse_tail
@@ -223,3 +223,30 @@ def test_causal_attention_does_not():
         for w in product((0, 1), repeat=3)
     }
     assert len(outputs) == 1
+
+
+@pytest.mark.parametrize(("keys", "dimension", "columns"), [(1, 1, 3), (2, 1, 2), (4, 2, 1)])
+def test_a_cache_of_corners_spells_out_every_bit_of_its_values(keys, dimension, columns):
+    """Whatever error below 1/4 is made."""
+    slack = Fraction(1, 4) * Fraction(999, 1000)
+    for word in product((0, 1), repeat=keys * columns):
+        low, high = attention(*cache_tokens(word, keys, dimension)).bounds()
+        assert cache_answer(low - slack) == cache_answer(high + slack) == list(word)
+
+
+@pytest.mark.parametrize("dimension", range(1, 7))
+def test_a_corner_has_three_quarters_of_the_weight_of_all_corners(dimension):
+    corners = 2**dimension
+    for own in (0, corners // 2, corners - 1):
+        bits = [int(j == own) for j in range(corners)]
+        Q, K, V = cache_tokens(bits, corners, dimension)
+        low, _ = attention(Q[[own]], K, V).bounds()
+        assert low.item() >= Fraction(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("bits", "keys", "says"), [([1], 3, "keys must be from 1 to 2"), ([1], 2, "bits must be")]
+)
+def test_a_cache_that_does_not_fit_its_cube_is_refused(bits, keys, says):
+    with pytest.raises(ValueError, match=says):
+        cache_tokens(bits, keys, 1)

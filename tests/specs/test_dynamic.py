@@ -84,11 +84,10 @@ def test_the_worst_update_exceeds_the_amortised_one_by_k_minus_1_rows():
 def test_the_refuted_range_ends_at_ln_4_over_5_ln_10():
     """0.12041 is refuted, 0.12042 is not."""
     threshold = evaluate(sympy.log(4) / (5 * sympy.log(10)), {}, 256)
-    witness = CLAIMS["P1.hardness"].witness()
-    for claim in (CLAIMS["P1.hardness"], CLAIMS["P1.optimal"]):
-        for tau, refuted in ((Fraction(12041, 10**5), True), (Fraction(12042, 10**5), False)):
-            assert (upper(threshold) > tau) is refuted
-            assert claim.refutation.reaches(replace(witness, tau=tau)) is refuted
+    claim = CLAIMS["P1.conjecture"]
+    for tau, refuted in ((Fraction(12041, 10**5), True), (Fraction(12042, 10**5), False)):
+        assert (upper(threshold) > tau) is refuted
+        assert claim.refutation.reaches(replace(claim.witness(), tau=tau)) is refuted
 
 
 # ------------------------------------------------------------------------------------- reduction

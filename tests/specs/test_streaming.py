@@ -196,6 +196,24 @@ def test_each_dominating_design_is_smaller_whenever_the_sketch_has_rank_enough(
     assert 2 * k * d <= max(rows, 2 * k) * t
 
 
+@pytest.mark.parametrize(("columns", "doublings"), [(2, 3), (4, 9), (8, 22), (10, 28), (16, 48)])
+def test_at_one_degree_memory_is_sublinear_from_far_beyond_two_to_the_d_on(columns, doublings):
+    """C(d + g, g)(d_v + 1) < n (d + d_v) at n = 2^g, the degree at which P2.error's error falls."""
+    (numbers,) = (b for b in CLAIMS["P2.error"].bounds if b.name == "error_numbers")
+
+    def vacuous(level):
+        names = {"doublings": level, "variables": columns, "values": columns}
+        return bool(
+            numbers.vacuous_where.subs(
+                {s: names[s.name] for s in numbers.vacuous_where.free_symbols}
+            )
+        )
+
+    assert vacuous(doublings - 1)
+    assert not any(vacuous(level) for level in range(doublings, doublings + 20))
+    assert doublings > columns
+
+
 # ----------------------------------------------------------------------------------- P2.recovery
 
 

@@ -228,6 +228,7 @@ RUNS: dict[str, Callable[[Path], Any]] = {
     "certify": lambda _: _certified(),
     "DynamicAttention, cached": lambda _: _dynamic("cached"),
     "DynamicAttention, dirty": lambda _: _dynamic("dirty"),
+    "DynamicAttention, kept": lambda _: _dynamic("kept"),
     "DynamicAttention, auto": lambda _: _dynamic("auto"),
     "HintedMv": lambda _: _hinted(),
     "Prepared": lambda _: _prepared(),
@@ -384,7 +385,9 @@ def test_every_public_function_and_method_is_guarded() -> None:
 
 
 @pytest.mark.parametrize(
-    "strategies", [["cached"], ["dirty"], ["recomputed"], ["cached", "dirty"]], ids="-".join
+    "strategies",
+    [["cached"], ["dirty"], ["kept"], ["recomputed"], ["cached", "dirty"]],
+    ids="-".join,
 )
 def test_no_entry_depends_on_what_the_caller_has_set(
     strategies: list[Any], monkeypatch: pytest.MonkeyPatch

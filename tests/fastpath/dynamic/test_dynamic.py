@@ -220,13 +220,13 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("worst_case", [False, True], ids=["at once", "sliced"])
-@pytest.mark.parametrize("mode", ["cached", "dirty", "auto"])
+@pytest.mark.parametrize("mode", ["cached", "dirty", "kept", "auto"])
 def test_every_read_is_the_definition_within_its_bound(mode: str, worst_case: bool) -> None:
     machine = type("Drawn", (Machine,), {"mode": mode, "worst_case": worst_case})
     run_state_machine_as_test(machine, settings=settings(max_examples=40, stateful_step_count=25))
 
 
-@pytest.mark.parametrize("mode", ["cached", "dirty", "auto"])
+@pytest.mark.parametrize("mode", ["cached", "dirty", "kept", "auto"])
 def test_nothing_of_an_evicted_token_can_be_changed_or_read(mode: Any) -> None:
     ones = np.ones((4, 2))
     dynamic = DynamicAttention(ones, ones, ones, mode=mode)
@@ -247,7 +247,7 @@ def test_nothing_of_an_evicted_token_can_be_changed_or_read(mode: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["cached", "dirty", "auto"])
+@pytest.mark.parametrize("mode", ["cached", "dirty", "kept", "auto"])
 def test_a_hundred_thousand_updates_leave_no_drift(mode: Any) -> None:
     rng = np.random.default_rng(0)
     n, d = 48, 4
@@ -286,7 +286,7 @@ def _fresh(Q: Array, K: Array, V: Array) -> Array:
 def test_toggles_while_a_row_is_not_read_leave_no_trace() -> None:
     rng = np.random.default_rng(1)
     Q, K, V = (rng.standard_normal((6, 2)) for _ in range(3))
-    for mode in ("cached", "dirty", "auto"):
+    for mode in ("cached", "dirty", "kept", "auto"):
         tokens = Tokens(Q, K, V, False)
         dynamic = DynamicAttention(Q, K, V, mode=mode, rebuild_every=2)
         for i in range(6):
@@ -303,7 +303,7 @@ def test_toggles_while_a_row_is_not_read_leave_no_trace() -> None:
 def test_logits_of_1e5_neither_overflow_nor_lose_the_row(dtype: Any) -> None:
     rng = np.random.default_rng(2)
     Q, K, V = (rng.standard_normal((5, 3)).astype(dtype) for _ in range(3))
-    for mode in ("cached", "dirty", "auto"):
+    for mode in ("cached", "dirty", "kept", "auto"):
         tokens = Tokens(Q, K, V, False)
         dynamic = DynamicAttention(Q, K, V, mode=mode)
         for i, delta in ((0, 1e5), (1, -1e5), (2, 1e5), (0, -1e5)):

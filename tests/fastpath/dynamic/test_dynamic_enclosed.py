@@ -9,6 +9,9 @@ import pytest
 from fastpath import DynamicAttention
 from fastpath.dynamic import sums
 from fastpath.dynamic.certificate import row_error_bound
+from fastpath.dynamic.choice import Workload, costs
+from fastpath.dynamic.kept import Kept
+from reference import Verdict, attention_verdict
 from specs import CLAIMS
 
 BOUNDS = {bound.name: bound for claim in CLAIMS.values() for bound in claim.bounds}
@@ -47,6 +50,45 @@ def test_cached_takes_what_is_claimed(pending: int) -> None:
     assert _taken(dynamic, lambda: dynamic.query_row(1)) == (_claimed("row_products", **sizes), 0)
     column = _claimed("column_products", **sizes)
     assert _taken(dynamic, lambda: dynamic.query_column(1)) == (column, 0)
+
+
+def test_kept_takes_what_is_claimed() -> None:
+    dynamic = _dynamic("kept")
+    entry = _claimed("kept_entry_products", n=N)
+    for i in range(2 * K):
+        taken = _taken(dynamic, lambda i=i: dynamic.update_key(i, 0, 0.1))
+        assert taken == (
+            _claimed("kept_update_products", n=N),
+            _claimed("update_exponentials", n=N),
+        )
+        assert _taken(dynamic, lambda i=i: dynamic.update_value(i, 0, 0.1)) == (0, 0)
+        assert _taken(dynamic, lambda: dynamic.query(1, 1)) == (entry, 0)
+    assert _taken(dynamic, lambda: dynamic.query_row(1)) == (D_V * entry, 0)
+    assert dynamic.stats["rebuilds"] == 0
+
+
+@pytest.mark.parametrize("n", [32, 128, 1024])
+def test_kept_and_lazy_weights_take_what_is_claimed_of_as_many_columns_as_tokens(n: int) -> None:
+    """The printed pair has d = d_v = n; the counts do not depend on d."""
+    tokens, values = np.full((n, 2), 0.5), np.ones((n, n), np.float32)
+    limit = int(n**0.5)
+    lazy = DynamicAttention(tokens, tokens, values, mode="cached", rebuild_every=limit)
+    kept = DynamicAttention(tokens, tokens, values, mode="kept")
+    updates = 2 * limit + limit // 2
+    for dynamic, most in ((lazy, "amortised_products"), (kept, "kept_update_products")):
+        taken = sum(
+            _taken(dynamic, lambda i=i: dynamic.update_key(i % n, 0, 0.01))[0]  # noqa: B023
+            for i in range(updates)
+        )
+        assert taken <= updates * _claimed(most, n=n, value_columns=n)
+    assert _taken(lazy, lambda: lazy.query(1, 1))[0] == _claimed(
+        "entry_products", pending=updates % limit
+    )
+    assert _taken(kept, lambda: kept.query(1, 1))[0] == _claimed("kept_entry_products", n=n)
+    # As printed, 2 n k a query: both are below, the kept one by an exponent in the update too.
+    assert _claimed("kept_update_products", n=n) < _claimed(
+        "amortised_products", n=n, value_columns=n
+    )
 
 
 def test_cached_rebuilds_within_the_kth_update_and_shares_out_what_is_claimed() -> None:
@@ -223,3 +265,36 @@ def test_the_tokens_of_float32_are_at_most_2_to_the_21(monkeypatch: Any) -> None
         dynamic.append([1.0], [1.0], [1.0])
     assert dynamic.stats == stats
     assert (dynamic.query_row(3) == row).all()
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "columns", "reads", "cheapest"),
+    [
+        (4096, 64, 64, 0, "recomputed"),
+        (4096, 64, 64, 512, "kept"),
+        (4096, 64, 512, 2048, "kept"),
+        (4096, 64, 64, 16384, "cached"),
+    ],
+)
+def test_kept_weights_are_the_cheapest_offer_between_recomputing_and_sums(
+    n: int, d: int, columns: int, reads: int, cheapest: str
+) -> None:
+    work = Workload(updates=1024, distinct=900, rows=0, entries=reads)
+    found = costs(n, d, columns + 1, 64, work)
+    assert min(found, key=lambda plan: found[plan]).strategy == cheapest
+
+
+def test_auto_keeps_weights_where_entries_are_read_about_as_often_as_updated() -> None:
+    rng = np.random.default_rng(2)
+    Q, K_, V = (rng.standard_normal((256, columns)) / 8 for columns in (256, 256, 512))
+    dynamic = DynamicAttention(Q, K_, V)
+    for step in range(5000):
+        dynamic.update_key(step * 7 % 256, step % 16, 0.01 * (-1) ** step)
+        dynamic.query(step * 5 % 256, step % 512)
+    assert isinstance(dynamic._strategy, Kept)
+    row, bound = dynamic.query_row(3)[:4], dynamic.error_bound(3)
+    tokens = dynamic._tokens
+    verdict, _ = attention_verdict(
+        tokens.queries[3:4], tokens.keys[:256], tokens.values[:4, :256].T, row[None], bound
+    )
+    assert verdict is Verdict.WITHIN

@@ -18,7 +18,7 @@ N, D, D_V = 5, 3, 2
 #: The token that every instance has evicted.
 GONE = 3
 
-MODES = ("cached", "dirty", "auto", "recomputed")
+MODES = ("cached", "dirty", "kept", "auto", "recomputed")
 
 INDICES: list[Any] = [
     *(True, False, np.True_, 0.0, 1.5, np.float64(1), "1", b"1", None, 1j, Decimal(1)),
@@ -167,7 +167,7 @@ def test_numpys_integers_are_indices_like_any_other(mode: str, kind: Any) -> Non
     assert _reads(dynamic) == _reads(twin)
 
 
-@pytest.mark.parametrize("mode", ["cached", "dirty", "auto"])
+@pytest.mark.parametrize("mode", ["cached", "dirty", "kept", "auto"])
 def test_no_refused_call_changes_a_bit_of_a_hint(mode: Any) -> None:
     rng = np.random.default_rng(1)
     M, P, V = (rng.random((4, 4)) < 0.5 for _ in range(3))

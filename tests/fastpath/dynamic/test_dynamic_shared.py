@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 THREADS = 4
 
-MODES = ("cached", "dirty", "auto", "recomputed")
+MODES = ("cached", "dirty", "kept", "auto", "recomputed")
 
 
 def _dynamic(mode: Any, n: int = 12, d: int = 4, d_v: int = 3, **options: Any) -> DynamicAttention:
@@ -90,7 +90,7 @@ def _at_once(work: Callable[[int], Any]) -> list[Any]:
 
 @pytest.mark.usefixtures("switching")
 @pytest.mark.parametrize("worst_case", [False, True], ids=["at once", "sliced"])
-@pytest.mark.parametrize("mode", ["cached", "dirty", "auto"])
+@pytest.mark.parametrize("mode", ["cached", "dirty", "kept", "auto"])
 def test_threads_that_only_read_read_what_one_would(mode: str, worst_case: bool) -> None:
     """A read computes a stale row anew, in place, in a buffer that it shares with all others."""
     n = 96
@@ -117,7 +117,7 @@ def test_threads_that_only_read_read_what_one_would(mode: str, worst_case: bool)
 
 @pytest.mark.usefixtures("switching")
 @pytest.mark.parametrize("worst_case", [False, True], ids=["at once", "sliced"])
-@pytest.mark.parametrize("mode", ["cached", "dirty", "auto"])
+@pytest.mark.parametrize("mode", ["cached", "dirty", "kept", "auto"])
 def test_threads_that_change_and_read_lose_nothing(mode: str, worst_case: bool) -> None:
     n, rounds = 16, 60
     dynamic = _dynamic(mode, n, rebuild_every=4, worst_case=worst_case)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fastpath import DynamicAttention
 from fastpath.core.bounds.dynamic import dynamic_weight
 from fastpath.core.bounds.softmax import rounding_logit
-from fastpath.dynamic import cached, recomputed, sums
+from fastpath.dynamic import cached, kept, recomputed, sums
 from fastpath.dynamic.cached import Cached
 from fastpath.dynamic.certificate import row_error_bound
 from fastpath.dynamic.choice import Plan
@@ -158,7 +158,7 @@ def _spied(monkeypatch: Any) -> dict[str, Any]:
         given.update(named, query=query, largest_keys=largest_keys)
         return row_error_bound(query, largest_keys, **named)
 
-    for module in (sums, recomputed):
+    for module in (sums, kept, recomputed):
         monkeypatch.setattr(module, "row_error_bound", spy)
     return given
 
@@ -184,7 +184,7 @@ def test_every_rebuild_counts_among_the_roundings_and_the_weights(
         assert given["events"] >= n + 2 * limit * (rebuilds + 1)
 
 
-@pytest.mark.parametrize("mode", ["cached", "dirty", "recomputed"])
+@pytest.mark.parametrize("mode", ["cached", "dirty", "kept", "recomputed"])
 def test_the_tokens_count_among_the_roundings_and_the_weights(mode: Any, monkeypatch: Any) -> None:
     given = _spied(monkeypatch)
     n = 300
@@ -210,7 +210,7 @@ WAYS: dict[str, Callable[[DynamicAttention, Array, float], Any]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("mode", ["cached", "dirty"])
+@pytest.mark.parametrize("mode", ["cached", "dirty", "kept"])
 def test_the_largest_key_and_value_are_of_all_that_ever_was(
     mode: Any, way: str, monkeypatch: Any
 ) -> None:
@@ -365,7 +365,7 @@ def test_a_sum_of_products_that_stagnates_is_within_the_error_of_the_logits() ->
     keys[:, :64] = 1
     keys[0, 64:] = 0.49 * 2.0**-23
     V = np.array([[1.0], [-1]], np.float32)
-    for mode in ("recomputed", "cached", "dirty"):
+    for mode in ("recomputed", "cached", "dirty", "kept"):
         _holds(_dynamic(mode, query, keys, V), 0)
 
 
@@ -410,7 +410,7 @@ def test_what_leaves_before_it_has_come_in_takes_its_rounding_errors_along(mode:
 
 @pytest.mark.parametrize("rebuild_every", [1, 4])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("mode", ["cached", "dirty"])
+@pytest.mark.parametrize("mode", ["cached", "dirty", "kept"])
 def test_a_weight_that_would_overflow_makes_its_row_stale(
     mode: Any, dtype: Any, rebuild_every: int
 ) -> None:
@@ -428,7 +428,7 @@ def test_a_weight_that_would_overflow_makes_its_row_stale(
 
 
 @pytest.mark.parametrize("steps", [(-300.0,), (-20.0,) * 14, (-1.0,) * 600])
-@pytest.mark.parametrize("mode", ["cached", "dirty"])
+@pytest.mark.parametrize("mode", ["cached", "dirty", "kept"])
 def test_a_weight_that_underflowed_comes_back(mode: Any, steps: tuple[float, ...]) -> None:
     rng = np.random.default_rng(0)
     # A query of 3 takes a step of three times its size.
@@ -449,7 +449,7 @@ def test_a_weight_comes_back_in_a_row_whose_query_has_grown() -> None:
         _holds(dynamic, 1)
 
 
-@pytest.mark.parametrize("mode", ["cached", "dirty", "recomputed"])
+@pytest.mark.parametrize("mode", ["cached", "dirty", "kept", "recomputed"])
 def test_a_row_is_that_of_its_query_as_it_is(mode: Any) -> None:
     K = np.arange(3.0)[:, None]
     dynamic = _dynamic(mode, np.ones((3, 1)), K, K)
@@ -467,3 +467,56 @@ def test_more_tokens_than_float32_covers_are_refused(monkeypatch: Any) -> None:
     many = np.zeros((2**21 + 1, 1), np.float32)
     with pytest.raises(ValueError, match=r"^K must have at most 2097152 rows in float32"):
         DynamicAttention(many, many, many)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("step", [-1.0, -15.0, -60.0, -3000.0])
+def test_kept_weights_that_leave_their_scale_together_are_computed_anew(
+    step: float, dtype: Any
+) -> None:
+    """Every key is lowered, until the weights as they were scaled are nothing."""
+    rng = np.random.default_rng(6)
+    V = rng.standard_normal((4, 2)).astype(dtype)
+    ones = np.ones((4, 1), dtype)
+    dynamic = _dynamic("kept", ones, 0 * ones, V)
+    for _ in range(max(2, int(-900 / step))):
+        for i in range(4):
+            dynamic.update_key(i, 0, step)
+    for i in range(4):
+        _holds(dynamic, i)
+    before = dynamic.stats["refreshed_rows"]
+    dynamic.query(0, 0)
+    assert dynamic.stats["refreshed_rows"] == before + 1
+    assert dynamic.output().output == pytest.approx(np.broadcast_to(V.mean(axis=0), (4, 2)))
+
+
+def test_a_kept_weight_is_not_renewed_by_more_factors_than_are_counted() -> None:
+    ones = np.ones((3, 1))
+    dynamic = _dynamic("kept", ones, 0 * ones, ones)
+    for step in range(1, 100):
+        before = dynamic.stats["multiplications"]
+        dynamic.update_key(1, 0, 2.0**-10)
+        # By a factor, 2 n; from the definition, n d.
+        renewed = dynamic.stats["multiplications"] - before == 2 * 3
+        assert renewed == (step % (cached.FACTORS + 1) != 0)
+
+
+def test_kept_columns_are_those_of_the_tokens_as_they_are() -> None:
+    rng = np.random.default_rng(7)
+    Q, K, V = (rng.standard_normal((5, 2)) for _ in range(3))
+    dynamic = DynamicAttention(Q, K, V, mode="kept")
+    dynamic.append([1.0, 0.5], [0.25, -1.0], [2.0, -3.0])
+    dynamic.set_key(3, [0.5, -0.25])
+    # Not before the token that was appended, for which everything is computed anew.
+    dynamic.evict(1)
+    dynamic.append([-1.0, 0.5], [0.25, 1.0], [-2.0, 3.0])
+    dynamic.update_key(0, 1, 0.5)
+    for i in dynamic.live.tolist():
+        _holds(dynamic, i)
+
+
+def test_a_kept_row_does_not_see_a_later_token_whose_key_is_replaced() -> None:
+    values = np.array([[1.0], [0.0], [0.0]])
+    dynamic = DynamicAttention(values, values, values, mode="kept", causal=True)
+    dynamic.set_key(2, [0.5])
+    assert dynamic.query(0, 0) == 1.0

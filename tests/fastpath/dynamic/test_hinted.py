@@ -37,7 +37,7 @@ def _instance(rng: np.random.Generator, n: int) -> tuple[Boolean, Boolean, Boole
     return M, P, V
 
 
-@pytest.mark.parametrize("mode", ["cached", "dirty", "auto"])
+@pytest.mark.parametrize("mode", ["cached", "dirty", "kept", "auto"])
 @pytest.mark.parametrize("n", [1, 2, 7, 16])
 def test_small_products_are_decided_rightly(n: int, mode: Any) -> None:
     rng = np.random.default_rng(n)
@@ -56,7 +56,7 @@ def test_two_hundred_products_up_to_256_are_decided_rightly() -> None:
     for trial in range(200):
         n = 256 if trial % 10 == 0 else int(rng.integers(2, 257))
         M, P, V = _instance(rng, n)
-        hinted = HintedMv(M, V, mode=("cached", "dirty", "auto")[trial % 3])
+        hinted = HintedMv(M, V, mode=("cached", "dirty", "kept", "auto")[trial % 4])
         hinted.hint(P)
         for i in rng.integers(n, size=3):
             assert (hinted.column(int(i)) == _product(M, P, V)[:, i]).all(), trial
