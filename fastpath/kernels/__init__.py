@@ -1,0 +1,34 @@
+"""The tolerance of attention kernels: what a declared arithmetic may return."""
+
+from fastpath.kernels.formats import FORMATS, Format
+from fastpath.kernels.judge import Judgement, Violation, assert_attention, judge_attention
+from fastpath.kernels.model import (
+    PRESETS,
+    RoundingModel,
+    flash_attention_2,
+    float32_any_order,
+    naive_low_precision,
+    onnx_function,
+    torch_flash_cpu,
+    torch_sdpa_math,
+)
+from fastpath.kernels.tolerance import Tolerance, tolerance
+
+__all__ = [
+    "FORMATS",
+    "PRESETS",
+    "Format",
+    "Judgement",
+    "RoundingModel",
+    "Tolerance",
+    "Violation",
+    "assert_attention",
+    "flash_attention_2",
+    "float32_any_order",
+    "judge_attention",
+    "naive_low_precision",
+    "onnx_function",
+    "tolerance",
+    "torch_flash_cpu",
+    "torch_sdpa_math",
+]
