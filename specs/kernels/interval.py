@@ -1,9 +1,10 @@
 r"""FP.kernel: what an attention kernel of a declared arithmetic may return.
 
-The computation.  From scores s_j a kernel makes weights ``W_j = C p_j e^{xi_j}``, p the softmax of the s_j and
-C whatever it shifts by, with |xi_j| <= theta_j; its numerator is ``sum_j W_j v_j (1 + eta_j)``, its denominator
-``sum_j W_j (1 + eta'_j)``, with |eta_j| <= g_N and |eta'_j| <= g_D < 1.  What rounds to which format decides
-theta, g_N and g_D; the order of sums, blocks and splits only decide how many roundings a term passes through.
+The computation.  From scores s_j a kernel makes weights ``W_j = C p_j e^{xi_j}``, p the softmax of the s_j
+and C whatever it shifts by, with |xi_j| <= theta_j; its numerator is ``sum_j W_j v_j (1 + eta_j)``, its
+denominator ``sum_j W_j (1 + eta'_j)``, with |eta_j| <= g_N and |eta'_j| <= g_D < 1.  What rounds to which
+format decides theta, g_N and g_D; the order of sums, blocks and splits only decide how many roundings a
+term passes through.
 With o = sum p v the numerator less o times the denominator is
 
     sum W_j (v_j - o) + sum eta_j W_j v_j - o sum eta'_j W_j,      and      sum p_j (v_j - o) = 0,
@@ -206,9 +207,9 @@ def _mid_range(i: KernelRow, bits: int) -> Enclosure:
 def _weights_rounded_up() -> KernelRow:
     """Give weights just above the middle between two bfloat16 numbers: all are rounded up by nearly u."""
     u = 2.0**-8
-    scores = np.full(256, np.log(0.5 * (1 + u) * (1 + u / 64)))
+    scores = np.full(32, np.log(0.5 * (1 + u) * (1 + u / 1024)))
     scores[0] = 0
-    values = np.ones(256)
+    values = np.ones(32)
     values[0] = 0
     return kernel_row(scores, values, "bfloat16")
 
@@ -270,9 +271,9 @@ FP_KERNEL = Claim[KernelRow](
     where="ours",
     statement=(
         "A kernel whose weights are p_j e^{xi_j} up to a factor, |xi_j| <= theta_j, whose numerator's terms "
-        "err by g_N and whose denominator's err by g_D returns a number of [fl(o - B), fl(o + B)], B = [sum p_j "
-        "(e^theta_j - 1)|v_j - o| + g_N sum p_j e^theta_j |v_j| + g_D |o| sum p_j e^theta_j + what underflow "
-        "takes] / [(1 - g_D) sum p_j e^-theta_j - what underflow takes]; and never leaves (max|v - o| + g_N "
+        "err by g_N and whose denominator's err by g_D returns a number of [fl(o - B), fl(o + B)], B = [sum "
+        "p_j (e^theta_j - 1)|v_j - o| + g_N sum p_j e^theta_j |v_j| + g_D |o| sum p_j e^theta_j + what "
+        "underflow takes] / [(1 - g_D) sum p_j e^-theta_j - what underflow takes]; and never leaves (max|v - o| + g_N "
         "max|v| + g_D |o|)/(1 - g_D), whatever theta. k roundings in any order and one to each of three "
         "formats are a g of (1 + r1)(1 + r2)(1 + r3)/(1 - k u) - 1."
     ),
@@ -361,7 +362,7 @@ FP_KERNEL = Claim[KernelRow](
             points=((3, 2, 1, sympy.Rational(1, 200), sympy.Rational(1, 1000), _tiny_points[0]),),
             quantity=_kernel_error,
             parameters=_range_parameters,
-            trivial=_mid_range,
+            trivial=lambda i, bits: abs(_output(i, bits)),
             extremal=_mistaken,
             theorem="fp_kernel_range",
         ),
@@ -507,6 +508,7 @@ FP_KERNEL_EXACT = Claim[Exponents](
             trivial=lambda i, bits: _centred(i, bits)[1].max(),
             extremal=lambda: Exponents(np.zeros(2), np.array([1.0, -1.0]), np.full(2, 0.25)),
             theorem="fp_kernel_shift",
+            attained="fp_kernel_shift_attained",
         ),
     ),
     witness=lambda: Exponents(
