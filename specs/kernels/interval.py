@@ -226,7 +226,8 @@ def lost_weights() -> KernelRow:
 def _sample_row(rng: np.random.Generator) -> KernelRow:
     n = int(rng.integers(1, 40))
     scores = rng.choice([0.1, 1.0, 4.0]) * rng.standard_normal(n)
-    values = rng.standard_normal(n).astype(np.float32).astype(np.float64)
+    offset = rng.choice([0.0, 9.0])  # values far from 0 beside their spread, too
+    values = (offset + rng.standard_normal(n)).astype(np.float32).astype(np.float64)
     low = (None, "bfloat16", "float16", "tf32", "float8_e4m3fn", "float8_e5m2")[rng.integers(6)]
     return kernel_row(scores, values, low)
 
@@ -273,8 +274,8 @@ FP_KERNEL = Claim[KernelRow](
         "A kernel whose weights are p_j e^{xi_j} up to a factor, |xi_j| <= theta_j, whose numerator's terms "
         "err by g_N and whose denominator's err by g_D returns a number of [fl(o - B), fl(o + B)], B = [sum "
         "p_j (e^theta_j - 1)|v_j - o| + g_N sum p_j e^theta_j |v_j| + g_D |o| sum p_j e^theta_j + what "
-        "underflow takes] / [(1 - g_D) sum p_j e^-theta_j - what underflow takes]; and never leaves (max|v - o| + g_N "
-        "max|v| + g_D |o|)/(1 - g_D), whatever theta. k roundings in any order and one to each of three "
+        "underflow takes] / [(1 - g_D) sum p_j e^-theta_j - what underflow takes]; and never leaves (max|v - o| + "
+        "g_N max|v| + g_D |o|)/(1 - g_D), whatever theta. k roundings in any order and one to each of three "
         "formats are a g of (1 + r1)(1 + r2)(1 + r3)/(1 - k u) - 1."
     ),
     not_stated=(
@@ -367,7 +368,7 @@ FP_KERNEL = Claim[KernelRow](
             theorem="fp_kernel_range",
         ),
     ),
-    witness=lambda: kernel_row(np.array([0.3, -1.2, 2.0]), np.array([1.0, -2.0, 0.75]), "bfloat16"),
+    witness=lambda: kernel_row(np.array([0.3, -1.2, 2.0]), np.array([9.0, 8.0, 9.75]), "bfloat16"),
     sample=_sample_row,
 )
 
