@@ -6,7 +6,7 @@ import numpy as np
 
 from fastpath.core.bounds.kernels import kernel_factor
 from fastpath.core.bounds.softmax import ARITHMETIC, rounding_weight
-from fastpath.core.directed import library_up, up
+from fastpath.core.directed import above, library_up, up
 from fastpath.core.inputs import Array, Matrix
 from fastpath.exact.blocks import Block, Scores
 from fastpath.kernels.model import RoundingModel
@@ -18,7 +18,7 @@ OWN_ROUNDINGS = 24
 class Exponents:
     """The exponents of a block of queries, for keys in tiles.
 
-    theta_j = e_j + reach (L - s_j) + size |s_j| + constant, where e_j, the error of the score, is built up
+    theta_j = e_j + fall (L - s_j) + constant, where e_j, the error of the score, is built up
     step by step as the kernel builds the score: coefficients here are rounded upward, entries are computed in
     the type of the tiles and raised by what that may lose.
 
@@ -64,7 +64,8 @@ class Exponents:
             assert weights is not None
             constant = up(constant + rounding_weight(0.0, weights.unit_roundoff, 0.0, 1.0, 1.0))
         own = up(scores.magnitude + scores.error)
-        largest = self._error(scores.magnitude, scores.magnitude, scores.magnitude, None)
+        size = scores.magnitude
+        largest = up(self._error(size.copy(), size, size, None))
         if block.bias is not None:
             largest = up(largest + up(self.sum * own))
         start = self._underflow(block, d, inputs)
@@ -78,8 +79,6 @@ class Exponents:
             constant = up(constant + rounding_weight(0.0, u, 0.0, model.exp_error, 1))
             self.reach = up(self.reach + 3 * u)
             self.size = up(self.size + up((model.exp_error + 3) * u))
-        #: The largest error of a score.
-        self.largest = largest
         # What the tiles are off by, where they stand for the scores and for L - s.
         off = up(
             scores.error
@@ -88,12 +87,18 @@ class Exponents:
         )
         coefficients = up(self.scaled + self.cap + self.sum + self.reach + self.size)
         second = up(up(2 * largest) * up(self.reach + self.size))
+        # |s_j| is at most L - s_j and |L| together.
         self.constant: Array = up(
-            up(constant + start) + up(second + up(off * up(2 * coefficients)))
+            up(up(constant + start) + up(second + up(off * up(2 * coefficients))))
+            + up(self.size * np.abs(logarithm))
         )
-        self._constant = np.nextafter(self.constant.astype(self.dtype), self.dtype(np.inf))
-        self._raise = self.dtype(1 + 2 * OWN_ROUNDINGS * constants["unit_roundoff"])
-        self._logarithm = logarithm.astype(self.dtype)
+        self.fall = up(self.reach + self.size)
+        #: A bound for the keys of a row, but for those with a bias.
+        self.most: Array = up(
+            up(largest + up(self.fall * up(np.abs(logarithm) + own))) + self.constant
+        )
+        self._raise = 1 + 2 * OWN_ROUNDINGS * constants["unit_roundoff"]
+        self._constant = (self.constant * self._raise).astype(self.dtype)
 
     def _underflow(self, block: Block, d: int, inputs: Any) -> Array:
         """Return what underflow may add to the error of a score, through all steps."""
@@ -116,42 +121,43 @@ class Exponents:
 
     def _error(self, product: Any, before: Any, after: Any, bias: Any) -> Any:
         """Return the error of scores: of the product, a rounding of it, a cap, and a bias."""
-        dtype = (
-            self.dtype if isinstance(product, np.ndarray) and product.dtype == np.float32 else float
-        )
-        error = product * dtype(self.product)
+        number = self.dtype if product.dtype == np.float32 else float
+        product *= number(self.product)
+        error = product
         if self.low:
-            error *= dtype(1 + self.scaled)
-            error += dtype(self.scaled) * np.abs(before)
+            error *= number(1 + self.scaled)
+            error += number(self.scaled) * np.abs(before)
         if self.options.softcap is not None:
-            capped = np.minimum(np.abs(before) + error, dtype(self.options.softcap))
-            error += dtype(self.cap) * capped
+            capped = np.minimum(np.abs(before) + error, number(self.options.softcap))
+            error += number(self.cap) * capped
         if bias is not None:
-            error += dtype(self.sum) * (np.abs(after) + np.abs(bias) + error)
+            error += number(self.sum) * (np.abs(after) + np.abs(bias) + error)
         return error
 
-    def of(
-        self, product: Matrix, before: Matrix, score: Matrix, bias: Matrix | None, rows: slice
+    def score_errors(
+        self, product: Matrix, before: Matrix, score: Matrix, bias: Matrix | None
     ) -> Matrix:
-        """Return theta for a tile.
+        """Return e for a tile; ``product`` is |scale| |q|.|k|, ``before`` the score before its cap.
 
-        ``product`` is |scale| |q|.|k|, which is overwritten; ``before`` the score before its cap; of hidden
-        keys ``score`` is -inf and the result anything.
+        The result stands in ``product``.
         """
         after = score if bias is None else score - bias
-        theta: Matrix = self._error(product, before, after, bias)
-        distance = self._logarithm[rows] - score
-        theta += self.dtype(self.size) * np.abs(score)
-        theta += self.dtype(self.reach) * np.maximum(distance, 0, out=distance)
-        theta += self._constant[rows]
-        theta *= self._raise
-        return theta
+        error: Matrix = self._error(product, before, after, bias)
+        return error
+
+    def of(self, error: Matrix, shifted: Matrix, rows: slice) -> Matrix:
+        """Return theta for a tile, of its score errors and of s - L; it stands in ``error``.
+
+        Of hidden keys ``shifted`` is -inf and the result anything.
+        """
+        error -= shifted * self.dtype(self.fall)
+        error += self._constant[rows]
+        error *= self.dtype(self._raise)
+        return error
 
     def of_sink(self, sink: float, logarithm: Array) -> Array:
         """Return theta of the sink, a score that is read."""
         error = up(kernel_factor(1, self.model.unit.unit_roundoff, self.low, 0.0, 0.0) * abs(sink))
-        distance = up(np.maximum(logarithm - sink, 0) + up(self.size * abs(sink)))
-        theta: Array = up(
-            up(error + up(self.reach * distance)) + up(self.constant + up(self.size * abs(sink)))
-        )
+        distance = np.maximum(above(logarithm - sink), 0)
+        theta: Array = up(up(error + up(self.fall * distance)) + self.constant)
         return theta

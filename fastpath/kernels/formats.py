@@ -49,6 +49,12 @@ class Format:
         """What underflow may take from a result."""
         return self.tiny * self.unit_roundoff if self.gradual else self.tiny
 
+    def half_gap(self, x: Any) -> Array:
+        """Return half the distance between the numbers of the format about a number."""
+        exponent = np.maximum(np.frexp(np.asarray(x, np.float64))[1] - 1, self.least_exponent)
+        half: Array = np.ldexp(1.0, exponent - self.precision)
+        return half
+
     def nearest(self, x: Any) -> Array:
         """Return the nearest numbers of the format, ties to even, as float64.
 

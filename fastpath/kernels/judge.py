@@ -12,6 +12,7 @@ from fastpath.core.cores import worker_count
 from fastpath.core.inputs import Array, exact_floats
 from fastpath.exact.blocks import block_of
 from fastpath.exact.prepared import PreparedHead
+from fastpath.kernels.formats import FORMATS
 from fastpath.kernels.model import RoundingModel
 from fastpath.kernels.sums import tiles
 from fastpath.kernels.tolerance import Task, Tolerance, prepare, tolerance_of
@@ -173,13 +174,14 @@ def _overflowed(output: Array, lower: Array, upper: Array) -> Any:
     return np.isnan(output) & (np.isinf(lower) | np.isinf(upper))
 
 
-def ratios(output: Array, allowed: Tolerance) -> Array:
-    """Return the distances from attention over what is allowed there; infinite of what is not finite."""
+def ratios(output: Array, allowed: Tolerance, model: RoundingModel) -> Array:
+    """Return the distances from attention over what is allowed there; infinite of what is not finite.
+
+    Allowed is the bound and half a step of the format: what lies outside the interval is further off.
+    """
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         distance = np.abs(output - allowed.centre)
-        room = np.maximum(
-            np.abs(allowed.upper - allowed.centre), np.abs(allowed.centre - allowed.lower)
-        )
+        room = allowed.bound + FORMATS[model.out].half_gap(allowed.centre)
         ratio = np.where(distance == 0, 0, distance / np.maximum(room, np.finfo(float).tiny))
     return np.where(np.isfinite(output), ratio, np.inf)
 
@@ -188,7 +190,7 @@ def _judged(
     output: Array, task: Task, allowed: Tolerance, semantics: Mapping[str, Any]
 ) -> Judgement:
     bad = outside(output, allowed.lower, allowed.upper)
-    ratio = ratios(output, allowed)
+    ratio = ratios(output, allowed, task.model)
     unknown = np.isinf(allowed.lower) & np.isinf(allowed.upper)
     count = int(np.count_nonzero(bad))
     worst, sentence = None, ""
@@ -248,9 +250,9 @@ def row_weights(task: Task, index: int, place: int) -> Array:
     side = PreparedHead(keys[index // task.group], values[index // task.group])
     block = block_of(q, side, task.options, index, task.rows[place : place + 1])
     scores = np.full(len(side.k), -np.inf)
-    for rows, at, score, _, _, _, hidden in tiles(block):
-        if rows.stop > rows.start:
-            scores[at] = np.where(hidden[0] if hidden is not None else False, -np.inf, score[0])
+    for tile in tiles(block, sizes=False):
+        hidden = False if tile.hidden is None else tile.hidden[0]
+        scores[tile.keys] = np.where(hidden, -np.inf, tile.score[0])
     largest = scores.max()
     if np.isneginf(largest):
         return np.zeros(len(scores))

@@ -99,6 +99,7 @@ def row_sums(
     values: Values,
     exponents: Exponents,
     weights: Format | None,
+    coarse: float,
     centre: Array,
     centre_bound: Array,
     logarithm: Array,
@@ -106,8 +107,8 @@ def row_sums(
 ) -> RowSums:
     """Return the sums of one block of queries, key block by key block.
 
-    ``weights`` is the format to which weights are rounded after they are divided, if they are; ``centre`` the
-    exact output, up to ``centre_bound``, in units.
+    ``weights`` is the format to which weights are rounded after they are divided, if they are; theta of at
+    most ``coarse`` need not be told apart; ``centre`` is the exact output, up to ``centre_bound``, in units.
     """
     dtype = block.queries.dtype
     count, width = len(block.queries), values.scaled.shape[1]
@@ -118,27 +119,40 @@ def row_sums(
     small = np.zeros((count, width))
     wide = np.zeros((count, 1), bool)
     of_rows = logarithm.astype(dtype)
-    for rows, keys, score, before, product, bias, hidden in tiles(block):
-        theta = exponents.of(product, before, score, bias, rows)
-        if hidden is not None:
-            np.copyto(theta, 0, where=hidden)
-            np.copyto(score, -np.inf, where=hidden)
+    # Where the rounding of the weights is far more than all theta, one bound a row will do.
+    alike = bool(exponents.most.max() <= coarse) and block.bias is None
+    for tile in tiles(block, sizes=not alike):
+        rows, score = tile.rows, tile.score
+        error = None
+        if tile.product is not None:
+            error = exponents.score_errors(tile.product, tile.before, score, tile.bias)
         score -= of_rows[rows]
+        if tile.hidden is not None:
+            np.copyto(score, -np.inf, where=tile.hidden)
         p = np.exp(score)
-        largest = theta.max(axis=1, keepdims=True)
-        np.maximum(longest[rows], largest, out=longest[rows])
         np.maximum(heaviest[rows], p.max(axis=1, keepdims=True), out=heaviest[rows])
         if weights is not None and weights.gradual:
             below = p < dtype.type(4 * weights.tiny)
             if below.any():
-                small[rows] += below.astype(dtype) @ values.columns[keys, :width]
-        totals[rows] += p @ values.columns[keys, : 2 * width + 1]
+                small[rows] += below.astype(dtype) @ values.columns[tile.keys, :width]
+        totals[rows] += p @ values.columns[tile.keys, : 2 * width + 1]
+        if error is None:
+            continue
+        theta = exponents.of(error, score, rows)
+        if tile.hidden is not None:
+            np.copyto(theta, 0, where=tile.hidden)
+        largest = theta.max(axis=1, keepdims=True)
+        np.maximum(longest[rows], largest, out=longest[rows])
         wide[rows] |= largest > SMALL
         # Of rows with small exponents e^(the largest) is what sums are raised by in the end; the sums of
         # others are made in a second pass.
-        np.minimum(theta, 1, out=theta)
+        if largest.max() > 1:
+            np.minimum(theta, 1, out=theta)
         theta *= theta
         squares[rows] += np.einsum("ij,ij->i", p, theta)[:, None]
+    if alike:
+        longest = exponents.most
+        squares = totals[:, 2 * width : 2 * width + 1] * up(longest * longest)
     if wide.any():
         _raise(block, values, exponents, of_rows, raised, squares, least, wide)
     return _finished(
@@ -175,16 +189,20 @@ def _raise(
 ) -> None:
     """Add up r = p e^theta and what is made of it, for the rows with large exponents."""
     squares[wide[:, 0]] = 0
-    for rows, keys, score, before, product, bias, hidden in tiles(block):
+    for tile in tiles(block):
+        rows, score = tile.rows, tile.score
         if not wide[rows].any():
             continue
-        theta = exponents.of(product, before, score, bias, rows)
-        if hidden is not None:
-            np.copyto(theta, 0, where=hidden)
-            np.copyto(score, -np.inf, where=hidden)
+        assert tile.product is not None
+        error = exponents.score_errors(tile.product, tile.before, score, tile.bias)
         score -= of_rows[rows]
+        if tile.hidden is not None:
+            np.copyto(score, -np.inf, where=tile.hidden)
+        theta = exponents.of(error, score, rows)
+        if tile.hidden is not None:
+            np.copyto(theta, 0, where=tile.hidden)
         r = np.exp(score + theta)
-        raised[rows] += r @ values.columns[keys]
+        raised[rows] += r @ values.columns[tile.keys]
         least[rows] += np.exp(score - theta).sum(axis=1, keepdims=True, dtype=np.float64)
         lever = np.expm1(-theta)
         lever *= lever
@@ -281,16 +299,37 @@ def _finished(
     )
 
 
-def tiles(
-    block: Block,
-) -> Iterator[tuple[slice, slice, Matrix, Matrix, Matrix, Matrix | None, NDArray[np.bool_] | None]]:
-    """Yield, for every block of keys of which some query sees any: rows, keys, scores and what they are of.
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """Some queries and some keys: their scores, and what these are made of.
 
-    That is: the scores, those before the cap, |scale| |q|.|k|, the bias, and which keys are hidden.
+    Attributes
+    ----------
+    rows, keys : slice
+    score : array
+        Of hidden keys anything.
+    before : array
+        The score before its cap; the score itself where there is none.
+    product : array or None
+        |scale| |q|.|k|, where it was asked for.
+    bias : array or None
+    hidden : array of bool, or None
     """
+
+    rows: slice
+    keys: slice
+    score: Matrix
+    before: Matrix
+    product: Matrix | None
+    bias: Matrix | None
+    hidden: NDArray[np.bool_] | None
+
+
+def tiles(block: Block, *, sizes: bool = True) -> Iterator[Tile]:
+    """Yield every tile of which some query sees any key; ``sizes``: with |scale| |q|.|k|."""
     options, dtype = block.options, block.queries.dtype
     q = block.queries if options.scale == 1 else block.queries * dtype.type(options.scale)
-    sizes = np.abs(q)
+    size = np.abs(q) if sizes else None
     first_key, stop_key = block.keys
     for first in range(first_key - first_key % KEY_BLOCK, stop_key, KEY_BLOCK):
         keys = slice(first, min(first + KEY_BLOCK, stop_key))
@@ -303,7 +342,6 @@ def tiles(
         before, bias = score, None
         if options.softcap is not None:
             cap = dtype.type(options.softcap)
-            before = score
             score = cap * np.tanh(score / cap)
         if block.bias is not None:
             bias = block.bias[rows, keys]
@@ -311,7 +349,14 @@ def tiles(
             if gone.any():
                 hidden = gone if hidden is None else hidden | gone
                 bias = np.where(gone, 0, bias)
-            with np.errstate(over="ignore"):
-                bias = np.clip(bias, -np.finfo(dtype).max / 8, None).astype(dtype)
+            bias = np.clip(bias, -np.finfo(dtype).max / 8, None).astype(dtype)
             score = score + bias
-        yield rows, keys, score, before, sizes[rows] @ np.abs(k).T, bias, hidden
+        yield Tile(
+            rows=rows,
+            keys=keys,
+            score=score,
+            before=before,
+            product=None if size is None else size[rows] @ np.abs(k).T,
+            bias=bias,
+            hidden=hidden,
+        )

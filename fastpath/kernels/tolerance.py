@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ from fastpath.kernels.exponents import Exponents
 from fastpath.kernels.formats import FORMATS
 from fastpath.kernels.model import RoundingModel
 from fastpath.kernels.sums import QUERY_BLOCK, SINGLE, RowSums, Values, own_error, row_sums
+
+#: How many times less than the rounding of the weights theta must be for one bound a row.
+COARSE = 16
 
 CLAIMS = ("FP.kernel", "FP.kernel_matmul", "FP.softmax", "FP.exp", "S.output", "FP.lse")
 
@@ -258,11 +261,16 @@ class Side:
     """Keys and values of one head, in the types that tiles may have."""
 
     def __init__(self, k: Matrix, v: Matrix, single: bool) -> None:
-        self.double = PreparedHead(k, v), Values(v)
+        self._k, self._v = k, v
         self.single = None
         if single:
             k, v = k.astype(np.float32), v.astype(np.float32)
             self.single = PreparedHead(k, v), Values(v)
+
+    @cached_property
+    def double(self) -> tuple[PreparedHead, Values]:
+        """Keys and values in float64, where they are needed."""
+        return PreparedHead(self._k, self._v), Values(self._v)
 
 
 def kernel_bound(
@@ -318,13 +326,14 @@ def _sums(
         found = block, values, scores_of(block)
     block, values, scores = found
     exponents = Exponents(model, block, scores, logarithm, log_bound)
-    weights = model.format("weights") if model.denominator == "normalised" else None
+    weights = model.format("weights")
     sums = row_sums(
         block,
         scores,
         values,
         exponents,
-        weights,
+        weights if model.denominator == "normalised" else None,
+        0.0 if weights is None else weights.unit_roundoff / COARSE,
         np.ldexp(centre, -values.exponent),
         up(np.ldexp(centre_bound, -values.exponent)),
         logarithm,
