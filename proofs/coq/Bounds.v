@@ -146,6 +146,18 @@ Definition b_kernel_deviation (error_squares : R) (variance : R) : R :=
 Definition b_kernel_shift (shift : R) (excess : R) (smallest_sum : R) : R :=
   shift + excess / smallest_sum.
 
+(** FP.kernel_probable: sums of independent roundings of mean 0, but with the failure probability. *)
+Definition b_kernel_probable (entries : nat) (failure_probability : R) (square_sum : R) : R :=
+  sqrt 2 * sqrt square_sum * sqrt (ln ((2 * INR entries) / failure_probability)).
+
+(** FP.kernel_backward: the error of a kernel's sum of products, of which one factor has an error. *)
+Definition b_kernel_gradient (error_sum : R) (magnitude_sum : R) (sum_error : R) (lost : R) : R :=
+  lost + error_sum * (1 + sum_error) + magnitude_sum * sum_error.
+
+(** FP.kernel_blocks: the error of a sum so far that stands in a low format. *)
+Definition b_kernel_partial (carried_error : R) (partial_sum : R) (first_roundoff : R) : R :=
+  carried_error * (1 + first_roundoff) + first_roundoff * partial_sum.
+
 (** P2.poly: the change of an attention output when a polynomial replaces exp. *)
 Definition b_poly_output (kappa : R) (spread : R) : R :=
   spread * tanh (ln kappa / 4).

@@ -152,6 +152,15 @@ Proof. unfold b_kernel_deviation; pin. Qed.
 Goal Rabs (b_kernel_shift (1 / 3) (1 / 100) (9 / 10) - (86111111111111111111111111111 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_kernel_shift; pin. Qed.
 
+Goal Rabs (b_kernel_probable 1 (1 / 2) (3) - (14420268866008830170627747797 / 5000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_kernel_probable; pin. Qed.
+
+Goal Rabs (b_kernel_gradient (1 / 100) (3) (1 / 200) (1 / 1099511627776) - (12525000000454747350886464119 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_kernel_gradient; pin. Qed.
+
+Goal Rabs (b_kernel_partial (1 / 100) (3) (1 / 256) - (557 / 25600)) <= 1 / 10 ^ 25.
+Proof. unfold b_kernel_partial; pin. Qed.
+
 Goal Rabs (b_poly_output (5 / 4) (3) - (6687370800100945723596639009 / 40000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_poly_output; pin. Qed.
 

@@ -271,12 +271,13 @@ FP_KERNEL = Claim[KernelRow](
     id="FP.kernel",
     where="ours",
     statement=(
-        "A kernel whose weights are p_j e^{xi_j} up to a factor, |xi_j| <= theta_j, whose numerator's terms "
-        "err by g_N and whose denominator's err by g_D returns a number of [fl(o - B), fl(o + B)], B = [sum "
-        "p_j (e^theta_j - 1)|v_j - o| + g_N sum p_j e^theta_j |v_j| + g_D |o| sum p_j e^theta_j + what "
-        "underflow takes] / [(1 - g_D) sum p_j e^-theta_j - what underflow takes]; and never leaves (max|v - o| + "
-        "g_N max|v| + g_D |o|)/(1 - g_D), whatever theta. k roundings in any order and one to each of three "
-        "formats are a g of (1 + r1)(1 + r2)(1 + r3)/(1 - k u) - 1."
+        "A kernel whose weights are p_j e^{xi_j} up to a factor, |xi_j| <= theta_j, whose numerator's "
+        "terms err by g_N and whose denominator's err by g_D returns a number of [fl(o - B), fl(o + "
+        "B)], B = [sum p_j (e^theta_j - 1)|v_j - o| + g_N sum p_j e^theta_j |v_j| + g_D |o| sum p_j "
+        "e^theta_j + what underflow takes] / [(1 - g_D) sum p_j e^-theta_j - what underflow takes]; "
+        "and never leaves (max|v - o| + g_N max|v| + g_D |o|)/(1 - g_D), whatever theta. k roundings "
+        "in any order and one to each of three formats are a g of (1 + r1)(1 + r2)(1 + r3)/(1 - k u) "
+        "- 1."
     ),
     not_stated=(
         "That a kernel is of an arithmetic: a violation proves that it is not, the absence of one proves "

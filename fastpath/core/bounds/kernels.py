@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastpath.core.directed import down, up
+from fastpath.core.directed import down, library_up, up
 
 
 def kernel_factor(
@@ -76,3 +76,13 @@ def kernel_deviation(error_squares: Any, variance: Any) -> Any:
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         return up(up(np.sqrt(error_squares)) * up(np.sqrt(variance)))
+
+
+def kernel_probable(entries: Any, failure_probability: Any, square_sum: Any) -> Any:
+    """Bound sums of independent roundings of mean 0, but with the failure probability: FP.kernel_probable.
+
+    ``sqrt(2)*sqrt(square_sum)*sqrt(log(2*entries/failure_probability))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = library_up(np.log(up(up(2 * entries) / failure_probability)))
+        return up(up(up(np.sqrt(2)) * up(np.sqrt(square_sum))) * up(np.sqrt(part_1)))
