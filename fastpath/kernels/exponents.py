@@ -48,8 +48,8 @@ class Exponents:
         #: Relative to |scale| |q|.|k|: the product in any order, the scale on either side, and their formats.
         self.product = kernel_factor(d + 4, u, input_roundoff, input_roundoff, 0.0)
         #: Relative to the score before its cap: a rounding of the product and one of the scaled product.
-        twice = low is not None and self.options.scale != 1 and inputs is None
-        self.scaled = kernel_factor(0, u, self.low, self.low if twice else 0.0, 0.0)
+        self.twice = low is not None and self.options.scale != 1 and inputs is None
+        self.scaled = kernel_factor(0, u, self.low, self.low if self.twice else 0.0, 0.0)
         #: Relative to the capped score.
         self.cap = kernel_factor(4 + np.ceil(model.exp_error), u, self.low, self.low, self.low)
         #: Relative to |score| + |bias|: the bias itself, and the sum.
@@ -144,6 +144,17 @@ class Exponents:
         after = score if bias is None else score - bias
         error: Matrix = self._error(product, before, after, bias)
         return error
+
+    def random(self, before: Array) -> tuple[Array, Array]:
+        """Return what the roundings of the product may make of a score, and the sum of their squares.
+
+        Of scores that are capped nothing: a cap bends what is of mean 0.
+        """
+        if not self.low or self.options.softcap is not None:
+            return np.zeros_like(before), np.zeros_like(before)
+        step = self.low * np.abs(before)
+        count = 2 if self.twice else 1
+        return count * step, count * step * step
 
     def of(self, error: Matrix, shifted: Matrix, rows: slice) -> Matrix:
         """Return theta for a tile, of its score errors and of s - L; it stands in ``error``.

@@ -1,21 +1,31 @@
 """Judge what a kernel returned: every entry within its tolerance, or a sentence on one that is not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastpath.core.arithmetic import standard_arithmetic
+from fastpath.core.certified import Certified
 from fastpath.core.cores import worker_count
-from fastpath.core.inputs import Array, exact_floats
+from fastpath.core.inputs import Array, exact_floats, open_unit
+from fastpath.core.norms import TINY
 from fastpath.exact.blocks import block_of
 from fastpath.exact.prepared import PreparedHead
 from fastpath.kernels.formats import FORMATS
 from fastpath.kernels.model import RoundingModel
+from fastpath.kernels.probable import ScoreTests, alike, probable_bound, rows_of, signatures
 from fastpath.kernels.sums import tiles
-from fastpath.kernels.tolerance import Task, Tolerance, prepare, tolerance_of
+from fastpath.kernels.tolerance import (
+    Task,
+    Tolerance,
+    exact_of,
+    interval,
+    prepare,
+    tolerance_of,
+)
 
 #: The options of attention that a sentence repeats, with what they are by default.
 OPTIONS: dict[str, Any] = {
@@ -36,8 +46,11 @@ class Violation:
 
     Attributes
     ----------
+    test : str
+        What it fails: "FP.kernel" or "FP.kernel_probable", for which it lies outside its interval; "key
+        signature", "scale" or "denominator", for which ``value`` is a sum that should be near 0.
     entry : tuple of int
-        Its index in the output.
+        Its index in the output; of a signature without the column, of a sum over all rows nothing.
     value, lower, upper, centre : float
         What was returned, what may be, and attention.
     excess : float
@@ -48,6 +61,7 @@ class Violation:
         The weight of that key.
     """
 
+    test: str
     entry: tuple[int, ...]
     value: float
     lower: float
@@ -97,6 +111,7 @@ def judge_attention(
     K: ArrayLike,
     V: ArrayLike,
     model: RoundingModel,
+    failure_probability: float | None = None,
     *,
     rows: ArrayLike | None = None,
     workers: int | None = None,
@@ -108,13 +123,19 @@ def judge_attention(
     ----------
     output : array_like, shape (..., h_q, n_q, d_v)
         What the kernel returned; of the rows that are asked for, where ``rows`` is given.
-    Q, K, V, model, rows, workers, **semantics
-        As for :func:`tolerance`.
+    Q, K, V, model, failure_probability, rows, workers, **semantics
+        As for :func:`assert_attention`.
     """
     task = prepare(Q, K, V, model, rows=rows, **semantics)
+    if failure_probability is not None:
+        failure_probability = open_unit("failure_probability", failure_probability)
     got = returned(output, (*task.q.shape[:-1], task.v.shape[-1]))
-    allowed = tolerance_of(task, worker_count(workers))
-    return _judged(got, task, allowed, semantics)
+    count = worker_count(workers)
+    exact = exact_of(task, count)
+    judgement = _judged(got, task, tolerance_of(task, exact, count), semantics)
+    if failure_probability is None or judgement.refuted:
+        return judgement
+    return _by_chance(judgement, got, task, exact, failure_probability, semantics)
 
 
 def assert_attention(
@@ -137,6 +158,10 @@ def assert_attention(
         What the kernel returned.
     Q, K, V, model, rows, workers, **semantics
         As for :func:`tolerance`.
+    failure_probability : float, optional
+        With it, also refuse what a kernel of that model returns with at most this probability, if its
+        roundings of weights, logits and outputs are independent and of mean 0: narrower intervals, the
+        signature of every key of every row, and sums that a wrong scale or denominator moves.
 
     Raises
     ------
@@ -148,9 +173,14 @@ def assert_attention(
 
     Notes
     -----
-    Without a failure probability no clean kernel ever fails: the intervals are a theorem's (FP.kernel).
+    Without a failure probability no clean kernel ever fails: the intervals are a theorem's (FP.kernel).  With
+    it, 2 n_q n_k^2 multiply-adds a head more, in float64.
+
+    Claims: FP.kernel, FP.kernel_matmul; FP.kernel_probable with a failure probability.
     """
-    judgement = judge_attention(output, Q, K, V, model, rows=rows, workers=workers, **semantics)
+    judgement = judge_attention(
+        output, Q, K, V, model, failure_probability, rows=rows, workers=workers, **semantics
+    )
     if judgement.refuted:
         raise AssertionError(judgement.sentence)
 
@@ -182,7 +212,7 @@ def ratios(output: Array, allowed: Tolerance, model: RoundingModel) -> Array:
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         distance = np.abs(output - allowed.centre)
         room = allowed.bound + FORMATS[model.out].half_gap(allowed.centre)
-        ratio = np.where(distance == 0, 0, distance / np.maximum(room, np.finfo(float).tiny))
+        ratio = np.where(distance == 0, 0, distance / np.maximum(room, TINY))
     return np.where(np.isfinite(output), ratio, np.inf)
 
 
@@ -195,30 +225,152 @@ def _judged(
     count = int(np.count_nonzero(bad))
     worst, sentence = None, ""
     if count:
-        flat = int(np.argmax(np.where(bad, ratio, -1)))
-        at = tuple(int(i) for i in np.unravel_index(flat, output.shape))
-        key, weight = suspect(task, at, output, allowed.centre)
-        row = int(task.rows[at[-2]])
-        worst = Violation(
-            entry=(*at[:-2], row, at[-1]),
-            value=float(output[at]),
-            lower=float(allowed.lower[at]),
-            upper=float(allowed.upper[at]),
-            centre=float(allowed.centre[at]),
-            excess=float(ratio[at]),
-            key=key,
-            weight=weight,
-        )
-        sentence = _sentence(worst, count, output.size, task.model, semantics)
-    settled = np.where(unknown, 0, ratio)
+        worst = _worst(output, task, allowed, bad, ratio, "FP.kernel")
+        sentence = _sentence(worst, count, output.size, task.model, semantics, None)
     return Judgement(
         model=task.model,
         entries=output.size,
         violations=count,
-        ratio=float(settled.max()),
+        ratio=float(np.where(unknown, 0, ratio).max()),
         worst=worst,
         sentence=sentence,
         tolerance=allowed,
+    )
+
+
+def _worst(
+    output: Array, task: Task, allowed: Tolerance, bad: Any, ratio: Array, claim: str
+) -> Violation:
+    """Return the violation that is furthest out."""
+    flat = int(np.argmax(np.where(bad, ratio, -1)))
+    at = tuple(int(i) for i in np.unravel_index(flat, output.shape))
+    key, weight = suspect(task, at, output, allowed.centre)
+    return Violation(
+        test=claim,
+        entry=(*at[:-2], int(task.rows[at[-2]]), at[-1]),
+        value=float(output[at]),
+        lower=float(allowed.lower[at]),
+        upper=float(allowed.upper[at]),
+        centre=float(allowed.centre[at]),
+        excess=float(ratio[at]),
+        key=key,
+        weight=weight,
+    )
+
+
+def _by_chance(
+    judgement: Judgement,
+    output: Array,
+    task: Task,
+    exact: Certified,
+    failure_probability: float,
+    semantics: Mapping[str, Any],
+) -> Judgement:
+    """Judge again, by what roundings make of an output but with that probability.
+
+    A half of it is for the entries, a quarter for the keys of rows and one for the sums over all rows.
+    """
+    allowed, model = judgement.tolerance, task.model
+    if not np.isfinite(output).all() or not np.isfinite(allowed.bound).all():
+        return judgement
+    shape = output.shape
+    flat = output.reshape(-1, *shape[-2:])
+    bounds = allowed.bound.reshape(flat.shape).copy()
+    keys = int(np.prod(task.q.shape[:-1])) * task.k.shape[-2]
+    sums = ScoreTests()
+    queries = task.q.reshape(-1, task.q.shape[-1])
+    like = np.maximum(alike(queries), alike(output.reshape(-1, shape[-1]))).reshape(flat.shape[:2])
+    strongest: tuple[float, tuple[int, int, int], float, float] = (0.0, (0, 0, 0), 0.0, 0.0)
+    refuted = 0
+    for part in rows_of(task, exact):
+        place = part.index, slice(part.first, part.first + len(part.p))
+        bounds[place] = np.minimum(
+            bounds[place], probable_bound(part, output.size, failure_probability / 2)
+        )
+        found = signatures(part, flat[place], model, keys, failure_probability / 4)
+        ratio = np.where(part.p > 0, np.abs(found.score) / np.maximum(found.allowed, TINY), 0)
+        refuted += int(np.count_nonzero(ratio > 1))
+        if ratio.max() > strongest[0]:
+            row, key = (int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
+            at = part.index, part.first + row, key
+            strongest = (
+                float(ratio.max()),
+                at,
+                float(part.p[row, key]),
+                float(found.score[row, key]),
+            )
+        sums.add(part, flat[place], model, like[place])
+    lower, upper = interval(exact.output, bounds.reshape(shape), model)
+    narrow = replace(
+        allowed,
+        lower=np.maximum(lower, allowed.lower),
+        upper=np.minimum(upper, allowed.upper),
+        bound=bounds.reshape(shape),
+        claims=(*allowed.claims, "FP.kernel_probable"),
+    )
+    bad = outside(output, narrow.lower, narrow.upper)
+    ratio = ratios(output, narrow, model)
+    sums_found = sums.ratios(failure_probability / 4)
+    judgement = replace(judgement, tolerance=narrow, ratio=float(ratio.max()))
+    if bad.any():
+        worst = _worst(output, task, narrow, bad, ratio, "FP.kernel_probable")
+        count = int(np.count_nonzero(bad))
+        sentence = _sentence(worst, count, output.size, model, semantics, failure_probability)
+        return replace(judgement, violations=count, worst=worst, sentence=sentence)
+    repeat = _repeated(model, failure_probability, semantics)
+    if strongest[0] > 1:
+        size, (index, row, key), weight, score = strongest
+        head = tuple(int(i) for i in np.unravel_index(index, shape[:-2])) if shape[:-2] else ()
+        query = (*head, int(task.rows[row]))
+        sentence = (
+            f"key {key}, of weight {weight:.3g}, is taken too {'much' if score > 0 else 'little'} by row "
+            f"{list(query)}: (v_j - o).(output - o) = {score:.3g} is {size:.3g} times what roundings of "
+            f"{model} make of it but with probability {failure_probability:g} (FP.kernel_probable; {refuted} "
+            f"keys of rows are). {repeat}"
+        )
+        worst = Violation(
+            test="key signature",
+            entry=query,
+            value=score,
+            lower=-abs(score) / size,
+            upper=abs(score) / size,
+            centre=0.0,
+            excess=size,
+            key=key,
+            weight=weight,
+        )
+        return replace(judgement, violations=refuted, worst=worst, sentence=sentence)
+    name = max(sums_found, key=lambda test: sums_found[test])
+    if sums_found[name] > 1:
+        size = sums_found[name]
+        sentence = (
+            f"the {name} is off: what all rows together are off by along it is {size:.3g} times what "
+            f"roundings of {model} make of it but with probability {failure_probability:g} "
+            f"(FP.kernel_probable). {repeat}"
+        )
+        value = getattr(sums, name)
+        worst = Violation(
+            test=name,
+            entry=(),
+            value=value,
+            lower=-abs(value) / size,
+            upper=abs(value) / size,
+            centre=0.0,
+            excess=size,
+            key=None,
+            weight=0.0,
+        )
+        return replace(judgement, violations=1, worst=worst, sentence=sentence)
+    return judgement
+
+
+def _repeated(
+    model: RoundingModel, failure_probability: float | None, semantics: Mapping[str, Any]
+) -> str:
+    return (
+        "These two lines repeat it:\n"
+        f"    model = {model}\n"
+        f"    assert_attention(output, Q, K, V, model, {failure_probability!r}{options_text(semantics)})"
     )
 
 
@@ -264,7 +416,12 @@ def row_weights(task: Task, index: int, place: int) -> Array:
 
 
 def _sentence(
-    worst: Violation, count: int, entries: int, model: RoundingModel, semantics: Mapping[str, Any]
+    worst: Violation,
+    count: int,
+    entries: int,
+    model: RoundingModel,
+    semantics: Mapping[str, Any],
+    failure_probability: float | None,
 ) -> str:
     entry = ", ".join(map(str, worst.entry))
     *heads, row, column = worst.entry
@@ -274,12 +431,18 @@ def _sentence(
         if worst.key is None
         else f"key {worst.key}, of weight {worst.weight:.3g}, explains it best"
     )
-    return (
-        f"output[{entry}] = {worst.value!r} lies outside [{worst.lower!r}, {worst.upper!r}], "
-        f"{worst.excess:.3g} times as far from attention, {worst.centre!r}, as {model} lets a kernel go "
-        f"(FP.kernel; {count} of {entries} entries do): {who}. These two lines repeat it:\n"
+    chance = "" if failure_probability is None else f" but with probability {failure_probability:g}"
+    repeat = (
+        "These two lines repeat it:\n"
         f"    t = tolerance(Q, K, V, {model}, rows=[{row}]{options_text(semantics)})\n"
         f"    assert t.lower[{place}] <= output[{entry}] <= t.upper[{place}]"
+        if failure_probability is None
+        else _repeated(model, failure_probability, semantics)
+    )
+    return (
+        f"output[{entry}] = {worst.value!r} lies outside [{worst.lower!r}, {worst.upper!r}], "
+        f"{worst.excess:.3g} times as far from attention, {worst.centre!r}, as {model} lets a kernel go"
+        f"{chance} ({worst.test}; {count} of {entries} entries do): {who}. {repeat}"
     )
 
 

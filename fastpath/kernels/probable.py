@@ -1,7 +1,8 @@
 """The probabilistic tier: what a kernel's roundings make of an output if they are independent and of mean 0.
 
 Random are the roundings of weights, of logits and of the output, each at most half a step and of mean 0;
-all else is bounded as in FP.kernel.  Keys of equal scores are rounded alike, and count as one (FP.kernel_probable).
+all else is bounded as in FP.kernel.  Keys of equal scores are rounded alike, and count as one
+(FP.kernel_probable).
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastpath.core.bounds.kernels import kernel_deviation, kernel_factor, kernel_output, kernel_probable
+from fastpath.core.bounds.kernels import (
+    kernel_deviation,
+    kernel_factor,
+    kernel_output,
+    kernel_probable,
+)
+from fastpath.core.certified import Certified
 from fastpath.core.directed import down, library_up, up
 from fastpath.core.inputs import Array
 from fastpath.exact.blocks import Block, block_of, scores_of
@@ -18,7 +25,7 @@ from fastpath.kernels.exponents import Exponents
 from fastpath.kernels.formats import FORMATS
 from fastpath.kernels.model import RoundingModel
 from fastpath.kernels.sums import tiles
-from fastpath.kernels.tolerance import Task, Tolerance, roundoff, sum_errors
+from fastpath.kernels.tolerance import Task, absolute_loss, roundoff, sum_errors
 
 #: Queries whose scores are held at once, with those of all keys; keys whose products are.
 ROWS, KEYS = 128, 2048
@@ -49,6 +56,8 @@ class Rows:
         What all other roundings make of the output at most.
     values : array, shape (keys, d_v)
     centre : array, shape (rows, d_v)
+    columns : array, shape (d_v,)
+        How many columns of the values are rounded alike, each with itself.
     about_centre : bool
         Whether a weight's rounding moves the output along v - o, as it does the denominator too.
     """
@@ -62,7 +71,13 @@ class Rows:
     known: Array
     values: Array
     centre: Array
+    columns: Array
     about_centre: bool
+
+    def half_gaps(self, output: Array, model: RoundingModel) -> Array:
+        """Return the squares of what rounding moves the output by, those of like columns together."""
+        half = FORMATS[model.out].half_gap(np.maximum(np.abs(output), np.abs(self.centre)))
+        return half * half * self.columns
 
     def spread(self, squares: Array, about_centre: bool) -> Array:
         """Return sum_k squares_k x_kc^2 with x = v, or v - o, for every column c."""
@@ -81,18 +96,23 @@ class Rows:
         return total
 
 
-def rows_of(task: Task, allowed: Tolerance, logarithm: Array, log_bound: Array) -> Iterator[Rows]:
+def rows_of(task: Task, exact: Certified) -> Iterator[Rows]:
     """Yield the queries of a task, some at a time."""
+    assert exact.log_sum_exp is not None
+    assert exact.log_sum_exp_bound is not None
     count = int(np.prod(task.q.shape[:-2]))
     queries, keys, values, centre, off = (
         x.reshape(-1, *x.shape[-2:])
-        for x in (task.q, task.k, task.v, allowed.centre, allowed.centre_bound)
+        for x in (task.q, task.k, task.v, exact.output, exact.error_bound)
     )
-    logarithm, log_bound = (x.reshape(count, -1, 1) for x in (logarithm, log_bound))
+    logarithm, log_bound = (
+        x.reshape(count, -1, 1) for x in (exact.log_sum_exp, exact.log_sum_exp_bound)
+    )
     side = None
     for index in range(count):
         if side is None or index % task.group == 0:
             side = PreparedHead(keys[index // task.group], values[index // task.group])
+            columns = like_columns(values[index // task.group])
         for first in range(0, queries.shape[1], ROWS):
             part = slice(first, first + ROWS)
             block = block_of(queries[index, part], side, task.options, index, task.rows[part])
@@ -110,6 +130,7 @@ def rows_of(task: Task, allowed: Tolerance, logarithm: Array, log_bound: Array) 
                 index,
                 first,
                 values[index // task.group],
+                columns,
                 centre[index, part],
                 off[index, part],
                 logarithm[index, part],
@@ -123,26 +144,31 @@ def _rows(
     index: int,
     first: int,
     values: Array,
+    columns: Array,
     centre: Array,
     off: Array,
     logarithm: Array,
 ) -> Rows:
     shape = len(block.queries), len(block.side.k)
-    scores, theta, random = np.full(shape, -np.inf), np.zeros(shape), np.zeros(shape)
+    scores, theta = np.full(shape, -np.inf), np.zeros(shape)
+    random, squared = np.zeros(shape), np.zeros(shape)
     finite = np.where(np.isneginf(logarithm), 0, logarithm)
     for tile in tiles(block):
         at = tile.rows, tile.keys
         score = tile.score.copy()
         if tile.hidden is not None:
             np.copyto(score, -np.inf, where=tile.hidden)
-        random[at] = exponents.random(tile.before, tile.score, tile.bias)
+        random[at], squared[at] = exponents.random(tile.before)
         assert tile.product is not None
         error = exponents.score_errors(tile.product, tile.before, tile.score, tile.bias)
         shown = exponents.of(error, score - finite[tile.rows], tile.rows)
         scores[at] = score
         theta[at] = np.where(np.isneginf(score), 0, shown)
-    theta, random = np.minimum(theta, 1.0), np.minimum(random, 1.0)
-    random[np.isneginf(scores)] = 0
+    # Exponents of 1 and more leave nothing to chance.
+    large = theta > 1
+    theta = np.minimum(theta, 700.0)
+    for each in (random, squared):
+        each[large | np.isneginf(scores)] = 0
     p = np.where(np.isneginf(logarithm), 0, np.exp(scores - finite))
     grown = library_up(np.exp(theta))
     sink = np.zeros_like(logarithm)
@@ -174,7 +200,7 @@ def _rows(
     units = up(1 / down(down(smallest * (1 - denominator)) * (1 - LOSS)))
     steps = 8.0 * keys * (model.blocks(keys) + 2 * model.splits) * model.unit.lost
     low = model.format("weights")
-    lost = steps if low is None else steps + keys * low.lost
+    lost = (steps if low is None else steps + keys * low.lost) * p.max(axis=1, keepdims=True)
     most = np.abs(values).max(axis=0)
     known = kernel_output(
         kernel_deviation(squares, variance),
@@ -188,17 +214,20 @@ def _rows(
         lost,
     )
     moved = np.where(np.isneginf(scores), 0, p * grown * chance * units)
-    drifted = p * random * units
+    known = known + absolute_loss(model, keys, largest * (1 + LOSS), smallest * (1 - LOSS))
+    # A row that sees nothing is zeros.
+    known[np.isneginf(logarithm[:, 0])] = 0
     return Rows(
         index=index,
         first=first,
         scores=scores,
         p=p,
         weight_squares=moved * moved * alike,
-        logit_squares=drifted * drifted * alike,
+        logit_squares=squared * (p * units) ** 2 * alike,
         known=known * (1 + LOSS) + off,
         values=values,
         centre=centre,
+        columns=columns,
         about_centre=rounded,
     )
 
@@ -214,16 +243,30 @@ def multiplicities(scores: Array) -> Array:
     groups = np.concatenate([np.zeros((len(scores), 1), np.intp), np.cumsum(apart, axis=1)], axis=1)
     groups += np.arange(len(scores))[:, None] * scores.shape[1]
     counts = np.bincount(groups.ravel())[groups].astype(np.float64)
-    found = np.empty_like(counts)
+    found: Array = np.empty_like(counts)
     np.put_along_axis(found, order, counts, axis=1)
+    return found
+
+
+def like_columns(values: Array) -> Array:
+    """Return, for every column, how many are equal to it but for their sign and a power of two."""
+    exponent = np.frexp(np.abs(values).max(axis=0))[1]
+    first = np.take_along_axis(values, np.argmax(values != 0, axis=0)[None], axis=0)
+    return alike((np.ldexp(values, -exponent) * np.sign(first)).T)
+
+
+def alike(rows: Array) -> Array:
+    """Return, for every row, how many are equal to it, itself included."""
+    rows = np.ascontiguousarray(rows) + 0.0  # -0 is 0
+    whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    _, place, counts = np.unique(whole, return_inverse=True, return_counts=True)
+    found: Array = counts[place].astype(np.float64)
     return found
 
 
 def probable_bound(rows: Rows, tests: int, failure_probability: float) -> Array:
     """Bound the error of every output before it is rounded, all of them but with that probability."""
-    bound: Array = up(
-        rows.known + kernel_probable(tests, failure_probability, up(rows.variance()))
-    )
+    bound: Array = up(rows.known + kernel_probable(tests, failure_probability, up(rows.variance())))
     return bound
 
 
@@ -244,7 +287,7 @@ def signatures(
     """Return (v_j - o_i).(output_i - o_i) for every key, and what it is at most but with that probability."""
     values, centre = rows.values, rows.centre
     off = output - centre
-    half = FORMATS[model.out].half_gap(np.maximum(np.abs(output), np.abs(centre)))
+    half = rows.half_gaps(output, model)
     count, keys = rows.p.shape
     score, allowed = np.empty((count, keys)), np.empty((count, keys))
     by_centre = centre @ values.T
@@ -256,10 +299,10 @@ def signatures(
         score[:, part] = off @ towards.T - (off * centre).sum(axis=1, keepdims=True)
         gram = values @ towards.T
         gram_squares = gram * gram
-        variance = (half * half) @ (towards * towards).T
-        variance -= 2 * (half * half * centre) @ towards.T
-        variance += (half * half * centre * centre).sum(axis=1, keepdims=True)
-        size = (half * half) @ (towards * towards).T + variance
+        size = half @ (towards * towards).T
+        variance = size - 2 * (half * centre) @ towards.T
+        variance += (half * centre * centre).sum(axis=1, keepdims=True)
+        size = size + variance
         for squares, about in ((weight, rows.about_centre), (logit, True)):
             if not squares.any():
                 continue
@@ -295,10 +338,10 @@ class ScoreTests:
     denominator_variance: float = 0.0
     denominator_known: float = 0.0
 
-    def add(self, rows: Rows, output: Array, model: RoundingModel) -> None:
-        """Add some rows."""
+    def add(self, rows: Rows, output: Array, model: RoundingModel, alike: Array) -> None:
+        """Add some rows; of each, ``alike`` says how many are rounded in the same way."""
         off = output - rows.centre
-        half = FORMATS[model.out].half_gap(np.maximum(np.abs(output), np.abs(rows.centre)))
+        half = rows.half_gaps(output, model)
         shifted = np.where(rows.p > 0, rows.scores, 0)
         mean = (rows.p * shifted).sum(axis=1, keepdims=True)
         by_scale = (rows.p * (shifted - mean)) @ rows.values
@@ -306,14 +349,21 @@ class ScoreTests:
             along = direction @ rows.values.T
             about = along - (direction * rows.centre).sum(axis=1, keepdims=True)
             moved = about if rows.about_centre else along
-            variance = (rows.weight_squares * moved * moved).sum()
-            variance += (rows.logit_squares * about * about).sum()
-            variance += (half * half * direction * direction).sum()
-            self._add(name, (direction * off).sum(), variance, (np.abs(direction) * rows.known).sum())
+            each = (rows.weight_squares * moved * moved).sum(axis=1)
+            each += (rows.logit_squares * about * about).sum(axis=1)
+            each += (half * direction * direction).sum(axis=1)
+            variance = (each * alike).sum()
+            self._add(
+                name, (direction * off).sum(), variance, (np.abs(direction) * rows.known).sum()
+            )
 
     def _add(self, name: str, score: float, variance: float, known: float) -> None:
         for suffix, more in (("", score), ("_variance", variance), ("_known", known)):
-            setattr(self, name + suffix, getattr(self, name + suffix) + float(more) * (1 + LOSS * bool(suffix)))
+            setattr(
+                self,
+                name + suffix,
+                getattr(self, name + suffix) + float(more) * (1 + LOSS * bool(suffix)),
+            )
 
     def ratios(self, failure_probability: float) -> dict[str, float]:
         """Return how far each sum is from 0, over what it is at most but with that probability."""

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.kernels import kernel_factor, kernel_output, kernel_range
+from fastpath.core.certified import Certified
 from fastpath.core.cores import run, worker_count
 from fastpath.core.directed import above, below, library_down, up
 from fastpath.core.inputs import Array, Matrix, heads_inputs, in_range, plain_array
@@ -119,7 +120,8 @@ def tolerance(
         empty_rows=empty_rows,
         rows=rows,
     )
-    return tolerance_of(task, worker_count(workers))
+    count = worker_count(workers)
+    return tolerance_of(task, exact_of(task, count), count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,9 +193,13 @@ def _check_sums(model: RoundingModel, keys: int, dimension: int) -> None:
         )
 
 
-def tolerance_of(task: Task, workers: int) -> Tolerance:
-    """Bound what a kernel may return, of checked arguments."""
-    exact = attend_heads(task.q, task.k, task.v, task.options, workers, task.rows)
+def exact_of(task: Task, workers: int) -> Certified:
+    """Return attention in float64 of the rows that are asked for, with bounds on its error."""
+    return attend_heads(task.q, task.k, task.v, task.options, workers, task.rows)
+
+
+def tolerance_of(task: Task, exact: Certified, workers: int) -> Tolerance:
+    """Bound what a kernel may return, of checked arguments and their attention."""
     assert exact.log_sum_exp is not None
     assert exact.log_sum_exp_bound is not None
     count, n_q = int(np.prod(task.q.shape[:-2])), task.q.shape[-2]
@@ -342,22 +348,29 @@ def _sums(
     return block, values, sums
 
 
-def _roundoff(model: RoundingModel, name: str) -> float:
+def roundoff(model: RoundingModel, name: str) -> float:
+    """Return the unit roundoff of the format that a field names, 0 where it names none."""
     chosen = model.format(name)
     return 0.0 if chosen is None else chosen.unit_roundoff
 
 
-def sum_errors(model: RoundingModel, keys: int) -> tuple[float, float]:
-    """Return g_N and g_D of FP.kernel: what a term of either sum may be off by, relatively."""
+def sum_errors(
+    model: RoundingModel, keys: int, *, weights: float | None = None
+) -> tuple[float, float]:
+    """Return g_N and g_D of FP.kernel: what a term of either sum may be off by, relatively.
+
+    ``weights`` is the unit roundoff of the weights, where it is not the model's.
+    """
     u, terms = model.unit.unit_roundoff, model.roundings(keys)
     if model.splits > 1:
         terms += model.splits + 4
-    weights = 0.0 if model.denominator == "rounded" else _roundoff(model, "weights")
+    if weights is None:
+        weights = 0.0 if model.denominator == "rounded" else roundoff(model, "weights")
     # The quotient, or the reciprocal and its product, are two roundings of every term.
     numerator = kernel_factor(
-        terms + 2, u, weights, _roundoff(model, "values"), _roundoff(model, "partials")
+        terms + 2, u, weights, roundoff(model, "values"), roundoff(model, "partials")
     )
-    denominator = kernel_factor(terms, u, _roundoff(model, "exponentials"), 0.0, 0.0)
+    denominator = kernel_factor(terms, u, roundoff(model, "exponentials"), 0.0, 0.0)
     return float(numerator), float(denominator)
 
 
@@ -400,19 +413,7 @@ def _assembled(
         ),
         values.exponent,
     )
-    # What is lost whatever the size of the values.
-    absolute = up(steps * model.unit.lost)
-    if kept is not None:
-        absolute = up(
-            absolute + up(2 * kept.lost) * up(sums.largest / down_positive(sums.smallest))
-        )
-    partials = model.format("partials")
-    if partials is not None:
-        absolute = up(absolute + 2 * partials.lost)
-    absolute = up(up(4 * absolute) + 2 * model.unit.lost)
-    out = FORMATS[model.out]
-    if not out.gradual:
-        absolute = up(absolute + out.lost)
+    absolute = absolute_loss(model, keys, sums.largest, sums.smallest)
     largest = np.maximum(values.largest, 0)
     # The largest weight is 1, up to what exp errs at 0; what underflow takes is relative to it.
     gone = up(2 * steps * model.unit.lost)
@@ -422,6 +423,23 @@ def _assembled(
     capped = kernel_range(up(largest + size), largest, size, numerator, denominator, gone)
     assembled: Array = up(np.minimum(np.where(np.isnan(bound), np.inf, bound), capped) + absolute)
     return assembled
+
+
+def absolute_loss(model: RoundingModel, keys: int, largest: Array, smallest: Array) -> Array:
+    """Return what underflow takes from an output whatever the size of its values.
+
+    ``largest`` and ``smallest`` bound the kernel's sum of weights.
+    """
+    steps = up(8.0 * keys * (model.blocks(keys) + 2 * model.splits))
+    absolute = up(steps * model.unit.lost)
+    kept, partials = model.format("values"), model.format("partials")
+    if kept is not None:
+        absolute = up(absolute + up(2 * kept.lost) * up(largest / down_positive(smallest)))
+    if partials is not None:
+        absolute = up(absolute + 2 * partials.lost)
+    out = FORMATS[model.out]
+    total: Array = up(up(4 * absolute) + 2 * model.unit.lost + (0.0 if out.gradual else out.lost))
+    return total
 
 
 def down_positive(x: Array) -> Array:
