@@ -1,12 +1,13 @@
 """The tolerance of attention kernels: what a declared arithmetic may return."""
 
+from fastpath.kernels.backward import assert_attention_backward, judge_attention_backward
 from fastpath.kernels.formats import FORMATS, Format
 from fastpath.kernels.judge import Judgement, Violation, assert_attention, judge_attention
 from fastpath.kernels.model import (
     PRESETS,
     RoundingModel,
     flash_attention_2,
-    float32_any_order,
+    float32_throughout,
     naive_low_precision,
     onnx_function,
     torch_flash_cpu,
@@ -23,9 +24,11 @@ __all__ = [
     "Tolerance",
     "Violation",
     "assert_attention",
+    "assert_attention_backward",
     "flash_attention_2",
-    "float32_any_order",
+    "float32_throughout",
     "judge_attention",
+    "judge_attention_backward",
     "naive_low_precision",
     "onnx_function",
     "tolerance",

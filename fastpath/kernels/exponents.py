@@ -11,6 +11,9 @@ from fastpath.core.inputs import Array, Matrix
 from fastpath.exact.blocks import Block, Scores
 from fastpath.kernels.model import RoundingModel
 
+#: What a kernel's logarithm may err, in units of u: 4 ulp.
+LOG_ERROR = 8
+
 #: More roundings than an entry of theta passes through where it is computed.
 OWN_ROUNDINGS = 24
 
@@ -73,12 +76,14 @@ class Exponents:
         if model.splits > 1:
             # The parts' logarithms lie between the scores of their keys and that of the whole.
             parts = up(
-                up((model.exp_error + 3) * u) * up(np.abs(logarithm) + library_up(np.log(keys + 1)))
+                up((LOG_ERROR + 3) * u) * up(np.abs(logarithm) + library_up(np.log(keys + 1)))
             )
-            constant = up(constant + parts + up(up((model.exp_error + 3) * u) * largest))
+            constant = up(constant + parts + up(up((LOG_ERROR + 3) * u) * largest))
             constant = up(constant + rounding_weight(0.0, u, 0.0, model.exp_error, 1))
             self.reach = up(self.reach + 3 * u)
-            self.size = up(self.size + up((model.exp_error + 3) * u))
+            self.size = up(self.size + up((LOG_ERROR + 3) * u))
+        #: The largest error of a score.
+        self.largest = largest
         # What the tiles are off by, where they stand for the scores and for L - s.
         off = up(
             scores.error

@@ -49,8 +49,15 @@ class RoundingModel:
         Into so many parts the keys may be split, each with an output and a log-sum-exp of its own.
     partials : str, optional
         The outputs of the parts.
+    score_gradients : str, optional
+        Backward: dS before it is multiplied with K or Q.
+    gradient_sums : str, optional
+        Backward: dK and dV as they stand after every block of queries, in order.
+    query_block : int, optional
+        How many queries such a block has; needed with ``gradient_sums``, and None without.
     exp_error : float
-        What exp, tanh and the logarithm may err, in units of the unit roundoff of ``accumulate``.
+        What exp and tanh may err, in units of the unit roundoff of ``accumulate``; the logarithm of a sum may
+        err by 8.
 
     Raises
     ------
@@ -69,6 +76,9 @@ class RoundingModel:
     block: int | None = None
     splits: int = 1
     partials: str | None = None
+    score_gradients: str | None = None
+    gradient_sums: str | None = None
+    query_block: int | None = None
     exp_error: float = 6.0
 
     def __post_init__(self) -> None:
@@ -86,8 +96,9 @@ class RoundingModel:
                 f"denominator must be one of {', '.join(DENOMINATORS)}, got {self.denominator!r}."
             )
         object.__setattr__(self, "splits", integer("splits", self.splits, 1))
-        if self.block is not None:
-            object.__setattr__(self, "block", integer("block", self.block, 1))
+        for name in ("block", "query_block"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, integer(name, getattr(self, name), 1))
         object.__setattr__(self, "exp_error", _units(self.exp_error, self.accumulate))
         self._check_agreement()
 
@@ -109,6 +120,11 @@ class RoundingModel:
             raise ValueError(
                 "denominator must be 'unrounded' or 'rounded' where the keys are split, since no part knows "
                 f"the whole sum, got 'normalised' with splits={self.splits}."
+            )
+        if (self.gradient_sums is None) != (self.query_block is None):
+            raise ValueError(
+                "gradient_sums and query_block must be given together, since sums are rounded after every "
+                f"block of queries, got {self.gradient_sums!r} and {self.query_block!r}."
             )
         if self.splits == 1 and self.partials is not None:
             raise ValueError(
@@ -145,7 +161,16 @@ class RoundingModel:
         return f"RoundingModel({', '.join(given)})"
 
 
-OPTIONAL = ("weights", "logits", "inputs", "values", "exponentials", "partials")
+OPTIONAL = (
+    "weights",
+    "logits",
+    "inputs",
+    "values",
+    "exponentials",
+    "partials",
+    "score_gradients",
+    "gradient_sums",
+)
 
 
 def _units(value: Any, accumulate: str) -> float:
@@ -161,27 +186,43 @@ def _units(value: Any, accumulate: str) -> float:
 
 
 def torch_sdpa_math(out: str = "bfloat16") -> RoundingModel:
-    """Return the model of torch's SDPBackend.MATH on a CPU: all in float32, in any order, one rounding."""
-    return RoundingModel(out=out)
+    """Return the model of torch's SDPBackend.MATH on a CPU: all in float32, in any order, P written out."""
+    return RoundingModel(out=out, weights="float32", denominator="normalised")
 
 
 def torch_flash_cpu(out: str = "bfloat16") -> RoundingModel:
     """Return the model of torch's SDPBackend.FLASH_ATTENTION on a CPU.
 
-    Weights are rounded, their sum is of unrounded ones, and exp is a fast one, 1,840 units off.
+    Below float32 weights and dS are rounded, the denominator is a sum of unrounded weights, exp is a fast
+    one, 1,840 units off, and dK and dV stand in the low format after every block of queries, of which the
+    shortest has 32.
     """
-    return RoundingModel(out=out, weights=_low(out), block=512, exp_error=2048)
+    low = _low(out)
+    if low is None:
+        return RoundingModel(out=out, block=512)
+    return RoundingModel(
+        out=out,
+        weights=low,
+        block=512,
+        score_gradients=low,
+        gradient_sums=low,
+        query_block=32,
+        exp_error=2048,
+    )
 
 
 def flash_attention_2(out: str = "bfloat16") -> RoundingModel:
     """Return the model of FlashAttention 2: weights rounded, sums of 16 keys added up in float32."""
-    return RoundingModel(out=out, weights=_low(out), block=16)
+    low = _low(out)
+    return RoundingModel(out=out, weights=low, block=16, score_gradients=low)
 
 
 def naive_low_precision(out: str = "bfloat16") -> RoundingModel:
     """Return the model of softmax(Q K^T scale) V, each operation rounded and softmax in float32."""
     low = _low(out)
-    return RoundingModel(out=out, logits=low, weights=low, denominator="normalised")
+    return RoundingModel(
+        out=out, logits=low, weights=low, denominator="normalised", score_gradients=low
+    )
 
 
 def onnx_function(out: str = "float16") -> RoundingModel:
@@ -194,12 +235,13 @@ def onnx_function(out: str = "float16") -> RoundingModel:
         exponentials=low,
         weights=low,
         denominator="normalised",
+        score_gradients=low,
     )
 
 
-def float32_any_order(out: str = "float32") -> RoundingModel:
-    """Return the model of float32 throughout, sums in any order, P written out."""
-    return RoundingModel(out=out, weights="float32", denominator="normalised")
+def float32_throughout(out: str = "float32") -> RoundingModel:
+    """Return the model of float32 throughout, sums in any order, divided in the end."""
+    return RoundingModel(out=out)
 
 
 def _low(out: str) -> str | None:
@@ -211,8 +253,8 @@ def _low(out: str) -> str | None:
 PRESETS: dict[str, Callable[[str], RoundingModel]] = {
     each.__name__: each
     for each in (
+        float32_throughout,
         torch_sdpa_math,
-        float32_any_order,
         flash_attention_2,
         torch_flash_cpu,
         naive_low_precision,

@@ -391,7 +391,7 @@ def _assembled(
     steps = up(8.0 * keys * (model.blocks(keys) + 2 * model.splits))
     lost = up(up(steps * model.unit.lost) * sums.heaviest)
     lost_values = up(up(lost * values.unit_largest) + sums.small)
-    weights, kept = model.format("weights"), model.format("values")
+    weights = model.format("weights")
     exponentials = model.format("exponentials")
     for low in (weights, exponentials):
         if low is not None:

@@ -86,3 +86,21 @@ def kernel_probable(entries: Any, failure_probability: Any, square_sum: Any) -> 
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         part_1 = library_up(np.log(up(up(2 * entries) / failure_probability)))
         return up(up(up(np.sqrt(2)) * up(np.sqrt(square_sum))) * up(np.sqrt(part_1)))
+
+
+def kernel_gradient(error_sum: Any, magnitude_sum: Any, sum_error: Any, lost: Any) -> Any:
+    """Bound the error of a kernel's sum of products, of which one factor has an error: FP.kernel_backward.
+
+    ``error_sum*(sum_error + 1) + lost + magnitude_sum*sum_error``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return up(up(lost + up(error_sum * up(1 + sum_error))) + up(magnitude_sum * sum_error))
+
+
+def kernel_partial(carried_error: Any, partial_sum: Any, first_roundoff: Any) -> Any:
+    """Bound the error of a sum so far that stands in a low format: FP.kernel_blocks.
+
+    ``carried_error*(first_roundoff + 1) + first_roundoff*partial_sum``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return up(up(carried_error * up(1 + first_roundoff)) + up(first_roundoff * partial_sum))
