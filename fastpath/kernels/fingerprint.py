@@ -1,7 +1,7 @@
 """Run a kernel and say what is wrong with it; tell which arithmetics it is not of."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,10 @@ import numpy as np
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.inputs import Array, exact_floats
 from fastpath.kernels.formats import FORMATS
-from fastpath.kernels.judge import Judgement, Violation, judge_attention
+from fastpath.kernels.judge import Judgement, Violation, judge_attention, judged
 from fastpath.kernels.model import PRESETS, RoundingModel
 from fastpath.kernels.probes import Probe, probes
+from fastpath.kernels.tolerance import prepare
 
 Kernel = Callable[..., Any]
 
@@ -170,4 +171,14 @@ def fingerprint(
 
 
 def _judged(output: Array, probe: Probe, model: RoundingModel) -> Judgement:
-    return judge_attention(output, probe.Q, probe.K, probe.V, model, **probe.options)
+    """Judge a probe's output; where rounding must give a weight's very number, by that."""
+    exact = probe.exact_weights
+    plain = model.logits is None and model.inputs is None and model.exponentials is None
+    if exact is None or model.weights is None or model.denominator == "normalised" or not plain:
+        return judge_attention(output, probe.Q, probe.K, probe.V, model, **probe.options)
+    u, low = model.unit.unit_roundoff, FORMATS[model.weights].unit_roundoff
+    # The weight must be nearer to its number than to the middle between two.
+    if 4 * ((model.exp_error + 4 * (len(probe.Q[0]) + 4)) * u + exact) > low:
+        return judge_attention(output, probe.Q, probe.K, probe.V, model, **probe.options)
+    task = prepare(probe.Q, probe.K, probe.V, model, **probe.options)
+    return judged(output, replace(task, exact_weights=exact), probe.options)

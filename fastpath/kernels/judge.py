@@ -216,6 +216,12 @@ def ratios(output: Array, allowed: Tolerance, model: RoundingModel) -> Array:
     return np.where(np.isfinite(output), ratio, np.inf)
 
 
+def judged(output: Array, task: Task, semantics: Mapping[str, Any]) -> Judgement:
+    """Judge an output of a checked task."""
+    exact = exact_of(task, 1)
+    return _judged(output, task, tolerance_of(task, exact, 1), semantics)
+
+
 def _judged(
     output: Array, task: Task, allowed: Tolerance, semantics: Mapping[str, Any]
 ) -> Judgement:

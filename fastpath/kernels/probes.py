@@ -18,7 +18,8 @@ KEYS, COLUMNS = 256, 64
 class Probe:
     """Queries, keys and values in float32, all of them numbers of a format, with the options of attention.
 
-    ``reveals`` says what a kernel of another arithmetic gets wrong.
+    ``reveals`` says what a kernel of another arithmetic gets wrong; ``exact_weights``, where the weights
+    relative to the largest are numbers of the format, by how much at most they are not.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Probe:
     K: NDArray[np.float32]
     V: NDArray[np.float32]
     options: dict[str, Any] = field(default_factory=dict)
+    exact_weights: float | None = None
 
 
 def probes(out: str, seed: int = 0) -> Iterator[Probe]:
@@ -96,7 +98,16 @@ def _weighed(out: str, name: str, reveals: str, weight: float, span: float) -> P
         Q=_numbers(out, q),
         K=_numbers(out, k),
         V=_numbers(out, values),
+        exact_weights=_distance(out, weight, q, k),
     )
+
+
+def _distance(out: str, weight: float, q: Array, k: Array) -> float | None:
+    """Return how far the weights are from a number of the format, relatively, if it is one."""
+    if float(FORMATS[out].nearest(weight)) != weight:
+        return None
+    off = np.abs(np.exp((k[1:] @ q[0]) - k[0] @ q[0]) / weight - 1).max()
+    return float(off) + 2.0**-40
 
 
 def _ladder(out: str, offset: float) -> Probe:

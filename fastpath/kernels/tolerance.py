@@ -12,7 +12,7 @@ from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.kernels import kernel_factor, kernel_output, kernel_range
 from fastpath.core.certified import Certified
 from fastpath.core.cores import run, worker_count
-from fastpath.core.directed import above, below, library_down, up
+from fastpath.core.directed import above, below, library_down, library_up, up
 from fastpath.core.inputs import Array, Matrix, heads_inputs, in_range, plain_array
 from fastpath.core.norms import TINY
 from fastpath.core.semantics import Indices, Semantics, semantics
@@ -129,6 +129,8 @@ class Task:
     """Checked heads with a model: what :func:`tolerance` was asked.
 
     ``q`` holds the rows that were asked for; arrays are of float64.  ``single``: float32 holds them.
+    ``exact_weights``: weights relative to the largest are numbers of the weights' format but for that
+    relative error, so that rounding gives these very numbers.
     """
 
     q: Matrix
@@ -138,6 +140,7 @@ class Task:
     rows: Indices
     model: RoundingModel
     single: bool
+    exact_weights: float | None = None
 
     @property
     def group(self) -> int:
@@ -293,10 +296,14 @@ def kernel_bound(
     """Return B of FP.kernel for a block of queries of one head."""
     empty = np.isneginf(logarithm)
     logarithm = np.where(empty, 0, logarithm)
-    block, values, sums = _sums(
+    block, values, exponents, sums = _sums(
         task, side, queries, index, rows, centre, centre_bound, logarithm, log_bound
     )
-    bound = _assembled(task.model, block, values, sums, centre, centre_bound)
+    off = None
+    if task.exact_weights is not None:
+        # Their rounding undoes what the exponential is off by.
+        off = float(up(library_up(np.expm1(exponents.most.max())) * 2 + task.exact_weights))
+    bound = _assembled(task.model, block, values, sums, centre, centre_bound, off)
     bound = np.where(may_overflow(task.model, block, values, logarithm), np.inf, bound)
     bound[empty[:, 0]] = 0
     return bound
@@ -312,7 +319,7 @@ def _sums(
     centre_bound: Array,
     logarithm: Array,
     log_bound: Array,
-) -> tuple[Block, Values, RowSums]:
+) -> tuple[Block, Values, Exponents, RowSums]:
     """Make the sums, in single precision where that is good enough."""
     model, found = task.model, None
     if side.single is not None:
@@ -345,7 +352,7 @@ def _sums(
         logarithm,
         log_bound,
     )
-    return block, values, sums
+    return block, values, exponents, sums
 
 
 def roundoff(model: RoundingModel, name: str) -> float:
@@ -381,10 +388,11 @@ def _assembled(
     sums: RowSums,
     centre: Array,
     centre_bound: Array,
+    weights_off: float | None,
 ) -> Array:
-    """Put B together."""
+    """Put B together; ``weights_off``: what rounding makes of a weight, where that is known."""
     keys = len(block.side.k) + (block.sink is not None)
-    numerator, denominator = sum_errors(model, keys)
+    numerator, denominator = sum_errors(model, keys, weights=weights_off)
     size = up(np.abs(centre) + centre_bound)
     unit_size = up(np.ldexp(size, -values.exponent))
     # What underflow takes: of weights and products, at every rescaling, relative to the largest weight.
