@@ -14,7 +14,7 @@ from fastpath.core.certified import Certified
 from fastpath.core.cores import worker_count
 from fastpath.core.directed import UNIT_ROUNDOFF, library_up, up
 from fastpath.core.inputs import Array, exact_floats
-from fastpath.core.norms import TINY
+from fastpath.core.norms import TINY, sum_above
 from fastpath.exact.blocks import Block, block_of, scores_of
 from fastpath.exact.prepared import PreparedHead
 from fastpath.kernels.exponents import LOG_ERROR, Exponents
@@ -414,7 +414,7 @@ class _Back:
             theta = self.exponents.of_sink(block.sink, self.logarithm)
             total += np.exp(block.sink - self.logarithm) * np.expm1(theta)
         # ln sum p e^theta is at most sum p (e^theta - 1), and so is what e^-theta takes.
-        moved = up(total * (1 + 2 * (keys + 8) * UNIT_ROUNDOFF) * library_up(np.exp(self.own)))
+        moved = up(sum_above(total, keys + 8) * library_up(np.exp(self.own)))
         denominator = kernel_factor(
             model.roundings(keys) + model.splits + 4, u, roundoff(model, "exponentials"), 0.0, 0.0
         )
