@@ -1,5 +1,6 @@
 """Kernels of declared arithmetics, simulated in float32 with every rounding that a model names."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -146,7 +147,7 @@ def simulate(
         return rounded(pre.astype(np.float32), model.out)
     cuts = np.linspace(0, scores.shape[1], model.splits + 1).astype(int)
     outputs, logarithms = [], []
-    for first, stop in zip(cuts, cuts[1:], strict=False):
+    for first, stop in pairwise(cuts):
         if first == stop:
             continue
         numerator, denominator, largest = part(scores[:, first:stop], v[first:stop])
