@@ -8,7 +8,7 @@ from fastpath.core.bounds.kernels import kernel_factor
 from fastpath.core.bounds.softmax import ARITHMETIC, rounding_weight
 from fastpath.core.directed import above, library_up, up
 from fastpath.core.inputs import Array, Matrix
-from fastpath.exact.blocks import Block, Scores
+from fastpath.exact.blocks import Block, Scores, logit_magnitude
 from fastpath.kernels.model import RoundingModel
 
 #: What a kernel's logarithm may err, in units of u: 4 ulp.
@@ -67,7 +67,11 @@ class Exponents:
             assert weights is not None
             constant = up(constant + rounding_weight(0.0, weights.unit_roundoff, 0.0, 1.0, 1.0))
         own = up(scores.magnitude + scores.error)
-        size = scores.magnitude
+        # That of the scores is after their cap.
+        size = up(
+            logit_magnitude(block.queries, block.side, block.ranges) * abs(block.options.scale)
+        )
+        size = up(size + scores.error[:, 0])[:, None]
         largest = up(self._error(size.copy(), size, size, None))
         if block.bias is not None:
             largest = up(largest + up(self.sum * own))

@@ -13,8 +13,8 @@ from tests.fastpath.kernels.simulated import ORDERS, family, simulate
 
 Array = NDArray[np.float32]
 
-#: What Cauchy and Schwarz may cost, 1.36 at most here in the middle, and the logarithm of the denominator in place
-#: of the maximum, 1.98 where exponentials are low.
+#: What Cauchy and Schwarz may cost, 1.36 at most here in the middle, and the logarithm of the denominator in
+#: place of the maximum, 1.98 where exponentials are low.
 LOOSEST = 2.0
 
 MODELS = [(out, name) for out in ("bfloat16", "float16", "float32") for name in family(out)]
