@@ -65,9 +65,10 @@ def run_kernel(kernel: Kernel, Q: Any, K: Any, V: Any, **semantics: Any) -> Run:
     if not np.array_equal(first, second, equal_nan=True):
         at = np.argwhere(~((first == second) | (np.isnan(first) & np.isnan(second))))[0]
         place = tuple(int(i) for i in at)
+        once, again = float(first[place]), float(second[place])
         findings.append(
-            f"The kernel is not deterministic: output{list(place)} is {first[place]!r}, then "
-            f"{second[place]!r}, of the same input."
+            f"The kernel is not deterministic: output{list(place)} is {once!r}, then {again!r}, of "
+            "the same input."
         )
     return Run(output=first, findings=tuple(dict.fromkeys(findings)))
 

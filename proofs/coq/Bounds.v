@@ -128,7 +128,7 @@ Definition b_gradient_sum (error_sum : R) (magnitude_sum : R) (terms : nat) (uni
 
 (** FP.kernel: the relative effect of roundings, of which three are to other formats. *)
 Definition b_kernel_factor (terms : nat) (unit_roundoff : R) (first_roundoff : R) (second_roundoff : R) (third_roundoff : R) : R :=
-  ((1 + first_roundoff) * (1 + second_roundoff) * (1 + third_roundoff)) / (1 - unit_roundoff * INR terms) - 1.
+  (first_roundoff + second_roundoff * (1 + first_roundoff) + unit_roundoff * INR terms + third_roundoff * (1 + first_roundoff) * (1 + second_roundoff)) / (1 - unit_roundoff * INR terms).
 
 (** FP.kernel: the error of a kernel's output before it is rounded. *)
 Definition b_kernel_output (deviation_sum : R) (value_sum : R) (largest_sum : R) (smallest_sum : R) (numerator_error : R) (denominator_error : R) (output_magnitude : R) (numerator_lost : R) (denominator_lost : R) : R :=

@@ -30,6 +30,8 @@ from reference import Enclosure
 from specs.claim import Bound, Claim, Hypothesis, Value
 from specs.lifting import lift
 from specs.symbols import (
+    POSITIVE,
+    UP_TO_HALF,
     denominator_error,
     denominator_lost,
     deviation_sum,
@@ -289,11 +291,14 @@ FP_KERNEL = Claim[KernelRow](
             name="kernel_factor",
             meaning="the relative effect of roundings, of which three are to other formats",
             arguments=(terms, unit_roundoff, first_roundoff, second_roundoff, third_roundoff),
-            expression=(1 + first_roundoff)
-            * (1 + second_roundoff)
-            * (1 + third_roundoff)
-            / (1 - terms * unit_roundoff)
-            - 1,
+            # (1 + r1)(1 + r2)(1 + r3)/(1 - k u) - 1, with nothing that cancels.
+            expression=(
+                terms * unit_roundoff
+                + first_roundoff
+                + (1 + first_roundoff) * second_roundoff
+                + (1 + first_roundoff) * (1 + second_roundoff) * third_roundoff
+            )
+            / (1 - terms * unit_roundoff),
             provided=terms * unit_roundoff < 1,
             points=((64, sympy.Rational(1, 2**24), sympy.Rational(1, 2**8), 0, 0),),
             quantity=_factor_error,
@@ -323,7 +328,8 @@ FP_KERNEL = Claim[KernelRow](
                 + output_magnitude * (denominator_error * largest_sum + denominator_lost)
             )
             / ((1 - denominator_error) * smallest_sum - denominator_lost),
-            provided=denominator_lost < (1 - denominator_error) * smallest_sum,
+            domain={denominator_error: UP_TO_HALF, smallest_sum: POSITIVE},
+            provided=4 * denominator_lost <= smallest_sum,
             points=(
                 (
                     sympy.Rational(1, 100),
@@ -404,7 +410,7 @@ def _matmul_parameters(i: Exponents, bits: int) -> Mapping[str, Value]:
 
 
 def _sample_exponents(rng: np.random.Generator) -> Exponents:
-    n = int(rng.integers(1, 30))
+    n = int(rng.integers(2, 30))
     return Exponents(
         2 * rng.standard_normal(n),
         rng.standard_normal(n),
@@ -503,7 +509,7 @@ FP_KERNEL_EXACT = Claim[Exponents](
             meaning="how far errors of scores move an output to one side",
             arguments=(shift, excess, smallest_sum),
             expression=shift + excess / smallest_sum,
-            provided=smallest_sum > 0,
+            domain={smallest_sum: POSITIVE},
             points=((sympy.Rational(1, 3), sympy.Rational(1, 100), sympy.Rational(9, 10)),),
             quantity=_largest_shift,
             parameters=_shift_parameters,

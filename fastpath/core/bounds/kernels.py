@@ -19,12 +19,14 @@ def kernel_factor(
 ) -> Any:
     """Bound the relative effect of roundings, of which three are to other formats: FP.kernel.
 
-    ``(first_roundoff + 1)*(second_roundoff + 1)*(third_roundoff + 1)/(-terms*unit_roundoff + 1) - 1``
+    ``(first_roundoff + second_roundoff*(first_roundoff + 1) + terms*unit_roundoff + third_roundoff*(first_roundoff + 1)*(second_roundoff + 1))/(-terms*unit_roundoff + 1)``
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        part_1 = up(up(1 + first_roundoff) * up(1 + second_roundoff))
-        part_2 = up(up(part_1 * up(1 + third_roundoff)) / down(1 - up(unit_roundoff * terms)))
-        return up(part_2 - 1)
+        part_1 = up(1 + first_roundoff)
+        part_2 = up(unit_roundoff * terms)
+        part_3 = up(first_roundoff + up(second_roundoff * part_1))
+        part_4 = up(up(third_roundoff * part_1) * up(1 + second_roundoff))
+        return up(up(up(part_3 + part_2) + part_4) / down(1 - part_2))
 
 
 def kernel_output(
