@@ -290,7 +290,8 @@ def _by_chance(
     refuted = 0
     for part in rows_of(task, exact):
         place = part.index, slice(part.first, part.first + len(part.p))
-        bounds[place] = np.minimum(
+        # Of what chance says nothing of, a number that is none.
+        bounds[place] = np.fmin(
             bounds[place], probable_bound(part, output.size, failure_probability / 2)
         )
         found = signatures(part, flat[place], model, keys, failure_probability / 4)

@@ -198,6 +198,7 @@ def _rows(
     largest = (p * grown).sum(axis=1, keepdims=True) + sink * np.exp(sink_theta)
     smallest = down((p / grown).sum(axis=1, keepdims=True) + sink * np.exp(-sink_theta))
     units = up(1 / down(down(smallest * (1 - denominator)) * (1 - LOSS)))
+    units = np.where(np.isneginf(logarithm), 0, units)
     steps = 8.0 * keys * (model.blocks(keys) + 2 * model.splits) * model.unit.lost
     low = model.format("weights")
     lost = (steps if low is None else steps + keys * low.lost) * p.max(axis=1, keepdims=True)

@@ -105,14 +105,14 @@ def simulate(
         count = s.shape[1]
         if model.denominator == "normalised":
             largest = s.max(axis=1, keepdims=True)
-            weights = exponential(s - largest)
+            weights = exponential(s - np.where(np.isfinite(largest), largest, 0))
             total = np.zeros((len(s), 1), np.float32)
             size = model.block or count
             for first in range(0, count, size):
                 some = summed(weights[:, first : first + size], order, rng)[:, None]
                 total = total + some
             total = rounded(total, model.exponentials)
-            weights = rounded(weights / total, model.weights)
+            weights = rounded(weights / np.where(total > 0, total, 1), model.weights)
             output = np.zeros((len(s), values.shape[1]), np.float32)
             for first in range(0, count, size):
                 rows = slice(first, first + size)
