@@ -200,8 +200,14 @@ def _rows(
     units = up(1 / down(down(smallest * (1 - denominator)) * (1 - LOSS)))
     units = np.where(np.isneginf(logarithm), 0, units)
     steps = 8.0 * keys * (model.blocks(keys) + 2 * model.splits) * model.unit.lost
-    low = model.format("weights")
-    lost = (steps if low is None else steps + keys * low.lost) * p.max(axis=1, keepdims=True)
+    # What underflow takes is relative to the largest weight, but of weights that are divided first.
+    heaviest = np.maximum(p.max(axis=1, keepdims=True), sink)
+    lost = steps * heaviest
+    for name in ("weights", "exponentials"):
+        low = model.format(name)
+        if low is not None:
+            divided = name == "weights" and model.denominator == "normalised"
+            lost = lost + keys * low.lost * (1.0 if divided else heaviest)
     most = np.abs(values).max(axis=0)
     known = kernel_output(
         kernel_deviation(squares, variance),

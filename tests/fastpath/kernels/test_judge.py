@@ -156,6 +156,18 @@ def test_by_chance_no_clean_kernel_fails_where_much_is_rounded_alike() -> None:
             assert not judged.refuted, (name, judged.sentence)
 
 
+def test_by_chance_weights_that_a_sink_makes_subnormal_lose_what_they_may() -> None:
+    rng = np.random.default_rng(8)
+    models = family("float16")
+    for seed in range(20):
+        Q, K, V = head("float16", seed, queries=8, keys=9, d=2, columns=2)
+        for name in ("low normalised weights", "low inputs and logits", "all low"):
+            options: dict[str, Any] = {"sinks": 16.0, "scale": 1.0}
+            output = simulate(Q, K, V, models[name], rng=rng, **options)
+            judged = judge_attention(output, Q, K, V, models[name], 1e-9, **options)
+            assert not judged.refuted, (name, judged.sentence)
+
+
 @pytest.mark.nightly
 def test_by_chance_no_clean_kernel_fails_in_ten_thousand_runs() -> None:
     rng = np.random.default_rng(6)
