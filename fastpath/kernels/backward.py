@@ -33,6 +33,10 @@ from fastpath.kernels.tolerance import Task, Tolerance, exact_of, interval, prep
 #: Queries of a block, where the model does not say.
 QUERY_BLOCK = 512
 
+#: Exponents beyond this say nothing, and are not to overflow; nor do errors beyond that.
+LARGEST = 500.0
+HUGE = 2.0**500
+
 CLAIMS = (
     "FP.kernel_backward",
     "FP.kernel_blocks",
@@ -384,14 +388,20 @@ class _Back:
                 if step:
                     error = kernel_partial(error, magnitude, step)
             error = up(error + np.where(p > 0, steps_lost, 0))
-            # Nothing is known of what may overflow on the way.
-            error[2 * (np.abs(product) + np.abs(self.mean[rows])) > most] = np.inf
+            # Nothing is known of what may overflow on the way, whatever it is multiplied with.
+            unknown = 2 * (np.abs(product) + np.abs(self.mean[rows])) > most
+            unknown |= ~(error < HUGE)
+            unknown &= (p > 0) | (theta >= LARGEST)
+            error = np.where(error < HUGE, error, 0)
             by_query.value[rows] += block.options.scale * (score @ k[keys])
             by_query.error[rows] += scale * (error @ size_k[keys])
             by_query.size[rows] += scale * (magnitude @ size_k[keys])
             by_key.value[keys] += block.options.scale * (score.T @ q[rows])
             by_key.error[keys] += scale * (error.T @ size_q[rows])
             by_key.size[keys] += scale * (magnitude.T @ size_q[rows])
+            if unknown.any():
+                by_query.error[rows][unknown.any(axis=1)] = np.inf
+                by_key.error[keys][unknown.any(axis=0)] = np.inf
             error = gradient_weight(theta, p, model.unit.lost)
             if low and not self.kept:
                 error = kernel_partial(error, p, low)
@@ -469,8 +479,7 @@ class _Back:
             theta = up(theta + weight_error[tile.rows])
             if self.kept:
                 theta = up(theta + rounding_weight(0.0, weights, 0.0, 1.0, 1.0))
-            # Exponents beyond this say nothing, and are not to overflow.
-            theta = np.minimum(theta, 500.0)
+            theta = np.minimum(theta, LARGEST)
             product = self.gradient[tile.rows] @ self.values[tile.keys].T
             sizes = size_g[tile.rows] @ size_v[tile.keys].T
             error = up(up(factor + 2 * (d + 2) * UNIT_ROUNDOFF) * sizes)
