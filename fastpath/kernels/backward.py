@@ -359,6 +359,12 @@ class _Back:
         u, low = model.unit.unit_roundoff, roundoff(model, "weights")
         formats = (model.format(name) for name in ("score_gradients", "logits", "accumulate"))
         most = min(each.largest for each in formats if each is not None)
+        # A hidden key's dP may overflow too, and a weight of 0 makes no number of it.
+        sizes = size_g.sum(axis=1) * np.abs(self.values).max(initial=0) + np.abs(self.mean[:, 0])
+        overflows = 2 * sizes > most
+        if overflows.any():
+            by_query.error[overflows] = np.inf
+            by_key.error[:] = np.inf
         steps = [roundoff(model, "score_gradients")]
         steps_lost, weights_lost = _lost(model, "score_gradients"), _lost(model, "weights")
         if model.logits is not None and block.options.scale != 1:
@@ -389,8 +395,7 @@ class _Back:
                     error = kernel_partial(error, magnitude, step)
             error = up(error + np.where(p > 0, steps_lost, 0))
             # Nothing is known of what may overflow on the way, whatever it is multiplied with.
-            unknown = 2 * (np.abs(product) + np.abs(self.mean[rows])) > most
-            unknown |= ~(error < HUGE)
+            unknown = ~(error < HUGE)
             unknown &= (p > 0) | (theta >= LARGEST)
             error = np.where(error < HUGE, error, 0)
             by_query.value[rows] += block.options.scale * (score @ k[keys])
