@@ -390,6 +390,10 @@ class _Back:
                 error = up(error + up(up(p * np.abs(difference)) * capped))
             own = up(library_up(np.expm1(self.own[rows])) + 16 * UNIT_ROUNDOFF)
             error = up(error + up(own * up(p * up(np.abs(difference) + np.abs(product)))))
+            if self.kept:
+                # What a weight has lost to underflow, it has lost here too.
+                apart = np.abs(difference) + product_error + self.mean_error[rows]
+                error = up(error + up(weights_lost * apart))
             for step in steps:
                 if step:
                     error = kernel_partial(error, magnitude, step)
@@ -446,12 +450,14 @@ class _Back:
         """Add what the sum of p dP is off by, where weights are kept rounded."""
         u = self.model.unit.unit_roundoff
         terms = self.model.roundings(len(self.block.side.k)) + 2
+        weights_lost = _lost(self.model, "weights")
         off, size = np.zeros_like(self.mean), np.zeros_like(self.mean)
         for rows, _, p, theta, product, product_error, _, _ in self._tiles(weight_error):
             grown = library_up(np.exp(theta))
+            apart = np.abs(product) + product_error
             off[rows] += (p * ((grown - 1) * np.abs(product) + grown * product_error)).sum(
                 axis=1, keepdims=True
-            )
+            ) + weights_lost * apart.sum(axis=1, keepdims=True)
             size[rows] += (p * grown * (np.abs(product) + product_error)).sum(axis=1, keepdims=True)
         more = kernel_factor(terms, u, 0.0, 0.0, 0.0)
         self.mean_error = up(self.mean_error + up(2 * off) + up(2 * more * size))
