@@ -28,7 +28,7 @@ from fastpath.kernels.sums import tiles
 from fastpath.kernels.tolerance import Task, absolute_loss, roundoff, sum_errors
 
 #: Queries whose scores are held at once, with those of all keys; keys whose products are.
-ROWS, KEYS = 128, 2048
+ROWS, KEYS = 128, 512
 
 #: Scores this close, relative to 1 and to themselves, count as equal: float32 does not tell them apart.
 EQUAL = 2.0**-22

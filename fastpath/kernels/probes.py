@@ -34,7 +34,7 @@ class Probe:
 def probes(out: str, seed: int = 0) -> Iterator[Probe]:
     """Yield the probes of a format."""
     fmt = FORMATS[out]
-    u = fmt.unit_roundoff
+    half = fmt.unit_roundoff
     for weight in (0.5, 0.5625, 0.6875, 0.8125, 0.9375):
         yield _weighed(out, f"weights of {weight}", "what exp is off by", weight, 2.0)
     for side, name in ((1, "above"), (-1, "below")):
@@ -42,7 +42,7 @@ def probes(out: str, seed: int = 0) -> Iterator[Probe]:
             out,
             f"weights just {name} the middle of two numbers",
             "weights that are rounded",
-            0.5 * (1 + u) * (1 + side * u / 64),
+            0.5 * (1 + half) * (1 + side * half / 64),
             4.0,
         )
     for offset in (8.0, 24.0):
@@ -112,12 +112,12 @@ def _distance(out: str, weight: float, q: Array, k: Array) -> float | None:
 
 def _ladder(out: str, offset: float) -> Probe:
     """Give logits in steps of a fraction of their format's own about a common offset."""
-    u = FORMATS[out].unit_roundoff
-    scores = offset * (1 + 2 * u * np.linspace(0, 8, KEYS))
+    step = 2 * FORMATS[out].unit_roundoff
+    scores = offset * (1 + step * np.linspace(0, 8, KEYS))
     q, k = _pieces(out, scores)
     values = np.where(np.arange(KEYS)[:, None] % 2 == 0, 1.0, -1.0) * np.ones((1, COLUMNS))
-    values = values * (1 + 2 * u * (np.arange(COLUMNS) % 7))
-    order = np.argsort(np.where((scores / offset - 1) / (2 * u) % 1 < 0.5, 0, 1), kind="stable")
+    values = values * (1 + step * (np.arange(COLUMNS) % 7))
+    order = np.argsort(np.where((scores / offset - 1) / step % 1 < 0.5, 0, 1), kind="stable")
     values[order[: KEYS // 2]], values[order[KEYS // 2 :]] = 1.0, -1.0
     return Probe(
         name=f"a ladder of logits about {offset:g}",
