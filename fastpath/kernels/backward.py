@@ -545,6 +545,7 @@ def _judged(
         model=model,
         entries=got.size,
         violations=count,
+        unjudged=int(np.count_nonzero(unknown)),
         ratio=float(np.where(unknown, 0, ratio).max()),
         worst=worst,
         sentence=sentence,

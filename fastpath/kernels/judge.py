@@ -80,7 +80,9 @@ class Judgement:
     ----------
     model : RoundingModel
     entries, violations : int
-        How many entries were judged, and how many refute the model.
+        How many entries there are, and how many refute the model.
+    unjudged : int
+        How many may be anything, since the arithmetic may overflow on the way.
     ratio : float
         The largest distance from attention, over what is allowed there.
     worst : Violation or None
@@ -93,6 +95,7 @@ class Judgement:
     model: RoundingModel
     entries: int
     violations: int
+    unjudged: int
     ratio: float
     worst: Violation | None
     sentence: str
@@ -237,6 +240,7 @@ def _judged(
         model=task.model,
         entries=output.size,
         violations=count,
+        unjudged=int(np.count_nonzero(unknown)),
         ratio=float(np.where(unknown, 0, ratio).max()),
         worst=worst,
         sentence=sentence,

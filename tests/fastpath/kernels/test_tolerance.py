@@ -265,6 +265,7 @@ def test_where_the_arithmetic_may_overflow_nothing_is_allowed_or_refused() -> No
     nothing = np.full(found.lower.shape, np.nan)
     judged = judge_attention(nothing, Q * np.float32(1e4), K * np.float32(10), V, model, scale=1e-5)
     assert not judged.refuted
+    assert judged.unjudged == judged.entries
     V = np.full_like(V, 65504.0)
     ends = tolerance(Q, K, V, flash_attention_2("float16"), scale=0.25)
     assert np.isinf(ends.upper).all()
