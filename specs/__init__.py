@@ -11,6 +11,9 @@ from specs.dynamic import costs as p1_costs
 from specs.dynamic import hardness as p1_hardness
 from specs.dynamic import problem as p1_dynamic
 from specs.dynamic import rounding as p1_rounding
+from specs.kernels import backward as kernel_backward
+from specs.kernels import interval as kernel_interval
+from specs.kernels import probable as kernel_probable
 from specs.polynomial import rounding as p2_rounding
 from specs.polynomial import weights as p2_polynomial
 from specs.real_heads import drop_rounding
@@ -41,6 +44,9 @@ CLAIMS: dict[str, Claim[Any]] = {
         *sums.CLAIMS,
         *scores.CLAIMS,
         *gradient.CLAIMS,
+        *kernel_interval.CLAIMS,
+        *kernel_probable.CLAIMS,
+        *kernel_backward.CLAIMS,
         *p2_polynomial.CLAIMS,
         *p2_rounding.CLAIMS,
         *p2_streaming.CLAIMS,

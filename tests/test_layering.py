@@ -34,6 +34,7 @@ INSIDE = {
     "specs": {
         "": set(),
         "softmax": {""},
+        "kernels": {"", "softmax"},
         "dynamic": {"", "softmax"},
         "polynomial": {"", "softmax"},
         "streaming": {"", "softmax", "polynomial"},
@@ -45,6 +46,7 @@ INSIDE = {
     "fastpath": {
         "core": set(),
         "exact": {"core"},
+        "kernels": {"core", "exact"},
         "polynomial": {"core"},
         "streaming": {"core", "polynomial"},
         "sparsification": {"core"},
@@ -79,6 +81,7 @@ COQ = {
     "Foundations": {""},
     "Softmax": {"", "Foundations"},
     "Rounding": {"", "Foundations", "Softmax"},
+    "Kernels": {"", "Foundations", "Softmax", "Rounding"},
     "Dynamic": {"", "Foundations", "Softmax", "Rounding"},
     "Polynomial": {"", "Foundations", "Softmax", "Rounding"},
     "Sparsification": {"", "Foundations", "Softmax", "Rounding"},

@@ -98,7 +98,8 @@ class DynamicAttention(Locked):
     have turned over 32 times is computed anew when it is read, so errors do not add up: the bound of
     a row depends on the number of rebuilds only through the length of its sums.
 
-    Claims: P1.correct, P1.update, P1.query, P1.kept, P1.worstcase, FP.dynamic, FP.exp; FP.scores with a scale.
+    Claims: P1.correct, P1.update, P1.query, P1.kept, P1.worstcase, FP.dynamic, FP.exp; with a scale
+    FP.scores.
     """
 
     def __init__(

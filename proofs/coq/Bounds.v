@@ -142,6 +142,38 @@ Definition b_gradient_sum (error_sum : R) (magnitude_sum : R) (terms : nat) (uni
 Definition b_gradient_result (computation_error : R) (result_magnitude : R) (unit_roundoff : R) (tiny : R) : R :=
   computation_error + unit_roundoff * (result_magnitude + tiny).
 
+(** FP.kernel: the relative effect of roundings, of which three are to other formats. *)
+Definition b_kernel_factor (terms : nat) (unit_roundoff : R) (first_roundoff : R) (second_roundoff : R) (third_roundoff : R) : R :=
+  (first_roundoff + second_roundoff * (1 + first_roundoff) + unit_roundoff * INR terms + third_roundoff * (1 + first_roundoff) * (1 + second_roundoff)) / (1 - unit_roundoff * INR terms).
+
+(** FP.kernel: the error of a kernel's output before it is rounded. *)
+Definition b_kernel_output (deviation_sum : R) (value_sum : R) (largest_sum : R) (smallest_sum : R) (numerator_error : R) (denominator_error : R) (output_magnitude : R) (numerator_lost : R) (denominator_lost : R) : R :=
+  (deviation_sum + numerator_lost + numerator_error * value_sum + output_magnitude * (denominator_lost + denominator_error * largest_sum)) / (smallest_sum * (1 - denominator_error) - denominator_lost).
+
+(** FP.kernel: the error of a kernel's output, whatever its weights. *)
+Definition b_kernel_range (spread : R) (magnitude : R) (output_magnitude : R) (numerator_error : R) (denominator_error : R) (denominator_lost : R) : R :=
+  (spread + denominator_error * output_magnitude + denominator_lost * (magnitude + output_magnitude) + magnitude * numerator_error) / (1 - denominator_error - denominator_lost).
+
+(** FP.kernel_matmul: what errors of scores make of an output, by products of matrices. *)
+Definition b_kernel_deviation (error_squares : R) (variance : R) : R :=
+  sqrt error_squares * sqrt variance.
+
+(** FP.kernel_exact: how far errors of scores move an output to one side. *)
+Definition b_kernel_shift (shift : R) (excess : R) (smallest_sum : R) : R :=
+  shift + excess / smallest_sum.
+
+(** FP.kernel_probable: sums of independent roundings of mean 0, but with the failure probability. *)
+Definition b_kernel_probable (entries : nat) (failure_probability : R) (square_sum : R) : R :=
+  sqrt 2 * sqrt square_sum * sqrt (ln ((2 * INR entries) / failure_probability)).
+
+(** FP.kernel_backward: the error of a kernel's sum of products, of which one factor has an error. *)
+Definition b_kernel_gradient (error_sum : R) (magnitude_sum : R) (sum_error : R) (lost : R) : R :=
+  lost + error_sum * (1 + sum_error) + magnitude_sum * sum_error.
+
+(** FP.kernel_blocks: the error of a sum so far that stands in a low format. *)
+Definition b_kernel_partial (carried_error : R) (partial_sum : R) (first_roundoff : R) : R :=
+  carried_error * (1 + first_roundoff) + first_roundoff * partial_sum.
+
 (** P2.poly: the change of an attention output when a polynomial replaces exp. *)
 Definition b_poly_output (kappa : R) (spread : R) : R :=
   spread * tanh (ln kappa / 4).

@@ -149,6 +149,30 @@ Proof. unfold b_gradient_sum; pin. Qed.
 Goal Rabs (b_gradient_result (1 / 1000) (12) (1 / 16777216) (1 / 85070591730234615865843651857942052864) - (524663 / 524288000)) <= 1 / 10 ^ 25.
 Proof. unfold b_gradient_result; pin. Qed.
 
+Goal Rabs (b_kernel_factor 64 (1 / 16777216) (1 / 256) (0) (0) - (782015922607126644617632361 / 200000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_kernel_factor; pin. Qed.
+
+Goal Rabs (b_kernel_output (1 / 100) (3) (101 / 100) (99 / 100) (1 / 200) (1 / 1000) (2) (1 / 1267650600228229401496703205376) (1 / 2535301200456458802993406410752) - (27320249542471764693986916211 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_kernel_output; pin. Qed.
+
+Goal Rabs (b_kernel_range (3) (2) (1) (1 / 200) (1 / 1000) (1 / 1267650600228229401496703205376) - (3014014014014014014014014014019 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_kernel_range; pin. Qed.
+
+Goal Rabs (b_kernel_deviation (1 / 9) (4) - (666666666666666666666666666667 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_kernel_deviation; pin. Qed.
+
+Goal Rabs (b_kernel_shift (1 / 3) (1 / 100) (9 / 10) - (86111111111111111111111111111 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_kernel_shift; pin. Qed.
+
+Goal Rabs (b_kernel_probable 1 (1 / 2) (3) - (14420268866008830170627747797 / 5000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_kernel_probable; pin. Qed.
+
+Goal Rabs (b_kernel_gradient (1 / 100) (3) (1 / 200) (1 / 1099511627776) - (12525000000454747350886464119 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_kernel_gradient; pin. Qed.
+
+Goal Rabs (b_kernel_partial (1 / 100) (3) (1 / 256) - (557 / 25600)) <= 1 / 10 ^ 25.
+Proof. unfold b_kernel_partial; pin. Qed.
+
 Goal Rabs (b_poly_output (5 / 4) (3) - (6687370800100945723596639009 / 40000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_poly_output; pin. Qed.
 

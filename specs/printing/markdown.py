@@ -17,6 +17,7 @@ from specs.printing.catalogue import NOTICE, STEMS, claims_of
 #: What each folder of claims is about, and the paper whose sentences it holds, as the index says it.
 TITLES = {
     "softmax": "Softmax: perturbation, the exp kernel, rounding",
+    "kernels": "Kernels in low precision: what a declared arithmetic may return",
     "polynomial": "Polynomials in place of exp (P2)",
     "streaming": "One pass over keys and values (P2)",
     "dynamic": "Attention under updates (P1)",

@@ -1,0 +1,362 @@
+"""What the tolerance needs of a block of queries: sums over keys of weights and values, in tiles."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpath.core.bounds.kernels import kernel_deviation
+from fastpath.core.bounds.softmax import ARITHMETIC, positive_sum, rounding_weight
+from fastpath.core.directed import down, library_down, library_up, up
+from fastpath.core.inputs import Array, Matrix
+from fastpath.exact.blocks import Block, Scores
+from fastpath.kernels.exponents import OWN_ROUNDINGS, Exponents
+from fastpath.kernels.formats import Format
+
+#: Tile of the matrix of weights, as in exact attention.
+QUERY_BLOCK, KEY_BLOCK = 1024, 256
+
+#: Exponents up to which e^theta - 1 is bounded by theta (1 + theta).
+SMALL = 2.0**-6
+
+#: What single precision may be off by in the logarithm of a weight; else tiles are of doubles.
+SINGLE = 2.0**-8
+
+
+class Values:
+    """The values of a head, in units of a power of two a column, with what the sums need of them."""
+
+    def __init__(self, v: Matrix) -> None:
+        self.largest: Array = np.abs(v).max(axis=0).astype(np.float64)
+        self.exponent = np.where(self.largest > 0, np.frexp(self.largest)[1], 0)
+        scaled = np.ldexp(v.astype(np.float64), -self.exponent).astype(v.dtype)
+        self.unit_largest = np.ldexp(self.largest, -self.exponent)
+        self.scaled = scaled
+        ones = np.ones((len(v), 1), v.dtype)
+        size = np.abs(scaled)
+        #: |v|, v^2, 1, v: multiplied with weights in one product.
+        self.columns = np.concatenate([size, scaled * scaled, ones, scaled], axis=1)
+        total = np.cumsum(size.astype(np.float64), axis=0)
+        self.running = np.concatenate([np.zeros((1, v.shape[1])), total])
+
+    def total(self, ranges: tuple[NDArray[np.intp], NDArray[np.intp]] | None) -> Array:
+        """Bound the sum of |v| over the keys that a query may see, in units."""
+        count = len(self.running)
+        unit = ARITHMETIC["float64"]["unit_roundoff"]
+        slack = up(up(2 * count * unit) * self.running[-1])
+        if ranges is None:
+            bounded: Array = up(self.running[-1:] + slack)
+            return bounded
+        first, stop = ranges
+        seen = self.running[np.maximum(stop, first)] - self.running[first]
+        bounded = up(np.maximum(seen, 0) + slack)
+        return bounded
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowSums:
+    """Sums over the keys of every query, bounded from above, ``smallest`` from below; columns in units.
+
+    Attributes
+    ----------
+    deviation
+        sum_j p_j (e^theta_j - 1) |v_j - o|, by Cauchy and Schwarz.
+    values
+        sum_j p_j e^theta_j |v_j|.
+    largest, smallest
+        sum_j p_j e^(+-theta_j).
+    heaviest
+        The largest p_j.
+    small
+        u tiny times the sum of |v_j| over the weights below tiny, where they are divided and then rounded.
+    """
+
+    deviation: Array
+    values: Array
+    largest: Array
+    smallest: Array
+    heaviest: Array
+    small: Array | float
+
+
+def own_error(
+    scores: Scores, logarithm: Array, log_bound: Array, dtype: np.dtype[np.floating]
+) -> Array:
+    """Bound what the logarithm of a weight is off by where it is computed in that type."""
+    constants = ARITHMETIC[dtype.name]
+    u = constants["unit_roundoff"]
+    size = up(np.abs(logarithm) + scores.magnitude)
+    error: Array = rounding_weight(
+        up(up(scores.error + log_bound) + up(up(3 * u) * size)), u, size, constants["exp_error"], 1
+    )
+    return error
+
+
+def row_sums(
+    block: Block,
+    scores: Scores,
+    values: Values,
+    exponents: Exponents,
+    weights: Format | None,
+    coarse: float,
+    centre: Array,
+    centre_bound: Array,
+    logarithm: Array,
+    log_bound: Array,
+) -> RowSums:
+    """Return the sums of one block of queries, key block by key block.
+
+    ``weights`` is the format to which weights are rounded after they are divided, if they are; theta of at
+    most ``coarse`` need not be told apart; ``centre`` is the exact output, up to ``centre_bound``, in units.
+    """
+    dtype = block.queries.dtype
+    count, width = len(block.queries), values.scaled.shape[1]
+    totals = np.zeros((count, 2 * width + 1))
+    raised = np.zeros((count, 3 * width + 1))
+    squares, least = np.zeros((count, 1)), np.zeros((count, 1))
+    heaviest, longest = np.zeros((count, 1)), np.zeros((count, 1))
+    small = np.zeros((count, width))
+    wide = np.zeros((count, 1), bool)
+    of_rows = logarithm.astype(dtype)
+    # Where the rounding of the weights is far more than all theta, one bound a row will do.
+    alike = bool(exponents.most.max() <= coarse) and block.bias is None
+    for tile in tiles(block, sizes=not alike):
+        rows, score = tile.rows, tile.score
+        error = None
+        if tile.product is not None:
+            error = exponents.score_errors(tile.product, tile.before, score, tile.bias)
+        score -= of_rows[rows]
+        if tile.hidden is not None:
+            np.copyto(score, -np.inf, where=tile.hidden)
+        p = np.exp(score)
+        np.maximum(heaviest[rows], p.max(axis=1, keepdims=True), out=heaviest[rows])
+        if weights is not None and weights.gradual:
+            below = p < dtype.type(4 * weights.tiny)
+            if below.any():
+                small[rows] += below.astype(dtype) @ values.columns[tile.keys, :width]
+        totals[rows] += p @ values.columns[tile.keys, : 2 * width + 1]
+        if error is None:
+            continue
+        theta = exponents.of(error, score, rows)
+        if tile.hidden is not None:
+            np.copyto(theta, 0, where=tile.hidden)
+        largest = theta.max(axis=1, keepdims=True)
+        np.maximum(longest[rows], largest, out=longest[rows])
+        wide[rows] |= largest > SMALL
+        # Of rows with small exponents e^(the largest) is what sums are raised by in the end; the sums of
+        # others are made in a second pass.
+        if largest.max() > 1:
+            np.minimum(theta, 1, out=theta)
+        theta *= theta
+        squares[rows] += np.einsum("ij,ij->i", p, theta)[:, None]
+    if alike:
+        longest = exponents.most
+        squares = totals[:, 2 * width : 2 * width + 1] * up(longest * longest)
+    if wide.any():
+        _raise(block, values, exponents, of_rows, raised, squares, least, wide)
+    return _finished(
+        scores,
+        values,
+        dtype,
+        totals,
+        raised,
+        squares,
+        least,
+        heaviest,
+        longest,
+        wide,
+        weights,
+        small,
+        centre,
+        centre_bound,
+        logarithm,
+        log_bound,
+        block,
+        exponents,
+    )
+
+
+def _raise(
+    block: Block,
+    values: Values,
+    exponents: Exponents,
+    of_rows: Matrix,
+    raised: Array,
+    squares: Array,
+    least: Array,
+    wide: NDArray[np.bool_],
+) -> None:
+    """Add up r = p e^theta and what is made of it, for the rows with large exponents."""
+    squares[wide[:, 0]] = 0
+    for tile in tiles(block):
+        rows, score = tile.rows, tile.score
+        if not wide[rows].any():
+            continue
+        assert tile.product is not None
+        error = exponents.score_errors(tile.product, tile.before, score, tile.bias)
+        score -= of_rows[rows]
+        if tile.hidden is not None:
+            np.copyto(score, -np.inf, where=tile.hidden)
+        theta = exponents.of(error, score, rows)
+        if tile.hidden is not None:
+            np.copyto(theta, 0, where=tile.hidden)
+        r = np.exp(score + theta)
+        raised[rows] += r @ values.columns[tile.keys]
+        least[rows] += np.exp(score - theta).sum(axis=1, keepdims=True, dtype=np.float64)
+        lever = np.expm1(-theta)
+        lever *= lever
+        squares[rows] += np.where(wide[rows], np.einsum("ij,ij->i", r, lever)[:, None], 0)
+
+
+def _finished(
+    scores: Scores,
+    values: Values,
+    dtype: np.dtype[np.floating],
+    totals: Array,
+    raised: Array,
+    squares: Array,
+    least: Array,
+    heaviest: Array,
+    longest: Array,
+    wide: NDArray[np.bool_],
+    weights: Format | None,
+    small: Array,
+    centre: Array,
+    centre_bound: Array,
+    logarithm: Array,
+    log_bound: Array,
+    block: Block,
+    exponents: Exponents,
+) -> RowSums:
+    """Turn computed sums into bounds: their own roundings, the weights' errors, the sink."""
+    constants, width, keys = ARITHMETIC[dtype.name], values.scaled.shape[1], len(block.side.k)
+    own = own_error(scores, logarithm, log_bound, dtype)
+    more, less = library_up(np.exp(own)), library_down(np.exp(-own))
+    roundings = KEY_BLOCK + -(-keys // KEY_BLOCK) + 2 * OWN_ROUNDINGS
+
+    def above(computed: Array) -> Array:
+        bounded: Array = up(
+            more
+            * positive_sum(
+                computed, keys, roundings, constants["unit_roundoff"], 4 * constants["tiny"]
+            )
+        )
+        return bounded
+
+    ones = slice(2 * width, 2 * width + 1)
+    sink = np.zeros_like(logarithm)
+    sink_theta = np.zeros_like(logarithm)
+    if block.sink is not None:
+        sink = library_up(np.exp(up(block.sink - logarithm + up(own))))
+        sink_theta = exponents.of_sink(block.sink, logarithm)
+    longest = up(longest)
+    grown = library_up(np.exp(longest))
+    grown_sink = library_up(np.exp(sink_theta))
+    size = np.abs(centre)
+    far = up(size + centre_bound)
+    # Small exponents: theta (1 + theta) bounds e^theta - 1, and sum p (v - o)^2 = sum p v^2 - o^2.
+    error_squares = up(above(squares) * up(grown * grown))
+    error_squares = up(error_squares + up(sink * up(library_up(np.expm1(sink_theta)) ** 2)))
+    near = down(size - centre_bound)
+    variance = np.maximum(up(above(totals[:, width : 2 * width]) - down(near * near)), 0)
+    deviation = kernel_deviation(error_squares, variance)
+    of_values = up(above(totals[:, :width]) * grown)
+    largest = up(up(above(totals[:, ones]) * grown) + up(sink * grown_sink))
+    below = down(up(1 - 2 * roundings * constants["unit_roundoff"]) * less)
+    smallest = down(below * down(totals[:, ones] / grown))
+    seen_sink = down(sink / up(up(more * more) * grown_sink))
+    smallest = down(smallest + seen_sink)
+    if wide.any():
+        with np.errstate(all="ignore"):
+            r_values, r_squares = above(raised[:, :width]), above(raised[:, width : 2 * width])
+            r_ones = up(above(raised[:, ones]) + up(sink * grown_sink))
+            # sum r (v - c)^2 about the computed centre c, whose own error is added after.
+            signed = raised[:, 2 * width + 1 :]
+            spread = r_squares - 2 * centre * signed + r_ones * size**2
+            loss = up(
+                up(r_squares + up(2 * size) * r_values + up(r_ones * size * size))
+                * up(up(2 * own) + up(8 * roundings * constants["unit_roundoff"]))
+            )
+            root = up(np.sqrt(np.maximum(spread, 0) + loss))
+            root = up(root + up(centre_bound * up(np.sqrt(r_ones))))
+            r_deviation = up(up(np.sqrt(above(squares))) * root)
+            sink_part = up(up(sink * library_up(np.expm1(sink_theta))) * far)
+            r_smallest = down(down(below * least) + seen_sink)
+        deviation = np.where(wide, up(r_deviation + sink_part), deviation)
+        of_values = np.where(wide, r_values, of_values)
+        largest = np.where(wide, r_ones, largest)
+        smallest = np.where(wide, r_smallest, smallest)
+    lost = 0.0 if weights is None else up(up(weights.lost) * above(small))
+    heaviest = np.maximum(above(heaviest), sink)
+    return RowSums(
+        deviation=deviation,
+        values=of_values,
+        largest=largest,
+        smallest=smallest,
+        heaviest=heaviest,
+        small=lost,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """Some queries and some keys: their scores, and what these are made of.
+
+    Attributes
+    ----------
+    rows, keys : slice
+    score : array
+        Of hidden keys anything.
+    before : array
+        The score before its cap; the score itself where there is none.
+    product : array or None
+        |scale| |q|.|k|, where it was asked for.
+    bias : array or None
+    hidden : array of bool, or None
+    """
+
+    rows: slice
+    keys: slice
+    score: Matrix
+    before: Matrix
+    product: Matrix | None
+    bias: Matrix | None
+    hidden: NDArray[np.bool_] | None
+
+
+def tiles(block: Block, *, sizes: bool = True) -> Iterator[Tile]:
+    """Yield every tile of which some query sees any key; ``sizes``: with |scale| |q|.|k|."""
+    options, dtype = block.options, block.queries.dtype
+    q = block.queries if options.scale == 1 else block.queries * dtype.type(options.scale)
+    size = np.abs(q) if sizes else None
+    first_key, stop_key = block.keys
+    for first in range(first_key - first_key % KEY_BLOCK, stop_key, KEY_BLOCK):
+        keys = slice(first, min(first + KEY_BLOCK, stop_key))
+        rows = block.seeing(first, keys.stop)
+        hidden = block.hidden(rows, keys) if rows.stop > rows.start else None
+        if rows.stop == rows.start or (hidden is not None and hidden.all()):
+            continue
+        k = block.side.k[keys]
+        score = q[rows] @ k.T
+        before, bias = score, None
+        if options.softcap is not None:
+            cap = dtype.type(options.softcap)
+            score = cap * np.tanh(score / cap)
+        if block.bias is not None:
+            bias = block.bias[rows, keys]
+            gone = np.isneginf(bias)
+            if gone.any():
+                hidden = gone if hidden is None else hidden | gone
+                bias = np.where(gone, 0, bias)
+            bias = np.clip(bias, -np.finfo(dtype).max / 8, None).astype(dtype)
+            score = score + bias
+        yield Tile(
+            rows=rows,
+            keys=keys,
+            score=score,
+            before=before,
+            product=None if size is None else size[rows] @ np.abs(k).T,
+            bias=bias,
+            hidden=hidden,
+        )

@@ -1,0 +1,1 @@
+"""What is claimed of attention kernels in low precision: what a declared arithmetic may return."""

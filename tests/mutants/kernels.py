@@ -1,0 +1,123 @@
+"""The tolerance of kernels: each term of the bound, and what judging by chance counts, left out."""
+
+from functools import partial
+
+from tests.mutants.runner import Mutant
+
+_TOLERANCE = "tests/fastpath/kernels/test_tolerance.py::"
+FORMULA = f"{_TOLERANCE}test_the_bound_is_the_theorem_with_its_first_term_by_cauchy_and_schwarz"
+CLEAN = f"{_TOLERANCE}test_no_kernel_of_a_model_leaves_its_tolerance"
+CHANCE = (
+    "tests/fastpath/kernels/test_judge.py::"
+    "test_by_chance_no_clean_kernel_fails_where_much_is_rounded_alike"
+)
+BACKWARD = "tests/fastpath/kernels/test_backward.py::"
+
+_exponent = partial(Mutant, file="fastpath/kernels/exponents.py", tests=FORMULA)
+_assembled = partial(Mutant, file="fastpath/kernels/tolerance.py", tests=FORMULA)
+_summed = partial(Mutant, file="fastpath/kernels/sums.py", tests=FORMULA)
+_chance = partial(Mutant, file="fastpath/kernels/probable.py", tests=CHANCE)
+_backward = partial(Mutant, file="fastpath/kernels/backward.py")
+
+MUTANTS = (
+    _exponent(
+        before="kernel_factor(d + 4, u, input_roundoff, input_roundoff, 0.0)",
+        after="kernel_factor(4, u, input_roundoff, input_roundoff, 0.0)",
+        catches="the products and sums of a score",
+    ),
+    _exponent(
+        before="kernel_factor(d + 4, u, input_roundoff, input_roundoff, 0.0)",
+        after="kernel_factor(d + 4, u, input_roundoff, 0.0, 0.0)",
+        catches="the rounding of scaled keys",
+    ),
+    _exponent(
+        before="kernel_factor(0, u, self.low, self.low if self.twice else 0.0, 0.0)",
+        after="kernel_factor(0, u, self.low, 0.0, 0.0)",
+        catches="the rounding of a scaled logit",
+    ),
+    _exponent(
+        before="self.cap = kernel_factor(4 + np.ceil(model.exp_error), u, self.low, self.low, self.low)",
+        after="self.cap = kernel_factor(4 + np.ceil(model.exp_error), u, self.low, self.low, 0.0)",
+        catches="one of the three roundings of a cap",
+    ),
+    _exponent(
+        before="self.sum = kernel_factor(2, u, self.low, self.low, 0.0)",
+        after="self.sum = kernel_factor(2, u, self.low, 0.0, 0.0)",
+        catches="the rounding of a bias",
+    ),
+    _exponent(
+        before="rounding_weight(0.0, u, 0.0, model.exp_error, model.blocks(keys))",
+        after="rounding_weight(0.0, u, 0.0, model.exp_error, 0)",
+        catches="the exponentials",
+    ),
+    _exponent(
+        before="self.reach = up(3 * u + exponential)",
+        after="self.reach = 3 * u",
+        catches="the rounding of s - m to a low format",
+    ),
+    _exponent(
+        before="constant = up(constant + rounding_weight(0.0, weights.unit_roundoff, 0.0, 1.0, 1.0))",
+        after="pass",
+        catches="the rounding of weights in both sums",
+    ),
+    _assembled(
+        before="        terms + 2, u, weights,",
+        after="        2, u, weights,",
+        catches="the roundings of the numerator",
+    ),
+    _assembled(
+        before="        terms + 2, u, weights,",
+        after="        terms + 2, u, 0.0,",
+        catches="the rounding of the weights",
+    ),
+    _assembled(
+        before="denominator = kernel_factor(terms, u,",
+        after="denominator = kernel_factor(0, u,",
+        catches="the roundings of the denominator",
+    ),
+    _assembled(
+        before="    overflows: NDArray[np.bool_] = scores > model.unit.largest\n",
+        after="    overflows: NDArray[np.bool_] = scores > np.inf\n    return overflows\n",
+        tests=f"{_TOLERANCE}test_where_the_arithmetic_may_overflow_nothing_is_allowed_or_refused",
+        catches="what may overflow",
+    ),
+    _assembled(
+        before="    bound[empty[:, 0]] = 0\n",
+        after="",
+        tests=f"{_TOLERANCE}test_a_row_that_sees_nothing_is_zeros",
+        catches="a row that sees nothing",
+    ),
+    _summed(
+        before="    deviation = kernel_deviation(error_squares, variance)\n",
+        after="    deviation = 0 * kernel_deviation(error_squares, variance)\n",
+        catches="what errors of scores move",
+    ),
+    _summed(
+        before="np.where(wide, up(r_deviation + sink_part), deviation)",
+        after="np.where(wide, 0 * up(r_deviation + sink_part), deviation)",
+        catches="what large errors of scores move",
+    ),
+    _chance(
+        before="    counts = np.bincount(groups.ravel())[groups].astype(np.float64)\n",
+        after="    counts = np.ones(groups.shape)\n",
+        catches="keys that are rounded alike",
+    ),
+    _backward(
+        before="        self._carried = kernel_partial(up(self._carried + off), standing, self.low)\n",
+        after="        self._carried = up(self._carried + off)\n",
+        tests=f"{BACKWARD}test_sums_that_stand_in_a_low_format_refute_a_model_without_them",
+        catches="the rounding of gradients so far",
+    ),
+    _backward(
+        before="        given = centre if self.kept else output\n",
+        after="        given = centre\n",
+        tests=f"{BACKWARD}test_gradients_of_a_model_stay_within_their_intervals",
+        catches="the kernel's own output",
+    ),
+    _backward(
+        before="                    error = kernel_partial(error, magnitude, step)\n",
+        after="                    pass\n",
+        tests=f"{BACKWARD}test_gradients_of_a_model_stay_within_their_intervals",
+        catches="the rounding of dS",
+    ),
+)
