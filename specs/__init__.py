@@ -7,6 +7,9 @@ of what the four papers say, sentence by sentence, with what the project holds o
 from typing import Any
 
 from specs.claim import Claim
+from specs.caches import audits as cache_audits
+from specs.caches import box as cache_box
+from specs.caches import variation as cache_variation
 from specs.dynamic import costs as p1_costs
 from specs.dynamic import hardness as p1_hardness
 from specs.dynamic import problem as p1_dynamic
@@ -57,5 +60,8 @@ CLAIMS: dict[str, Claim[Any]] = {
         *p4_rounding.CLAIMS,
         *real_heads.CLAIMS,
         *drop_rounding.CLAIMS,
+        *cache_box.CLAIMS,
+        *cache_variation.CLAIMS,
+        *cache_audits.CLAIMS,
     )
 }

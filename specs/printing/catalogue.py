@@ -23,6 +23,7 @@ STEMS = (
     "sparsification",
     "regression",
     "real_heads",
+    "caches",
 )
 
 
