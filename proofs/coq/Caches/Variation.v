@@ -338,3 +338,122 @@ Proof.
   assert (Q : A * (q * (X * Z + z ^ 2)) <= A * (X * Z)) by (apply Rmult_le_compat_l; lra).
   lra.
 Qed.
+
+(** ** Sharp given A: two keys, of which the first weighs d *)
+
+Definition pair (d : R) : nat -> R := fun i => ln (two_keys d (1 - d) i).
+
+(** The first logit is moved by c and the second by - c'. *)
+Definition apart (d c c' : R) : nat -> R := fun i => pair d i + two_keys c (- c') i.
+
+Lemma pair_softmax d i : 0 < d < 1 -> (i < 2)%nat -> softmax 2 (pair d) i = two_keys d (1 - d) i.
+Proof.
+  intros Hd Hi. unfold softmax, normalize, pair, two_keys, first.
+  destruct i as [| [| i]]; [| | lia]; simpl; rewrite !exp_ln by lra; field; lra.
+Qed.
+
+Lemma apart_share d c c' : 0 < d < 1 ->
+  mass 2 first (softmax 2 (apart d c c')) = d * exp c / (d * exp c + (1 - d) * exp (- c')).
+Proof.
+  intros Hd. unfold mass, on, softmax, normalize, apart, pair, two_keys, first. simpl.
+  rewrite !exp_plus, !exp_ln by lra. rewrite !Rplus_0_l, Rplus_0_r. reflexivity.
+Qed.
+
+Lemma pair_amplification d c c' : 0 < d < 1 ->
+  amplification 2 (pair d) (two_keys c c') = d * exp c + (1 - d) * exp c'.
+Proof.
+  intros Hd. unfold amplification, heavy, fsum. rewrite !pair_softmax by (auto; lia).
+  unfold two_keys, first. simpl. ring.
+Qed.
+
+Lemma pair_share d : 0 < d < 1 -> mass 2 first (softmax 2 (pair d)) = d.
+Proof.
+  intros Hd. unfold mass, on, fsum, first. simpl. rewrite pair_softmax by (auto; lia).
+  unfold two_keys, first. simpl. ring.
+Qed.
+
+Lemma apart_near d c c' : 0 <= c -> 0 <= c' -> near 2 (apart d c c') (pair d) (two_keys c c').
+Proof.
+  intros Hc Hc' i _. unfold apart.
+  replace (pair d i + two_keys c (- c') i - pair d i) with (two_keys c (- c') i) by ring.
+  unfold two_keys. destruct (first i).
+  - rewrite Rabs_right; lra.
+  - rewrite Rabs_Ropp, Rabs_right; lra.
+Qed.
+
+Lemma ln_nonneg x : 1 <= x -> 0 <= ln x.
+Proof.
+  intros [H | <-]; [left; rewrite <- ln_1; apply ln_increasing; lra | rewrite ln_1; lra].
+Qed.
+
+Theorem q_tv_light_sharp A d : 1 <= A <= 2 -> 0 < d < 1 ->
+  exists c c', 0 <= c /\ 0 <= c' /\ near 2 (apart d c c') (pair d) (two_keys c c') /\
+  amplification 2 (pair d) (two_keys c c') = A /\
+  b_variation_light A - d
+    <= mass 2 first (softmax 2 (apart d c c')) - mass 2 first (softmax 2 (pair d)).
+Proof.
+  intros HA Hd.
+  assert (P : 1 <= (A - 1 + d) / d) by (apply le_div; lra).
+  exists (ln ((A - 1 + d) / d)), 0.
+  assert (C : 0 <= ln ((A - 1 + d) / d)) by now apply ln_nonneg.
+  split; [exact C | split; [lra | split; [apply apart_near; auto; lra | split]]].
+  - rewrite pair_amplification, exp_ln, exp_0 by (auto; lra). field. lra.
+  - rewrite apart_share, pair_share, exp_ln, Ropp_0, exp_0 by (auto; lra).
+    unfold b_variation_light.
+    replace (d * ((A - 1 + d) / d)) with (A - 1 + d) by (field; lra).
+    replace (A - 1 + d + (1 - d) * 1) with A by ring.
+    assert (0 <= d / A) by (unfold Rdiv; apply Rmult_le_pos; [lra | left; apply Rinv_0_lt_compat; lra]).
+    replace ((A - 1 + d) / A) with (1 - / A + d / A) by (field; lra). lra.
+Qed.
+
+Theorem q_tv_closed_sharp A d : 2 <= A -> 0 < d < 1 ->
+  exists c c', 0 <= c /\ 0 <= c' /\ near 2 (apart d c c') (pair d) (two_keys c c') /\
+  amplification 2 (pair d) (two_keys c c') = A /\
+  b_variation_closed A - d
+    <= mass 2 first (softmax 2 (apart d c c')) - mass 2 first (softmax 2 (pair d)).
+Proof.
+  intros HA Hd.
+  assert (P : 1 <= A / (2 * d)) by (apply le_div; lra).
+  assert (P' : 1 <= A / (2 * (1 - d))) by (apply le_div; lra).
+  exists (ln (A / (2 * d))), (ln (A / (2 * (1 - d)))).
+  pose proof (ln_nonneg _ P) as C. pose proof (ln_nonneg _ P') as C'.
+  split; [exact C | split; [exact C' | split; [now apply apart_near | split]]].
+  - rewrite pair_amplification, !exp_ln by (auto; lra). field. lra.
+  - rewrite apart_share, pair_share, exp_Ropp, !exp_ln by (auto; lra).
+    unfold b_variation_closed.
+    replace (d * (A / (2 * d))) with (A / 2) by (field; lra).
+    replace (/ (A / (2 * (1 - d)))) with (2 * (1 - d) / A) by (field; lra).
+    replace (A / 2 / (A / 2 + (1 - d) * (2 * (1 - d) / A))) with (A ^ 2 / (A ^ 2 + 4 * (1 - d) ^ 2))
+      by (field; split; [lra | nra]).
+    assert (0 <= A ^ 2) by apply pow2_ge_0. assert (4 <= A ^ 2) by nra.
+    assert (0 <= (1 - d) ^ 2 <= 1) by nra.
+    apply Rplus_le_compat_r. unfold Rdiv. apply Rmult_le_compat_l; auto.
+    apply Rinv_le_contravar; lra.
+Qed.
+
+(** * Q.witcert *)
+
+Theorem q_tv_below A : 1 < A ->
+  (A <= 2 -> b_variation_light A < b_variation_witcert A) /\
+  (2 <= A -> b_variation_closed A < b_variation_witcert A).
+Proof.
+  intros HA. unfold b_variation_light, b_variation_closed, b_variation_witcert. split; intros H.
+  - apply Rmult_lt_reg_l with A; [lra |]. replace (A * (1 - / A)) with (A - 1) by (field; lra).
+    assert (0 < (A - 1) * ((A - 1) * (A + 2))) by (repeat apply Rmult_lt_0_compat; lra). lra.
+  - apply Rmult_lt_reg_r with (4 + A ^ 2); [nra |].
+    replace (A ^ 2 / (4 + A ^ 2) * (4 + A ^ 2)) with (A ^ 2) by (field; nra).
+    assert (4 <= A ^ 2) by nra. set (B := A ^ 2) in *. nra.
+Qed.
+
+Theorem q_witcert n s s' c S : (0 < n)%nat -> near n s' s c ->
+  (forall i, (i < n)%nat -> 0 <= c i) ->
+  mass n S (softmax n s') - mass n S (softmax n s) <= b_variation_witcert (amplification n s c).
+Proof.
+  intros Hn Hs Hc. destruct (share_product n s s' c S Hn Hs Hc) as (_ & HZ & HX & _ & _ & EA & _).
+  assert (A1 : 1 <= amplification n s c) by lra.
+  destruct (Rle_dec (amplification n s c) 2) as [H | H].
+  - eapply Rle_trans; [now apply (q_tv_light n s s' c S) |].
+    destruct A1 as [A1 | A1]; [left; now apply q_tv_below |].
+    unfold b_variation_light, b_variation_witcert. rewrite <- A1. lra.
+  - eapply Rle_trans; [now apply (q_tv_closed n s s' c S) |]. left. apply q_tv_below; lra.
+Qed.
