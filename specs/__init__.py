@@ -6,10 +6,10 @@ of what the four papers say, sentence by sentence, with what the project holds o
 
 from typing import Any
 
-from specs.claim import Claim
 from specs.caches import audits as cache_audits
 from specs.caches import box as cache_box
 from specs.caches import variation as cache_variation
+from specs.claim import Claim
 from specs.dynamic import costs as p1_costs
 from specs.dynamic import hardness as p1_hardness
 from specs.dynamic import problem as p1_dynamic

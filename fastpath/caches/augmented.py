@@ -10,7 +10,6 @@ of r, r v, r v², e and r e beside those of v, with its own certificate on each,
 is computed, y being the answer and b what rounding did to it.
 """
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -100,7 +99,8 @@ def attend_augmented(
         bound = up(np.ldexp(relative, value_unit))
         moved = np.fmin(augmented_log(up(reach * radius_mean), growth), reach)[..., 0]
     # Rows that see nothing are exact.
-    seen = np.isfinite(answer.log_sum_exp)  # type: ignore[type-var]
+    assert answer.log_sum_exp is not None
+    seen = np.isfinite(answer.log_sum_exp)
     bound = np.where(seen[..., None], _at_most_trivial(bound, found, v, error, options, group), 0)
     return Certified(
         output=output,
@@ -142,5 +142,3 @@ def _at_most_trivial(
     answer = found[..., :width]
     farthest = np.maximum(up(np.maximum(upper - answer, 0)), up(np.maximum(answer - lower, 0)))
     return np.where(bound < farthest, bound, farthest)
-
-

@@ -112,7 +112,8 @@ class Rows:
         if self.bits == 4:
             return _unpacked(self.codes, self.columns).astype(np.float32)
         if self.bits == "fp8":
-            return _FP8_SIGNED[self.codes]
+            signed: NDArray[np.float32] = _FP8_SIGNED[self.codes]
+            return signed
         return self.codes.astype(np.float32)
 
     @cached_property
@@ -124,7 +125,7 @@ class Rows:
         return _from_bfloat16(self.zeros)
 
     def steps(self, read: NDArray[np.float32]) -> Array:
-        """Bound half a step of every group, (heads, n, groups); by channel, of every entry."""
+        """Bound half a step of every group, (heads, n, groups): of rows, not of channels."""
         if self.bits == "bfloat16":
             # The last term is a step of subnormal numbers.
             largest = np.abs(read).max(axis=-1, keepdims=True).astype(np.float64)
@@ -134,7 +135,7 @@ class Rows:
         if self.bits == 4:
             largest = np.abs(self._zeros).astype(np.float64) + 16 * scale
             half = up(half + up(up(largest) * 2.0**-23))
-        return half if self.lengths is None else np.repeat(half, self.lengths, axis=1)
+        return half
 
     def entry_errors(self, read: NDArray[np.float32]) -> Array:
         """Bound |x - read| over the entries of every row, (heads, n)."""
@@ -145,15 +146,12 @@ class Rows:
         """Bound the norm of x - read of every row, (heads, n)."""
         if self.radii.dtype == np.float32:
             return self.radii
-        return float32_above(_radius(self.radii, self._largest_radius(read)))
+        radius: NDArray[np.float32] = float32_above(_radius(self.radii, self._largest_radius(read)))
+        return radius
 
     def _largest_radius(self, read: NDArray[np.float32]) -> Array:
         steps = self.steps(read)
-        if steps.shape[-1] == self.columns and self.lengths is not None:
-            sizes = np.ones(self.columns)
-        else:
-            edges = np.minimum(np.arange(steps.shape[-1] + 1) * self.group, self.columns)
-            sizes = np.diff(edges) if self.bits != "bfloat16" else np.array([self.columns])
+        sizes = np.diff(np.minimum(np.arange(steps.shape[-1] + 1) * self.group, self.columns))
         top = steps.max(axis=-1, keepdims=True)
         unit = np.where(top > 0, top, 1)
         total = up(np.sqrt(((steps / unit) ** 2 * sizes).sum(axis=-1)))
@@ -187,19 +185,30 @@ class Rows:
 
     def followed_by(self, other: "Rows") -> "Rows":
         """Return these rows and then others of the same format."""
-        joined = {
-            name: np.concatenate([getattr(self, name), getattr(other, name)], axis=1)
-            for name in ("codes", "scales", "zeros", "radii")
-        }
-        both = self.lengths is not None and other.lengths is not None
-        return replace(
-            self,
-            **joined,
-            lengths=np.concatenate([self.lengths, other.lengths]) if both else None,  # type: ignore[arg-type]
+        codes, scales, zeros, radii = (
+            np.concatenate([first, second], axis=1)
+            for first, second in (
+                (self.codes, other.codes),
+                (self.scales, other.scales),
+                (self.zeros, other.zeros),
+                (self.radii, other.radii),
+            )
         )
+        lengths_ = None
+        if self.lengths is not None and other.lengths is not None:
+            lengths_ = np.concatenate([self.lengths, other.lengths])
+        return replace(self, codes=codes, scales=scales, zeros=zeros, radii=radii, lengths=lengths_)
 
 
-def stored(x: Matrix, bits: Bits, group: int, *, radii: bool, channels: bool = False) -> Rows:
+def stored(
+    x: Matrix,
+    bits: Bits,
+    group: int,
+    *,
+    radii: bool,
+    channels: bool = False,
+    before: NDArray[np.float32] | None = None,
+) -> Rows:
     """Store the rows of an array of shape (heads, n, d), finite and at most ``LARGEST_ENTRY``.
 
     Parameters
@@ -208,6 +217,8 @@ def stored(x: Matrix, bits: Bits, group: int, *, radii: bool, channels: bool = F
         Whether to keep the norms of the residuals.
     channels : bool
         Whether a group is ``group`` rows of one column, in place of ``group`` columns of one row.
+    before : float32 array, shape (heads, n), optional
+        What the rows' residuals were already, by their norms: these add up, and are kept in float32.
     """
     exact = x.astype(np.float64)
     heads, n, d = exact.shape
@@ -219,16 +230,16 @@ def stored(x: Matrix, bits: Bits, group: int, *, radii: bool, channels: bool = F
         lengths_ = np.diff(np.append(starts, n)).astype(np.intp)
         low, high = (f.reduceat(exact, starts, axis=1) for f in (np.minimum, np.maximum))
         scales, zeros = _grid(low, high, bits)
-        wide = (np.repeat(_from_bfloat16(y), lengths_, axis=1) for y in (scales, zeros))
-        codes = _codes(exact, *wide, bits)
+        scale, zero = (np.repeat(_from_bfloat16(y), lengths_, axis=1) for y in (scales, zeros))
+        codes = _codes(exact, scale, zero, bits)
     else:
         lengths_ = None
         starts = np.arange(0, d, group)
         low, high = (f.reduceat(exact, starts, axis=2) for f in (np.minimum, np.maximum))
         scales, zeros = _grid(low, high, bits)
         sizes = np.diff(np.append(starts, d))
-        wide = (np.repeat(_from_bfloat16(y), sizes, axis=2) for y in (scales, zeros))
-        codes = _codes(exact, *wide, bits)
+        scale, zero = (np.repeat(_from_bfloat16(y), sizes, axis=2) for y in (scales, zeros))
+        codes = _codes(exact, scale, zero, bits)
         if bits != 4:
             zeros = none
     rows = Rows(
@@ -241,18 +252,18 @@ def stored(x: Matrix, bits: Bits, group: int, *, radii: bool, channels: bool = F
         group=group,
         lengths=lengths_,
     )
-    return replace(rows, radii=_radii(exact, rows)) if radii else rows
+    return replace(rows, radii=_radii(exact, rows, before)) if radii else rows
 
 
-def _grid(
-    low: Array, high: Array, bits: Bits
-) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+def _grid(low: Array, high: Array, bits: Bits) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
     """Return the scales and the zero points of groups from their least and largest entry."""
     largest = np.maximum(high, -low)
     zeros = _bfloat16_at_most(low) if bits == 4 else np.zeros(low.shape, np.uint16)
     span = high - _from_bfloat16(zeros) if bits == 4 else largest
     # Upward, so that no entry lies beyond the last code.
-    scale = np.maximum(up(up(span) / _TOP[bits]), np.maximum(largest * _LEAST_SCALE, _SMALLEST_SCALE))
+    scale = np.maximum(
+        up(up(span) / _TOP[bits]), np.maximum(largest * _LEAST_SCALE, _SMALLEST_SCALE)
+    )
     return _bfloat16_at_least(scale), zeros
 
 
@@ -266,14 +277,17 @@ def _codes(exact: Array, scale: Matrix, zero: Matrix, bits: Bits) -> NDArray[Any
     return _packed(np.rint(np.clip((exact - zero) / scale, 0, 15)).astype(np.uint8))
 
 
-def _radii(exact: Array, rows: Rows) -> NDArray[Any]:
+def _radii(exact: Array, rows: Rows, before: NDArray[np.float32] | None) -> NDArray[Any]:
     """Return the norms of the residuals as they are stored."""
     read = rows.read()
     residual = exact - read
     # A difference of floats errs by half an ulp.
     measured = up(lengths(residual.reshape(-1, rows.columns)).reshape(residual.shape[:2]))
-    if rows.bits == "bfloat16":
-        return float32_above(measured)
+    if rows.bits == "bfloat16" or rows.lengths is not None:
+        above: NDArray[np.float32] = float32_above(
+            measured if before is None else up(measured + before)
+        )
+        return above
     largest = rows._largest_radius(read)
     codes = np.ceil(np.clip(measured / np.where(largest > 0, largest, 1) * 255, 0, 255))
     codes += _radius(codes, largest) < measured
@@ -283,8 +297,7 @@ def _radii(exact: Array, rows: Rows) -> NDArray[Any]:
 
 
 def _radius(codes: NDArray[Any], largest: Array) -> Array:
-    radius: Array = up(up(codes * largest) / 255)
-    return np.where(codes == 0, 0.0, radius)
+    return np.where(codes == 0, 0.0, up(up(codes * largest) / 255))
 
 
 # ----------------------------------------------------------------------------------- bfloat16
@@ -301,7 +314,8 @@ def _nearest_bfloat16(x: Array) -> NDArray[np.uint16]:
 
 def _bfloat16_at_least(x: Array) -> NDArray[np.uint16]:
     """Return the bits of the least bfloat16 above positive numbers, or one more."""
-    return ((float32_above(x).view(np.uint32) + 0xFFFF) >> 16).astype(np.uint16)
+    bits: NDArray[np.uint32] = float32_above(x).view(np.uint32)
+    return ((bits + 0xFFFF) >> 16).astype(np.uint16)
 
 
 def _bfloat16_at_most(x: Array) -> NDArray[np.uint16]:
@@ -310,9 +324,9 @@ def _bfloat16_at_most(x: Array) -> NDArray[np.uint16]:
     down = np.nextafter(magnitude.astype(np.float32), np.float32(0)).view(np.uint32) >> 16
     above = _bfloat16_at_least(magnitude)
     exact = _from_bfloat16(above) == magnitude
-    return np.where(
-        x >= 0, np.where(exact, above, down), above | np.uint16(0x8000)
-    ).astype(np.uint16)
+    return np.where(x >= 0, np.where(exact, above, down), above | np.uint16(0x8000)).astype(
+        np.uint16
+    )
 
 
 # --------------------------------------------------------------------------------------- codes
@@ -322,7 +336,7 @@ def _packed(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return codes below 16, two a byte; an odd row ends in half a byte."""
     if codes.shape[-1] % 2:
         codes = np.concatenate([codes, np.zeros((*codes.shape[:-1], 1), np.uint8)], axis=-1)
-    return codes[..., ::2] | (codes[..., 1::2] << 4)
+    return (codes[..., ::2] | (codes[..., 1::2] << 4)).astype(np.uint8)
 
 
 def _unpacked(packed: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:

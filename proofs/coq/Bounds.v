@@ -644,7 +644,7 @@ Definition b_variation_relaxed (upper_level : R) (dual_value : R) : R :=
 
 (** Q.tv_light: the total variation, by the average of e^c, which is at most 2. *)
 Definition b_variation_light (amplification : R) : R :=
-  1 - / amplification.
+  (amplification - 1) / amplification.
 
 (** Q.tv_closed: the total variation, by the average of e^c. *)
 Definition b_variation_closed (amplification : R) : R :=
@@ -652,7 +652,7 @@ Definition b_variation_closed (amplification : R) : R :=
 
 (** Q.witcert: the total variation, as WitCert bounds it. *)
 Definition b_variation_witcert (amplification : R) : R :=
-  amplification ^ 2%nat / 2 - 1 / 2.
+  ((1 + amplification) * (amplification - 1)) / 2.
 
 (** Q.tv_hard: the total variation where no subset has a third of the sum. *)
 Definition b_variation_no_subset (target : nat) : R :=

@@ -58,7 +58,9 @@ def _sample(rng: np.random.Generator) -> Stream:
     steps = int(rng.integers(1, 7))
     errs = tuple(tuple(bool(b) for b in rng.random(2**t) < 0.8) for t in range(steps))
     waited = int(rng.integers(1, steps + 1))
-    return Stream(errs, waited, int(rng.integers(0, waited)), Fraction(int(rng.integers(1, 16)), 16))
+    return Stream(
+        errs, waited, int(rng.integers(0, waited)), Fraction(int(rng.integers(1, 16)), 16)
+    )
 
 
 Q_LEDGER = Claim[Stream](
@@ -67,8 +69,8 @@ Q_LEDGER = Claim[Stream](
     statement=(
         "Each step is audited with probability ρ after its answer is fixed.  Whatever is made of the coins "
         "that fell before, of the first m errors at most D are audited with probability at most "
-        "P(Bin(m, ρ) <= D); so errors ever exceed k(D) with D audited with probability at most the sum over D "
-        "of P(Bin(k(D) + 1, ρ) <= D)."
+        "P(Bin(m, ρ) <= D); so errors ever exceed k(D) with D audited with probability at most the sum over "
+        "D of P(Bin(k(D) + 1, ρ) <= D)."
     ),
     not_stated=(
         "That a real generator's coins are independent and hidden until the answer is fixed; what an error "

@@ -63,7 +63,7 @@ def variation(i: Weights, bits: int) -> Enclosure:
         if not any(chosen):
             continue
         x = sum((u for u, s in zip(heavy, chosen, strict=True) if s), lift(0, bits))
-        y = sum((l for l, s in zip(light, chosen, strict=True) if not s), lift(0, bits))
+        y = sum((w for w, s in zip(light, chosen, strict=True) if not s), lift(0, bits))
         share = sum((p for p, s in zip(i.weights, chosen, strict=True) if s), Fraction(0))
         largest = largest.maximum(x / (x + y) - share)
     return largest
@@ -100,7 +100,7 @@ SOME_RADIUS = Hypothesis[Weights]("some radius is positive", _some_radius)
 
 
 def _at_most_two(i: Weights) -> bool:
-    return _amplification(i, 256).bounds()[1].item() <= 2
+    return bool(_amplification(i, 256).bounds()[1].item() <= 2)
 
 
 AT_MOST_TWO = Hypothesis[Weights]("A <= 2", _at_most_two)
@@ -109,7 +109,8 @@ AT_MOST_TWO = Hypothesis[Weights]("A <= 2", _at_most_two)
 def _sample(rng: np.random.Generator) -> Weights:
     n = int(rng.integers(1, 6))
     return _of_floats(
-        (0.1 + rng.random(n)).tolist(), (rng.choice([0.01, 0.1, 0.6]) * (0.1 + rng.random(n))).tolist()
+        (0.1 + rng.random(n)).tolist(),
+        (rng.choice([0.01, 0.1, 0.6]) * (0.1 + rng.random(n))).tolist(),
     )
 
 
@@ -143,7 +144,7 @@ Q_TV_LIGHT = Claim[Weights](
             name="variation_light",
             meaning="the total variation, by the average of e^c, which is at most 2",
             arguments=(amplification,),
-            expression=1 - 1 / amplification,
+            expression=(amplification - 1) / amplification,
             domain={amplification: sympy.Interval(1, 2)},
             points=((sympy.Rational(3, 2),), (2,)),
             quantity=variation,
@@ -207,7 +208,7 @@ Q_WITCERT = Claim[Weights](
             name="variation_witcert",
             meaning="the total variation, as WitCert bounds it",
             arguments=(amplification,),
-            expression=(amplification**2 - 1) / 2,
+            expression=(amplification - 1) * (amplification + 1) / 2,
             domain={amplification: AT_LEAST_ONE},
             points=((sympy.Rational(3, 2),),),
             quantity=variation,
@@ -239,9 +240,9 @@ def _dual(i: Relaxed, place: int, bits: int) -> Enclosure:
     t, multiplier = i.levels[place], i.multipliers[place]
     heavy, light = _ends(i.weights, bits)
     least = lift(0, bits)
-    for p, u, l in zip(i.weights.weights, heavy, light, strict=True):
-        gain = (u * (1 - t) + l * t) * multiplier - p
-        least = least + l * (t * multiplier) - gain.maximum(lift(0, bits))
+    for p, u, w in zip(i.weights.weights, heavy, light, strict=True):
+        gain = (u * (1 - t) + w * t) * multiplier - p
+        least = least + w * (t * multiplier) - gain.maximum(lift(0, bits))
     return least
 
 
@@ -271,12 +272,14 @@ Q_TV = Claim[Relaxed](
     id="Q.tv",
     where="ours",
     statement=(
-        "Weights of logits moved by at most c differ by at most max_i [t_{i+1} - λ_i t_i Σ l + Σ p (λ_i h_i - "
-        "1)₊], h_i = (1 - t_i) e^c + t_i e^-c, for levels t from 0 to 1 and any multipliers λ >= 0."
+        "Weights of logits moved by at most c differ by at most max_i [t_{i+1} - λ_i t_i Σ l + Σ p (λ_i h_i "
+        "- 1)₊], h_i = (1 - t_i) e^c + t_i e^-c, for levels t from 0 to 1 and any multipliers λ >= 0."
     ),
     not_stated="",
     assumes=(
-        Hypothesis("weights are positive and no radius is negative", lambda i: _positive(i.weights)),
+        Hypothesis(
+            "weights are positive and no radius is negative", lambda i: _positive(i.weights)
+        ),
         Hypothesis(
             "levels ascend from 0 to 1, and no multiplier is negative",
             lambda i: (

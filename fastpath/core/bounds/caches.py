@@ -14,6 +14,15 @@ import numpy as np
 from fastpath.core.directed import down, library_up, up
 
 
+def hull_output(distance: Any, excess: Any, lightest: Any) -> Any:
+    """Bound how far an output of the box lies above a centre: Q.hull.
+
+    ``distance + excess/lightest``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return up(distance + up(excess / lightest))
+
+
 def augmented_output(
     radius_mean: Any,
     radius_scatter: Any,
@@ -52,3 +61,31 @@ def augmented_scatter(
         part_1 = up(up(second_moment + up(2 * against)) + up(radius_mean * up(centre * centre)))
         part_2 = up(part_1 + up(up(2 * centre) * first_error))
         return up(part_2 - down(2 * along))
+
+
+def variation_relaxed(upper_level: Any, dual_value: Any) -> Any:
+    """Bound the total variation, at the level where the relaxation is largest: Q.tv.
+
+    ``-dual_value + upper_level``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return up(upper_level - dual_value)
+
+
+def variation_light(amplification: Any) -> Any:
+    """Bound the total variation, by the average of e^c, which is at most 2: Q.tv_light.
+
+    ``(amplification - 1)/amplification``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return up(up(amplification - 1) / amplification)
+
+
+def variation_closed(amplification: Any) -> Any:
+    """Bound the total variation, by the average of e^c: Q.tv_closed.
+
+    ``amplification**2/(amplification**2 + 4)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = down(4 + down(amplification * amplification))
+        return up(up(amplification * amplification) / part_1)

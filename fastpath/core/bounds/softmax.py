@@ -30,6 +30,15 @@ ARITHMETIC: dict[str, dict[str, float]] = {
 }
 
 
+def softmax_tv(eta: Any) -> Any:
+    """Bound the total variation between two softmax vectors: S.tv.
+
+    ``tanh(eta/2)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return library_up(np.tanh(up(eta / 2)))
+
+
 def kappa_tv(kappa: Any) -> Any:
     """Bound the total variation when a polynomial replaces exp: S.kappa.
 

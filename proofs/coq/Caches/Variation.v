@@ -17,6 +17,12 @@ From Attest.Softmax Require Import Softmax TotalVariation.
 From Attest.Caches Require Import Box.
 Open Scope R_scope.
 
+Lemma light_form A : A <> 0 -> b_variation_light A = 1 - / A.
+Proof. intros. unfold b_variation_light. field. auto. Qed.
+
+Lemma witcert_form A : b_variation_witcert A = A ^ 2 / 2 - 1 / 2.
+Proof. unfold b_variation_witcert. field. Qed.
+
 Definition amplification (n : nat) (s c : nat -> R) : R := fsum n (heavy n s c).
 
 Lemma softmax_mass n s S : (0 < n)%nat -> fsum n (on S (softmax n s)) + fsum n (off S (softmax n s)) = 1.
@@ -322,7 +328,7 @@ Theorem q_tv_light n s s' c S : (0 < n)%nat -> near n s' s c ->
   mass n S (softmax n s') - mass n S (softmax n s) <= b_variation_light (amplification n s c).
 Proof.
   intros Hn Hs Hc H2. destruct (share_product n s s' c S Hn Hs Hc) as (H & HZ & HX & Hz & Hq & EA & EM).
-  rewrite EM. rewrite EA in *. unfold b_variation_light.
+  rewrite EM. rewrite EA in *. rewrite light_form by lra.
   set (X := fsum n (on S (heavy n s c))) in *. set (Z := fsum n (off S (heavy n s c))) in *.
   set (q := mass n S (softmax n s')) in *. set (z := fsum n (off S (softmax n s))) in *.
   assert (A0 : 1 <= X + Z) by lra.
@@ -399,7 +405,7 @@ Proof.
   split; [exact C | split; [lra | split; [apply apart_near; auto; lra | split]]].
   - rewrite pair_amplification, exp_ln, exp_0 by (auto; lra). field. lra.
   - rewrite apart_share, pair_share, exp_ln, Ropp_0, exp_0 by (auto; lra).
-    unfold b_variation_light.
+    rewrite light_form by lra.
     replace (d * ((A - 1 + d) / d)) with (A - 1 + d) by (field; lra).
     replace (A - 1 + d + (1 - d) * 1) with A by ring.
     assert (0 <= d / A) by (unfold Rdiv; apply Rmult_le_pos; [lra | left; apply Rinv_0_lt_compat; lra]).
@@ -437,7 +443,7 @@ Theorem q_tv_below A : 1 < A ->
   (A <= 2 -> b_variation_light A < b_variation_witcert A) /\
   (2 <= A -> b_variation_closed A < b_variation_witcert A).
 Proof.
-  intros HA. unfold b_variation_light, b_variation_closed, b_variation_witcert. split; intros H.
+  intros HA. rewrite light_form, witcert_form by lra. unfold b_variation_closed. split; intros H.
   - apply Rmult_lt_reg_l with A; [lra |]. replace (A * (1 - / A)) with (A - 1) by (field; lra).
     assert (0 < (A - 1) * ((A - 1) * (A + 2))) by (repeat apply Rmult_lt_0_compat; lra). lra.
   - apply Rmult_lt_reg_r with (4 + A ^ 2); [nra |].
@@ -454,6 +460,6 @@ Proof.
   destruct (Rle_dec (amplification n s c) 2) as [H | H].
   - eapply Rle_trans; [now apply (q_tv_light n s s' c S) |].
     destruct A1 as [A1 | A1]; [left; now apply q_tv_below |].
-    unfold b_variation_light, b_variation_witcert. rewrite <- A1. lra.
+    rewrite light_form, witcert_form, <- A1 by lra. lra.
   - eapply Rle_trans; [now apply (q_tv_closed n s s' c S) |]. left. apply q_tv_below; lra.
 Qed.
