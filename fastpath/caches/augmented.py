@@ -113,7 +113,7 @@ def attend_augmented(
 
 def _growth(reach: Array) -> Array:
     """Bound (e^c - 1)/c, which grows with c and is 1 at 0."""
-    small = np.maximum(reach, 2.0**-60)
+    small = np.maximum(reach, 2.0**-40)
     growth: Array = np.maximum(up(library_up(np.expm1(small)) / small), 1.0)
     return growth
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from fastpath.core.directed import float32_above, library_up, up
 from fastpath.core.inputs import Array, Matrix
-from fastpath.core.norms import lengths
+from fastpath.core.norms import lengths, sum_above
 
 Bits = int | str
 
@@ -81,7 +81,7 @@ class Rows:
 
     def __len__(self) -> int:
         """How many rows a head has."""
-        return self.codes.shape[1]
+        return int(self.codes.shape[1])
 
     @property
     def nbytes(self) -> int:
@@ -92,7 +92,7 @@ class Rows:
     def read(self) -> NDArray[np.float32]:
         """Return what the rows are read as, of shape (heads, n, columns)."""
         if self.bits == "bfloat16":
-            return _from_bfloat16(self.codes)
+            return from_bfloat16(self.codes)
         codes = self._numbers()
         if self.lengths is None:
             # In groups along the last axis; the last may be shorter.
@@ -118,20 +118,21 @@ class Rows:
 
     @cached_property
     def _scales(self) -> NDArray[np.float32]:
-        return _from_bfloat16(self.scales)
+        return from_bfloat16(self.scales)
 
     @cached_property
     def _zeros(self) -> NDArray[np.float32]:
-        return _from_bfloat16(self.zeros)
+        return from_bfloat16(self.zeros)
 
     def steps(self, read: NDArray[np.float32]) -> Array:
         """Bound half a step of every group, (heads, n, groups): of rows, not of channels."""
         if self.bits == "bfloat16":
             # The last term is a step of subnormal numbers.
             largest = np.abs(read).max(axis=-1, keepdims=True).astype(np.float64)
-            return up(up(largest * 2.0**-8) + 2.0**-133)
+            relative: Array = up(up(largest * 2.0**-8) + 2.0**-133)
+            return relative
         scale = self._scales.astype(np.float64)
-        half = library_up(scale * (16.0 if self.bits == "fp8" else 0.5))
+        half: Array = library_up(scale * (16.0 if self.bits == "fp8" else 0.5))
         if self.bits == 4:
             largest = np.abs(self._zeros).astype(np.float64) + 16 * scale
             half = up(half + up(up(largest) * 2.0**-23))
@@ -154,9 +155,9 @@ class Rows:
         sizes = np.diff(np.minimum(np.arange(steps.shape[-1] + 1) * self.group, self.columns))
         top = steps.max(axis=-1, keepdims=True)
         unit = np.where(top > 0, top, 1)
-        total = up(np.sqrt(((steps / unit) ** 2 * sizes).sum(axis=-1)))
-        # d additions, d products, a quotient and a square root err by less than d + 8 roundings.
-        largest: Array = up(up(total * (1 + (steps.shape[-1] + 8) * 2.0**-52)) * top[..., 0])
+        # A term is rounded as a quotient, as a square and as a product beside the additions.
+        squares = sum_above(((steps / unit) ** 2 * sizes).sum(axis=-1), steps.shape[-1] + 4)
+        largest: Array = up(up(np.sqrt(squares)) * top[..., 0])
         return largest
 
     def without(self, row: int) -> "Rows":
@@ -230,7 +231,7 @@ def stored(
         lengths_ = np.diff(np.append(starts, n)).astype(np.intp)
         low, high = (f.reduceat(exact, starts, axis=1) for f in (np.minimum, np.maximum))
         scales, zeros = _grid(low, high, bits)
-        scale, zero = (np.repeat(_from_bfloat16(y), lengths_, axis=1) for y in (scales, zeros))
+        scale, zero = (np.repeat(from_bfloat16(y), lengths_, axis=1) for y in (scales, zeros))
         codes = _codes(exact, scale, zero, bits)
     else:
         lengths_ = None
@@ -238,7 +239,7 @@ def stored(
         low, high = (f.reduceat(exact, starts, axis=2) for f in (np.minimum, np.maximum))
         scales, zeros = _grid(low, high, bits)
         sizes = np.diff(np.append(starts, d))
-        scale, zero = (np.repeat(_from_bfloat16(y), sizes, axis=2) for y in (scales, zeros))
+        scale, zero = (np.repeat(from_bfloat16(y), sizes, axis=2) for y in (scales, zeros))
         codes = _codes(exact, scale, zero, bits)
         if bits != 4:
             zeros = none
@@ -259,12 +260,12 @@ def _grid(low: Array, high: Array, bits: Bits) -> tuple[NDArray[np.uint16], NDAr
     """Return the scales and the zero points of groups from their least and largest entry."""
     largest = np.maximum(high, -low)
     zeros = _bfloat16_at_most(low) if bits == 4 else np.zeros(low.shape, np.uint16)
-    span = high - _from_bfloat16(zeros) if bits == 4 else largest
+    span = high - from_bfloat16(zeros) if bits == 4 else largest
     # Upward, so that no entry lies beyond the last code.
     scale = np.maximum(
         up(up(span) / _TOP[bits]), np.maximum(largest * _LEAST_SCALE, _SMALLEST_SCALE)
     )
-    return _bfloat16_at_least(scale), zeros
+    return bfloat16_at_least(scale), zeros
 
 
 def _codes(exact: Array, scale: Matrix, zero: Matrix, bits: Bits) -> NDArray[Any]:
@@ -297,13 +298,15 @@ def _radii(exact: Array, rows: Rows, before: NDArray[np.float32] | None) -> NDAr
 
 
 def _radius(codes: NDArray[Any], largest: Array) -> Array:
-    return np.where(codes == 0, 0.0, up(up(codes * largest) / 255))
+    radius: Array = np.where(codes == 0, 0.0, up(up(codes * largest) / 255))
+    return radius
 
 
 # ----------------------------------------------------------------------------------- bfloat16
 
 
-def _from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
+def from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Return bfloat16 numbers from their bits."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
@@ -312,7 +315,7 @@ def _nearest_bfloat16(x: Array) -> NDArray[np.uint16]:
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
-def _bfloat16_at_least(x: Array) -> NDArray[np.uint16]:
+def bfloat16_at_least(x: Array) -> NDArray[np.uint16]:
     """Return the bits of the least bfloat16 above positive numbers, or one more."""
     bits: NDArray[np.uint32] = float32_above(x).view(np.uint32)
     return ((bits + 0xFFFF) >> 16).astype(np.uint16)
@@ -322,8 +325,8 @@ def _bfloat16_at_most(x: Array) -> NDArray[np.uint16]:
     """Return the bits of a bfloat16 below numbers of either sign, next to the largest such."""
     magnitude = np.abs(x)
     down = np.nextafter(magnitude.astype(np.float32), np.float32(0)).view(np.uint32) >> 16
-    above = _bfloat16_at_least(magnitude)
-    exact = _from_bfloat16(above) == magnitude
+    above = bfloat16_at_least(magnitude)
+    exact = from_bfloat16(above) == magnitude
     return np.where(x >= 0, np.where(exact, above, down), above | np.uint16(0x8000)).astype(
         np.uint16
     )

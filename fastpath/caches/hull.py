@@ -1,7 +1,8 @@
 r"""The exact hull of attention over a box of logits and values: the oracle of every other certificate.
 
-The largest output is the level at which the function
-:math:`g(\lambda) = \sum u (v + e - \lambda)_+ - \sum l (\lambda - v - e)_+` vanishes.  Newton's method comes from below; at whatever level it stops, the output is at most
+With u and l the largest and smallest weights, the largest output is the level at which the function
+:math:`g(\lambda) = \sum u (v + e - \lambda)_+ - \sum l (\lambda - v - e)_+` vanishes.  Newton's method
+comes from below; at whatever level it stops, the output is at most
 :math:`\lambda + g(\lambda)_+ / \sum l`, which is what is reported.
 """
 
@@ -73,7 +74,7 @@ class Scored:
             known.error, UNIT_ROUNDOFF, reach, ARITHMETIC["float64"]["exp_error"], 1
         )
         if block.bias is not None:
-            slack = up(slack + up(np.where(seen, np.abs(scores), 0) * 2.0**-51))
+            slack = up(slack + up(np.where(seen, np.abs(scores), 0) * (4 * UNIT_ROUNDOFF)))
         moved = up(up(lengths(q) * abs(options.scale))[:, None] * radius.astype(np.float64))
         weights = np.where(seen, np.exp(scores - shift), 0)
         #: Floats in proportion to the weights that are known, and what rounding did to their logarithms.
@@ -151,7 +152,9 @@ def attend_hull(
     )
 
 
-def farthest_above(lower: Array, upper: Array, values: Array, centre: Array) -> Array:
+def farthest_above(
+    lower: Array, upper: Array, values: Array, centre: Array, *, steps: int = _NEWTON_STEPS
+) -> Array:
     """Bound how far an average of values lies above a centre, whatever weights lie between two.
 
     Parameters
@@ -160,11 +163,13 @@ def farthest_above(lower: Array, upper: Array, values: Array, centre: Array) -> 
         Not negative, and not all 0.
     values : array of shape (n, d)
     centre : array of shape (d,)
+    steps : int
+        How many of Newton's method at most: with fewer the bound is larger.
     """
     ceiling = values[upper > 0].max(axis=0)
     middle = (lower + upper) @ values / (lower + upper).sum()
     level = middle
-    for _ in range(_NEWTON_STEPS):
+    for _ in range(steps):
         weights = np.where(values > level, upper[:, None], lower[:, None])
         total = weights.sum(axis=0)
         new = np.einsum("ij,ij->j", weights, values) / np.where(total > 0, total, 1)
@@ -192,6 +197,6 @@ def _sum_below(computed: Array, terms: int) -> Array:
     Each term passes through at most terms + 2 roundings, of the difference and the product too, and a
     product may lose TINY.
     """
-    lost = up((terms + 4) * 2.0**-52)
+    lost = up((terms + 4) * (2 * UNIT_ROUNDOFF))
     least: Array = np.maximum(below(computed * (1 - lost)) - up(terms * TINY), 0)
     return least

@@ -25,6 +25,8 @@ _KIND = "quantised cache, 1"
 
 BOUNDS = ("augmented", "hull")
 
+DEFAULT_GROUP = 32
+
 
 @standard_arithmetic
 class QuantisedCache(Locked):
@@ -46,7 +48,8 @@ class QuantisedCache(Locked):
         8: int8, symmetric; 4: with a zero point, two a byte; ``"fp8"``: float8_e4m3fn.  All three have a
         bfloat16 scale a group.
     group : int
-        How many columns of a row share a scale, or rows of a column where ``per_channel``.
+        How many columns of a row share a scale; it divides d and d_v, but that the default may exceed them.
+        Of keys where ``per_channel``, how many rows of a column.
     per_channel : bool
         Whether the groups of keys are ``group`` successive keys of one column.  Keys that do not fill a
         group are kept in bfloat16 until others do.
@@ -75,7 +78,7 @@ class QuantisedCache(Locked):
         *,
         key_bits: Bits = 8,
         value_bits: Bits = 8,
-        group: int = 32,
+        group: int = DEFAULT_GROUP,
         per_channel: bool = False,
     ) -> None:
         super().__init__()
@@ -88,6 +91,10 @@ class QuantisedCache(Locked):
         if self._per_channel and self._key_bits == "bfloat16":
             raise ValueError("per_channel needs keys with scales, got key_bits 'bfloat16'.")
         k, v = _pair(K, V, None)
+        for name, x, whole in (("K", k, self._per_channel), ("V", v, False)):
+            # Fewer columns than the default are one group.
+            if not whole and not x.shape[-1] < self._group == DEFAULT_GROUP:
+                check_group(f"group of {name}", self._group, x.shape[-1])
         self._leading = k.shape[:-2]
         self._dims = k.shape[-1], v.shape[-1]
         #: The ids of rows that are gone, ascending: ids are never given twice.
@@ -208,10 +215,10 @@ class QuantisedCache(Locked):
         TypeError, ValueError
             As of :func:`fastpath.attention`, or if nothing is left to attend to.
         """
-        _check_bound(bound)
+        check_bound(bound)
         with self._lock:
             k, v, radius, error = self._read()
-        q, k, v, options = _query(
+        q, k, v, options = checked_query(
             Q,
             k,
             v,
@@ -252,7 +259,7 @@ class QuantisedCache(Locked):
         """
         with self._lock:
             k, v, radius, _ = self._read()
-        q, k, v, options = _query(
+        q, k, v, options = checked_query(
             Q,
             k,
             v,
@@ -363,7 +370,14 @@ def _format(name: str, bits: Any) -> Bits:
     raise ValueError(f"{name} must be one of {', '.join(map(repr, FORMATS))}, got {bits!r}.")
 
 
-def _check_bound(bound: Any) -> None:
+def check_group(name: str, group: Any, count: int) -> None:
+    """Refuse a group that does not divide what it is of."""
+    if count % integer(name, group, 1):
+        raise ValueError(f"{name} must divide {count}, got {group}.")
+
+
+def check_bound(bound: Any) -> None:
+    """Refuse what is no way to bound."""
     if not isinstance(bound, str) or bound not in BOUNDS:
         raise ValueError(f"bound must be 'augmented' or 'hull', got {bound!r}.")
 
@@ -400,7 +414,7 @@ def _pair(
     return k, v
 
 
-def _query(
+def checked_query(
     Q: Any, k: Matrix, v: Matrix, **options: Any
 ) -> tuple[Matrix, Matrix, Matrix, Semantics]:
     """Check queries and options against keys and values."""
@@ -433,6 +447,3 @@ def _unpacked(
     return Rows(
         bits=bits, columns=columns, group=group, lengths=arrays.get(f"{name}.lengths"), **fields
     )
-
-
-__all__ = ["BOUNDS", "QuantisedCache"]

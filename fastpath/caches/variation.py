@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastpath.caches.hull import Scored
 from fastpath.core.bounds.caches import variation_closed, variation_light, variation_relaxed
 from fastpath.core.bounds.softmax import softmax_tv
-from fastpath.core.directed import down, library_down, library_up, up
+from fastpath.core.directed import UNIT_ROUNDOFF, down, library_down, library_up, up
 from fastpath.core.inputs import Array, Matrix
 from fastpath.core.norms import sum_above
 from fastpath.core.semantics import Semantics
@@ -66,7 +66,7 @@ def variation_bound(weights: Array, radii: Array) -> float:
     if top > _LARGEST_RADIUS:
         return largest
     # Normalised, weights are off by this share, as rounded sums of positive terms are.
-    share = (len(radii) + 16) * 2.0**-51
+    share = (len(radii) + 16) * (4 * UNIT_ROUNDOFF)
     sizes, heights = _binned(weights / weights.sum(), radii)
     average = sum_above(float(sizes @ library_up(np.exp(heights))), len(sizes))
     amplification = float(up(average * (1 + 2 * share)))

@@ -7,11 +7,12 @@ returned value is at least the exact value of the formula at the given floats, a
 a denominator is not positive (the bound then says nothing).
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
-from fastpath.core.directed import down, library_up, up
+from fastpath.core.directed import down, library_up, total_up, up
 
 
 def hull_output(distance: Any, excess: Any, lightest: Any) -> Any:
@@ -89,3 +90,18 @@ def variation_closed(amplification: Any) -> Any:
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         part_1 = down(4 + down(amplification * amplification))
         return up(up(amplification * amplification) / part_1)
+
+
+def ledger_tail(errors: Any, audited: Any, rate: Any) -> Any:
+    """Bound the probability that so many errors come of which so few are audited: Q.ledger.
+
+    ``Sum(rate**i*(1 - rate)**(errors - i)*binomial(errors, i), (i, 0, audited))``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return total_up(
+            up(
+                up(library_up(np.power(rate, i)) * library_up(np.power(up(1 - rate), errors - i)))
+                * up(float(math.comb(errors, i)))
+            )
+            for i in range(0, audited + 1)
+        )
