@@ -3,8 +3,8 @@ r"""A ledger of audited answers, whose statement holds at all times at once.
 After each answer is fixed, a coin of probability rho decides whether it is compared with the truth.
 With D errors audited, at most k(D) answers have erred: the largest k for which the probability
 :math:`P(\mathrm{Bin}(k, \rho) \le D)` exceeds :math:`w_D \delta`.  That is so at all times together, except
-with probability :math:`\sum w_D \delta = \delta`, since of the first m errors the coins are independent however
-they were chosen (Q.ledger).
+with probability :math:`\sum w_D \delta = \delta`, since of the first m errors the coins are independent
+however they were chosen (Q.ledger).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.core.directed import float32_above, library_up, up
+from fastpath.core.directed import float32_above, float32_below, library_up, up
 from fastpath.core.inputs import Array, Matrix
 from fastpath.core.norms import lengths, sum_above
 
@@ -290,11 +290,12 @@ def _radii(exact: Array, rows: Rows, before: NDArray[np.float32] | None) -> NDAr
         )
         return above
     largest = rows._largest_radius(read)
-    codes = np.ceil(np.clip(measured / np.where(largest > 0, largest, 1) * 255, 0, 255))
+    codes: Array = np.ceil(np.clip(measured / np.where(largest > 0, largest, 1) * 255, 0, 255))
     codes += _radius(codes, largest) < measured
     if not (_radius(codes, largest) >= measured).all() or codes.max(initial=0) > 255:
         raise RuntimeError("a residual is longer than its steps allow, which no format permits.")
-    return codes.astype(np.uint8)
+    stored_: NDArray[np.uint8] = codes.astype(np.uint8)
+    return stored_
 
 
 def _radius(codes: NDArray[Any], largest: Array) -> Array:
@@ -324,12 +325,9 @@ def bfloat16_at_least(x: Array) -> NDArray[np.uint16]:
 def _bfloat16_at_most(x: Array) -> NDArray[np.uint16]:
     """Return the bits of a bfloat16 below numbers of either sign, next to the largest such."""
     magnitude = np.abs(x)
-    down = np.nextafter(magnitude.astype(np.float32), np.float32(0)).view(np.uint32) >> 16
-    above = bfloat16_at_least(magnitude)
-    exact = from_bfloat16(above) == magnitude
-    return np.where(x >= 0, np.where(exact, above, down), above | np.uint16(0x8000)).astype(
-        np.uint16
-    )
+    lower = float32_below(magnitude).view(np.uint32) >> 16
+    upper = bfloat16_at_least(magnitude) | np.uint16(0x8000)
+    return np.where(x >= 0, lower, upper).astype(np.uint16)
 
 
 # --------------------------------------------------------------------------------------- codes

@@ -60,6 +60,13 @@ def float32_above(value: Any) -> Any:
     return np.where(nearest < exact, np.nextafter(nearest, np.float32(np.inf)), nearest)
 
 
+def float32_below(value: Any) -> Any:
+    """Return float32 numbers of at most these that are not negative."""
+    exact = np.asarray(value)
+    nearest = exact.astype(np.float32)
+    return np.where(nearest > exact, np.nextafter(nearest, np.float32(0)), nearest)
+
+
 def total_up(terms: Any) -> Any:
     """Return at least the sum of nonnegative terms."""
     total = 0.0
