@@ -141,14 +141,16 @@ def attend_hull(
                 )
                 moved[index, row] = scored.radii[place].max()
     shape = answer.output.shape
-    kernel = answer.log_sum_exp_bound
-    assert kernel is not None
+    logarithm, kernel = answer.log_sum_exp, answer.log_sum_exp_bound
+    assert logarithm is not None and kernel is not None
     return Certified(
         output=answer.output,
         error_bound=bound.reshape(shape),
         claims=(*CLAIMS, *answer.claims),
-        log_sum_exp=answer.log_sum_exp,
-        log_sum_exp_bound=up(kernel + moved.reshape(shape[:-1])),
+        log_sum_exp=logarithm,
+        log_sum_exp_bound=np.where(
+            np.isfinite(logarithm), up(kernel + moved.reshape(shape[:-1])), 0
+        ),
     )
 
 
