@@ -23,6 +23,7 @@ from fastpath.core.bounds.caches import ledger_tail
 from fastpath.core.directed import above, float_at_most, library_down, library_up, total_up, up
 from fastpath.core.inputs import generator, integer, open_unit
 from fastpath.core.locked import Locked
+from fastpath.core.norms import sum_above
 from fastpath.core.state_files import read_arrays, write_arrays
 
 _KIND = "audit ledger, 1"
@@ -276,9 +277,8 @@ def _tail(errors: int, audited: int, rate: float) -> float:
     # The last term by its logarithm; before it, terms fall by at least a ratio.
     if rate == 1:
         return 0.0
-    chosen = library_up(
-        total_up(library_up(math.log((errors - audited + j) / j)) for j in range(1, audited + 1))
-    )
+    factors = up((errors - audited) / np.arange(1.0, audited + 1) + 1)
+    chosen = float(sum_above(library_up(np.log(factors)).sum(), audited))
     missed = library_down((errors - audited) * library_down(-math.log1p(-rate)))
     caught = library_down(audited * library_down(-math.log(rate)))
     exponent = float(above(above(chosen - missed) - caught))

@@ -10,6 +10,8 @@ of r, r v, r v², e and r e beside those of v, with its own certificate on each,
 is computed, y being the answer and b what rounding did to it.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,13 +67,21 @@ def attend_augmented(
     # In units in which every column is at most 1 from here on.
     column_error = up(found_error + _COLUMN_ROUNDINGS * unit)
     highest = np.minimum(up(np.maximum(found, 0) + column_error), 1.0)
-    group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
-    value_unit, radius_unit, error_unit = (
-        np.repeat(x, group, axis=-3) if q.ndim > 2 else x
-        for x in (value_unit, radius_unit, error_unit)
+    # Averages are at most the largest, which may be 0.
+    largest = np.concatenate(
+        [x.max(axis=-2, keepdims=True).astype(np.float64) for x in (radii, errors)], axis=-1
     )
+    group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
+    value_unit, radius_unit, error_unit, largest = (
+        np.repeat(x, group, axis=-3) if q.ndim > 2 else x
+        for x in (value_unit, radius_unit, error_unit, largest)
+    )
+    largest_radius, largest_error = largest[..., :1], largest[..., 1:]
     radius_mean, error_mean, both_mean = (
-        highest[..., 3 * width + i : 3 * width + i + 1] for i in range(3)
+        np.minimum(highest[..., 3 * width + i : 3 * width + i + 1], most)
+        for i, most in enumerate(
+            (largest_radius, largest_error, _rounded_up(largest_radius * largest_error))
+        )
     )
     centre = np.ldexp(found[..., :width], -value_unit)
     cross = centre * found[..., width : 2 * width]
@@ -85,7 +95,9 @@ def attend_augmented(
     )
     # What a logit moves by at most.
     lengths_ = lengths(q.reshape(-1, q.shape[-1])).reshape(*q.shape[:-1], 1)
-    reach = up(np.ldexp(up(lengths_ * abs(options.scale)), radius_unit))
+    reach = np.where(
+        largest_radius > 0, up(np.ldexp(up(lengths_ * abs(options.scale)), radius_unit)), 0
+    )
     growth = _growth(reach)
     with np.errstate(over="ignore", invalid="ignore"):
         relative = augmented_output(
@@ -109,6 +121,12 @@ def attend_augmented(
         log_sum_exp=answer.log_sum_exp,
         log_sum_exp_bound=np.where(seen, up(answer.log_sum_exp_bound + moved), 0),
     )
+
+
+def _rounded_up(product: Any) -> Array:
+    """Return at least a product, which is 0 where it is."""
+    rounded: Array = np.where(product > 0, up(product), 0)
+    return rounded
 
 
 def _growth(reach: Array) -> Array:

@@ -64,7 +64,7 @@ def variation_bound(weights: Array, radii: Array) -> float:
         return 0.0
     largest = float(softmax_tv(top))
     if top > _LARGEST_RADIUS:
-        return largest
+        return min(largest, 1.0)
     # Normalised, weights are off by this share, as rounded sums of positive terms are.
     share = (len(radii) + 16) * (4 * UNIT_ROUNDOFF)
     sizes, heights = _binned(weights / weights.sum(), radii)
