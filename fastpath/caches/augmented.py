@@ -10,6 +10,7 @@ of r, r v, r v², e and r e beside those of v, with its own certificate on each,
 is computed, y being the answer and b what rounding did to it.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,14 @@ from numpy.typing import NDArray
 from fastpath.core.bounds.caches import augmented_log, augmented_output, augmented_scatter
 from fastpath.core.bounds.softmax import ARITHMETIC
 from fastpath.core.certified import Certified
+from fastpath.core.cores import run
 from fastpath.core.directed import above, below, down, library_up, up
 from fastpath.core.inputs import Array, Matrix
-from fastpath.core.norms import lengths
+from fastpath.core.norms import lengths, row_norms
 from fastpath.core.semantics import Semantics
-from fastpath.exact.attention import attend_heads
+from fastpath.exact.attention import attend_prepared
+from fastpath.exact.prepared import PreparedHead
+from fastpath.exact.scaled_values import ColumnsInRange
 
 CLAIMS = ("Q.augmented", "FP.augmented")
 
@@ -50,33 +54,27 @@ def attend_augmented(
     """
     width = v.shape[-1]
     unit = ARITHMETIC[q.dtype.name]["unit_roundoff"]
-    scaled_values, value_unit = _scaled(v, axis=-2)
-    radii, radius_unit = _scaled(radius[..., None].astype(q.dtype), axis=-2)
-    errors, error_unit = _scaled(error[..., None].astype(q.dtype), axis=-2)
-    columns = np.empty((*v.shape[:-1], 3 * width + 3), q.dtype)
-    columns[..., :width] = v
-    np.multiply(radii, scaled_values, out=columns[..., width : 2 * width])
-    np.multiply(
-        columns[..., width : 2 * width], scaled_values, out=columns[..., 2 * width : 3 * width]
-    )
-    columns[..., 3 * width :] = np.concatenate([radii, errors, radii * errors], axis=-1)
-    answer = attend_heads(q, k, columns, options, workers)
+    parts = (x.reshape(-1, *x.shape[v.ndim - 2 :]) for x in (k, v, radius, error))
+    sides = run([partial(_AugmentedHead, *part) for part in zip(*parts, strict=True)], workers)
+    answer = attend_prepared(q, sides, options, workers)
     found = answer.output.astype(np.float64)
     found_error = answer.error_bound
     output, rounding = answer.output[..., :width], found_error[..., :width]
+
+    def of_queries(name: str) -> Any:
+        """Return what each query's head holds."""
+        held = np.stack([getattr(side, name) for side in sides])
+        group = q[..., 0, 0].size // len(sides)
+        return np.repeat(held, group, axis=0).reshape(*q.shape[:-2], 1, -1)
+
     # In units in which every column is at most 1 from here on.
     column_error = up(found_error + _COLUMN_ROUNDINGS * unit)
     highest = np.minimum(up(np.maximum(found, 0) + column_error), 1.0)
+    value_unit, radius_unit, error_unit = (
+        of_queries(name) for name in ("value_unit", "radius_unit", "error_unit")
+    )
     # Averages are at most the largest, which may be 0.
-    largest = np.concatenate(
-        [x.max(axis=-2, keepdims=True).astype(np.float64) for x in (radii, errors)], axis=-1
-    )
-    group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
-    value_unit, radius_unit, error_unit, largest = (
-        np.repeat(x, group, axis=-3) if q.ndim > 2 else x
-        for x in (value_unit, radius_unit, error_unit, largest)
-    )
-    largest_radius, largest_error = largest[..., :1], largest[..., 1:]
+    largest_radius, largest_error = of_queries("largest_radius"), of_queries("largest_error")
     radius_mean, error_mean, both_mean = (
         np.minimum(highest[..., 3 * width + i : 3 * width + i + 1], most)
         for i, most in enumerate(
@@ -113,7 +111,12 @@ def attend_augmented(
     # Rows that see nothing are exact.
     assert answer.log_sum_exp is not None
     seen = np.isfinite(answer.log_sum_exp)
-    bound = np.where(seen[..., None], _at_most_trivial(bound, found, v, error, options, group), 0)
+    lower, upper = of_queries("lower"), of_queries("upper")
+    if options.sinks is not None:
+        lower, upper = np.minimum(lower, 0), np.maximum(upper, 0)
+    centre = found[..., :width]
+    farthest = np.maximum(up(np.maximum(upper - centre, 0)), up(np.maximum(centre - lower, 0)))
+    bound = np.where(seen[..., None], np.where(bound < farthest, bound, farthest), 0)
     return Certified(
         output=output,
         error_bound=bound,
@@ -136,27 +139,47 @@ def _growth(reach: Array) -> Array:
     return growth
 
 
-def _scaled(x: Matrix, axis: int) -> tuple[Matrix, NDArray[np.intp]]:
-    """Return an array times powers of two that bring its magnitudes to at most 1, and their exponents."""
-    exponent = np.frexp(np.abs(x).max(axis=axis, keepdims=True).astype(np.float64))[1]
+class _AugmentedHead(PreparedHead):
+    """Keys, and the columns v, r v, r v^2, r, e, r e, each scaled by a power of two to at most 1."""
+
+    def __init__(
+        self, k: Matrix, v: Matrix, radius: NDArray[np.float32], error: NDArray[np.float32]
+    ) -> None:
+        self.k = k
+        self.norms, self.exponent = row_norms(k)
+        self.largest_key = max(float(k.max()), -float(k.min()))
+        low, high = v.min(axis=0), v.max(axis=0)
+        self.value_unit = np.frexp(np.maximum(high, -low).astype(np.float64))[1]
+        radii, self.radius_unit, self.largest_radius = _scaled_column(radius, v.dtype)
+        errors, self.error_unit, self.largest_error = _scaled_column(error, v.dtype)
+        width = v.shape[1]
+        columns = np.empty((len(v), 3 * width + 3), v.dtype)
+        # Two factors, since 2^149 is no float32.
+        half = -self.value_unit // 2
+        values = v * np.ldexp(v.dtype.type(1), half)
+        values *= np.ldexp(v.dtype.type(1), -self.value_unit - half)
+        columns[:, :width] = values
+        values *= radii[:, None]
+        columns[:, width : 2 * width] = values
+        np.multiply(values, columns[:, :width], out=columns[:, 2 * width : 3 * width])
+        columns[:, 3 * width] = radii
+        columns[:, 3 * width + 1] = errors
+        columns[:, 3 * width + 2] = radii * errors
+        nothing, whole = np.zeros(width, v.dtype), np.ones(width, v.dtype)
+        lowest = np.concatenate([low, np.where(low < 0, -whole, 0), np.zeros(width + 3)])
+        highest = np.concatenate([high, np.where(high > 0, whole, nothing), np.ones(width + 3)])
+        units = np.concatenate([self.value_unit, np.zeros(2 * width + 3, self.value_unit.dtype)])
+        self.values = ColumnsInRange(columns, units, lowest, highest)
+        spread = error.max().astype(np.float64)
+        self.lower, self.upper = below(low - spread), above(high + spread)
+
+
+def _scaled_column(
+    x: NDArray[np.float32], dtype: np.dtype[Any]
+) -> tuple[Matrix, NDArray[np.intp], Array]:
+    """Return a column times a power of two that brings it to at most 1, the exponent and the largest."""
+    exponent = np.frexp(x.max().astype(np.float64))[1]
     half = -exponent // 2
-    scaled = x * np.ldexp(x.dtype.type(1), half)
-    scaled *= np.ldexp(x.dtype.type(1), -exponent - half)
-    return scaled, exponent
-
-
-def _at_most_trivial(
-    bound: Array, found: Array, v: Matrix, error: Matrix, options: Semantics, group: int
-) -> Array:
-    """Return bounds none of which is more than the distance to the end of the values' range."""
-    width = v.shape[-1]
-    spread = error[..., None].astype(np.float64)
-    lower = below(v - spread).min(axis=-2, keepdims=True)
-    upper = above(v + spread).max(axis=-2, keepdims=True)
-    if v.ndim > 2:
-        lower, upper = (np.repeat(x, group, axis=-3) for x in (lower, upper))
-    if options.sinks is not None:
-        lower, upper = np.minimum(lower, 0), np.maximum(upper, 0)
-    answer = found[..., :width]
-    farthest = np.maximum(up(np.maximum(upper - answer, 0)), up(np.maximum(answer - lower, 0)))
-    return np.where(bound < farthest, bound, farthest)
+    scaled = x.astype(dtype) * np.ldexp(dtype.type(1), half)
+    scaled *= np.ldexp(dtype.type(1), -exponent - half)
+    return scaled, exponent, scaled.max().astype(np.float64)

@@ -289,9 +289,11 @@ class _Reading:
             high = above(self.numbers + self.halves[:, None])
             low = below(self.numbers - self.halves[:, None])
             mean = weights @ self.numbers / weights.sum()
-            if self._width(lower, upper, high, low, mean, quick=True) <= 3 * allowed:
-                if self._width(lower, upper, high, low, mean) <= allowed:
-                    return True
+            if (
+                self._width(lower, upper, high, low, mean, quick=True) <= 3 * allowed
+                and self._width(lower, upper, high, low, mean) <= allowed
+            ):
+                return True
             if not self._read_deeper(weights / weights.sum(), radii, mean):
                 self._width(lower, upper, high, low, mean)
                 return False

@@ -142,7 +142,8 @@ def attend_hull(
                 moved[index, row] = scored.radii[place].max()
     shape = answer.output.shape
     logarithm, kernel = answer.log_sum_exp, answer.log_sum_exp_bound
-    assert logarithm is not None and kernel is not None
+    assert logarithm is not None
+    assert kernel is not None
     return Certified(
         output=answer.output,
         error_bound=bound.reshape(shape),
