@@ -76,8 +76,8 @@ def attend_augmented(
     # Averages are at most the largest, which may be 0.
     largest_radius, largest_error = of_queries("largest_radius"), of_queries("largest_error")
     radius_mean, error_mean, both_mean = (
-        np.minimum(highest[..., 3 * width + i : 3 * width + i + 1], most)
-        for i, most in enumerate(
+        np.minimum(highest[..., 3 * width + i : 3 * width + i + 1], ceiling)
+        for i, ceiling in enumerate(
             (largest_radius, largest_error, _rounded_up(largest_radius * largest_error))
         )
     )
@@ -96,7 +96,8 @@ def attend_augmented(
     reach = np.where(
         largest_radius > 0, up(np.ldexp(up(lengths_ * abs(options.scale)), radius_unit)), 0
     )
-    growth = _growth(reach)
+    most = up(reach * largest_radius)
+    growth = _growth(most)
     with np.errstate(over="ignore", invalid="ignore"):
         relative = augmented_output(
             up(reach * radius_mean),
@@ -107,7 +108,7 @@ def attend_augmented(
             up(np.ldexp(rounding, -value_unit)),
         )
         bound = up(np.ldexp(relative, value_unit))
-        moved = np.fmin(augmented_log(up(reach * radius_mean), growth), reach)[..., 0]
+        moved = np.fmin(augmented_log(up(reach * radius_mean), growth), most)[..., 0]
     # Rows that see nothing are exact.
     assert answer.log_sum_exp is not None
     seen = np.isfinite(answer.log_sum_exp)

@@ -33,6 +33,17 @@ def test_the_hull_is_attained_at_a_corner_and_exceeded_at_none(case: int) -> Non
     assert distance >= found * Fraction(999999, 1000000)
 
 
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_where_newtons_method_stops_early_the_bound_is_larger_and_holds(steps: int) -> None:
+    for _ in range(20):
+        n = int(RNG.integers(2, 12))
+        known, radii = RNG.dirichlet(np.ones(n)), RNG.exponential(1.5, n)
+        lower, upper = known * np.exp(-radii), known * np.exp(radii)
+        values, centre = RNG.standard_normal((n, 3)), np.zeros(3)
+        early = farthest_above(lower, upper, values, centre, steps=steps)
+        assert (early >= farthest_above(lower, upper, values, centre) * (1 - 1e-12)).all()
+
+
 @pytest.mark.parametrize("case", range(30))
 def test_total_variation_is_exceeded_by_no_set_and_never_more_than_any_closed_form(
     case: int,

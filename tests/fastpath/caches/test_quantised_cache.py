@@ -126,7 +126,8 @@ def test_every_option_is_certified(options: dict[str, Any], bound: str) -> None:
     for layout in LAYOUTS[:3]:
         found = cache_of(K, V, layout).attention(Q, bound=bound, **options)
         assert_certified(Q, K, V, found, **options)
-        assert found.log_sum_exp is not None and found.log_sum_exp_bound is not None
+        assert found.log_sum_exp is not None
+        assert found.log_sum_exp_bound is not None
         verdict, _ = decide(
             lambda bits: log_sum_exp(Q, K, precision=bits, **options),
             found.log_sum_exp,
@@ -141,9 +142,12 @@ def test_a_row_that_sees_nothing_is_zero_and_exact(bound: str) -> None:
     Q, K, V = (rng.standard_normal(s) for s in ((2, 4), (3, 4), (3, 2)))
     mask = np.array([[False] * 3, [True] * 3])
     found = QuantisedCache(K, V).attention(Q, mask=mask, empty_rows="zeros", bound=bound)
-    assert not found.output[0].any() and not found.error_bound[0].any()
-    assert found.log_sum_exp is not None and found.log_sum_exp_bound is not None
-    assert np.isneginf(found.log_sum_exp[0]) and found.log_sum_exp_bound[0] == 0
+    assert not found.output[0].any()
+    assert not found.error_bound[0].any()
+    assert found.log_sum_exp is not None
+    assert found.log_sum_exp_bound is not None
+    assert np.isneginf(found.log_sum_exp[0])
+    assert found.log_sum_exp_bound[0] == 0
     verdict, _ = attention_verdict(Q[1:], K, V, found.output[1:], found.error_bound[1:])
     assert verdict is Verdict.WITHIN
 
@@ -174,9 +178,26 @@ def test_what_is_appended_and_evicted_is_what_is_attended_to(layout: Any) -> Non
         kept.remove(key)
     for key in range(16, 20):
         kept += cache.append(K[key], V[key]).tolist()
-    assert len(cache) == len(kept) and kept[-1] == 19
+    assert len(cache) == len(kept)
+    assert kept[-1] == 19
     assert_certified(Q, K[kept], V[kept], cache.attention(Q))
     assert_certified(Q, K[kept], V[kept], cache.attention(Q, bound="hull"))
+
+
+def test_a_radius_is_at_least_the_distance_of_what_is_read_and_little_more() -> None:
+    rng = np.random.default_rng(14)
+    columns = rng.standard_normal(8)
+    K = np.concatenate([np.tile(columns, (4, 1)), rng.standard_normal((60, 8))])
+    for layout in LAYOUTS:
+        cache = cache_of(K[:1], K[:1], layout)
+        for key in K[1:]:  # by channel they wait in bfloat16 until their group is full
+            cache.append(key, key)
+        read, values = (x.astype(float) for x in cache.read())
+        radius, error = cache.radii()
+        assert (radius >= np.linalg.norm(K - read, axis=1) * (1 - 1e-12)).all()
+        assert (error[:, None] >= np.abs(K - values) * (1 - 1e-12)).all()
+        if not layout[3]:
+            assert (radius <= 1.3 * np.linalg.norm(K - read, axis=1) + 2.0**-9).all()
 
 
 def test_a_cache_that_is_emptied_refuses_and_is_filled_again() -> None:
