@@ -361,3 +361,27 @@ def test_an_answer_is_attention_on_what_is_read() -> None:
     found, exact = cache.attention(Q), attention(Q, *cache.read())
     assert (np.abs(found.output - exact.output) <= 2 * exact.error_bound).all()
     assert np.isin(("Q.augmented", "FP.augmented", "FP.softmax"), found.claims).all()
+
+
+@pytest.mark.nightly
+def test_of_ten_thousands_of_answers_on_real_heads_none_exceeds_its_bound() -> None:
+    """The truth is exact attention in float64, whose own bound is added; a thousand are enclosed."""
+    wrong = count = enclosed = 0
+    for head in shipped_heads():
+        Q, K, V = (x.astype(np.float64) for x in head.matrices)
+        exact = attention(Q, K, V)
+        for layout in LAYOUTS:
+            cache = cache_of(head.K, head.V, layout)
+            found = cache.attention(head.Q)
+            error = np.abs(found.output - exact.output)
+            wrong += int((error > found.error_bound + exact.error_bound).any(axis=1).sum())
+            count += len(Q)
+            rows = slice(0, None, len(Q) // 11)
+            verdict, _ = attention_verdict(
+                head.Q[rows], head.K, head.V, found.output[rows], found.error_bound[rows]
+            )
+            assert verdict is Verdict.WITHIN
+            enclosed += len(head.Q[rows])
+    assert wrong == 0
+    assert count > 15_000
+    assert enclosed > 1_000
