@@ -50,20 +50,20 @@ Fixpoint wrong (errs : list bool -> bool) (limit : nat -> nat) (past coins : lis
 
 (** * The binomial tail *)
 
-Fixpoint tail (rate : R) (m D : nat) : R :=
+Fixpoint fewer (rate : R) (m D : nat) : R :=
   match m with
   | O => 1
-  | S m => (1 - rate) * tail rate m D
-           + rate * match D with O => 0 | S D => tail rate m D end
+  | S m => (1 - rate) * fewer rate m D
+           + rate * match D with O => 0 | S D => fewer rate m D end
   end.
 
-Lemma tail_range rate m D : 0 <= rate <= 1 -> 0 <= tail rate m D <= 1.
+Lemma fewer_range rate m D : 0 <= rate <= 1 -> 0 <= fewer rate m D <= 1.
 Proof.
   intros Hr. revert D. induction m; intros D; simpl; [lra |].
   pose proof (IHm D). destruct D as [| D]; [nra |]. pose proof (IHm D). nra.
 Qed.
 
-Lemma tail_whole rate m D : (m <= D)%nat -> tail rate m D = 1.
+Lemma fewer_whole rate m D : (m <= D)%nat -> fewer rate m D = 1.
 Proof.
   revert D. induction m; intros D H; simpl; auto.
   destruct D as [| D]; [lia |]. rewrite !IHm by lia. ring.
@@ -92,11 +92,11 @@ Proof.
     + cbn [sum_f_R0]. replace (m - S D)%nat with (S (m - S (S D))) by lia. simpl. ring.
 Qed.
 
-Lemma tail_binomial rate m D : (D < m)%nat -> tail rate m D = b_ledger_tail m D rate.
+Lemma fewer_binomial rate m D : (D < m)%nat -> fewer rate m D = b_ledger_tail m D rate.
 Proof.
   revert D. induction m; intros D H; [lia |]. rewrite binomial_step by lia. simpl. f_equal.
   - f_equal. destruct (Nat.eq_dec D m) as [-> | N].
-    + now rewrite tail_whole, binomial_whole by lia.
+    + now rewrite fewer_whole, binomial_whole by lia.
     + apply IHm. lia.
   - destruct D as [| D]; auto. f_equal. apply IHm. lia.
 Qed.
@@ -110,31 +110,31 @@ Lemma chance_always steps rate : chance steps rate (fun _ => true) = 1.
 Proof. induction steps; simpl; [auto | rewrite IHsteps; ring]. Qed.
 
 Lemma chance_few steps rate errs past m D : 0 <= rate <= 1 ->
-  chance steps rate (fun coins => few errs past coins m D) <= tail rate m D.
+  chance steps rate (fun coins => few errs past coins m D) <= fewer rate m D.
 Proof.
   intros Hr. revert past m D. induction steps; intros past m D.
-  - destruct m; simpl; [lra |]. apply (tail_range rate (S m) D Hr).
+  - destruct m; simpl; [lra |]. apply (fewer_range rate (S m) D Hr).
   - destruct m as [| m].
     + simpl. rewrite chance_always. lra.
     + simpl chance. destruct (errs past).
-      * simpl tail. pose proof (IHsteps (past ++ [false]) m D).
+      * simpl fewer. pose proof (IHsteps (past ++ [false]) m D).
         destruct D as [| D].
         -- rewrite chance_never. nra.
         -- pose proof (IHsteps (past ++ [true]) m D). nra.
       * pose proof (IHsteps (past ++ [true]) (S m) D) as T.
         pose proof (IHsteps (past ++ [false]) (S m) D) as F.
-        set (a := tail rate (S m) D) in *. nra.
+        set (a := fewer rate (S m) D) in *. nra.
 Qed.
 
 Theorem q_ledger steps rate errs m D : 0 <= rate <= 1 -> (D < m)%nat ->
   chance steps rate (fun coins => few errs [] coins m D) <= b_ledger_tail m D rate.
-Proof. intros Hr H. rewrite <- tail_binomial by auto. now apply chance_few. Qed.
+Proof. intros Hr H. rewrite <- fewer_binomial by auto. now apply chance_few. Qed.
 
 (** Where every step errs, nothing is lost. *)
 Theorem q_ledger_attained rate m D : (D < m)%nat ->
   chance m rate (fun coins => few (fun _ => true) [] coins m D) = b_ledger_tail m D rate.
 Proof.
-  intros H. rewrite <- tail_binomial by auto. clear H. generalize (@nil bool) as past.
+  intros H. rewrite <- fewer_binomial by auto. clear H. generalize (@nil bool) as past.
   revert D. induction m; intros D past; simpl; auto.
   rewrite IHm. destruct D as [| D]; [rewrite chance_never | rewrite IHm]; ring.
 Qed.

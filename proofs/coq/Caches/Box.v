@@ -9,7 +9,7 @@
     Augmented values: W (o - y) = sum p (r - 1) (v - y) + (sum p v - y) + sum p r (v' - v), and
     |r - 1| <= F c; Cauchy and Schwarz; W >= exp (- sum p c), since exp lies above its tangent. *)
 
-Require Import Reals Lra Lia.
+Require Import Reals Lra.
 From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums Vectors Averages.
 From Attest.Softmax Require Import Softmax.
@@ -26,12 +26,12 @@ Definition light (n : nat) (s c : nat -> R) (i : nat) : R := softmax n s i * exp
 
 (** * General facts *)
 
-Lemma softmax_weights n s : (0 < n)%nat -> weights n (softmax n s).
+Lemma known_weights n s : (0 < n)%nat ->
+  weights n (softmax n s) /\ 0 < fsum n (fun j => exp (s j)).
 Proof.
-  intros Hn. split.
+  intros Hn. pose proof (exp_sum_pos n s Hn). repeat split; auto.
   - intros j _. left. now apply softmax_pos.
-  - unfold softmax, normalize. rewrite fsum_div. field.
-    pose proof (exp_sum_pos n s Hn). lra.
+  - unfold softmax, normalize. rewrite fsum_div. field. lra.
 Qed.
 
 Lemma moved_total n s s' : (0 < n)%nat ->
@@ -101,7 +101,7 @@ Theorem q_hull n s s' c v v' e y lam : (0 < n)%nat -> near n s' s c -> near n v'
     <= b_hull_output (lam - y) (Rmax 0 (balance n s c (fun i => v i + e i) lam))
          (fsum n (light n s c)).
 Proof.
-  intros Hn Hs Hv. pose proof (softmax_weights n s Hn) as Hp.
+  intros Hn Hs Hv. pose proof (proj1 (known_weights n s Hn)) as Hp.
   set (W := mean n (softmax n s) (factor s' s)).
   assert (HW : 0 < W) by now apply moved_positive.
   assert (HL : 0 < fsum n (light n s c)) by now apply light_total_pos.
@@ -184,7 +184,7 @@ Qed.
 Lemma moved_total_low n s s' c : (0 < n)%nat -> near n s' s c ->
   exp (- mean n (softmax n s) c) <= mean n (softmax n s) (factor s' s).
 Proof.
-  intros Hn Hs. pose proof (softmax_weights n s Hn) as Hp.
+  intros Hn Hs. pose proof (proj1 (known_weights n s Hn)) as Hp.
   replace (- mean n (softmax n s) c) with (mean n (softmax n s) (fun j => -1 * c j))
     by (rewrite mean_scale; ring).
   eapply Rle_trans; [now apply mean_exp |]. apply mean_le; auto. intros j Hj.
@@ -214,7 +214,7 @@ Theorem q_augmented n s s' c v v' e y F radius_mean radius_scatter value_error r
   Rabs (dot n (softmax n s') v' - y)
     <= b_augmented_output radius_mean radius_scatter value_error radius_value_error F centre_error.
 Proof.
-  intros Hn Hs Hv HF HA HS HE HR HC. pose proof (softmax_weights n s Hn) as Hp.
+  intros Hn Hs Hv HF HA HS HE HR HC. pose proof (proj1 (known_weights n s Hn)) as Hp.
   pose proof HF as [F1 HG]. set (p := softmax n s) in *.
   set (W := mean n p (factor s' s)).
   assert (HW : 0 < W) by now apply moved_positive.
@@ -303,7 +303,7 @@ Theorem q_augmented_log n s s' c F radius_mean : (0 < n)%nat -> near n s' s c ->
   Rabs (ln (fsum n (fun j => exp (s' j))) - ln (fsum n (fun j => exp (s j))))
     <= b_augmented_log radius_mean F.
 Proof.
-  intros Hn Hs HF HA. pose proof (softmax_weights n s Hn) as Hp. pose proof HF as [F1 HG].
+  intros Hn Hs HF HA. pose proof (proj1 (known_weights n s Hn)) as Hp. pose proof HF as [F1 HG].
   pose proof (moved_positive n s s' Hn) as HW. pose proof (exp_sum_pos n s Hn) as HZ.
   rewrite (moved_total n s s' Hn), ln_mult by auto. set (W := mean n (softmax n s) (factor s' s)) in *.
   replace (ln (fsum n (fun j => exp (s j))) + ln W - ln (fsum n (fun j => exp (s j))))

@@ -8,7 +8,7 @@
 
 Require Import Reals Lra Lia Arith.
 From Attest Require Import Bounds.
-From Attest.Foundations Require Import Sums Averages.
+From Attest.Foundations Require Import Sums.
 From Attest.Softmax Require Import Softmax TotalVariation.
 From Attest.Caches Require Import Box Variation.
 Open Scope R_scope.

@@ -26,7 +26,7 @@ Proof. unfold b_variation_witcert. field. Qed.
 Definition amplification (n : nat) (s c : nat -> R) : R := fsum n (heavy n s c).
 
 Lemma softmax_mass n s S : (0 < n)%nat -> fsum n (on S (softmax n s)) + fsum n (off S (softmax n s)) = 1.
-Proof. intros Hn. rewrite <- fsum_split. now apply softmax_weights. Qed.
+Proof. intros Hn. rewrite <- fsum_split. now apply known_weights. Qed.
 
 Lemma on_le n S f g : (forall i, (i < n)%nat -> f i <= g i) -> fsum n (on S f) <= fsum n (on S g).
 Proof. intros H. apply fsum_le. intros i Hi. unfold on. destruct (S i); [auto | lra]. Qed.
