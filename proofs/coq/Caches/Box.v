@@ -305,7 +305,8 @@ Theorem q_augmented_log n s s' c F radius_mean : (0 < n)%nat -> near n s' s c ->
 Proof.
   intros Hn Hs HF HA. pose proof (proj1 (known_weights n s Hn)) as Hp. pose proof HF as [F1 HG].
   pose proof (moved_positive n s s' Hn) as HW. pose proof (exp_sum_pos n s Hn) as HZ.
-  rewrite (moved_total n s s' Hn), ln_mult by auto. set (W := mean n (softmax n s) (factor s' s)) in *.
+  rewrite (moved_total n s s' Hn), ln_mult by auto.
+  set (W := mean n (softmax n s) (factor s' s)) in *.
   replace (ln (fsum n (fun j => exp (s j))) + ln W - ln (fsum n (fun j => exp (s j))))
     with (ln W) by ring.
   assert (C0 : 0 <= mean n (softmax n s) c) by (apply mean_nonneg; auto; intros; now apply HG).

@@ -32,7 +32,8 @@ Qed.
 (** * The reduction *)
 
 Definition extended (n : nat) (a : nat -> nat) (w : nat) (i : nat) : nat :=
-  if (i <? n)%nat then a i else if (i =? n)%nat then (2 * whole n a)%nat else (3 * (whole n a + w))%nat.
+  if (i <? n)%nat then a i
+  else if (i =? n)%nat then (2 * whole n a)%nat else (3 * (whole n a + w))%nat.
 
 Lemma chosen_extended n S a w : chosen (2 + n) S (extended n a w)
   = (chosen n S a + (if S n then 2 * whole n a else 0)

@@ -395,8 +395,8 @@ Qed.
 Theorem q_tv_light_sharp A d : 1 <= A <= 2 -> 0 < d < 1 ->
   exists c c', 0 <= c /\ 0 <= c' /\ near 2 (apart d c c') (pair d) (two_keys c c') /\
   amplification 2 (pair d) (two_keys c c') = A /\
-  b_variation_light A - d
-    <= mass 2 first (softmax 2 (apart d c c')) - mass 2 first (softmax 2 (pair d)).
+  b_variation_light A
+    <= mass 2 first (softmax 2 (apart d c c')) - mass 2 first (softmax 2 (pair d)) + d.
 Proof.
   intros HA Hd.
   assert (P : 1 <= (A - 1 + d) / d) by (apply le_div; lra).
@@ -415,8 +415,8 @@ Qed.
 Theorem q_tv_closed_sharp A d : 2 <= A -> 0 < d < 1 ->
   exists c c', 0 <= c /\ 0 <= c' /\ near 2 (apart d c c') (pair d) (two_keys c c') /\
   amplification 2 (pair d) (two_keys c c') = A /\
-  b_variation_closed A - d
-    <= mass 2 first (softmax 2 (apart d c c')) - mass 2 first (softmax 2 (pair d)).
+  b_variation_closed A
+    <= mass 2 first (softmax 2 (apart d c c')) - mass 2 first (softmax 2 (pair d)) + d.
 Proof.
   intros HA Hd.
   assert (P : 1 <= A / (2 * d)) by (apply le_div; lra).
@@ -433,8 +433,9 @@ Proof.
       by (field; split; [lra | nra]).
     assert (0 <= A ^ 2) by apply pow2_ge_0. assert (4 <= A ^ 2) by nra.
     assert (0 <= (1 - d) ^ 2 <= 1) by nra.
-    apply Rplus_le_compat_r. unfold Rdiv. apply Rmult_le_compat_l; auto.
-    apply Rinv_le_contravar; lra.
+    set (B := A ^ 2) in *. set (e := (1 - d) ^ 2) in *.
+    assert (B / (4 + B) <= B / (B + 4 * e)); [| lra].
+    unfold Rdiv. apply Rmult_le_compat_l; auto. apply Rinv_le_contravar; lra.
 Qed.
 
 (** * Q.witcert *)
