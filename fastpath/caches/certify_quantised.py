@@ -22,6 +22,7 @@ from fastpath.core.norms import lengths
 _INTEGERS = ("int8", "uint8", "int16")
 
 
+@standard_arithmetic
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Codes:
     """Numbers (code - zero point) scale, as caches of other libraries hold them; made by :meth:`of`.
