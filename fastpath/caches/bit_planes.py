@@ -22,7 +22,7 @@ from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.softmax import ARITHMETIC, rounding_weight, scaled_logit
 from fastpath.core.certified import Certified
 from fastpath.core.directed import UNIT_ROUNDOFF, above, below, library_down, library_up, up
-from fastpath.core.inputs import Array, Matrix, heads_inputs, open_unit
+from fastpath.core.inputs import Array, Matrix, heads_inputs, integer, open_unit
 from fastpath.core.norms import TINY, lengths
 from fastpath.core.semantics import semantics
 
@@ -161,6 +161,7 @@ class BitPlaneCache:
 
     def __init__(self, K: ArrayLike, V: ArrayLike, *, group: int = DEFAULT_GROUP) -> None:
         k, v = _checked(K, V)
+        group = integer("group", group, 1)
         for name, x in (("K", k), ("V", v)):
             if not x.shape[-1] < group == DEFAULT_GROUP:
                 check_group(f"group of {name}", group, x.shape[-1])

@@ -19,7 +19,6 @@ in one byte as a multiple of R/255, rounded upward.
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -116,11 +115,11 @@ class Rows:
             return signed
         return self.codes.astype(np.float32)
 
-    @cached_property
+    @property
     def _scales(self) -> NDArray[np.float32]:
         return from_bfloat16(self.scales)
 
-    @cached_property
+    @property
     def _zeros(self) -> NDArray[np.float32]:
         return from_bfloat16(self.zeros)
 

@@ -201,7 +201,10 @@ Q_WITCERT = Claim[Weights](
     id="Q.witcert",
     where="WitCert, arXiv 2607.28699: the e-form of its certificate",
     statement="With A = Σ p e^c, weights of logits moved by at most c differ by at most (A² - 1)/2.",
-    not_stated="The tanh form, tanh(max c), whose remark concedes S.tv; the sub-Gaussian one.",
+    not_stated=(
+        "The inequality is stated as it was reported to us: the paper was not read here. Nor is its tanh "
+        "form, tanh(max c), which S.tv halves inside, or its sub-Gaussian one."
+    ),
     assumes=(POSITIVE_WEIGHTS, SOME_RADIUS),
     bounds=(
         Bound(

@@ -1,7 +1,7 @@
 """Quantised caches against their peers: what certificates cost, and how many answers each of them covers.
 
 ``make bench`` runs these with one BLAS thread; they report and assert nothing about time.  WitCert's two
-closed tiers (arXiv 2607.28699) are stated again here from the inequality that its papers give: with c a
+closed tiers (arXiv 2607.28699) are stated again here as they were reported to us, unread: with c a
 bound on what each logit is off by and p the weights on what is read, the total variation is at most
 ((sum p e^c)^2 - 1)/2, and at most tanh(max c); an output moves by that times the spread of the values.
 """

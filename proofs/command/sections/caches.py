@@ -47,5 +47,7 @@ def _document(examination: Examination[Judgement]) -> dict[str, Any]:
         "dtype": examination.dtype,
         "rows": rows_left(first),
         "passed": examination.passed,
-        "runs": [fields_of(run, format=run.asked.removeprefix("in ")) for run in examination.judgements],
+        "runs": [
+            fields_of(run, format=run.asked.removeprefix("in ")) for run in examination.judgements
+        ],
     }
