@@ -22,11 +22,9 @@ from fastpath.core.certified import Certified
 from fastpath.core.cores import run
 from fastpath.core.directed import above, below, down, library_up, up
 from fastpath.core.inputs import Array, Matrix
-from fastpath.core.norms import lengths, row_norms
+from fastpath.core.norms import lengths
 from fastpath.core.semantics import Semantics
-from fastpath.exact.attention import attend_prepared
-from fastpath.exact.prepared import PreparedHead
-from fastpath.exact.scaled_values import ColumnsInRange
+from fastpath.exact.attention import attend_heads
 
 CLAIMS = ("Q.augmented", "FP.augmented")
 
@@ -54,18 +52,21 @@ def attend_augmented(
     """
     width = v.shape[-1]
     unit = ARITHMETIC[q.dtype.name]["unit_roundoff"]
-    parts = (x.reshape(-1, *x.shape[v.ndim - 2 :]) for x in (k, v, radius, error))
-    sides = run([partial(_AugmentedHead, *part) for part in zip(*parts, strict=True)], workers)
-    answer = attend_prepared(q, sides, options, workers)
+    heads = v[..., 0, 0].size
+    columns = np.empty((heads, v.shape[-2], 3 * width + 3), q.dtype)
+    parts = (x.reshape(heads, *x.shape[v.ndim - 2 :]) for x in (v, radius, error))
+    sides = run(
+        [partial(_Side, *part) for part in zip(columns, *parts, strict=True)],
+        workers,
+    )
+    answer = attend_heads(q, k, columns.reshape(*v.shape[:-1], -1), options, workers)
     found = answer.output.astype(np.float64)
     found_error = answer.error_bound
-    output, rounding = answer.output[..., :width], found_error[..., :width]
 
     def of_queries(name: str) -> Any:
         """Return what each query's head holds."""
         held = np.stack([getattr(side, name) for side in sides])
-        group = q[..., 0, 0].size // len(sides)
-        return np.repeat(held, group, axis=0).reshape(*q.shape[:-2], 1, -1)
+        return np.repeat(held, q[..., 0, 0].size // heads, axis=0).reshape(*q.shape[:-2], 1, -1)
 
     # In units in which every column is at most 1 from here on.
     column_error = up(found_error + _COLUMN_ROUNDINGS * unit)
@@ -81,7 +82,7 @@ def attend_augmented(
             (largest_radius, largest_error, _rounded_up(largest_radius * largest_error))
         )
     )
-    centre = np.ldexp(found[..., :width], -value_unit)
+    centre = found[..., :width]
     cross = centre * found[..., width : 2 * width]
     scatter = augmented_scatter(
         highest[..., 2 * width : 3 * width],
@@ -105,18 +106,22 @@ def attend_augmented(
             up(np.ldexp(error_mean, error_unit - value_unit)),
             up(np.ldexp(up(reach * both_mean), error_unit - value_unit)),
             growth,
-            up(np.ldexp(rounding, -value_unit)),
+            found_error[..., :width],
         )
         bound = up(np.ldexp(relative, value_unit))
         moved = np.fmin(augmented_log(up(reach * radius_mean), growth), most)[..., 0]
+    # Exact, but for subnormal numbers.
+    exact = np.ldexp(centre, value_unit)
+    output = exact.astype(q.dtype)
+    bound = up(bound + up(np.abs(output - exact)))
     # Rows that see nothing are exact.
     assert answer.log_sum_exp is not None
     seen = np.isfinite(answer.log_sum_exp)
     lower, upper = of_queries("lower"), of_queries("upper")
     if options.sinks is not None:
         lower, upper = np.minimum(lower, 0), np.maximum(upper, 0)
-    centre = found[..., :width]
-    farthest = np.maximum(up(np.maximum(upper - centre, 0)), up(np.maximum(centre - lower, 0)))
+    served = output.astype(np.float64)
+    farthest = np.maximum(up(np.maximum(upper - served, 0)), up(np.maximum(served - lower, 0)))
     bound = np.where(seen[..., None], np.where(bound < farthest, bound, farthest), 0)
     return Certified(
         output=output,
@@ -140,21 +145,21 @@ def _growth(reach: Array) -> Array:
     return growth
 
 
-class _AugmentedHead(PreparedHead):
-    """Keys, and the columns v, r v, r v^2, r, e, r e, each scaled by a power of two to at most 1."""
+class _Side:
+    """The columns v, r v, r v^2, r, e, r e of a head, each scaled by a power of two to at most 1."""
 
     def __init__(
-        self, k: Matrix, v: Matrix, radius: NDArray[np.float32], error: NDArray[np.float32]
+        self,
+        columns: Matrix,
+        v: Matrix,
+        radius: NDArray[np.float32],
+        error: NDArray[np.float32],
     ) -> None:
-        self.k = k
-        self.norms, self.exponent = row_norms(k)
-        self.largest_key = max(float(k.max()), -float(k.min()))
         low, high = v.min(axis=0), v.max(axis=0)
         self.value_unit = np.frexp(np.maximum(high, -low).astype(np.float64))[1]
         radii, self.radius_unit, self.largest_radius = _scaled_column(radius, v.dtype)
         errors, self.error_unit, self.largest_error = _scaled_column(error, v.dtype)
         width = v.shape[1]
-        columns = np.empty((len(v), 3 * width + 3), v.dtype)
         # Two factors, since 2^149 is no float32.
         half = -self.value_unit // 2
         values = v * np.ldexp(v.dtype.type(1), half)
@@ -166,11 +171,6 @@ class _AugmentedHead(PreparedHead):
         columns[:, 3 * width] = radii
         columns[:, 3 * width + 1] = errors
         columns[:, 3 * width + 2] = radii * errors
-        nothing, whole = np.zeros(width, v.dtype), np.ones(width, v.dtype)
-        lowest = np.concatenate([low, np.where(low < 0, -whole, 0), np.zeros(width + 3)])
-        highest = np.concatenate([high, np.where(high > 0, whole, nothing), np.ones(width + 3)])
-        units = np.concatenate([self.value_unit, np.zeros(2 * width + 3, self.value_unit.dtype)])
-        self.values = ColumnsInRange(columns, units, lowest, highest)
         spread = error.max().astype(np.float64)
         self.lower, self.upper = below(low - spread), above(high + spread)
 

@@ -188,22 +188,9 @@ def attend_heads(
 
     ``rows`` are the indices, which ascend, of the queries that ``q`` holds, where it does not hold all.
     """
-    keys, values = (x.reshape(-1, *x.shape[-2:]) for x in (k, v))
-    sides = run([partial(PreparedHead, *side) for side in zip(keys, values, strict=True)], workers)
-    return attend_prepared(q, sides, options, workers, rows)
-
-
-def attend_prepared(
-    q: Matrix,
-    sides: Sequence[PreparedHead],
-    options: Semantics,
-    workers: int,
-    rows: Indices | None = None,
-) -> Certified:
-    """Compute :func:`attend_heads` of heads that are prepared, in the order of their axes."""
     constants = ARITHMETIC[q.dtype.name]
     most = int(0.25 / constants["unit_roundoff"])
-    n_q, n_k, d = q.shape[-2], len(sides[0].k), q.shape[-1]
+    n_q, n_k, d = q.shape[-2], k.shape[-2], q.shape[-1]
     if max(d, int(_roundings(np.array(n_k), np.array(-(-n_k // KEY_BLOCK))))) > most:
         raise ValueError(
             f"Q, K and V must need at most {most} roundings a term in {q.dtype} (FP.softmax), got "
@@ -211,9 +198,10 @@ def attend_prepared(
         )
     check_factors(options, q.dtype)
     rows = np.arange(n_q) if rows is None else rows
-    queries = q.reshape(-1, *q.shape[-2:])
-    group = len(queries) // len(sides)
-    output = np.empty((*q.shape[:-1], sides[0].values.scaled.shape[-1]), q.dtype)
+    queries, keys, values = (x.reshape(-1, *x.shape[-2:]) for x in (q, k, v))
+    group = len(queries) // len(keys)
+    sides = run([partial(PreparedHead, *side) for side in zip(keys, values, strict=True)], workers)
+    output = np.empty((*q.shape[:-1], v.shape[-1]), q.dtype)
     error_bound = np.empty(output.shape)
     logarithm, log_bound = np.empty(q.shape[:-1]), np.empty(q.shape[:-1])
     results = [

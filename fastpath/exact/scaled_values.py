@@ -83,29 +83,3 @@ class ScaledValues:
         """Return an error bound in the units of V, rounded upward."""
         restored: NDArray[np.float64] = up(bound * np.ldexp(1.0, self._exponent))
         return restored
-
-
-class ColumnsInRange(ScaledValues):
-    """Columns that are scaled already, of which a range is known rather than looked for.
-
-    Parameters
-    ----------
-    scaled : array, shape (n, d)
-        At most 1 in magnitude.
-    exponents : integer array, shape (d,)
-        The column in its own units is ``scaled`` times 2 to this.
-    lowest, highest : arrays, shape (d,)
-        A range of each column in its own units.
-    """
-
-    def __init__(
-        self, scaled: Matrix, exponents: NDArray[np.intp], lowest: Matrix, highest: Matrix
-    ) -> None:
-        self.scaled = scaled
-        self._exponent = exponents
-        self._whole = (lowest.astype(scaled.dtype)[None], highest.astype(scaled.dtype)[None])
-
-    def range(self, ranges: Ranges, *, sink: bool = False) -> tuple[Matrix, Matrix]:
-        """Return the whole range of every column, 0 included where there is a sink."""
-        lower, upper = self._whole
-        return (np.minimum(lower, 0), np.maximum(upper, 0)) if sink else (lower, upper)
