@@ -26,8 +26,8 @@ MUTANTS = (
         catches="the scatter of the values by radii",
     ),
     _augmented(
-        before="            growth,\n            up(np.ldexp(rounding",
-        after="            1.0,\n            up(np.ldexp(rounding",
+        before="            growth,\n            found_error",
+        after="            1.0,\n            found_error",
         tests=f"{TERMS}::test_a_large_radius_of_a_light_key_counts_by_its_exponential",
         catches="the growth of e^c - 1 beyond c",
     ),
@@ -50,8 +50,8 @@ MUTANTS = (
         catches="the scale in what a logit moves",
     ),
     _augmented(
-        before="up(np.ldexp(rounding, -value_unit))",
-        after="0 * rounding",
+        before="            growth,\n            found_error[..., :width],\n",
+        after="            growth,\n            0 * centre,\n",
         tests=f"{TERMS}::test_the_kernels_own_rounding_is_part_of_the_bound",
         catches="the kernel's own rounding",
     ),
