@@ -3,6 +3,10 @@
 Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``attest show FP.softmax``.
 """
 
+from fastpath.caches.audit_ledger import Audited, AuditLedger
+from fastpath.caches.bit_planes import BitPlaneCache, CertifiedBits
+from fastpath.caches.certify_quantised import Codes, certify_quantised
+from fastpath.caches.quantised_cache import QuantisedCache
 from fastpath.core.certified import Certified
 from fastpath.dynamic import DynamicAttention
 from fastpath.exact.attention import attention
@@ -31,11 +35,16 @@ from fastpath.streaming.attention import StreamingAttention
 
 __all__ = [
     "AttentionRegression",
+    "AuditLedger",
+    "Audited",
+    "BitPlaneCache",
     "Certified",
+    "CertifiedBits",
     "CertifiedExpansion",
     "CertifiedHead",
     "CertifiedRows",
     "Closeness",
+    "Codes",
     "DynamicAttention",
     "Expansion",
     "ExpansionError",
@@ -43,6 +52,7 @@ __all__ = [
     "Gram",
     "MomentState",
     "Prepared",
+    "QuantisedCache",
     "Sparsified",
     "StreamingAttention",
     "attention",
@@ -51,6 +61,7 @@ __all__ = [
     "certified_closeness",
     "certify",
     "certify_loewner",
+    "certify_quantised",
     "entrywise_error",
     "gram",
     "merge",

@@ -12,6 +12,7 @@ from reference.arithmetic.enclosure import Enclosure
 from reference.arithmetic.expression import evaluate
 from reference.arithmetic.verdict import Verdict
 from reference.attention import attention, attention_verdict, log_sum_exp, logits, softmax, weights
+from reference.attention_box import attention_box
 from reference.gradient import attention_gradient
 from reference.polynomial_weights import polynomial_attention
 from reference.polynomials import kappa
@@ -22,6 +23,7 @@ __all__ = [
     "Enclosure",
     "Verdict",
     "attention",
+    "attention_box",
     "attention_gradient",
     "attention_verdict",
     "decide",

@@ -6,6 +6,9 @@ of what the four papers say, sentence by sentence, with what the project holds o
 
 from typing import Any
 
+from specs.caches import audits as cache_audits
+from specs.caches import box as cache_box
+from specs.caches import variation as cache_variation
 from specs.claim import Claim, by_id
 from specs.dynamic import costs as p1_costs
 from specs.dynamic import hardness as p1_hardness
@@ -69,6 +72,9 @@ CLAIMS: dict[str, Claim[Any]] = {
         *p4_rounding.CLAIMS,
         *real_heads.CLAIMS,
         *drop_rounding.CLAIMS,
+        *cache_box.CLAIMS,
+        *cache_variation.CLAIMS,
+        *cache_audits.CLAIMS,
     )
 }
 

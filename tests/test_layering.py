@@ -41,6 +41,7 @@ INSIDE = {
         "sparsification": {"", "softmax"},
         "regression": {"", "softmax"},
         "real_heads": {"", "softmax"},
+        "caches": {"", "softmax"},
         "printing": {"", "softmax"},
     },
     "fastpath": {
@@ -53,6 +54,7 @@ INSIDE = {
         "dynamic": {"core"},
         "regression": {"core"},
         "real_heads": {"core", "exact", "polynomial"},
+        "caches": {"core", "exact"},
         "": {"dynamic", "streaming"},
     },
     "proofs": {
@@ -88,6 +90,7 @@ COQ = {
     "Regression": {"", "Foundations", "Softmax", "Rounding"},
     "Streaming": {"", "Foundations", "Softmax", "Rounding"},
     "RealHeads": {"", "Foundations", "Softmax", "Rounding"},
+    "Caches": {"", "Foundations", "Softmax", "Rounding"},
 }
 
 MODULES = {

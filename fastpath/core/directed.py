@@ -53,6 +53,20 @@ def float_at_most(number: Any) -> float:
     return rounded if rounded <= number else math.nextafter(rounded, -math.inf)
 
 
+def float32_above(value: Any) -> Any:
+    """Return float32 numbers of at least these that are not negative; 0 stays."""
+    exact = np.asarray(value)
+    nearest = exact.astype(np.float32)
+    return np.where(nearest < exact, np.nextafter(nearest, np.float32(np.inf)), nearest)
+
+
+def float32_below(value: Any) -> Any:
+    """Return float32 numbers of at most these that are not negative."""
+    exact = np.asarray(value)
+    nearest = exact.astype(np.float32)
+    return np.where(nearest > exact, np.nextafter(nearest, np.float32(0)), nearest)
+
+
 def total_up(terms: Any) -> Any:
     """Return at least the sum of nonnegative terms."""
     total = 0.0

@@ -7,6 +7,7 @@ from typing import Any
 
 from proofs.command.report import Check, Section, track
 from proofs.command.sections import (
+    caches,
     dynamic,
     exact,
     polynomial,
@@ -27,6 +28,7 @@ SECTIONS: dict[str, Callable[[Sequence[Any], str], Section]] = {
     "real_heads": real_heads.section,
     "regression": regression.section,
     "sparsification": sparsification.section,
+    "caches": caches.section,
 }
 
 #: What ``attest`` does beside.

@@ -769,3 +769,43 @@ Definition b_share_slack (dimension : nat) (terms : nat) (keys : nat) (unit_roun
 (** FP.drop: the error of attention computed on the kept keys. *)
 Definition b_dropped_keys_output (rounding : R) (share : R) (spread : R) : R :=
   rounding + share * spread.
+
+(** Q.hull: how far an output of the box lies above a centre. *)
+Definition b_hull_output (distance : R) (excess : R) (lightest : R) : R :=
+  distance + excess / lightest.
+
+(** Q.augmented: the distance of an output from a centre, by averages of augmented values. *)
+Definition b_augmented_output (radius_mean : R) (radius_scatter : R) (value_error : R) (radius_value_error : R) (growth : R) (centre_error : R) : R :=
+  (centre_error + value_error + growth * radius_value_error + growth * sqrt radius_mean * sqrt radius_scatter) * exp radius_mean.
+
+(** Q.augmented: the change of a log-sum-exp, by the average of the radii. *)
+Definition b_augmented_log (radius_mean : R) (growth : R) : R :=
+  growth * radius_mean.
+
+(** FP.augmented: the average of r (v - y)², by averages that were computed. *)
+Definition b_augmented_scatter (second_moment : R) (radius_mean : R) (centre : R) (first_error : R) (against : R) (along : R) : R :=
+  second_moment + 2 * against + radius_mean * centre ^ 2%nat + 2 * centre * first_error - 2 * along.
+
+(** Q.tv: the total variation, at the level where the relaxation is largest. *)
+Definition b_variation_relaxed (upper_level : R) (dual_value : R) : R :=
+  upper_level - dual_value.
+
+(** Q.tv_light: the total variation, by the average of e^c, which is at most 2. *)
+Definition b_variation_light (amplification : R) : R :=
+  (amplification - 1) / amplification.
+
+(** Q.tv_closed: the total variation, by the average of e^c. *)
+Definition b_variation_closed (amplification : R) : R :=
+  amplification ^ 2%nat / (4 + amplification ^ 2%nat).
+
+(** Q.witcert: the total variation, as WitCert bounds it. *)
+Definition b_variation_witcert (amplification : R) : R :=
+  ((1 + amplification) * (amplification - 1)) / 2.
+
+(** Q.tv_hard: the total variation where no subset has a third of the sum. *)
+Definition b_variation_no_subset (target : nat) : R :=
+  1 / 3 - 1 / (12 * (INR target) ^ 2%nat).
+
+(** Q.ledger: the probability that so many errors come of which so few are audited. *)
+Definition b_ledger_tail (errors : nat) (audited : nat) (audit_rate : R) : R :=
+  sum_f_R0 (fun i : nat => audit_rate ^ i * (1 - audit_rate) ^ (errors - i)%nat * C errors i) audited.

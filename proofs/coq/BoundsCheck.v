@@ -647,6 +647,45 @@ Proof. unfold b_share_slack; pin. Qed.
 Goal Rabs (b_dropped_keys_output (1 / 1048576) (1 / 1000) (2) - (262269 / 131072000)) <= 1 / 10 ^ 25.
 Proof. unfold b_dropped_keys_output; pin. Qed.
 
+Goal Rabs (b_hull_output (1 / 3) (1 / 7) (4 / 5) - (102380952380952380952380952381 / 200000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_hull_output; pin. Qed.
+
+Goal Rabs (b_augmented_output (1 / 10) (1 / 5) (1 / 100) (1 / 1000) (21 / 20) (1 / 3000) - (44172509391116552809357103743 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_augmented_output; pin. Qed.
+
+Goal Rabs (b_augmented_log (1 / 10) (21 / 20) - (21 / 200)) <= 1 / 10 ^ 25.
+Proof. unfold b_augmented_log; pin. Qed.
+
+Goal Rabs (b_augmented_scatter (3) (1 / 3) (3 / 2) (1 / 1000) (1 / 7) (0) - (2019357142857142857142857142857 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_augmented_scatter; pin. Qed.
+
+Goal Rabs (b_variation_relaxed (3 / 4) (1 / 3) - (416666666666666666666666666667 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_variation_relaxed; pin. Qed.
+
+Goal Rabs (b_variation_light (3 / 2) - (333333333333333333333333333333 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_variation_light; pin. Qed.
+
+Goal Rabs (b_variation_light (2) - (1 / 2)) <= 1 / 10 ^ 25.
+Proof. unfold b_variation_light; pin. Qed.
+
+Goal Rabs (b_variation_closed (7 / 2) - (376923076923076923076923076923 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_variation_closed; pin. Qed.
+
+Goal Rabs (b_variation_closed (1) - (1 / 5)) <= 1 / 10 ^ 25.
+Proof. unfold b_variation_closed; pin. Qed.
+
+Goal Rabs (b_variation_witcert (3 / 2) - (5 / 8)) <= 1 / 10 ^ 25.
+Proof. unfold b_variation_witcert; pin. Qed.
+
+Goal Rabs (b_variation_no_subset 5 - (33 / 100)) <= 1 / 10 ^ 25.
+Proof. unfold b_variation_no_subset; pin. Qed.
+
+Goal Rabs (b_ledger_tail 7 2 (1 / 10) - (1948617 / 2000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_ledger_tail; pin. Qed.
+
+Goal Rabs (b_ledger_tail 3 0 (1 / 100) - (970299 / 1000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_ledger_tail; pin. Qed.
+
 Goal exp_kernel (0) 16 = 65536%Z.
 Proof. vm_compute. reflexivity. Qed.
 

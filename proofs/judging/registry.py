@@ -6,7 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from proofs.judging import dynamic, exact, polynomial, real_heads, regression, sparsification
+from proofs.judging import (
+    caches,
+    dynamic,
+    exact,
+    polynomial,
+    real_heads,
+    regression,
+    sparsification,
+)
 from proofs.judging.heads import FeatureMatrix, Head, Replacements
 from proofs.judging.judgement import Examination
 
@@ -61,4 +69,5 @@ JUDGES: tuple[Judge[Any], ...] = (
         judges=FeatureMatrix,
         examine=sparsification.examine,
     ),
+    Judge(stem="caches", function="QuantisedCache", judges=Head, examine=caches.examine),
 )

@@ -24,6 +24,7 @@ STEMS = (
     "sparsification",
     "regression",
     "real_heads",
+    "caches",
 )
 
 

@@ -24,6 +24,7 @@ TITLES = {
     "sparsification": "Fewer columns (P3)",
     "regression": "Attention regression (P4)",
     "real_heads": "Real heads: clusters, dropped keys, certified samples",
+    "caches": "Quantised caches",
 }
 
 #: How the sides are related, where that is not ``at most``.

@@ -97,7 +97,10 @@ def test_one_progress_bar_counts_the_whole_run(
 
     monkeypatch.setattr(check_command, "track", track)
     run_check(capsys, "--json")
-    heads = ("attention", "polynomial_attention", "certified_attention", "AttentionRegression")
+    heads = (
+        *("attention", "polynomial_attention", "certified_attention", "AttentionRegression"),
+        "QuantisedCache",
+    )
     (names,) = bars
     assert sorted(names) == sorted(
         [f"{function}: {head}" for function in heads for head in ("h4", "h9")]
@@ -198,7 +201,7 @@ def test_the_fields_of_the_json_document_are_those_that_are_documented(
 #: Where the answers stand, which have fields in common.
 ANSWERS = (
     *("heads[].runs[].", "replacements[].runs[].", "polynomial[].instances[].", "real_heads[]."),
-    *("regression[].", "matrices[].scales[].runs[]."),
+    *("regression[].", "matrices[].scales[].runs[].", "caches[].runs[]."),
 )
 
 

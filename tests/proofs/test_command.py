@@ -49,7 +49,7 @@ def _head(Q: Any, K: Any, V: Any, name: str = "h") -> Head:
 def test_an_honest_implementation_passes(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = run_check(capsys, file)
     assert (status, err) == (0, "")
-    assert "PASS: of 6 runs every error is inside its certificate; 1 certify none." in out
+    assert "PASS: of 8 runs every error is inside its certificate; 1 certify none." in out
     assert "P1 by 1, P2 by 0, P3 by 0, P4 by 1, of 1 head" in " ".join(out.split())
 
 
@@ -165,8 +165,8 @@ def test_nothing_is_cut_where_output_is_piped(
     path = write_heads(tmp_path / "long.npz", _head([[1]], [[1]], [[1]], name))
     _, out, _ = run_check(capsys, path, "--verbose")
     lines = [line for line in out.splitlines() if name in line]
-    # float32, float64, numbers, papers, polynomial, certified, regression; three functions
-    assert len(lines) == 10
+    # float32, float64, numbers, papers, polynomial, certified, regression, two formats; four functions
+    assert len(lines) == 13
     assert [lines[k].split()[-1] for k in (0, 1, 4, 5)] == ["WITHIN"] * 4
     assert "\u2026" not in out
 

@@ -277,6 +277,15 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "R.drop": lambda i: replace(i, dropped=(True,) * len(i.dropped)),
         "FP.drop": lambda i: replace(i, radius=i.radius / 2),
         "P3.jl": lambda i: replace(i, epsilon=Fraction(1)),
+        "Q.hull": lambda i: replace(i, radii=i.radii / 2),
+        "Q.augmented": lambda i: replace(i, errors=i.errors / 2),
+        "FP.augmented": lambda i: replace(i, second_moment=i.second_moment / 2),
+        "Q.tv": lambda i: replace(i, levels=i.levels[:-1]),
+        "Q.tv_light": lambda i: replace(i, radii=tuple(8 * c for c in i.radii)),
+        "Q.tv_closed": lambda i: replace(i, radii=tuple(-c for c in i.radii)),
+        "Q.witcert": lambda i: replace(i, radii=tuple(0 * c for c in i.radii)),
+        "Q.tv_hard": lambda i: replace(i, numbers=(1, 2)),
+        "Q.ledger": lambda i: replace(i, audited=i.errors),
     }
     if not claim.assumes:
         assert claim.id in NO_HYPOTHESES, "a claim without hypotheses holds everywhere"

@@ -86,6 +86,16 @@ REACH: dict[str, tuple[float, float]] = {
     "reduction": (2, 1e6),
     "condition": (2, 1e6),
     "iterations": (0, 30),
+    "radius_mean": (2.0**-20, 40),
+    "radius_scatter": (2.0**-20, 1e6),
+    "second_moment": (1, 1e6),
+    "along": (0, 0.25),
+    "upper_level": (0.5, 1),
+    "dual_value": (-10, 0.25),
+    "errors": (1, 500),
+    "audited": (0, 8),
+    "audit_rate": (1e-6, 0.999),
+    "target": (1, 1000),
 }
 
 #: Lengths of which a bound takes a square root: 2^-1074, added to a zero, would be 2^-537 afterwards.

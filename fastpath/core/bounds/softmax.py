@@ -30,6 +30,15 @@ ARITHMETIC: dict[str, dict[str, float]] = {
 }
 
 
+def softmax_tv(eta: Any) -> Any:
+    """Bound the total variation between two softmax vectors: S.tv.
+
+    ``tanh(eta/2)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return library_up(np.tanh(up(eta / 2)))
+
+
 def softmax_output(eta: Any, spread: Any) -> Any:
     """Bound the change of an attention output, from the spread of its values: S.output.
 

@@ -1,0 +1,1 @@
+"""Q: attention over quantised keys and values, and how far it can be from attention over the originals."""
