@@ -442,6 +442,22 @@ Definition b_bss_epsilon (oversampling : R) : R :=
 Definition b_jl_width (n : nat) (epsilon : R) (failure_probability : R) : R :=
   ln ((2 * (INR n) ^ 2%nat) / failure_probability) / (epsilon ^ 2%nat / 4 - epsilon ^ 3%nat / 6).
 
+(** L.heavy: the keys that have a weight of epsilon or more for some query. *)
+Definition b_heavy_keys (rank : nat) (epsilon : R) : R :=
+  INR rank / epsilon.
+
+(** L.powers: the weight of a key. *)
+Definition b_power_weight (leverage : R) (factor : R) (multiplier_total : R) (half_power : nat) : R :=
+  multiplier_total ^ (half_power - 1%nat)%nat * (leverage / (factor ^ 2%nat)) ^ half_power.
+
+(** L.softmax: the most that a key's largest softmax weight lacks of 1. *)
+Definition b_softmax_lack (keys : nat) (logit_gap : R) : R :=
+  (INR keys - 1) / ((1 + (INR keys - 1) / (exp logit_gap)) * exp logit_gap).
+
+(** L.leverage: the leverage of a key. *)
+Definition b_leverage_certificate (row_norm : R) (row_error : R) (defect : R) (error_norm : R) : R :=
+  (row_error + row_norm) ^ 2%nat / ((sqrt (1 - defect) - error_norm) ^ 2%nat).
+
 (** P4.loss: the difference of the abstract's L from 2f. *)
 Definition b_loss_difference  : R :=
   0.

@@ -395,6 +395,18 @@ Proof. unfold b_bss_epsilon; pin. Qed.
 Goal Rabs (b_jl_width 5 (1 / 3) (1 / 100) - (197112185287061494731152408422749 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_jl_width; pin. Qed.
 
+Goal Rabs (b_heavy_keys 5 (1 / 3) - (15)) <= 1 / 10 ^ 25.
+Proof. unfold b_heavy_keys; pin. Qed.
+
+Goal Rabs (b_power_weight (1 / 3) (2) (70) 3 - (708912037037037037037037037037 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_power_weight; pin. Qed.
+
+Goal Rabs (b_softmax_lack 5 (3) - (166074769798846104101302576903 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_softmax_lack; pin. Qed.
+
+Goal Rabs (b_leverage_certificate (1 / 3) (1 / 100) (9 / 25) (1 / 100) - (94438213249301215973223664299 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_leverage_certificate; pin. Qed.
+
 Goal Rabs (b_loss_difference  - (0)) <= 1 / 10 ^ 25.
 Proof. unfold b_loss_difference; pin. Qed.
 
