@@ -25,6 +25,7 @@ from fastpath.sparsification.certificate import (
     entrywise_error,
 )
 from fastpath.sparsification.gram import Gram, gram
+from fastpath.sparsification.heavy_keys import HeavyKeys, KeyGram, heavy_keys, key_gram
 from fastpath.sparsification.sparsify import Sparsified, sparsify
 from fastpath.streaming.attention import StreamingAttention
 
@@ -40,6 +41,8 @@ __all__ = [
     "ExpansionError",
     "Gradient",
     "Gram",
+    "HeavyKeys",
+    "KeyGram",
     "MomentState",
     "Sparsified",
     "StreamingAttention",
@@ -51,6 +54,8 @@ __all__ = [
     "certify_loewner",
     "entrywise_error",
     "gram",
+    "heavy_keys",
+    "key_gram",
     "merge",
     "polynomial_attention",
     "sparsify",

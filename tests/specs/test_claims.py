@@ -242,6 +242,10 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "R.expansion": lambda i: replace(i, values=i.values[:-1]),
         "R.drop": lambda i: replace(i, dropped=(True,) * len(i.dropped)),
         "FP.drop": lambda i: replace(i, radius=i.radius / 2),
+        "L.heavy": lambda i: replace(i, epsilon=Fraction(2)),
+        "L.powers": lambda i: replace(i, half_power=0),
+        "L.softmax": lambda i: replace(i, n=1),
+        "L.leverage": lambda i: replace(i, defect=Fraction(-10)),
         "P3.jl": lambda i: replace(i, epsilon=Fraction(1)),
     }
     if not claim.assumes:
