@@ -225,6 +225,8 @@ class Claim(Generic[Instance]):
         What dominates the claim, where something does; the audit compares the two on every instance.
     refutation
         What refutes the conjecture that the claim rests on, where something does.
+    source
+        Where the numbers that the quantities return are published, if nothing here computes them.
     """
 
     id: str
@@ -237,6 +239,7 @@ class Claim(Generic[Instance]):
     sample: Callable[[np.random.Generator], Instance]
     rival: Rival[Instance] | None = None
     refutation: Refutation[Instance] | None = None
+    source: str = ""
 
     def broken_hypotheses(self, instance: Instance) -> tuple[str, ...]:
         """Return the statements of the hypotheses that the instance does not satisfy."""

@@ -394,6 +394,10 @@ Definition b_gram_operations (column_squares : nat) (columns : nat) (n : nat) (e
 Definition b_caratheodory_columns (n : nat) : R :=
   (INR n * (1 + INR n)) / 2.
 
+(** P3.implication: the columns of a Y that has X's Gram matrix exactly. *)
+Definition b_implied_columns (n : nat) : R :=
+  INR n * (1 + ln (INR n)).
+
 (** P3.certificate: an entry of A - L Lᵀ, relative to sqrt(a_ii a_jj). *)
 Definition b_cholesky_residual (n : nat) (unit_roundoff : R) : R :=
   (unit_roundoff * (1 + INR n)) / (1 - unit_roundoff * (2 + 2 * INR n)).

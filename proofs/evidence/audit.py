@@ -201,7 +201,7 @@ def find(claim: Claim[Any], proved: Callable[[str, str, Relation | None], bool])
         if strays(b, dict(zip((a.name for a in b.arguments), map(_exactly, point), strict=True)))
     ]
     assurance = Assurance.PROVED if with_theorem else Assurance.CERTIFIED
-    if verdict is Status.HYPOTHESIS_REFUTED:
+    if verdict is Status.HYPOTHESIS_REFUTED or claim.source:
         # What is counted here supports the claim; that it says nothing rests on the publication.
         assurance = Assurance.CITED
     return Finding(
