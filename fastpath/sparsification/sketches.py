@@ -50,7 +50,7 @@ def osnap(X: FeatureMatrix, width: int, rng: np.random.Generator, *, sparsity: i
     drawing its place.  Columns of one run never collide, others with probability s/m, and all signs are
     independent, which is all that the second moment uses.
 
-    Claims: P3.randomised.
+    Claims: P3.sketches.
 
     References
     ----------

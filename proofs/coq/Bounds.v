@@ -434,7 +434,11 @@ Definition b_composed_slack (epsilon : R) (slack : R) (second_epsilon : R) (seco
 Definition b_leverage_width (rank : nat) (epsilon : R) (failure_probability : R) (overestimate : R) : R :=
   (overestimate * INR rank * (2 + (2 * epsilon) / 3) * ln ((2 * INR rank) / failure_probability)) / (epsilon ^ 2%nat).
 
-(** P3.randomised: the rows that the second moment asks of CountSketch, and of OSNAP with any sparsity. *)
+(** P3.sketches: the mean of ||UᵀSSᵀU - I||_F^2 over all sketches. *)
+Definition b_sketch_mean_square (rank : nat) (buckets : nat) : R :=
+  (INR rank * (1 + INR rank)) / (INR buckets).
+
+(** P3.sketches: the buckets with which CountSketch breaks the sandwich too often. *)
 Definition b_osnap_width (n : nat) (epsilon : R) (failure_probability : R) : R :=
   (INR n * (1 + INR n)) / (failure_probability * epsilon ^ 2%nat).
 
@@ -445,6 +449,10 @@ Definition b_bss_epsilon (oversampling : R) : R :=
 (** P3.jl: the columns that a Gaussian projection of orthogonal rows needs at least. *)
 Definition b_jl_width (n : nat) (epsilon : R) (failure_probability : R) : R :=
   ln ((2 * (INR n) ^ 2%nat) / failure_probability) / (epsilon ^ 2%nat / 4 - epsilon ^ 3%nat / 6).
+
+(** P3.omega: a published bound of the exponent of matrix multiplication. *)
+Definition b_stated_exponent  : R :=
+  2373 / 1000.
 
 (** L.heavy: the keys that have a weight of epsilon or more for some query. *)
 Definition b_heavy_keys (rank : nat) (epsilon : R) : R :=

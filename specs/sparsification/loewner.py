@@ -384,8 +384,8 @@ P3_GRAM = Claim[Factored](
     ),
     not_stated=(
         "The rounding of the factorisation, which an implementation certifies afterwards (P3.certificate). "
-        "Additions are not counted. The count is for n a power of two, products by halves and omega >= log2 6: "
-        "what is proved of it are the recurrences of reference/models/counted_products.py."
+        "Additions are not counted. The count is for n a power of two, products by halves and omega >= log2 "
+        "6: what is proved of it are the recurrences of reference/models/counted_products.py."
     ),
     assumes=(
         Hypothesis("|X||X|ᵀ has no zero entry", lambda i: bool((gram(np.abs(i.X)) > 0).all())),

@@ -39,11 +39,11 @@ def test_the_audit_says_when_coq_was_not_run() -> None:
     [
         ("P4.omega", '"open"', '"holds"', "the ledger says holds, the audit found open"),
         ("P4.omega", '"none"', '"cited"', "the evidence makes it none"),
-        ("P3.omega", '"none"', '"proved"', "the evidence makes it none"),
+        ("P3.omega", '"cited"', '"proved"', "the evidence makes it cited"),
         ("P3.goal", '"vacuous"', '"holds"', "the audit found vacuous"),
         ("P3.goal", '["P3.loewner", "P3.rows"]', "[]", "no claim that repairs it"),
         ("P3.goal", '"P3.rows"', '"P3.row"', "P3.row, which has no record"),
-        ("P3.goal", '"P3.rows"', '"P3.omega"', "whose own verdict is open"),
+        ("P3.goal", '"P3.rows"', '"P3.omega"', "whose own verdict is dominated"),
         ("P3.deterministic", '"dominated"', '"holds"', "the audit found dominated"),
         ("P3.deterministic", '"P3.gram"', '"P3.rows"', "P3.gram dominates it"),
         ("P3.gram", '"holds"', '"dominated"', "the audit found holds"),
