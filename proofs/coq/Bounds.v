@@ -446,7 +446,7 @@ Definition b_osnap_width (n : nat) (epsilon : R) (failure_probability : R) : R :
 Definition b_bss_epsilon (oversampling : R) : R :=
   (2 * sqrt oversampling) / (1 + oversampling).
 
-(** P3.jl: the columns that a Gaussian projection of orthogonal rows needs at least. *)
+(** P3.jl: the columns with which a projection by signs errs too often in some entry. *)
 Definition b_jl_width (n : nat) (epsilon : R) (failure_probability : R) : R :=
   ln ((2 * (INR n) ^ 2%nat) / failure_probability) / (epsilon ^ 2%nat / 4 - epsilon ^ 3%nat / 6).
 

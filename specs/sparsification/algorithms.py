@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations, pairwise, product
-from math import ceil, comb, factorial, prod
+from math import ceil, comb, factorial, floor, prod
 from typing import Any
 
 import numpy as np
@@ -492,40 +492,44 @@ class Projection:
     failure_probability: Fraction
 
 
-#: Numbers of columns, even ones, up to which chi-square tails are summed.
-_MOST_COLUMNS = 600
+#: Numbers of columns up to which failures are looked for, and ones in each row that is projected.
+_MOST_COLUMNS, _ONES = 128, 4
 
 
-def _tail_terms(half: int, x: Fraction) -> Fraction:
-    """Return sum_{j < half} x^j / j!, which e^{-x} makes P(chi-square of 2 half degrees > 2x)."""
-    total = term = Fraction(1)
-    for j in range(1, half):
-        term = term * x / j
-        total += term
-    return total
+def length_failure(m: int, epsilon: Fraction, ones: int) -> Fraction:
+    """Return P(| |y|² - |x|² | > epsilon |x|²) for a row of so many ones, projected to m columns of signs.
 
-
-def length_failure(m: int, epsilon: Fraction, bits: int) -> Enclosure:
-    """Enclose P(| |y|² - |x|² | > epsilon |x|²) for one row x projected to m columns, m even."""
-    low, high = m * (1 - epsilon) / 2, m * (1 + epsilon) / 2
-    bits += 2 * m  # the terms add up to less than e^m
-    longer = lift(_tail_terms(m // 2, high), bits) * lift(-high, bits).exp()
-    not_shorter = lift(_tail_terms(m // 2, low), bits) * lift(-low, bits).exp()
-    return 1 + longer - not_shorter
+    The square of a sum of signs is a number of known distribution, and there are m of them: a power of its
+    generating polynomial, of which all coefficients stand in one integer.
+    """
+    # In units of the least square beside 0, by which all are divisible for 1, 2 and 4 ones.
+    unit = 1 if ones == 1 else 4
+    bits = m * ones + 1
+    power = sum(
+        comb(ones, minus) << (bits * ((ones - 2 * minus) ** 2 // unit)) for minus in range(ones + 1)
+    )
+    least, most = ((1 - epsilon) * m * ones / unit, (1 + epsilon) * m * ones / unit)
+    lowest, count = ceil(least), floor(most) - ceil(least) + 1
+    coefficients = (power**m >> (bits * lowest)) & ((1 << (bits * count)) - 1)
+    # The sum of the coefficients: of the digits in base 2^bits.
+    right = coefficients % ((1 << bits) - 1)
+    return 1 - Fraction(right, 1 << (ones * m))
 
 
 def _projection_needed(i: Projection, bits: int) -> Enclosure:
-    """Count the columns that orthogonal rows need at least: with fewer, the lengths alone fail too often.
+    """Return a number of columns with which orthogonal rows fail too often; with one more they do not.
 
-    Their lengths are independent, so that one of them errs with probability 1 - (1 - p)^n.
+    The rows have ones in places of their own, so that their projected lengths are independent and one of
+    them errs with probability 1 - (1 - p)^n.
     """
+    ones = _ONES if i.columns >= _ONES * i.rows else 1
+    rows = min(i.rows, i.columns)
 
     def fails(m: int) -> bool:
-        all_right = (1 - length_failure(m, i.epsilon, bits)) ** i.rows
-        return bool(all_right.bounds()[1].item() < 1 - i.failure_probability)
+        all_right = lift(1 - length_failure(m, i.epsilon, ones), bits)
+        return bool((all_right**rows).bounds()[1].item() < 1 - i.failure_probability)
 
-    pairs = _most_too_few(lambda half: fails(2 * half), 0, _MOST_COLUMNS // 2)
-    return lift(2 * pairs + 1, bits)
+    return lift(_most_too_few(fails, 0, _MOST_COLUMNS), bits)
 
 
 _JL_WIDTH = sympy.log(2 * n**2 / failure_probability) / (epsilon**2 / 4 - epsilon**3 / 6)
@@ -534,15 +538,11 @@ P3_JL = Claim[Projection](
     id="P3.jl",
     where="ours, in place of P3.randomised where only entries matter",
     statement=(
-        "Y = X S / sqrt(m), S with independent Gaussian entries and m >= ln(2n^2/delta)/(eps^2/4 - eps^3/6), "
+        "Y = X S / sqrt(m), S with independent signs as entries and m >= ln(2n^2/delta)/(eps^2/4 - eps^3/6), "
         "has |H_ij - G_ij| <= eps ||x_i|| ||x_j|| for all i, j with probability 1 - delta: all that "
         "P3.loewner's entries and rows use, from a number of columns that grows with log n only."
     ),
-    not_stated=(
-        "Chernoff's bound for chi-square and the union over the n^2 vectors x_i and x_i ± x_j (rows scaled "
-        "to length 1) are cited. The probability is exact for the lengths of orthogonal rows, and tested by "
-        "counting failures for all entries."
-    ),
+    not_stated="Gaussian entries, of which the same is true.",
     assumes=(
         Hypothesis(
             "0 < epsilon < 1 and 0 < failure_probability < 1",
@@ -552,7 +552,7 @@ P3_JL = Claim[Projection](
     bounds=(
         Bound(
             name="jl_width",
-            meaning="the columns that a Gaussian projection of orthogonal rows needs at least",
+            meaning="the columns with which a projection by signs errs too often in some entry",
             arguments=(n, epsilon, failure_probability),
             expression=_JL_WIDTH,
             domain={epsilon: INSIDE_UNIT, failure_probability: UP_TO_ONE},
@@ -565,12 +565,13 @@ P3_JL = Claim[Projection](
                 "failure_probability": i.failure_probability,
             },
             trivial=lambda i, bits: lift(i.columns, bits),
-            extremal=lambda: Projection(1, 10**6, Fraction(1, 2), Fraction(1, 10**10)),
+            extremal=lambda: Projection(1, 10**6, Fraction(1, 2), Fraction(1, 10**4)),
             vacuous_where=columns <= _JL_WIDTH,
             edges=lambda: (
                 Projection(8, 226, Fraction(1, 2), Fraction(1, 100)),
                 Projection(8, 227, Fraction(1, 2), Fraction(1, 100)),
             ),
+            theorem="p3_jl",
         ),
     ),
     witness=lambda: Projection(8, 1000, Fraction(1, 2), Fraction(1, 100)),

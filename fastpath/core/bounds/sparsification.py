@@ -191,7 +191,7 @@ def leverage_width(rank: Any, epsilon: Any, failure_probability: Any, overestima
 
 
 def osnap_width(n: Any, epsilon: Any, failure_probability: Any) -> Any:
-    """Bound the rows that the second moment asks of CountSketch, and of OSNAP with any sparsity: P3.randomised.
+    """Bound the buckets with which CountSketch breaks the sandwich too often: P3.sketches.
 
     ``n*(n + 1)/(epsilon**2*failure_probability)``
     """
@@ -210,7 +210,7 @@ def bss_epsilon(oversampling: Any) -> Any:
 
 
 def jl_width(n: Any, epsilon: Any, failure_probability: Any) -> Any:
-    """Bound the columns that a Gaussian projection of orthogonal rows needs at least: P3.jl.
+    """Bound the columns with which a projection by signs errs too often in some entry: P3.jl.
 
     ``log(2*n**2/failure_probability)/(-epsilon**3/6 + epsilon**2/4)``
     """
