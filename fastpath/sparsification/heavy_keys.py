@@ -463,7 +463,5 @@ def _bounds(lengths: Array, errors: Array, E: Array, n: int) -> tuple[Array, flo
     lost = norms.product_loss(size, size, n, E.size)
     defect = up(up(norms.norm(E - np.eye(len(E)))) + lost)
     error = norms.norm(errors)
-    if not defect < 1 or not up(up(error * error) + defect) < 1:
-        return np.full(len(lengths), np.inf), np.inf
     bounds: Array = leverage_certificate(lengths, errors, defect, error)
     return bounds, float(bounds.sum()) / max(float(len(E)), 1.0)

@@ -75,6 +75,8 @@ def test_most_keys_are_reached():
     found = fastpath.heavy_keys(K, Fraction(1, 4))
     assert len(found.keys) == 12
     assert len(fastpath.heavy_keys(K, 0.2501).keys) == 0
+    # Equal keys are dependent: their leverage is exact, and it is epsilon.
+    assert len(fastpath.heavy_keys(np.ones((4, 2)), 0.25).keys) == 4
 
 
 def test_dependent_keys_that_are_too_many_for_integers_are_all_kept(monkeypatch):
@@ -87,6 +89,7 @@ def test_dependent_keys_that_are_too_many_for_integers_are_all_kept(monkeypatch)
     assert all(Fraction(float(s)) >= e for s, e in zip(found.scores, exact, strict=True))
     assert found.scores[-1] == 0
     assert fastpath.heavy_keys(np.ones((50, 4)), 0.1).keys.size == 0
+    assert fastpath.heavy_keys(np.ones((50, 4)), Fraction(1, 50)).keys.size == 50
 
 
 def shares(K, query, power):
@@ -169,13 +172,8 @@ def test_a_merged_gram_matrix_that_proves_nothing_keeps_every_key_but_zeros():
     assert list(found.scores) == list(K.any(axis=1))
 
 
-@given(seed=st.integers(0, 10**6))
-def test_the_loss_of_a_gram_matrix_bounds_what_was_lost(seed):
-    rng = np.random.default_rng(seed)
-    d = int(rng.integers(1, 4))
-    parts = [rng.standard_normal((3, d)) * 2.0 ** rng.integers(-60, 61, d) for _ in range(3)]
-    total = fastpath.key_gram(parts[0]).merge(fastpath.key_gram(parts[1]))
-    total = total.merge(fastpath.key_gram(parts[2]))
+def lost(parts, total):
+    """Return the exact squared Frobenius norm of what a Gram matrix lacks."""
     K = [
         [
             Fraction(float(x)) / Fraction(2) ** int(e)
@@ -183,12 +181,47 @@ def test_the_loss_of_a_gram_matrix_bounds_what_was_lost(seed):
         ]
         for row in np.vstack(parts)
     ]
-    lost = sum(
+    d = len(total.exponents)
+    return sum(
         (sum(row[a] * row[b] for row in K) - Fraction(float(total.matrix[a, b]))) ** 2
         for a in range(d)
         for b in range(d)
     )
-    assert lost <= Fraction(total.loss) ** 2
+
+
+@given(seed=st.integers(0, 10**6))
+def test_the_loss_of_a_gram_matrix_bounds_what_was_lost(seed):
+    rng = np.random.default_rng(seed)
+    d = int(rng.integers(1, 4))
+    parts = [rng.standard_normal((3, d)) * 2.0 ** rng.integers(-60, 61, d) for _ in range(3)]
+    first = fastpath.key_gram(parts[0])
+    assert lost(parts[:1], first) <= Fraction(first.loss) ** 2
+    total = first.merge(fastpath.key_gram(parts[1])).merge(fastpath.key_gram(parts[2]))
+    assert lost(parts, total) <= Fraction(total.loss) ** 2
+
+
+@given(seed=st.integers(0, 10**6), factor=st.booleans())
+def test_errors_of_products_bound_what_rounding_did(seed, factor):
+    rng = np.random.default_rng(seed)
+    n, d = (int(k) for k in rng.integers(1, 5, 2))
+    K, T = rng.standard_normal((n, d)), rng.standard_normal((d, d))
+    roots = rng.integers(1, 256, n) / 256
+    factors = np.power(roots, 2) if factor else None
+    lengths, errors, _ = heavy_keys._products(K, heavy_keys._exponents(K), factors, T)
+    scaled = np.ldexp(K, -heavy_keys._exponents(K))
+    B = (scaled * (1 if factors is None else factors[:, None])) @ T
+    for i in range(n):
+        exact = [
+            sum(
+                Fraction(float(x)) * Fraction(float(t))
+                for x, t in zip(scaled[i], column, strict=True)
+            )
+            * (Fraction(float(roots[i])) ** 2 if factor else 1)
+            for column in T.T
+        ]
+        error = sum((e - Fraction(float(b))) ** 2 for e, b in zip(exact, B[i], strict=True))
+        assert error <= Fraction(float(errors[i])) ** 2
+        assert sum(Fraction(float(b)) ** 2 for b in B[i]) <= Fraction(float(lengths[i])) ** 2
 
 
 # ------------------------------------------------------------------------------- refusals
