@@ -435,9 +435,10 @@ P3_DETERMINISTIC = Claim[Selection](
         "up to logarithms. Our reading: q n reweighted columns of X have eps = 2 sqrt(q)/(q+1), for q > 1."
     ),
     not_stated=(
-        "The cost, which is taken from the abstract and not counted. Floating point: what is proved is that some "
-        "column gains what it costs at every step, that any weight between keeps both barriers, and what T >= q "
-        "rank(X) steps leave; the error of columns that were selected is enclosed, by exact LDLᵀ."
+        "The cost, which is taken from the abstract and not counted. Floating point: what is proved is that "
+        "some column gains what it costs at every step, that any weight between keeps both barriers, and "
+        "what T >= q rank(X) steps leave; the error of columns that were selected is enclosed, by exact "
+        "LDLᵀ."
     ),
     assumes=(
         Hypothesis("oversampling > 1", lambda i: i.oversampling > 1),
