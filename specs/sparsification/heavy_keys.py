@@ -26,6 +26,7 @@ from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.lifting import lift
 from specs.symbols import (
     BELOW_ONE,
+    POSITIVE,
     UP_TO_ONE,
     defect,
     epsilon,
@@ -225,6 +226,7 @@ L_POWERS = Claim[Powers](
             meaning="the weight of a key",
             arguments=(leverage, factor, multiplier_total, half_power),
             expression=(leverage / factor**2) ** half_power * multiplier_total ** (half_power - 1),
+            domain={factor: POSITIVE, multiplier_total: POSITIVE},
             points=((_THIRD, 2, 70, 3),),
             quantity=lambda i, bits: lift(_shares(i)[_heaviest(i)], bits),
             parameters=lambda i, bits: _parameters(i, _heaviest(i)),
