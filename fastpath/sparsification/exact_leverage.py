@@ -1,5 +1,6 @@
 """Leverages in integers: for keys whose columns are dependent, which no rounding can tell from nearly so."""
 
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from math import lcm
 
@@ -11,6 +12,9 @@ from fastpath.core.inputs import Array, Matrix
 
 #: Products of integers that are taken: some seconds.
 PRODUCTS = 1 << 21
+
+#: Bits of a slice, slices of an entry, and columns, up to which dependent columns are looked for.
+SLICE, MOST_SLICES, MOST_COLUMNS = 18, 8, 128
 
 
 def exact_leverages(k: Matrix, roots: Array | None, half: int) -> Array | None:
@@ -41,13 +45,53 @@ def exact_leverages(k: Matrix, roots: Array | None, half: int) -> Array | None:
         unit = lcm(*(m.denominator for m in multipliers))
         M = M * np.array([int(m * unit) for m in multipliers], object)[:, None]
     weighted = M * counts.astype(object)[:, None]
-    chosen = _spanning(M.T.dot(weighted))
+    chosen = _spanning(M.T.dot(weighted), d)
     part = M[:, chosen]
     adjugate, determinant = _adjugate(part.T.dot(weighted[:, chosen]))
     numerators = (part.dot(adjugate) * part).sum(axis=1)
     leverages = np.array([_at_least(Fraction(int(m), determinant)) for m in numerators])
     scores: Array = leverages[places]
     return scores
+
+
+def spanning_columns(blocks: Iterable[Array], order: Sequence[int], most: int) -> list[int] | None:
+    """Return columns that span all, at most so many; None where there are none or it is too dear.
+
+    Parameters
+    ----------
+    blocks : iterable of float64 arrays, shape (rows, d)
+        Rows with entries below 1 in magnitude, no more than 2^17 in a block.
+    order : sequence of int
+        The columns, those first that floats think independent.
+    most : int
+        How many floats think independent.
+
+    Notes
+    -----
+    Rows are cut into slices of 18 bits, whose products a float64 sum of 2^17 holds exactly: the Gram matrix
+    costs so many products of matrices, whatever the order of their sums.  An elimination follows, whose
+    pivots are of as many columns as the rank.
+    """
+    d = len(order)
+    if d > MOST_COLUMNS:
+        return None
+    total = np.zeros((d, d), object)
+    for block in blocks:
+        slices: list[Array] = []
+        rest = block[:, order]
+        while rest.any():
+            if len(slices) == MOST_SLICES:
+                return None
+            rest = np.ldexp(rest, SLICE)
+            slices.append(np.trunc(rest))
+            rest = rest - slices[-1]
+        for i, left in enumerate(slices):
+            for j, right in enumerate(slices[i:], start=i):
+                product = (left.T @ right).astype(np.int64).astype(object)
+                both = product if i == j else product + product.T
+                total += both * (1 << (SLICE * (2 * MOST_SLICES - i - j)))
+    chosen = _spanning(total, most)
+    return None if chosen is None else sorted(order[k] for k in chosen)
 
 
 def distinct_rows(k: Matrix) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
@@ -79,11 +123,13 @@ def _integers(rows: Matrix) -> Matrix:
     return integers
 
 
-def _spanning(A: Matrix) -> list[int]:
-    """Return indices of columns that span the range of a semidefinite matrix of integers."""
+def _spanning(A: Matrix, most: int) -> list[int] | None:
+    """Return indices of columns that span the range of a semidefinite matrix of integers, or None if more."""
     indices, last = list(range(len(A))), 1
     chosen: list[int] = []
     while indices and A.any():
+        if len(chosen) == most:
+            return None
         k = int(np.argmax(A.diagonal() > 0))
         chosen.append(indices.pop(k))
         column, pivot = np.delete(A[k], k), A[k, k]

@@ -14,7 +14,11 @@ from fastpath.core.bounds.softmax import product_error
 from fastpath.core.bounds.sparsification import leverage_certificate, power_weight
 from fastpath.core.directed import UNIT_ROUNDOFF, float_at_most, library_down, library_up, up
 from fastpath.core.inputs import Array, Matrix, integer, matrix
-from fastpath.sparsification.exact_leverage import distinct_rows, exact_leverages
+from fastpath.sparsification.exact_leverage import (
+    distinct_rows,
+    exact_leverages,
+    spanning_columns,
+)
 
 #: Rows whose products are computed at a time: 64 columns of them take 8 MiB.
 ROWS = 1 << 14
@@ -24,6 +28,12 @@ GOOD = 1 + 1 / 64
 
 #: A certificate this much larger is better than what takes much longer.
 ENOUGH = 2.0
+
+#: What counts as rank of a computed Gram matrix, in a choice of columns that is certified later.
+SEEN = 2.0**-40
+
+#: Powers of two between the entries of a column, up to which none is rounded where the largest becomes 1.
+EXACTLY_SCALED = 900
 
 #: The exponent of a column of zeros, below that of any float.
 ZERO_COLUMN = -1100
@@ -183,8 +193,9 @@ def heavy_keys(
     the columns of K are nearly dependent, and integers where they are dependent.  For other p ``ROUNDS``
     times as much.  Memory: n, d², and 2^14 rows; for QR and integers a copy of K.
 
-    NOTE Where neither floats nor, K being large, integers prove a bound, every key that is not zero is
-    returned, or 1/m is its score where it occurs m times; ``method`` says so.
+    NOTE Where neither floats nor integers prove a bound, as for a large K whose columns are nearly but not
+    exactly dependent, every key that is not zero is returned, or 1/m is its score where it occurs m times;
+    ``method`` says so.
 
     Claims: L.heavy, L.powers, L.leverage, FP.product, FP.sum.
 
@@ -395,7 +406,19 @@ def _certified(k: Matrix, roots: Array | None, half: int) -> tuple[Array | None,
         if slack <= ENOUGH:
             return best, method
     exact = exact_leverages(k, roots, half)
-    return (best, method) if exact is None else (exact, "exact")
+    if exact is not None:
+        return exact, "exact"
+    # Leverages depend on what the columns span only: leave out those that depend on others.
+    R, order = sl.qr(G.matrix, mode="r", pivoting=True)
+    seen = int(np.count_nonzero(np.abs(np.diag(R)) > SEEN * abs(R[0, 0])))
+    exponents = _exponents(k)
+    smallest = np.where(k != 0, np.frexp(k)[1], exponents).min(axis=0)
+    if (smallest < exponents - EXACTLY_SCALED).any():
+        return best, method
+    spanning = spanning_columns(_blocks(k, exponents, None), order.tolist(), seen)
+    if spanning is None or len(spanning) == k.shape[1]:
+        return best, method
+    return _certified(np.ascontiguousarray(k[:, spanning]), roots, half)
 
 
 def _whitening(G: Array) -> Array | None:

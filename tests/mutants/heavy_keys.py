@@ -93,9 +93,21 @@ MUTANTS = (
         catches="rounding a leverage up",
     ),
     _exact(
-        before="    chosen = _spanning(M.T.dot(weighted))\n",
+        before="    chosen = _spanning(M.T.dot(weighted), d)\n",
         after="    chosen = list(range(d))\n",
         tests=SCORES,
         catches="columns that depend on others",
+    ),
+    _exact(
+        before="both = product if i == j else product + product.T",
+        after="both = product",
+        tests=f"{HEAVY}::test_columns_that_depend_on_others_are_left_out_where_keys_are_many",
+        catches="products of slices of different weight, both ways",
+    ),
+    _heavy(
+        before="    if (smallest < exponents - EXACTLY_SCALED).any():\n",
+        after="    if False:\n",
+        tests=f"{HEAVY}::test_columns_are_not_taken_for_dependent_whose_entries_scaling_loses",
+        catches="entries that scaling rounds",
     ),
 )

@@ -79,8 +79,38 @@ def test_most_keys_are_reached():
     assert len(fastpath.heavy_keys(np.ones((4, 2)), 0.25).keys) == 4
 
 
+@pytest.mark.parametrize("power", [2, 4])
+@pytest.mark.parametrize("name", ["integers of low rank", "a third of low rank", "equal keys"])
+def test_columns_that_depend_on_others_are_left_out_where_keys_are_many(monkeypatch, name, power):
+    """Exact leverages would take too long; which columns span all is found from slices of the entries."""
+    K = np.asarray(KEYS[name]) * np.array([1, 2.0**40, 1, 1, 1, 1])[: np.shape(KEYS[name])[1]]
+    K = K * (2.0**30 + 1)  # more bits than a slice has
+    expected = fastpath.heavy_keys(K, 0.1, power=power)
+    monkeypatch.setattr(exact_leverage, "PRODUCTS", 0)
+    found = fastpath.heavy_keys(K, 0.1, power=power)
+    exact = leverage_scores(K.T)
+    if name == "a third of low rank":
+        # Rounded, its columns are independent, and nearly dependent: nothing is proved.
+        assert gram_rank(K.T) > 2
+        assert found.method == "none"
+        return
+    assert found.method == "gram"
+    assert found.scores.sum() <= heavy_keys.ENOUGH * expected.scores.sum()
+    if power == 2:
+        assert all(Fraction(float(s)) >= e for s, e in zip(found.scores, exact, strict=True))
+
+
+def test_columns_are_not_taken_for_dependent_whose_entries_scaling_loses(monkeypatch):
+    """Beside 2^600, 2^-500 is 2^-1100: without it the second column would be a multiple of the first."""
+    monkeypatch.setattr(exact_leverage, "PRODUCTS", 0)
+    K = np.array([[2.0**600, 2.0**600], [2.0**-500, 0.0]])
+    assert leverage_scores(K.T) == [1, 1]
+    assert list(fastpath.heavy_keys(K, 0.5).keys) == [0, 1]
+
+
 def test_dependent_keys_that_are_too_many_for_integers_are_all_kept(monkeypatch):
     monkeypatch.setattr(exact_leverage, "PRODUCTS", 0)
+    monkeypatch.setattr(exact_leverage, "MOST_COLUMNS", 0)
     K = np.vstack([KEYS["integers of low rank"], np.zeros((1, 6))])
     found = fastpath.heavy_keys(K, 0.1)
     exact = leverage_scores(K.T)
