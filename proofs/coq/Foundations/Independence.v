@@ -8,7 +8,7 @@
     Equations are functions of the unknowns' index, in a list. *)
 
 Require Import Reals Lra Lia List.
-From Attest.Foundations Require Import Sums Lists Vectors.
+From Attest.Foundations Require Import Sums Vectors.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -60,7 +60,7 @@ Proof.
   - right. exists p. split; [lia | auto].
 Qed.
 
-Lemma dependent (L : list (nat -> R)) k : (length L < k)%nat ->
+Lemma homogeneous_solution (L : list (nat -> R)) k : (length L < k)%nat ->
   exists z, (exists i, (i < k)%nat /\ z i <> 0) /\ forall f, In f L -> dot k z f = 0.
 Proof.
   remember (length L) as m eqn:E. revert L E k.
@@ -95,7 +95,7 @@ Lemma dependent_rows m k (A : nat -> nat -> R) : (m < k)%nat ->
   exists z, (exists i, (i < k)%nat /\ z i <> 0) /\
     forall l, (l < m)%nat -> fsum k (fun i => z i * A i l) = 0.
 Proof.
-  intros H. destruct (dependent (map (fun l i => A i l) (seq 0 m)) k) as (z & N & D).
+  intros H. destruct (homogeneous_solution (map (fun l i => A i l) (seq 0 m)) k) as (z & N & D).
   { rewrite map_length, seq_length. auto. }
   exists z. split; auto. intros l Hl. apply (D (fun i => A i l)).
   apply (in_map (fun l i => A i l)). apply in_seq. lia.

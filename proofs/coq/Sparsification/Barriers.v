@@ -16,6 +16,11 @@ From Attest.Sparsification Require Import Sparsification.
 Import ListNotations.
 Open Scope R_scope.
 
+Lemma pointwise (A B : nat -> nat -> R) : (forall i j, A i j = B i j) -> A = B.
+Proof.
+  intros H. apply functional_extensionality. intros i. apply functional_extensionality. auto.
+Qed.
+
 (** * Matrices of order k *)
 
 Section Matrices.
@@ -61,7 +66,7 @@ Proof.
   rewrite (S i j) by auto. ring.
 Qed.
 
-Lemma form_combination M s t x y z : form M z (fun j => s * x j + t * y j) = s * form M z x + t * form M z y.
+Lemma form_linear M s t x y z : form M z (fun j => s * x j + t * y j) = s * form M z x + t * form M z y.
 Proof.
   unfold form. rewrite <- dot_combination. apply dot_ext2; auto. intros. apply app_combination.
 Qed.
@@ -70,8 +75,8 @@ Lemma form_square M s t x y : symmetric_up_to M ->
   form M (fun j => s * x j + t * y j) (fun j => s * x j + t * y j)
     = form M x x * s * s + 2 * form M x y * s * t + form M y y * t * t.
 Proof.
-  intros S. rewrite form_combination, !(form_symmetric M (fun j => s * x j + t * y j)) by auto.
-  rewrite !form_combination, (form_symmetric M y x) by auto. ring.
+  intros S. rewrite form_linear, !(form_symmetric M (fun j => s * x j + t * y j)) by auto.
+  rewrite !form_linear, (form_symmetric M y x) by auto. ring.
 Qed.
 
 Lemma dot_unit i x : (i < k)%nat -> dot k (unit_vector i) x = x i.
@@ -112,7 +117,7 @@ Qed.
 
 (** * Inverses *)
 
-Lemma finite_choice {A} (P : nat -> A -> Prop) m (a : A) : (forall j, (j < m)%nat -> exists x, P j x) ->
+Lemma choice_below {A} (P : nat -> A -> Prop) m (a : A) : (forall j, (j < m)%nat -> exists x, P j x) ->
   exists f, forall j, (j < m)%nat -> P j (f j).
 Proof.
   induction m as [| m IH]; intros H; [exists (fun _ => a); intros; lia |].
@@ -124,7 +129,7 @@ Qed.
 Lemma inverse_exists S : symmetric_up_to S -> definite S -> exists U, inverse S U.
 Proof.
   intros Sy D.
-  destruct (finite_choice (fun j x => forall i, (i < k)%nat -> app S x i = unit_vector j i) k (fun _ => 0))
+  destruct (choice_below (fun j x => forall i, (i < k)%nat -> app S x i = unit_vector j i) k (fun _ => 0))
     as [f F].
   { intros j Hj.
     destruct (dependent_rows k (Datatypes.S k) (fun i => if (i =? k)%nat then unit_vector j else S i) ltac:(lia))
@@ -475,7 +480,7 @@ Definition above (u : R) (A : nat -> nat -> R) (i j : nat) : R := u * unit_vecto
 Definition below (l : R) (A : nat -> nat -> R) (i j : nat) : R := A i j - l * unit_vector i j.
 
 (** l I < A < u I, and the potentials. *)
-Definition between (low high : R) (l u : R) (A : nat -> nat -> R) : Prop :=
+Definition between_barriers (low high : R) (l u : R) (A : nat -> nat -> R) : Prop :=
   symmetric_up_to A /\ definite (above u A) /\ definite (below l A) /\
   exists N K, inverse (above u A) N /\ inverse (below l A) K /\ trace N <= high /\ trace K <= low.
 
@@ -487,18 +492,18 @@ Definition gain (K L : nat -> nat -> R) (v : nat -> R) : R :=
 
 (** Some column gains what it costs, and every weight between keeps both barriers and both potentials. *)
 Theorem p3_barrier_step low high pace l u A : 0 < pace -> 0 < low < 1 -> / pace + high <= 1 - low ->
-  between low high l u A ->
+  between_barriers low high l u A ->
   exists N K U L, inverse (above u A) N /\ inverse (below l A) K /\
     inverse (above (u + pace) A) U /\ inverse (below (l + 1) A) L /\
     (exists c, (c < d)%nat /\ not_zero (V c) /\ cost N U (V c) <= gain K L (V c)) /\
     forall c t, (c < d)%nat -> not_zero (V c) -> 0 < t -> t * cost N U (V c) <= 1 <= t * gain K L (V c) ->
-      between low high (l + 1) (u + pace) (updated A t (V c)).
+      between_barriers low high (l + 1) (u + pace) (updated A t (V c)).
 Proof.
   intros Hp Hl Feasible (SA & DN & DK & N & K & IN & IK & TN & TK).
   assert (EU : above (u + pace) A = shifted (above u A) pace)
-    by (extensionality i; extensionality j; unfold above, shifted; ring).
+    by (apply pointwise; intros i j; unfold above, shifted; ring).
   assert (EL : below (l + 1) A = shifted (below l A) (- (1)))
-    by (extensionality i; extensionality j; unfold below, shifted; ring).
+    by (apply pointwise; intros i j; unfold below, shifted; ring).
   assert (DU : definite (above (u + pace) A)).
   { rewrite EU. intros x Nx. rewrite form_shifted. pose proof (DN x Nx). pose proof (dot_positive x Nx). nra. }
   assert (DL : definite (below (l + 1) A)).
@@ -534,9 +539,9 @@ Proof.
     assert (TA : 0 < 1 + - t * a) by (assert (0 < t * (p / Du)) by (apply Rmult_lt_0_compat; auto); nra).
     assert (TB : 0 < 1 + t * b) by (assert (0 <= t * b) by (apply Rmult_le_pos; lra); lra).
     assert (EA : above (u + pace) (updated A t v) = updated (above (u + pace) A) (- t) v)
-      by (extensionality i; extensionality j; unfold above, updated; ring).
+      by (apply pointwise; intros i j; unfold above, updated; ring).
     assert (EB : below (l + 1) (updated A t v) = updated (below (l + 1) A) t v)
-      by (extensionality i; extensionality j; unfold below, updated; ring).
+      by (apply pointwise; intros i j; unfold below, updated; ring).
     split; [| split; [| split]].
     + intros i j Hi Hj. unfold updated. rewrite (SA i j) by auto. ring.
     + rewrite EA. apply (definite_updated _ U); auto.
@@ -590,19 +595,19 @@ Proof.
 Qed.
 
 (** Columns with their weights, and the sum that they make. *)
-Definition total (l : list (nat * R)) (i j : nat) : R :=
+Definition weighted_total (l : list (nat * R)) (i j : nat) : R :=
   lsum (fun p => snd p * V (fst p) i * V (fst p) j) l.
 
 Lemma between_start low high : 0 < low -> 0 < high ->
-  between low high (- (INR k / low)) (INR k / high) (total []).
+  between_barriers low high (- (INR k / low)) (INR k / high) (weighted_total []).
 Proof.
   intros Hl Hh. pose proof (lt_0_INR k Hk) as K0.
   assert (Pl : 0 < INR k / low) by (apply Rmult_lt_0_compat; [auto | apply Rinv_0_lt_compat; auto]).
   assert (Ph : 0 < INR k / high) by (apply Rmult_lt_0_compat; [auto | apply Rinv_0_lt_compat; auto]).
-  assert (EA : above (INR k / high) (total []) = fun i j => INR k / high * unit_vector i j)
-    by (extensionality i; extensionality j; unfold above, total, lsum; simpl; ring).
-  assert (EB : below (- (INR k / low)) (total []) = fun i j => INR k / low * unit_vector i j)
-    by (extensionality i; extensionality j; unfold below, total, lsum; simpl; ring).
+  assert (EA : above (INR k / high) (weighted_total []) = fun i j => INR k / high * unit_vector i j)
+    by (apply pointwise; intros i j; unfold above, weighted_total, lsum; simpl; ring).
+  assert (EB : below (- (INR k / low)) (weighted_total []) = fun i j => INR k / low * unit_vector i j)
+    by (apply pointwise; intros i j; unfold below, weighted_total, lsum; simpl; ring).
   split; [intros i j _ _; reflexivity |]. rewrite EA, EB. split; [| split].
   - intros x N. rewrite form_multiple. apply Rmult_lt_0_compat; auto. apply dot_positive. auto.
   - intros x N. rewrite form_multiple. apply Rmult_lt_0_compat; auto. apply dot_positive. auto.
@@ -613,7 +618,7 @@ Qed.
 
 Lemma all_steps low high pace T : 0 < pace -> 0 < low < 1 -> 0 < high -> / pace + high <= 1 - low ->
   exists l, length l = T /\ (forall p, In p l -> (fst p < d)%nat /\ 0 < snd p) /\
-    between low high (- (INR k / low) + INR T) (INR k / high + INR T * pace) (total l).
+    between_barriers low high (- (INR k / low) + INR T) (INR k / high + INR T * pace) (weighted_total l).
 Proof.
   intros Hp Hl Hh F. induction T as [| T (l & Ll & P & B)].
   - exists []. split; [reflexivity | split; [intros p [] |]]. simpl INR.
@@ -622,12 +627,12 @@ Proof.
       as (N & K & U & L & IN & _ & IU & _ & (c & Hc & Nc & Le) & W).
     assert (C0 : 0 < cost N U (V c)).
     { destruct B as (_ & DN & _ & _). unfold cost.
-      assert (EU : above (INR k / high + INR T * pace + pace) (total l)
-        = shifted (above (INR k / high + INR T * pace) (total l)) pace)
-        by (extensionality i; extensionality j; unfold above, shifted; ring).
+      assert (EU : above (INR k / high + INR T * pace + pace) (weighted_total l)
+        = shifted (above (INR k / high + INR T * pace) (weighted_total l)) pace)
+        by (apply pointwise; intros i j; unfold above, shifted; ring).
       assert (IU' := IU). rewrite EU in IU'.
       pose proof (upper_shift _ N U pace Hp DN IN IU') as HU. pose proof (squared_positive _ U Hk IU) as QU.
-      assert (DU : definite (above (INR k / high + INR T * pace + pace) (total l))).
+      assert (DU : definite (above (INR k / high + INR T * pace + pace) (weighted_total l))).
       { rewrite EU. intros x Nx. rewrite form_shifted. pose proof (DN x Nx). pose proof (dot_positive x Nx). nra. }
       pose proof (inverse_definite _ _ IU DU (V c) Nc) as P1.
       assert (0 < dot k (app U (V c)) (app U (V c)) / (trace N - trace U)).
@@ -641,15 +646,15 @@ Proof.
     exists ((c, t) :: l). split; [simpl; now rewrite Ll | split].
     + intros p [<- | Hin]; [simpl; auto | auto].
     + rewrite S_INR.
-      replace (total ((c, t) :: l)) with (updated (total l) t (V c)).
+      replace (weighted_total ((c, t) :: l)) with (updated (weighted_total l) t (V c)).
       * replace (- (INR k / low) + (INR T + 1)) with (- (INR k / low) + INR T + 1) by ring.
         replace (INR k / high + (INR T + 1) * pace) with (INR k / high + INR T * pace + pace) by ring. exact B'.
-      * extensionality i. extensionality j. unfold updated, total.
+      * apply pointwise. intros i j. unfold updated, weighted_total.
         change (lsum (fun p => snd p * V (fst p) i * V (fst p) j) ((c, t) :: l))
           with (t * V c i * V c j + lsum (fun p => snd p * V (fst p) i * V (fst p) j) l). ring.
 Qed.
 
-Lemma between_forms low high l u A x : between low high l u A ->
+Lemma between_forms low high l u A x : between_barriers low high l u A ->
   l * dot k x x <= form A x x <= u * dot k x x.
 Proof.
   intros (_ & D1 & D2 & _).
@@ -762,10 +767,10 @@ Proof.
       rewrite <- (dot_spanned_spanned d m w w Q (basis_orthonormal _ _ _ _ _ _ _ B)).
       apply fsum_ext. intros c Hc. rewrite C by auto. ring. }
     assert (H : quad n (reweighted (map (fun p => (fst p, s * snd p)) l) X) x
-      = s * form m (total (fun c a => Q a c) l) w w).
+      = s * form m (weighted_total (fun c a => Q a c) l) w w).
     { rewrite quad_reweighted, lsum_map. cbn [fst snd].
       rewrite (lsum_ext _ (fun p => s * (snd p * spanned m w Q (fst p) ^ 2))).
-      - rewrite lsum_scale. f_equal. unfold form, app, total, dot.
+      - rewrite lsum_scale. f_equal. unfold form, app, weighted_total, dot.
         rewrite (fsum_ext m _ (fun i => lsum (fun p => snd p * spanned m w Q (fst p) * (w i * Q i (fst p))) l)).
         + rewrite <- lsum_fsum. apply lsum_ext. intros p _. unfold spanned.
           rewrite fsum_scale. simpl. ring.

@@ -8,7 +8,7 @@
 
 Require Import Reals Lra Lia List.
 From Attest Require Import Bounds.
-From Attest.Foundations Require Import Sums Lists Vectors Independence.
+From Attest.Foundations Require Import Sums Vectors Independence.
 From Attest.Sparsification Require Import Sparsification.
 Import ListNotations.
 Open Scope R_scope.
@@ -87,7 +87,7 @@ Proof.
     intros; reflexivity. }
   destruct (Nat.le_gt_cases (S d) (length L)) as [Hle | Hlt].
   { exists (S d), (fun k => k), w. split; auto. }
-  destruct (dependent L (S d) Hlt) as (z0 & (i & Hi & N) & D0).
+  destruct (homogeneous_solution L (S d) Hlt) as (z0 & (i & Hi & N) & D0).
   assert (exists z, (exists p, (p < S d)%nat /\ 0 < z p) /\
     forall f, In f L -> fsum (S d) (fun c => z c * f c) = 0) as (z & P & D).
   { destruct (Rlt_dec 0 (z0 i)).

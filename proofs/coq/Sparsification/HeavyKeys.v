@@ -15,7 +15,7 @@ Import ListNotations.
 Open Scope R_scope.
 
 (** The sum of all (q . k_j)^2. *)
-Definition squares (n d : nat) (K : nat -> nat -> R) (q : nat -> R) : R :=
+Definition key_squares (n d : nat) (K : nat -> nat -> R) (q : nat -> R) : R :=
   fsum n (fun j => dot d (K j) q ^ 2).
 
 (** m is the rank of K: its columns have a basis of m vectors, and m columns are independent. *)
@@ -23,10 +23,10 @@ Definition rank (n d : nat) (K : nat -> nat -> R) (m : nat) : Prop :=
   exists Q Y chosen, basis d n (fun c j => K j c) m Q Y chosen.
 
 (** Some query gives key j a share of eps or more. *)
-Definition heavy (n d : nat) (K : nat -> nat -> R) (eps : R) (j : nat) : Prop :=
-  exists q, 0 < squares n d K q /\ eps * squares n d K q <= dot d (K j) q ^ 2.
+Definition heavy_for_some (n d : nat) (K : nat -> nat -> R) (eps : R) (j : nat) : Prop :=
+  exists q, 0 < key_squares n d K q /\ eps * key_squares n d K q <= dot d (K j) q ^ 2.
 
-Lemma squares_nonneg n d K q : 0 <= squares n d K q.
+Lemma key_squares_nonneg n d K q : 0 <= key_squares n d K q.
 Proof. apply fsum_nonneg. intros. apply pow2_ge_0. Qed.
 
 (** * L.heavy *)
@@ -50,13 +50,13 @@ Proof.
     rewrite Rmult_comm, <- fsum_scale. apply fsum_ext. intros. ring.
 Qed.
 
-Lemma squares_coordinates q : squares n d K q = dot m (coordinates q) (coordinates q).
+Lemma squares_coordinates q : key_squares n d K q = dot m (coordinates q) (coordinates q).
 Proof.
   rewrite <- (dot_spanned_spanned n m _ _ Q (basis_orthonormal _ _ _ _ _ _ _ B)).
   apply fsum_ext. intros j Hj. rewrite product_coordinates by auto. ring.
 Qed.
 
-Lemma weight_le_share q j : (j < n)%nat -> dot d (K j) q ^ 2 <= share j * squares n d K q.
+Lemma weight_le_share q j : (j < n)%nat -> dot d (K j) q ^ 2 <= share j * key_squares n d K q.
 Proof.
   intros Hj. rewrite product_coordinates, squares_coordinates by auto.
   pose proof (dot_square m (coordinates q) (fun l => Q l j)) as C.
@@ -74,7 +74,7 @@ Proof.
 Qed.
 
 Lemma share_attained j : (j < n)%nat ->
-  exists q, squares n d K q = share j /\ dot d (K j) q = share j.
+  exists q, key_squares n d K q = share j /\ dot d (K j) q = share j.
 Proof.
   intros Hj.
   destruct (coordinates_surjective _ _ _ _ _ _ _ (fun l => Q l j) B) as (q & E).
@@ -100,7 +100,7 @@ Qed.
 (** S holds every key that ever has a share of eps, and no other. *)
 Theorem l_heavy n d K m eps : 0 < eps -> rank n d K m ->
   exists S, NoDup S /\ INR (length S) <= b_heavy_keys m eps /\
-    forall j, In j S <-> (j < n)%nat /\ heavy n d K eps j.
+    forall j, In j S <-> (j < n)%nat /\ heavy_for_some n d K eps j.
 Proof.
   intros He (Q & Y & chosen & B).
   set (share := fun j => fsum m (fun l => Q l j ^ 2)).
@@ -112,13 +112,13 @@ Proof.
   - intros j. rewrite filter_In, in_seq. split.
     + intros [Hj H]. destruct (Rle_dec eps (share j)) as [L |]; [| discriminate].
       split; [lia |]. destruct (share_attained n d m K Q Y chosen B j ltac:(lia)) as (q & S & P).
-      change (squares n d K q = share j) in S. change (dot d (K j) q = share j) in P.
+      change (key_squares n d K q = share j) in S. change (dot d (K j) q = share j) in P.
       exists q. rewrite S, P. split; [lra |]. nra.
     + intros [Hj (q & P & W)]. split; [lia |].
       destruct (Rle_dec eps (share j)) as [| N]; [reflexivity | exfalso]. apply N.
       pose proof (weight_le_share n d m K Q Y chosen B q j Hj) as U.
-      change (dot d (K j) q ^ 2 <= share j * squares n d K q) in U.
-      apply Rmult_le_reg_r with (squares n d K q); lra.
+      change (dot d (K j) q ^ 2 <= share j * key_squares n d K q) in U.
+      apply Rmult_le_reg_r with (key_squares n d K q); lra.
 Qed.
 
 (** There is a rank, at most d and n. *)
@@ -145,7 +145,7 @@ Qed.
 
 Theorem l_heavy_attained d t : (0 < d)%nat -> (0 < t)%nat ->
   INR (d * t) = b_heavy_keys d (/ INR t) /\
-  forall j, (j < d * t)%nat -> heavy (d * t) d (units d) (/ INR t) j.
+  forall j, (j < d * t)%nat -> heavy_for_some (d * t) d (units d) (/ INR t) j.
 Proof.
   intros Hd Ht. pose proof (lt_0_INR t Ht) as T. split.
   - unfold b_heavy_keys. rewrite mult_INR. field. lra.
@@ -157,7 +157,7 @@ Proof.
         by (intros e _; rewrite Rmult_comm, (Nat.eqb_sym c e), (Nat.eqb_sym (i mod d) e); reflexivity).
       rewrite (fsum_delta d (i mod d) (fun e => if (e =? c)%nat then 1 else 0)); [reflexivity |].
       apply Nat.mod_upper_bound. lia. }
-    assert (S : squares (d * t) d (units d) (units d j) = INR t).
+    assert (S : key_squares (d * t) d (units d) (units d j) = INR t).
     { rewrite <- (fsum_units d t c M). apply fsum_ext. intros i _. rewrite E.
       destruct (i mod d =? c)%nat; ring. }
     exists (units d j). rewrite S, E. unfold c. rewrite Nat.eqb_refl. split; auto.
@@ -168,7 +168,7 @@ Qed.
 
 (** No query gives key j a larger share than l. *)
 Definition leverage_at_most (n d : nat) (K : nat -> nat -> R) (j : nat) (l : R) : Prop :=
-  forall q, dot d (K j) q ^ 2 <= l * squares n d K q.
+  forall q, dot d (K j) q ^ 2 <= l * key_squares n d K q.
 
 Lemma tangent k x m : 0 <= x -> 0 <= m -> m ^ S k + INR (S k) * m ^ k * (x - m) <= x ^ S k.
 Proof.
@@ -230,7 +230,7 @@ Proof.
   assert (Eu : forall i, (i < n)%nat -> (b i ^ k * u i) ^ 2 = b i ^ (2 * S k) * x i).
   { intros i Hi. specialize (Hb i Hi). unfold x. rewrite (pow_mult (b i)).
     rewrite square_power. field. lra. }
-  specialize (L q). unfold squares in L.
+  specialize (L q). unfold key_squares in L.
   assert (Sc : forall i, dot d (fun c => b i ^ k * K i c) q = b i ^ k * u i).
   { intros i. unfold u, dot. rewrite <- fsum_scale. apply fsum_ext. intros. ring. }
   rewrite Sc, (fsum_ext n _ (fun i => b i ^ (2 * S k) * x i)), Eu in L
@@ -289,7 +289,7 @@ Proof.
   { intros i q. unfold dot, K. simpl fsum. rewrite (pow_mult (b i)).
     rewrite square_power. ring. }
   split.
-  - intros q. unfold squares. rewrite D, (fsum_ext n _ _ (fun i _ => D i q)), fsum_scale. fold W.
+  - intros q. unfold key_squares. rewrite D, (fsum_ext n _ _ (fun i _ => D i q)), fsum_scale. fold W.
     right. field. lra.
   - unfold dot, K. simpl fsum.
     rewrite (fsum_ext n _ (fun i => b i ^ (2 * S k))) by (intros; now rewrite Rmult_1_r, Rplus_0_l).

@@ -67,7 +67,7 @@ Proof.
   apply lsum_ext. intros t _. unfold lsum. simpl. ring.
 Qed.
 
-Lemma lsum_swap {A B} (la : list A) (lb : list B) (f : A -> B -> R) :
+Lemma lsum_exchange {A B} (la : list A) (lb : list B) (f : A -> B -> R) :
   lsum (fun a => lsum (f a) lb) la = lsum (fun b => lsum (fun a => f a b) la) lb.
 Proof.
   induction la as [| a la IH].
@@ -84,7 +84,7 @@ Proof.
   rewrite (lsum_ext _ (fun a => / INR (length lb) * lsum (f a) lb)) by (intros; ring).
   rewrite (lsum_ext (fun b => lsum _ la * _) (fun b => / INR (length la) * lsum (fun a => f a b) la))
     by (intros; ring).
-  rewrite !lsum_scale, lsum_swap. ring.
+  rewrite !lsum_scale, lsum_exchange. ring.
 Qed.
 
 Section Means.

@@ -113,13 +113,13 @@ Lemma expect_sign_vectors d f : expect (sign_vectors (S d)) f
   = (expect (sign_vectors d) (fun s => f (1 :: s)) + expect (sign_vectors d) (fun s => f (-1 :: s))) / 2.
 Proof. unfold sign_vectors. rewrite expect_tuples by discriminate. apply expect_signs. Qed.
 
-Definition energy (d : nat) (x : nat -> R) : R := fsum d (fun c => x c ^ 2).
+Definition total_energy (d : nat) (x : nat -> R) : R := fsum d (fun c => x c ^ 2).
 
-Lemma energy_nonneg d x : 0 <= energy d x.
+Lemma energy_nonneg d x : 0 <= total_energy d x.
 Proof. apply fsum_nonneg. intros. apply pow2_ge_0. Qed.
 
-Lemma energy_S d x : energy (S d) x = x 0%nat ^ 2 + energy d (fun c => x (S c)).
-Proof. unfold energy. now rewrite (fsum_skip d 0) by lia. Qed.
+Lemma energy_S d x : total_energy (S d) x = x 0%nat ^ 2 + total_energy d (fun c => x (S c)).
+Proof. unfold total_energy. now rewrite (fsum_skip d 0) by lia. Qed.
 
 Lemma one_sign D h a x : 0 <= h -> 0 < D -> 2 * h * x ^ 2 < D ->
   (exp (h * (a + x) ^ 2 / D) / sqrt D + exp (h * (a - x) ^ 2 / D) / sqrt D) / 2
@@ -162,15 +162,15 @@ Proof.
   - rewrite Rmult_1_r. apply exp_le. exact T1.
 Qed.
 
-Lemma upper_moment d x h a : 0 <= h -> 2 * h * energy d x < 1 ->
+Lemma upper_moment d x h a : 0 <= h -> 2 * h * total_energy d x < 1 ->
   expect (sign_vectors d) (fun s => exp (h * (a + signed x s) ^ 2))
-    <= exp (h * a ^ 2 / (1 - 2 * h * energy d x)) / sqrt (1 - 2 * h * energy d x).
+    <= exp (h * a ^ 2 / (1 - 2 * h * total_energy d x)) / sqrt (1 - 2 * h * total_energy d x).
 Proof.
   intros Hh. revert x a. induction d as [| d IH]; intros x a Hx.
-  - unfold sign_vectors. rewrite expect_one. unfold energy. simpl fsum. simpl signed.
+  - unfold sign_vectors. rewrite expect_one. unfold total_energy. simpl fsum. simpl signed.
     rewrite Rmult_0_r, !Rminus_0_r, sqrt_1, Rplus_0_r. right. unfold Rdiv.
     now rewrite Rinv_1, !Rmult_1_r.
-  - rewrite energy_S in *. set (v := energy d (fun c => x (S c))) in *.
+  - rewrite energy_S in *. set (v := total_energy d (fun c => x (S c))) in *.
     pose proof (energy_nonneg d (fun c => x (S c))) as Hv. fold v in Hv.
     pose proof (pow2_ge_0 (x 0%nat)) as H0.
     assert (Hv1 : 2 * h * v < 1) by nra.
@@ -187,10 +187,10 @@ Proof.
         [exact B |]. intros s _. do 3 f_equal. ring.
 Qed.
 
-Lemma second_moment d x : expect (sign_vectors d) (fun s => signed x s ^ 2) = energy d x.
+Lemma second_moment d x : expect (sign_vectors d) (fun s => signed x s ^ 2) = total_energy d x.
 Proof.
   revert x. induction d as [| d IH]; intros x.
-  - unfold sign_vectors. rewrite expect_one. unfold energy. simpl. ring.
+  - unfold sign_vectors. rewrite expect_one. unfold total_energy. simpl. ring.
   - rewrite expect_sign_vectors, energy_S, <- (IH (fun c => x (S c))).
     unfold Rdiv. rewrite <- expect_plus.
     rewrite (expect_ext _ _ (fun s => 2 * (signed (fun c => x (S c)) s ^ 2) + 2 * x 0%nat ^ 2))
@@ -198,10 +198,10 @@ Proof.
     rewrite expect_plus, expect_scale, expect_const by apply signs_nonempty. field.
 Qed.
 
-Lemma fourth_moment d x : expect (sign_vectors d) (fun s => signed x s ^ 4) <= 3 * energy d x ^ 2.
+Lemma fourth_moment d x : expect (sign_vectors d) (fun s => signed x s ^ 4) <= 3 * total_energy d x ^ 2.
 Proof.
   revert x. induction d as [| d IH]; intros x.
-  - unfold sign_vectors. rewrite expect_one. unfold energy. simpl. lra.
+  - unfold sign_vectors. rewrite expect_one. unfold total_energy. simpl. lra.
   - rewrite expect_sign_vectors, energy_S. unfold Rdiv. rewrite <- expect_plus.
     rewrite (expect_ext _ _ (fun s => 2 * (signed (fun c => x (S c)) s ^ 4)
       + (12 * x 0%nat ^ 2 * (signed (fun c => x (S c)) s ^ 2) + 2 * x 0%nat ^ 4)))
@@ -212,7 +212,7 @@ Proof.
     replace (x 0%nat ^ 4) with ((x 0%nat ^ 2) ^ 2) by ring. nra.
 Qed.
 
-Lemma lower_moment d x h : 0 <= h -> energy d x = 1 ->
+Lemma lower_moment d x h : 0 <= h -> total_energy d x = 1 ->
   expect (sign_vectors d) (fun s => exp (- (h * signed x s ^ 2))) <= 1 - h + 3 / 2 * h ^ 2.
 Proof.
   intros Hh E.
@@ -260,13 +260,13 @@ Definition projected_energy (x : nat -> R) (l : list (list R)) : R := lsum (fun 
 
 Definition exponent (eps : R) : R := eps ^ 2 / 4 - eps ^ 3 / 6.
 
-Lemma upper_tail d m x eps : 0 < eps -> energy d x = 1 ->
+Lemma upper_tail d m x eps : 0 < eps -> total_energy d x = 1 ->
   probability (projections d m) (fun l => less_than ((1 + eps) * INR m) (projected_energy x l))
     <= exp (- (INR m * exponent eps)).
 Proof.
   intros He E. set (h := eps / (2 * (1 + eps))).
   assert (Hh : 0 <= h) by (apply Rmult_le_pos; [lra | left; apply Rinv_0_lt_compat; lra]).
-  assert (D : 1 - 2 * h * energy d x = / (1 + eps)) by (rewrite E; unfold h; field; lra).
+  assert (D : 1 - 2 * h * total_energy d x = / (1 + eps)) by (rewrite E; unfold h; field; lra).
   eapply Rle_trans; [apply (chernoff m (sign_vectors d) (fun s => h * signed x s ^ 2) (h * (1 + eps)))|].
   - apply signs_nonempty.
   - intros l _ V. unfold less_than, projected_energy in V.
@@ -298,7 +298,7 @@ Proof.
       * rewrite <- exp_plus. apply exp_le. unfold exponent, h. right. field. lra.
 Qed.
 
-Lemma lower_tail d m x eps : 0 < eps < 1 -> energy d x = 1 ->
+Lemma lower_tail d m x eps : 0 < eps < 1 -> total_energy d x = 1 ->
   probability (projections d m) (fun l => less_than (projected_energy x l) ((1 - eps) * INR m))
     <= exp (- (INR m * exponent eps)).
 Proof.
@@ -332,7 +332,7 @@ Qed.
 
 (** * All entries *)
 
-Lemma union_bound {A B} (L : list A) (V : list B) (bad : B -> A -> bool) (fails : A -> bool) p : L <> [] ->
+Lemma union_of_events {A B} (L : list A) (V : list B) (bad : B -> A -> bool) (fails : A -> bool) p : L <> [] ->
   (forall a, In a L -> fails a = true -> exists v, In v V /\ bad v a = true) ->
   (forall v, In v V -> probability L (bad v) <= p) -> probability L fails <= INR (length V) * p.
 Proof.
@@ -371,7 +371,7 @@ Qed.
 (** The sum of (x . s) (y . s) over all columns s. *)
 Definition crossed (x y : nat -> R) (l : list (list R)) : R := lsum (fun s => signed x s * signed y s) l.
 
-Lemma fsum_nth {A} (f : A -> R) l a : fsum (length l) (fun t => f (nth t l a)) = lsum f l.
+Lemma fsum_of_nth {A} (f : A -> R) l a : fsum (length l) (fun t => f (nth t l a)) = lsum f l.
 Proof.
   induction l as [| b l IH]; [reflexivity |]. simpl length. rewrite (fsum_skip _ 0) by lia.
   change (f b + fsum (length l) (fun t => f (nth t l a)) = f b + lsum f l). now rewrite IH.
@@ -381,7 +381,7 @@ Lemma gram_projected m X l i j : (0 < m)%nat -> length l = m ->
   gram m (projected m X l) i j = crossed (X i) (X j) l / INR m.
 Proof.
   intros Hm <-. pose proof (lt_0_INR _ Hm) as M. unfold gram, projected, crossed.
-  rewrite <- (fsum_nth (fun s => signed (X i) s * signed (X j) s) l []), <- fsum_div.
+  rewrite <- (fsum_of_nth (fun s => signed (X i) s * signed (X j) s) l []), <- fsum_div.
   apply fsum_ext. intros t _. pose proof (sqrt_sqrt (INR (length l)) ltac:(lra)) as S.
   rewrite <- S at 3. pose proof (sqrt_lt_R0 _ M). field. lra.
 Qed.
@@ -389,16 +389,16 @@ Qed.
 (** x scaled to length 1; zero stays. *)
 Definition unit (d : nat) (x : nat -> R) (c : nat) : R := / norm d x * x c.
 
-Lemma unit_energy d x : 0 < norm d x -> energy d (unit d x) = 1.
+Lemma unit_energy d x : 0 < norm d x -> total_energy d (unit d x) = 1.
 Proof.
-  intros H. unfold energy, unit.
+  intros H. unfold total_energy, unit.
   rewrite (fsum_ext d _ (fun c => (/ norm d x) ^ 2 * x c ^ 2)) by (intros; ring).
   rewrite fsum_scale, <- norm_square. field. lra.
 Qed.
 
 (** A vector of length 1 whose length is projected wrongly. *)
 Definition bad (d m : nat) (eps : R) (x : nat -> R) (l : list (list R)) : bool :=
-  if Req_EM_T (energy d x) 1
+  if Req_EM_T (total_energy d x) 1
   then orb (less_than ((1 + eps) * INR m) (projected_energy x l))
            (less_than (projected_energy x l) ((1 - eps) * INR m))
   else false.
@@ -406,7 +406,7 @@ Definition bad (d m : nat) (eps : R) (x : nat -> R) (l : list (list R)) : bool :
 Lemma bad_rare d m eps x : 0 < eps < 1 ->
   probability (projections d m) (bad d m eps x) <= 2 * exp (- (INR m * exponent eps)).
 Proof.
-  intros He. unfold bad. destruct (Req_EM_T (energy d x) 1) as [E | E].
+  intros He. unfold bad. destruct (Req_EM_T (total_energy d x) 1) as [E | E].
   - pose proof (upper_tail d m x eps ltac:(lra) E) as U. pose proof (lower_tail d m x eps He E) as L.
     replace (2 * exp (- (INR m * exponent eps)))
       with (exp (- (INR m * exponent eps)) + exp (- (INR m * exponent eps))) by ring.
@@ -421,10 +421,10 @@ Qed.
 (** Not bad: the projected length is right, also of a multiple. *)
 Lemma not_bad d m eps x l : (0 < m)%nat -> (forall s, In s l -> length s = d) ->
   bad d m eps (unit d x) l = false ->
-  Rabs (crossed x x l / INR m - energy d x) <= eps * energy d x.
+  Rabs (crossed x x l / INR m - total_energy d x) <= eps * total_energy d x.
 Proof.
   intros Hm Hl Hb. pose proof (lt_0_INR m Hm) as M.
-  pose proof (norm_square d x) as N. change (fsum d (fun c => x c ^ 2)) with (energy d x) in N.
+  pose proof (norm_square d x) as N. change (fsum d (fun c => x c ^ 2)) with (total_energy d x) in N.
   destruct (Req_dec (norm d x) 0) as [Z | NZ].
   - assert (A : forall c, (c < d)%nat -> x c = 0).
     { intros c Hc. pose proof (entry_le d x c Hc) as B. rewrite Z in B.
@@ -437,21 +437,21 @@ Proof.
       - intros c Hc. apply A. now rewrite <- (Hl s Hs). }
     rewrite C, <- N, Z. replace (0 / INR m - 0 ^ 2) with 0 by (field; lra). rewrite Rabs_R0. lra.
   - assert (P : 0 < norm d x) by (pose proof (norm_nonneg d x); lra).
-    unfold bad in Hb. destruct (Req_EM_T (energy d (unit d x)) 1) as [E | E];
+    unfold bad in Hb. destruct (Req_EM_T (total_energy d (unit d x)) 1) as [E | E];
       [| now rewrite unit_energy in E by auto].
     apply Bool.orb_false_elim in Hb. destruct Hb as [U L]. unfold less_than in U, L.
     destruct (Rlt_dec _ (projected_energy (unit d x) l)) as [| U']; [discriminate |].
     destruct (Rlt_dec (projected_energy (unit d x) l) _) as [| L']; [discriminate |].
-    assert (C : crossed x x l = energy d x * projected_energy (unit d x) l).
+    assert (C : crossed x x l = total_energy d x * projected_energy (unit d x) l).
     { unfold crossed, projected_energy. rewrite <- lsum_scale. apply lsum_ext. intros s _.
       assert (S : signed (unit d x) s = / norm d x * signed x s).
       { rewrite (signed_ext (unit d x) (fun c => / norm d x * x c + 0 * x c))
           by (intros; unfold unit; ring). rewrite signed_plus. ring. }
       rewrite S, <- N. field. lra. }
-    assert (E0 : 0 < energy d x) by (rewrite <- N; apply pow_lt; auto).
+    assert (E0 : 0 < total_energy d x) by (rewrite <- N; apply pow_lt; auto).
     rewrite C. set (e := projected_energy (unit d x) l) in *.
-    replace (energy d x * e / INR m - energy d x) with (energy d x * (e / INR m - 1)) by (field; lra).
-    rewrite Rabs_mult, (Rabs_right (energy d x)), Rmult_comm by lra.
+    replace (total_energy d x * e / INR m - total_energy d x) with (total_energy d x * (e / INR m - 1)) by (field; lra).
+    rewrite Rabs_mult, (Rabs_right (total_energy d x)), Rmult_comm by lra.
     apply Rmult_le_compat_r; [lra |]. apply Rabs_le.
     assert (e / INR m <= 1 + eps) by (apply div_le; lra).
     assert (1 - eps <= e / INR m) by (apply le_div; lra). lra.
@@ -474,9 +474,9 @@ Proof.
 Qed.
 
 Lemma energy_combination d a b x y :
-  energy d (fun c => a * x c + b * y c) = a ^ 2 * energy d x + 2 * a * b * dot d x y + b ^ 2 * energy d y.
+  total_energy d (fun c => a * x c + b * y c) = a ^ 2 * total_energy d x + 2 * a * b * dot d x y + b ^ 2 * total_energy d y.
 Proof.
-  unfold energy, dot. rewrite <- !fsum_scale, <- !fsum_plus. apply fsum_ext. intros. ring.
+  unfold total_energy, dot. rewrite <- !fsum_scale, <- !fsum_plus. apply fsum_ext. intros. ring.
 Qed.
 
 Lemma crossed_combination a b x y l :
@@ -489,7 +489,7 @@ Qed.
 
 (** Two vectors of length 1. *)
 Lemma polarised d m eps x y l : (0 < m)%nat -> (forall s, In s l -> length s = d) ->
-  energy d x = 1 -> energy d y = 1 ->
+  total_energy d x = 1 -> total_energy d y = 1 ->
   bad d m eps (unit d (fun c => 1 * x c + 1 * y c)) l = false ->
   bad d m eps (unit d (fun c => 1 * x c + -1 * y c)) l = false ->
   Rabs (crossed x y l / INR m - dot d x y) <= eps.
@@ -536,14 +536,14 @@ Proof.
     replace (0 / INR m - 0) with 0 by (field; lra). rewrite Rabs_R0. lra. }
   pose proof (norm_nonneg d (X i)). pose proof (norm_nonneg d (X j)).
   set (u := unit d (X i)). set (v := unit d (X j)).
-  assert (Eu : energy d u = 1) by (apply unit_energy; lra).
-  assert (Ev : energy d v = 1) by (apply unit_energy; lra).
+  assert (Eu : total_energy d u = 1) by (apply unit_energy; lra).
+  assert (Ev : total_energy d v = 1) by (apply unit_energy; lra).
   assert (K : Rabs (crossed u v l / INR m - dot d u v) <= eps).
   { destruct (Nat.eq_dec i j) as [E | Hne].
     - assert (B : bad d m eps (unit d u) l = false).
       { apply V. apply in_flat_map. exists i. split; [apply in_seq; lia | left; reflexivity]. }
       pose proof (not_bad d m eps u l Hm Hs' B) as N. unfold v. rewrite <- E. fold u.
-      replace (dot d u u) with (energy d u) by (apply fsum_ext; intros; ring). rewrite Eu in *. lra.
+      replace (dot d u u) with (total_energy d u) by (apply fsum_ext; intros; ring). rewrite Eu in *. lra.
     - apply (polarised d m); auto; apply V; apply in_flat_map; exists i; (split; [apply in_seq; lia |]);
         right; apply in_flat_map; exists j; (split; [apply in_seq; lia |]); [left | right; left]; reflexivity. }
   assert (Sx : forall x s, 0 < norm d x -> signed x s = norm d x * signed (unit d x) s).
@@ -569,7 +569,7 @@ Theorem p3_jl n d m X eps delta (fails : list (list R) -> bool) : 0 < eps < 1 ->
 Proof.
   intros He Hd Hm Hf Hp. pose proof (lt_0_INR m Hm) as M.
   assert (N : projections d m <> []) by (apply tuples_nonempty, signs_nonempty).
-  pose proof (union_bound (projections d m) (asked n d X) (bad d m eps) fails
+  pose proof (union_of_events (projections d m) (asked n d X) (bad d m eps) fails
     (2 * exp (- (INR m * exponent eps))) N) as U.
   rewrite asked_length, mult_INR in U.
   assert (P : probability (projections d m) fails

@@ -7,7 +7,6 @@
     to one column, gets wrong. *)
 
 Require Import Reals Lra Lia List Permutation.
-From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums Vectors Probability Independence.
 From Attest.Rounding Require Import Rounding.
 From Attest.Sparsification Require Import Sparsification Certificate Sketch HeavyKeys.
@@ -20,10 +19,10 @@ Definition one (i j : nat) : R := 1.
 Lemma exactly u x y : y = x -> 0 <= u -> rounds u x y.
 Proof. intros -> Hu. exists 0. rewrite Rabs_R0. split; [auto | ring]. Qed.
 
-Lemma leaf_adds : adds 1 (Leaf 0).
+Lemma lone_adds : adds 1 (Leaf 0).
 Proof. split; [exact I | apply Permutation_refl]. Qed.
 
-Lemma leaf_computes : computes (/ 16) 0 (fun c => one 0 c * one 0 c) (Leaf 0) 1.
+Lemma lone_computes : computes (/ 16) 0 (fun c => one 0 c * one 0 c) (Leaf 0) 1.
 Proof.
   replace 1 with (one 0 0 * one 0 0 * (1 + 0) + 0) by (unfold one; ring).
   apply (computes_leaf (/ 16) 0 (fun c => one 0 c * one 0 c)); rewrite Rabs_R0; lra.
@@ -38,8 +37,8 @@ Proof. intros i _ j _. rewrite gram_one, Rabs_R1. lra. Qed.
 Lemma same_loewner : loewner 1 (gram 1 one) (gram 1 one) 0.
 Proof. intros x. lra. Qed.
 
-Lemma one_computed : computed_gram (/ 16) 1 1 1 one one.
-Proof. intros i j _ _. exists (Leaf 0). split; [exact leaf_adds | split; [simpl; lia | exact leaf_computes]]. Qed.
+Lemma unit_computed : computed_gram (/ 16) 1 1 1 one one.
+Proof. intros i j _ _. exists (Leaf 0). split; [exact lone_adds | split; [simpl; lia | exact lone_computes]]. Qed.
 
 Lemma one_factor : cholesky (/ 16) 1 one identity.
 Proof.
@@ -90,8 +89,8 @@ Theorem p3_gram_rounding_satisfiable :
     <= u -> INR d * u <= 1 / 2 -> Rounding.adds d t -> Rounding.computes u 0 (fun c : nat => X i
     c * X j c) t s -> False).
 Proof.
-  intros N. apply (N 1%nat (/ 16) one 0%nat 0%nat (Leaf 0) 1); [lra | simpl; lra | exact leaf_adds |].
-  apply leaf_computes.
+  intros N. apply (N 1%nat (/ 16) one 0%nat 0%nat (Leaf 0) 1); [lra | simpl; lra | exact lone_adds |].
+  apply lone_computes.
 Qed.
 
 Theorem p3_cholesky_residual_satisfiable :
@@ -112,7 +111,7 @@ Theorem p3_certificate_shift_satisfiable :
 Proof.
   intros N.
   apply (N (/ 16) 1%nat 1%nat 1%nat 1%nat 1%nat one one one one one identity 2 (-1) 0 0 (fun _ => 0));
-    try (simpl; lra); try exact one_computed.
+    try (simpl; lra); try exact unit_computed.
   - rewrite Rabs_left; lra.
   - split; [intros; lia |]. intros i _. exists 2, 1, 0, 1. unfold one.
     repeat split; apply exactly; lra.
@@ -133,7 +132,7 @@ Theorem p3_entry_difference_satisfiable :
 Proof.
   intros N.
   apply (N (/ 16) 1%nat 1%nat 1%nat 1%nat 1%nat one one one one 1 1 0 0 0 0 1 1 1 0%nat 0%nat);
-    try (simpl; lra); try lia; try exact one_computed; try (rewrite gram_one; lra);
+    try (simpl; lra); try lia; try exact unit_computed; try (rewrite gram_one; lra);
     try (unfold one; apply exactly; [rewrite ?sqrt_1, ?Rminus_eq_0, ?Rabs_R0; field | lra]);
     rewrite ?Rabs_R0, ?Rabs_R1; lra.
 Qed.
@@ -147,7 +146,7 @@ Theorem p3_logit_difference_satisfiable :
 Proof.
   intros N.
   apply (N (/ 16) 1%nat 1%nat 1%nat 1%nat 1%nat one one one one 1 1 0 0 0%nat 0%nat);
-    try (simpl; lra); try lia; try exact one_computed; try (unfold one; lra);
+    try (simpl; lra); try lia; try exact unit_computed; try (unfold one; lra);
     try (unfold one; apply exactly; lra); rewrite Rabs_R0; lra.
 Qed.
 
@@ -157,7 +156,7 @@ Theorem p3_largest_logit_satisfiable :
     i <= M -> G' j j <= M -> False).
 Proof.
   intros N. apply (N (/ 16) 1%nat 1%nat 1%nat one one 1 0%nat 0%nat);
-    try (simpl; lra); try lia; try exact one_computed; unfold one; lra.
+    try (simpl; lra); try lia; try exact unit_computed; unfold one; lra.
 Qed.
 
 Theorem p3_sketch_satisfiable :
@@ -175,7 +174,7 @@ Proof.
   - intros i k _ _. exists 1, 1, 1, 1, 1. unfold one. cbn [INR]. rewrite sqrt_1.
     split; [| split; [| split; [| split; [| split]]]]; try (apply exactly; [field | lra]).
     exists (Leaf 0), []. split; [exact I | split; [simpl; lia | split; [apply Permutation_refl |]]].
-    split; [intros c [] | exact leaf_computes].
+    split; [intros c [] | exact lone_computes].
 Qed.
 
 Theorem p3_composed_satisfiable :
@@ -239,7 +238,7 @@ Theorem l_powers_satisfiable :
 Proof.
   intros N. apply (N 1%nat 1%nat one (fun _ => 1) 1%nat 0%nat 1 (fun _ => 1)); try lia.
   - intros i _. lra.
-  - intros q. unfold squares, dot, one. simpl. lra.
+  - intros q. unfold key_squares, dot, one. simpl. lra.
 Qed.
 
 Theorem l_leverage_satisfiable :
