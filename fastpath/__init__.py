@@ -30,6 +30,7 @@ from fastpath.sparsification.certificate import (
     entrywise_error,
 )
 from fastpath.sparsification.gram import Gram, gram
+from fastpath.sparsification.heavy_keys import HeavyKeys, KeyGram, heavy_keys, key_gram
 from fastpath.sparsification.sparsify import Sparsified, sparsify
 from fastpath.streaming.attention import StreamingAttention
 
@@ -50,6 +51,8 @@ __all__ = [
     "ExpansionError",
     "Gradient",
     "Gram",
+    "HeavyKeys",
+    "KeyGram",
     "MomentState",
     "Prepared",
     "QuantisedCache",
@@ -64,6 +67,8 @@ __all__ = [
     "certify_quantised",
     "entrywise_error",
     "gram",
+    "heavy_keys",
+    "key_gram",
     "merge",
     "polynomial_attention",
     "sparsify",

@@ -33,6 +33,7 @@ from specs.softmax import gradient, kernel, rounding, scores, sums
 from specs.softmax import perturbation as softmax
 from specs.sparsification import algorithms as p3_algorithms
 from specs.sparsification import certificate as p3_certificate
+from specs.sparsification import heavy_keys
 from specs.sparsification import loewner as p3_sparsification
 from specs.sparsification import sketch as p3_sketch
 from specs.streaming import recovery as p2_recovery
@@ -62,6 +63,7 @@ CLAIMS: dict[str, Claim[Any]] = {
         *p3_certificate.CLAIMS,
         *p3_sketch.CLAIMS,
         *p3_algorithms.CLAIMS,
+        *heavy_keys.CLAIMS,
         *p4_regression.CLAIMS,
         *p4_curvature.CLAIMS,
         *p4_newton.CLAIMS,

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from fastpath.core.inputs import Matrix
 from fastpath.sparsification.feature_matrix import FeatureMatrix, by_columns
 
-#: Random numbers held at a time by a Johnson-Lindenstrauss projection.
+#: Random signs held at a time by a Johnson-Lindenstrauss projection.
 RANDOM_ENTRIES = 1 << 22
 
 #: Entries sketched at a time: with their temporaries they stay in a second-level cache of 1 MiB.
@@ -50,7 +50,7 @@ def osnap(X: FeatureMatrix, width: int, rng: np.random.Generator, *, sparsity: i
     drawing its place.  Columns of one run never collide, others with probability s/m, and all signs are
     independent, which is all that the second moment uses.
 
-    Claims: P3.randomised.
+    Claims: P3.sketches.
 
     References
     ----------
@@ -150,9 +150,9 @@ def _rolled(X: Matrix, signs: list[Matrix], turns: list[Matrix], parts: list[Mat
 
 
 def johnson_lindenstrauss(X: FeatureMatrix, width: int, rng: np.random.Generator) -> Matrix:
-    r"""Project X on random Gaussian directions, which keeps every inner product of rows.
+    r"""Project X on random directions of signs, which keeps every inner product of rows.
 
-    :math:`Y = XR/\sqrt m`, R standard normal.  With probability 1 - δ every
+    :math:`Y = XS/\sqrt m`, S of independent signs.  With probability 1 - δ every
     :math:`|YY^\top - XX^\top|_{ij} \le \varepsilon\sqrt{G_{ii}G_{jj}}` when
     :math:`m \ge \ln(2n^2/\delta)/(\varepsilon^2/4 - \varepsilon^3/6)`.
 
@@ -170,7 +170,7 @@ def johnson_lindenstrauss(X: FeatureMatrix, width: int, rng: np.random.Generator
 
     Notes
     -----
-    Cost: d m normal numbers and nnz(X) m multiply-adds.  Given a factor F of the Gram matrix, project F
+    Cost: d m random bits and nnz(X) m multiply-adds.  Given a factor F of the Gram matrix, project F
     instead: F Fᵀ = X Xᵀ keeps all inner products, at n² m multiply-adds.
 
     Claims: P3.jl.
@@ -180,7 +180,8 @@ def johnson_lindenstrauss(X: FeatureMatrix, width: int, rng: np.random.Generator
     Y = np.zeros((n, width))
     step = max(1, RANDOM_ENTRIES // width)
     for start in range(0, d, step):
-        directions = rng.standard_normal((min(step, d - start), width))
+        count = min(step, d - start)
+        directions = _signs(count * width, rng).reshape(count, width).astype(np.float64)
         Y += columns[:, start : start + step] @ directions
     Y /= np.sqrt(width)
     return Y.astype(X.dtype, copy=False)

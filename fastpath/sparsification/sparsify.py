@@ -51,9 +51,9 @@ KEEPING = ("bss", "leverage")
 CLAIMS = {
     "copy": ("P3.loewner",),
     "gram": ("P3.gram", "P3.loewner"),
-    "gram-of-sketch": ("P3.randomised", "P3.gram", "P3.loewner"),
-    "osnap": ("P3.randomised", "P3.loewner"),
-    "countsketch": ("P3.randomised", "P3.loewner"),
+    "gram-of-sketch": ("P3.sketches", "P3.gram", "P3.loewner"),
+    "osnap": ("P3.sketches", "P3.loewner"),
+    "countsketch": ("P3.sketches", "P3.loewner"),
     "leverage": ("P3.randomised", "P3.loewner"),
     "jl": ("P3.jl", "P3.loewner"),
     "bss": ("P3.deterministic", "P3.loewner"),
@@ -189,8 +189,8 @@ def sparsify(
     *leverage* X Xᵀ and 16 nnz(X), *bss* twice X Xᵀ and 10 n³ m, *caratheodory* k⁶ log(d).
     A certificate: X Xᵀ, n² m and some 30 factorisations of n x n.
 
-    Claims: P3.gram, P3.loewner, P3.randomised, P3.deterministic, P3.jl, P3.caratheodory, P3.certificate,
-    P3.entries, P3.sketch, P3.composed.
+    Claims: P3.gram, P3.loewner, P3.randomised, P3.sketches, P3.deterministic, P3.jl, P3.caratheodory,
+    P3.certificate, P3.entries, P3.sketch, P3.composed.
     """
     features = feature_matrix(X)
     if rng is None:

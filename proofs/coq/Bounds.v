@@ -502,6 +502,10 @@ Definition b_gram_operations (column_squares : nat) (columns : nat) (n : nat) (e
 Definition b_caratheodory_columns (n : nat) : R :=
   (INR n * (1 + INR n)) / 2.
 
+(** P3.implication: the columns of a Y that has X's Gram matrix exactly. *)
+Definition b_implied_columns (n : nat) : R :=
+  INR n * (1 + ln (INR n)).
+
 (** P3.certificate: an entry of A - L Lᵀ, relative to sqrt(a_ii a_jj). *)
 Definition b_cholesky_residual (n : nat) (unit_roundoff : R) : R :=
   (unit_roundoff * (1 + INR n)) / (1 - unit_roundoff * (2 + 2 * INR n)).
@@ -538,7 +542,11 @@ Definition b_composed_slack (epsilon : R) (slack : R) (second_epsilon : R) (seco
 Definition b_leverage_width (rank : nat) (epsilon : R) (failure_probability : R) (overestimate : R) : R :=
   (overestimate * INR rank * (2 + (2 * epsilon) / 3) * ln ((2 * INR rank) / failure_probability)) / (epsilon ^ 2%nat).
 
-(** P3.randomised: the rows that the second moment asks of CountSketch, and of OSNAP with any sparsity. *)
+(** P3.sketches: the mean of ||UᵀSSᵀU - I||_F^2 over all sketches. *)
+Definition b_sketch_mean_square (rank : nat) (buckets : nat) : R :=
+  (INR rank * (1 + INR rank)) / (INR buckets).
+
+(** P3.sketches: the buckets with which CountSketch breaks the sandwich too often. *)
 Definition b_osnap_width (n : nat) (epsilon : R) (failure_probability : R) : R :=
   (INR n * (1 + INR n)) / (failure_probability * epsilon ^ 2%nat).
 
@@ -546,9 +554,29 @@ Definition b_osnap_width (n : nat) (epsilon : R) (failure_probability : R) : R :
 Definition b_bss_epsilon (oversampling : R) : R :=
   (2 * sqrt oversampling) / (1 + oversampling).
 
-(** P3.jl: the columns that a Gaussian projection of orthogonal rows needs at least. *)
+(** P3.jl: the columns with which a projection by signs errs too often in some entry. *)
 Definition b_jl_width (n : nat) (epsilon : R) (failure_probability : R) : R :=
   ln ((2 * (INR n) ^ 2%nat) / failure_probability) / (epsilon ^ 2%nat / 4 - epsilon ^ 3%nat / 6).
+
+(** P3.omega: a published bound of the exponent of matrix multiplication. *)
+Definition b_stated_exponent  : R :=
+  2373 / 1000.
+
+(** L.heavy: the keys that have a weight of epsilon or more for some query. *)
+Definition b_heavy_keys (rank : nat) (epsilon : R) : R :=
+  INR rank / epsilon.
+
+(** L.powers: the weight of a key. *)
+Definition b_power_weight (leverage : R) (factor : R) (multiplier_total : R) (half_power : nat) : R :=
+  multiplier_total ^ (half_power - 1%nat)%nat * (leverage / (factor ^ 2%nat)) ^ half_power.
+
+(** L.softmax: the most that a key's largest softmax weight lacks of 1. *)
+Definition b_softmax_lack (keys : nat) (logit_gap : R) : R :=
+  (INR keys - 1) / ((1 + (INR keys - 1) / (exp logit_gap)) * exp logit_gap).
+
+(** L.leverage: the leverage of a key. *)
+Definition b_leverage_certificate (row_norm : R) (row_error : R) (defect : R) (error_norm : R) : R :=
+  (row_error + row_norm) ^ 2%nat / ((sqrt (1 - defect) - error_norm) ^ 2%nat).
 
 (** P4.loss: the difference of the abstract's L from 2f. *)
 Definition b_loss_difference  : R :=

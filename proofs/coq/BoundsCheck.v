@@ -437,6 +437,9 @@ Proof. unfold b_gram_operations; pin. Qed.
 Goal Rabs (b_caratheodory_columns 5 - (15)) <= 1 / 10 ^ 25.
 Proof. unfold b_caratheodory_columns; pin. Qed.
 
+Goal Rabs (b_implied_columns 5 - (13047189562170501873003796666131 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_implied_columns; pin. Qed.
+
 Goal Rabs (b_cholesky_residual 64 (1 / 16777216) - (3874331931063594714839037 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_cholesky_residual; pin. Qed.
 
@@ -464,6 +467,9 @@ Proof. unfold b_composed_slack; pin. Qed.
 Goal Rabs (b_leverage_width 5 (1 / 3) (1 / 100) (3 / 2) - (259040822961830139452024038651991 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_leverage_width; pin. Qed.
 
+Goal Rabs (b_sketch_mean_square 5 64 - (15 / 32)) <= 1 / 10 ^ 25.
+Proof. unfold b_sketch_mean_square; pin. Qed.
+
 Goal Rabs (b_osnap_width 5 (1 / 3) (1 / 100) - (27000)) <= 1 / 10 ^ 25.
 Proof. unfold b_osnap_width; pin. Qed.
 
@@ -475,6 +481,21 @@ Proof. unfold b_bss_epsilon; pin. Qed.
 
 Goal Rabs (b_jl_width 5 (1 / 3) (1 / 100) - (197112185287061494731152408422749 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_jl_width; pin. Qed.
+
+Goal Rabs (b_stated_exponent  - (2373 / 1000)) <= 1 / 10 ^ 25.
+Proof. unfold b_stated_exponent; pin. Qed.
+
+Goal Rabs (b_heavy_keys 5 (1 / 3) - (15)) <= 1 / 10 ^ 25.
+Proof. unfold b_heavy_keys; pin. Qed.
+
+Goal Rabs (b_power_weight (1 / 3) (2) (70) 3 - (708912037037037037037037037037 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_power_weight; pin. Qed.
+
+Goal Rabs (b_softmax_lack 5 (3) - (166074769798846104101302576903 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_softmax_lack; pin. Qed.
+
+Goal Rabs (b_leverage_certificate (1 / 3) (1 / 100) (9 / 25) (1 / 100) - (94438213249301215973223664299 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_leverage_certificate; pin. Qed.
 
 Goal Rabs (b_loss_difference  - (0)) <= 1 / 10 ^ 25.
 Proof. unfold b_loss_difference; pin. Qed.

@@ -14,7 +14,15 @@ import numpy as np
 
 from reference.arithmetic.exact_numbers import ObjectArray, as_objects, entries, ratios
 
-__all__ = ["gram", "gram_rank", "leverage_scores", "lifted_rank", "semidefinite"]
+__all__ = [
+    "gram",
+    "gram_rank",
+    "independent_rows",
+    "inverted",
+    "leverage_scores",
+    "lifted_rank",
+    "semidefinite",
+]
 
 LARGEST_ORDER = 128  # of a matrix to eliminate in: its integers grow with its order
 
@@ -88,6 +96,20 @@ def leverage_scores(X: Any) -> list[Fraction]:
     B = M[_pivots(M.dot(M.T))]
     solved = _solve(B.dot(B.T), B)
     return [Fraction(s) for s in (solved * B).sum(axis=0)] if len(B) else [Fraction(0)] * M.shape[1]
+
+
+def independent_rows(X: Any) -> ObjectArray:
+    """Return rows of X that span its row space, as many as its rank, as Fractions.
+
+    Parameters and errors are those of :func:`gram`.
+    """
+    M, unit = _integers(X, "X")
+    return _fractions(M[_pivots(M.dot(M.T))], unit)
+
+
+def inverted(A: ObjectArray) -> ObjectArray:
+    """Return the inverse of a positive definite matrix of rational numbers."""
+    return _solve(A, np.eye(len(A), dtype=int).astype(object))
 
 
 def semidefinite(A: Any) -> bool:

@@ -13,16 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations, pairwise
-from math import ceil, comb, factorial, log, prod
+from itertools import combinations, pairwise, product
+from math import ceil, comb, factorial, floor, prod
 from typing import Any
 
 import numpy as np
 import sympy
 
-from reference import Enclosure, Verdict, evaluate
-from reference.arithmetic.gram import gram_rank, leverage_scores
-from reference.models.counted_products import Tally
+from reference import Enclosure, Verdict
+from reference.arithmetic.gram import gram, gram_rank, independent_rows, inverted, leverage_scores
 from reference.sparsification import barrier_selection, loewner_epsilon, loewner_verdict
 from specs.claim import Bound, Claim, Hypothesis, Rival, Value
 from specs.lifting import lift
@@ -32,6 +31,7 @@ from specs.symbols import (
     INSIDE_UNIT,
     MORE_THAN_ONE,
     UP_TO_ONE,
+    buckets,
     columns,
     epsilon,
     failure_probability,
@@ -133,16 +133,6 @@ def _sampling_parameters(i: Sampling) -> Mapping[str, Value]:
     }
 
 
-def _second_moment_width(i: Sampling, bits: int) -> Enclosure:
-    """Enclose the m at which CountSketch's mean squared error ‖UᵀSᵀSU − I‖_F² is epsilon² delta.
-
-    That mean is (k² + k − 2 Σ_c l_c²) / m, U an orthonormal basis of the row space, k its dimension.
-    """
-    k = gram_rank(i.X)
-    moment = k * k + k - 2 * sum(s * s for s in leverage_scores(i.X))
-    return lift(moment / (i.epsilon**2 * i.failure_probability), bits)
-
-
 def _by_leverage(X: Matrix, epsilon: Fraction, delta: Fraction, tilt: Fraction) -> Sampling:
     """Draw columns by a mixture of their leverage scores and the uniform distribution."""
     scores, k, d = leverage_scores(X), gram_rank(X), X.shape[1]
@@ -169,29 +159,6 @@ def _repeated(repetitions: int) -> Matrix:
     return np.tile(np.array([[1.0, 1.0], [1.0, -1.0]]), (1, repetitions))
 
 
-def _sketch_prices(i: Sampling, bits: int) -> Mapping[str, tuple[Enclosure, Enclosure]]:
-    """Compare with a factor of the sketch's Gram matrix: the same H from rank(X) columns.
-
-    NOTE Õ(nnz(X) + n^ω) is read as (nnz(X) + n³)(2 + ln(n/δ)), O(n log(n/δ)) as leverage_width; the
-    factor is counted, one product for each nonzero entry that CountSketch moves included.
-    """
-    n = len(i.X)
-    width = n * max(1, ceil(log(n / i.failure_probability)))
-    tally = Tally()
-    G = tally.gram_of_blocks(np.ones((n, width)))
-    tally.cholesky(G + np.eye(n))
-    nonzeros = int(np.count_nonzero(i.X))
-    claimed = evaluate(
-        (nonzeros + n**3) * (2 + sympy.log(n / failure_probability)),
-        {"failure_probability": i.failure_probability},
-        bits,
-    )
-    return {
-        "columns": (P3_RANDOMISED.bounds[0].value(i, bits), lift(gram_rank(i.X), bits)),
-        "operations": (claimed, lift(nonzeros + tally.products, bits)),
-    }
-
-
 def _repeated_rows(columns: int) -> Sampling:
     """Give one row of ones."""
     return _by_leverage(np.ones((1, columns)), Fraction(1, 2), Fraction(1, 10), Fraction(1, 5))
@@ -204,21 +171,20 @@ _LEVERAGE_WIDTH = (
     * sympy.log(2 * rank / failure_probability)
     / epsilon**2
 )
-_OSNAP_WIDTH = n * (n + 1) / (epsilon**2 * failure_probability)
-
 P3_RANDOMISED = Claim[Sampling](
     id="P3.randomised",
     where="P3, sentence 10",
     statement=(
         "m = O(n log(n/delta)) columns, in time nnz(X) + n^omega up to logarithms, with probability "
         "1 - delta. Our reading: leverage-score sampling needs m = (2 + 2 eps/3) beta k ln(2k/delta)/eps^2 "
-        "columns, k the rank, beta the overestimate of the scores; CountSketch and OSNAP "
-        "n(n+1)/(eps^2 delta)."
+        "columns, k the rank, beta the overestimate of the scores. Sketches: P3.sketches."
     ),
     not_stated=(
-        "Matrix Bernstein (Tropp 2012) and Markov's inequality are cited; how the scores are approximated "
-        "in nnz(X) time is the implementation's. The probability of leverage sampling is exact where the "
-        "draws can be gone through, and tested by counting failures elsewhere."
+        "Matrix Bernstein (Tropp 2012) is cited; how the scores are approximated in nnz(X) time is the "
+        "implementation's, and no time is counted: a factor of G (P3.gram) has fewer columns and no error, "
+        "but takes d n^{omega-1} products or column by column, which may be more. The probability of "
+        "leverage sampling is exact where the draws can be gone through, and tested by counting failures "
+        "elsewhere."
     ),
     assumes=(
         Hypothesis(
@@ -250,26 +216,163 @@ P3_RANDOMISED = Claim[Sampling](
             vacuous_where=columns <= _LEVERAGE_WIDTH,
             edges=lambda: (_repeated_rows(34), _repeated_rows(35)),
         ),
+    ),
+    witness=lambda: _by_leverage(_repeated(128), Fraction(9, 10), Fraction(1, 10), Fraction(1, 4)),
+    sample=_sampling_sample,
+)
+
+# ----------------------------------------------------------------------------------- P3.sketches
+
+
+@dataclass(frozen=True)
+class Sketching:
+    """X, n × d, to be sketched by CountSketch with that many buckets; few columns."""
+
+    X: Matrix
+    epsilon: Fraction
+    failure_probability: Fraction
+    buckets: int = 2
+
+
+def _groupings(columns: int) -> Iterator[tuple[int, ...]]:
+    """Yield which columns fall into the same bucket, in every way: places, numbered as they appear."""
+    if columns == 0:
+        yield ()
+        return
+    for places in _groupings(columns - 1):
+        for place in range(max(places, default=-1) + 2):
+            yield (*places, place)
+
+
+def _sketches(columns: int) -> Iterator[tuple[Matrix, int]]:
+    """Yield every CountSketch up to the buckets' names and one sign, and how many buckets it fills."""
+    for places in _groupings(columns):
+        for signs in product((1, -1), repeat=columns - 1):
+            S = np.zeros((columns, max(places) + 1), int)
+            S[np.arange(columns), places] = (1, *signs)
+            yield S, S.shape[1]
+
+
+def _share(columns: int, filled: int, buckets: int) -> Fraction:
+    """Return the probability of a sketch that fills so many buckets, whatever their names."""
+    ways = prod(range(buckets - filled + 1, buckets + 1))
+    return Fraction(ways, buckets**columns * 2 ** (columns - 1))
+
+
+def _mean_square(i: Sketching, bits: int) -> Enclosure:
+    """Enclose the mean of ‖UᵀSSᵀU − I‖_F² over all sketches, U an orthonormal basis of the row space.
+
+    With B rows of X that span its row space, that is the trace of the square of (BBᵀ)⁻¹ BSSᵀBᵀ − I.
+    """
+    B = independent_rows(i.X)
+    inverse = inverted(gram(B))
+    d, total = i.X.shape[1], Fraction(0)
+    for S, filled in _sketches(d):
+        E = inverse.dot(gram(B.dot(S))) - np.eye(len(B), dtype=int)
+        total += _share(d, filled, i.buckets) * Fraction((E * E.T).sum())
+    return lift(total, bits)
+
+
+def most_failing_buckets(i: Sketching) -> int:
+    """Return the largest number of buckets with which a sketch breaks the sandwich too often.
+
+    Only where two columns meet can it fail: with more than d² / (2 delta) buckets that is rare enough.
+    """
+    d = i.X.shape[1]
+    failing: dict[int, int] = {}
+    for S, filled in _sketches(d):
+        if loewner_verdict(i.X, i.X.astype(object).dot(S), i.epsilon) is Verdict.OUTSIDE:
+            failing[filled] = failing.get(filled, 0) + 1
+    for m in range(ceil(d * d / (2 * i.failure_probability)), 0, -1):
+        probability = sum(count * _share(d, filled, m) for filled, count in failing.items())
+        if probability > i.failure_probability:
+            return m
+    return 0
+
+
+def _sketching_sample(rng: np.random.Generator) -> Sketching:
+    """Draw four columns at most: all their sketches are gone through."""
+    n, d = int(rng.integers(1, 4)), int(rng.integers(1, 5))
+    X = rng.integers(-3, 4, (n, d)).astype(float)
+    X[0, 0] = X[0, 0] or 1
+    e, delta = (Fraction(int(k), 20) for k in rng.integers(1, 20, 2))
+    return Sketching(X, e, delta, int(rng.integers(1, 9)))
+
+
+_OSNAP_WIDTH = n * (n + 1) / (epsilon**2 * failure_probability)
+
+
+def _ones(columns: int, failure: Fraction = Fraction(1, 2), buckets: int = 2) -> Sketching:
+    """Give one row of ones."""
+    return Sketching(np.ones((1, columns)), Fraction(19, 20), failure, buckets)
+
+
+def _sketching_parameters(i: Sketching) -> Mapping[str, Value]:
+    return {
+        "rank": gram_rank(i.X),
+        "n": len(i.X),
+        "columns": i.X.shape[1],
+        "buckets": i.buckets,
+        "epsilon": i.epsilon,
+        "failure_probability": i.failure_probability,
+    }
+
+
+P3_SKETCHES = Claim[Sketching](
+    id="P3.sketches",
+    where="ours, for P3.randomised",
+    statement=(
+        "CountSketch: every column of X is added, with a random sign, into one of m random buckets. The "
+        "mean of ||UᵀSSᵀU - I||_F^2, U an orthonormal basis of X's row space, is at most k(k+1)/m, k the "
+        "rank; so m >= n(n+1)/(eps^2 delta) buckets break (1-eps) G <= Y Yᵀ <= (1+eps) G with probability "
+        "delta at most."
+    ),
+    not_stated=(
+        "OSNAP with more signs a column, whose mean square is no larger: tested by counting failures."
+    ),
+    assumes=(
+        Hypothesis(
+            "0 < epsilon < 1 and 0 < failure_probability < 1",
+            lambda i: _probability_holds(i.epsilon, i.failure_probability),
+        ),
+        Hypothesis("X is not zero", lambda i: bool(i.X.any())),
+        Hypothesis("at least one bucket", lambda i: i.buckets >= 1),
+    ),
+    bounds=(
+        Bound(
+            name="sketch_mean_square",
+            meaning="the mean of ||UᵀSSᵀU - I||_F^2 over all sketches",
+            arguments=(rank, buckets),
+            expression=rank * (rank + 1) / buckets,
+            points=((5, 64),),
+            quantity=_mean_square,
+            parameters=lambda i, bits: _sketching_parameters(i),
+            # S = 0.
+            trivial=lambda i, bits: lift(gram_rank(i.X), bits),
+            extremal=lambda: _ones(5),
+            vacuous_where=buckets <= rank + 1,
+            edges=lambda: (_ones(3), _ones(3, buckets=3)),
+            theorem="p3_sketch_mean_square",
+            approached="p3_sketch_mean_square_approached",
+        ),
         Bound(
             name="osnap_width",
-            meaning="the rows that the second moment asks of CountSketch, and of OSNAP with any sparsity",
+            meaning="the buckets with which CountSketch breaks the sandwich too often",
             arguments=(n, epsilon, failure_probability),
             expression=_OSNAP_WIDTH,
             domain={epsilon: INSIDE_UNIT, failure_probability: UP_TO_ONE},
             points=((5, _THIRD, _HUNDREDTH),),
-            quantity=_second_moment_width,
-            parameters=lambda i, bits: _sampling_parameters(i),
+            quantity=lambda i, bits: lift(most_failing_buckets(i), bits),
+            parameters=lambda i, bits: _sketching_parameters(i),
             trivial=lambda i, bits: lift(i.X.shape[1], bits),
-            extremal=lambda: _by_leverage(
-                _repeated(1024), Fraction(1, 2), Fraction(1, 10), Fraction(1, 2)
-            ),
+            extremal=lambda: _ones(2, Fraction(499, 1000)),
             vacuous_where=columns <= _OSNAP_WIDTH,
-            edges=lambda: (_repeated_rows(80), _repeated_rows(81)),
+            edges=lambda: (_ones(4), _ones(5)),
+            theorem="p3_sketches",
         ),
     ),
-    witness=lambda: _by_leverage(_repeated(128), Fraction(9, 10), Fraction(1, 10), Fraction(1, 4)),
-    sample=_sampling_sample,
-    rival=Rival("P3.gram", _sketch_prices),
+    witness=lambda: Sketching(np.array([[1.0, 1, 1, 1, 2]]), Fraction(19, 20), Fraction(19, 20), 4),
+    sample=_sketching_sample,
 )
 
 # ------------------------------------------------------------------------------ P3.deterministic
@@ -332,9 +435,10 @@ P3_DETERMINISTIC = Claim[Selection](
         "up to logarithms. Our reading: q n reweighted columns of X have eps = 2 sqrt(q)/(q+1), for q > 1."
     ),
     not_stated=(
-        "That every step finds a column (Batson, Spielman, Srivastava 2012) is cited: here columns are "
-        "selected on instances and their error is enclosed, as an implementation's is by exact LDLᵀ. The "
-        "cost is taken from the abstract, not counted."
+        "The cost, which is taken from the abstract and not counted. Floating point: what is proved is that "
+        "some column gains what it costs at every step, that any weight between keeps both barriers, and "
+        "what T >= q rank(X) steps leave; the error of columns that were selected is enclosed, by exact "
+        "LDLᵀ."
     ),
     assumes=(
         Hypothesis("oversampling > 1", lambda i: i.oversampling > 1),
@@ -367,6 +471,7 @@ P3_DETERMINISTIC = Claim[Selection](
                 ),
                 Fraction(123, 100),
             ),
+            theorem="p3_deterministic",
         ),
     ),
     witness=lambda: Selection(
@@ -389,40 +494,44 @@ class Projection:
     failure_probability: Fraction
 
 
-#: Numbers of columns, even ones, up to which chi-square tails are summed.
-_MOST_COLUMNS = 600
+#: Numbers of columns up to which failures are looked for, and ones in each row that is projected.
+_MOST_COLUMNS, _ONES = 128, 4
 
 
-def _tail_terms(half: int, x: Fraction) -> Fraction:
-    """Return sum_{j < half} x^j / j!, which e^{-x} makes P(chi-square of 2 half degrees > 2x)."""
-    total = term = Fraction(1)
-    for j in range(1, half):
-        term = term * x / j
-        total += term
-    return total
+def length_failure(m: int, epsilon: Fraction, ones: int) -> Fraction:
+    """Return P(| |y|² - |x|² | > epsilon |x|²) for a row of so many ones, projected to m columns of signs.
 
-
-def length_failure(m: int, epsilon: Fraction, bits: int) -> Enclosure:
-    """Enclose P(| |y|² - |x|² | > epsilon |x|²) for one row x projected to m columns, m even."""
-    low, high = m * (1 - epsilon) / 2, m * (1 + epsilon) / 2
-    bits += 2 * m  # the terms add up to less than e^m
-    longer = lift(_tail_terms(m // 2, high), bits) * lift(-high, bits).exp()
-    not_shorter = lift(_tail_terms(m // 2, low), bits) * lift(-low, bits).exp()
-    return 1 + longer - not_shorter
+    The square of a sum of signs is a number of known distribution, and there are m of them: a power of its
+    generating polynomial, of which all coefficients stand in one integer.
+    """
+    # In units of the least square beside 0, by which all are divisible for 1, 2 and 4 ones.
+    unit = 1 if ones == 1 else 4
+    bits = m * ones + 1
+    power = sum(
+        comb(ones, minus) << (bits * ((ones - 2 * minus) ** 2 // unit)) for minus in range(ones + 1)
+    )
+    least, most = ((1 - epsilon) * m * ones / unit, (1 + epsilon) * m * ones / unit)
+    lowest, count = ceil(least), floor(most) - ceil(least) + 1
+    coefficients = (power**m >> (bits * lowest)) & ((1 << (bits * count)) - 1)
+    # The sum of the coefficients: of the digits in base 2^bits.
+    right = coefficients % ((1 << bits) - 1)
+    return 1 - Fraction(right, 1 << (ones * m))
 
 
 def _projection_needed(i: Projection, bits: int) -> Enclosure:
-    """Count the columns that orthogonal rows need at least: with fewer, the lengths alone fail too often.
+    """Return a number of columns with which orthogonal rows fail too often; with one more they do not.
 
-    Their lengths are independent, so that one of them errs with probability 1 - (1 - p)^n.
+    The rows have ones in places of their own, so that their projected lengths are independent and one of
+    them errs with probability 1 - (1 - p)^n.
     """
+    ones = _ONES if i.columns >= _ONES * i.rows else 1
+    rows = min(i.rows, i.columns)
 
     def fails(m: int) -> bool:
-        all_right = (1 - length_failure(m, i.epsilon, bits)) ** i.rows
-        return bool(all_right.bounds()[1].item() < 1 - i.failure_probability)
+        all_right = lift(1 - length_failure(m, i.epsilon, ones), bits)
+        return bool((all_right**rows).bounds()[1].item() < 1 - i.failure_probability)
 
-    pairs = _most_too_few(lambda half: fails(2 * half), 0, _MOST_COLUMNS // 2)
-    return lift(2 * pairs + 1, bits)
+    return lift(_most_too_few(fails, 0, _MOST_COLUMNS), bits)
 
 
 _JL_WIDTH = sympy.log(2 * n**2 / failure_probability) / (epsilon**2 / 4 - epsilon**3 / 6)
@@ -431,15 +540,11 @@ P3_JL = Claim[Projection](
     id="P3.jl",
     where="ours, in place of P3.randomised where only entries matter",
     statement=(
-        "Y = X S / sqrt(m), S with independent Gaussian entries and m >= ln(2n^2/delta)/(eps^2/4 - eps^3/6), "
+        "Y = X S / sqrt(m), S with independent signs as entries and m >= ln(2n^2/delta)/(eps^2/4 - eps^3/6), "
         "has |H_ij - G_ij| <= eps ||x_i|| ||x_j|| for all i, j with probability 1 - delta: all that "
         "P3.loewner's entries and rows use, from a number of columns that grows with log n only."
     ),
-    not_stated=(
-        "Chernoff's bound for chi-square and the union over the n^2 vectors x_i and x_i ± x_j (rows scaled "
-        "to length 1) are cited. The probability is exact for the lengths of orthogonal rows, and tested by "
-        "counting failures for all entries."
-    ),
+    not_stated="Gaussian entries, of which the same is true.",
     assumes=(
         Hypothesis(
             "0 < epsilon < 1 and 0 < failure_probability < 1",
@@ -449,7 +554,7 @@ P3_JL = Claim[Projection](
     bounds=(
         Bound(
             name="jl_width",
-            meaning="the columns that a Gaussian projection of orthogonal rows needs at least",
+            meaning="the columns with which a projection by signs errs too often in some entry",
             arguments=(n, epsilon, failure_probability),
             expression=_JL_WIDTH,
             domain={epsilon: INSIDE_UNIT, failure_probability: UP_TO_ONE},
@@ -462,12 +567,13 @@ P3_JL = Claim[Projection](
                 "failure_probability": i.failure_probability,
             },
             trivial=lambda i, bits: lift(i.columns, bits),
-            extremal=lambda: Projection(1, 10**6, Fraction(1, 2), Fraction(1, 10**10)),
+            extremal=lambda: Projection(1, 10**6, Fraction(1, 2), Fraction(1, 10**4)),
             vacuous_where=columns <= _JL_WIDTH,
             edges=lambda: (
                 Projection(8, 226, Fraction(1, 2), Fraction(1, 100)),
                 Projection(8, 227, Fraction(1, 2), Fraction(1, 100)),
             ),
+            theorem="p3_jl",
         ),
     ),
     witness=lambda: Projection(8, 1000, Fraction(1, 2), Fraction(1, 100)),
@@ -479,4 +585,62 @@ P3_JL = Claim[Projection](
     ),
 )
 
-CLAIMS = (P3_RANDOMISED, P3_DETERMINISTIC, P3_JL)
+# ------------------------------------------------------------------------------------- P3.omega
+
+#: omega < 2.37188: Duan, Wu, Zhou, arXiv 2210.10173, half a year before the abstract.
+PUBLISHED_BEFORE = Fraction(237188, 10**5)
+
+
+@dataclass(frozen=True)
+class Exponent:
+    """A published upper bound of the exponent of matrix multiplication."""
+
+    published: Fraction
+
+
+P3_OMEGA = Claim[Exponent](
+    id="P3.omega",
+    where="P3, sentence 13",
+    statement=(
+        "Currently omega is approximately 2.373. Our reading: 2.373 is the least upper bound published. It "
+        "is an upper bound (2.3728596: Alman and Vassilevska Williams, arXiv 2010.05846), and was not the "
+        "least: omega < 2.37188 (Duan, Wu, Zhou, arXiv 2210.10173), and since then 2.371339 (arXiv "
+        "2404.16349)."
+    ),
+    not_stated="omega itself, of which only 2 <= omega is known beside the upper bounds.",
+    assumes=(Hypothesis("the bound was published: 2 <= omega", lambda i: i.published >= 2),),
+    bounds=(
+        Bound(
+            name="stated_exponent",
+            meaning="a published bound of the exponent of matrix multiplication",
+            arguments=(),
+            expression=sympy.Rational(2373, 1000),
+            points=((),),
+            quantity=lambda i, bits: lift(i.published, bits),
+            parameters=lambda i, bits: {},
+            # Classical multiplication.
+            trivial=lambda i, bits: lift(3, bits),
+            extremal=lambda: Exponent(Fraction(23728639, 10**7)),
+        ),
+    ),
+    witness=lambda: Exponent(PUBLISHED_BEFORE),
+    # From arXiv 1401.7714 to 2404.16349.
+    sample=lambda rng: Exponent(
+        [
+            Fraction(23728639, 10**7),
+            Fraction(23728596, 10**7),
+            PUBLISHED_BEFORE,
+            Fraction(2371552, 10**6),
+            Fraction(2371339, 10**6),
+        ][int(rng.integers(5))]
+    ),
+    rival=Rival(
+        "P4.omega",
+        lambda i, bits: {
+            "exponent": (lift(Fraction(2373, 1000), bits), lift(PUBLISHED_BEFORE, bits))
+        },
+    ),
+    source="arXiv 2210.10173",
+)
+
+CLAIMS = (P3_RANDOMISED, P3_SKETCHES, P3_DETERMINISTIC, P3_JL, P3_OMEGA)

@@ -21,10 +21,10 @@ import numpy as np
 import sympy
 from numpy.typing import NDArray
 
-from reference import Enclosure, Verdict, distance, loewner_verdict, weights
+from reference import Enclosure, Verdict, distance, evaluate, loewner_verdict, weights
 from reference.arithmetic.gram import gram, gram_rank, lifted_rank
 from reference.models.counted_products import Tally
-from specs.claim import Bound, Claim, Hypothesis, Relation, Value
+from specs.claim import Bound, Claim, Hypothesis, Relation, Rival, Value
 from specs.lifting import lift
 from specs.softmax.rounding import ARITHMETIC, gamma
 from specs.symbols import (
@@ -384,7 +384,8 @@ P3_GRAM = Claim[Factored](
     ),
     not_stated=(
         "The rounding of the factorisation, which an implementation certifies afterwards (P3.certificate). "
-        "Additions are not counted. The count with Strassen's product is for n a power of two."
+        "Additions are not counted. The count is for n a power of two, products by halves and omega >= log2 "
+        "6: what is proved of it are the recurrences of reference/models/counted_products.py."
     ),
     assumes=(
         Hypothesis("|X||X|ᵀ has no zero entry", lambda i: bool((gram(np.abs(i.X)) > 0).all())),
@@ -406,6 +407,7 @@ P3_GRAM = Claim[Factored](
             extremal=lambda: Factored(np.eye(4) + 1),
             vacuous_where=n >= columns,
             edges=lambda: (Factored(np.eye(2) + 1), Factored(np.ones((2, 4)))),
+            theorem="p3_gram_columns",
         ),
         Bound(
             name="gram_rounding",
@@ -439,6 +441,7 @@ P3_GRAM = Claim[Factored](
             extremal=_sparse_columns,
             vacuous_where=sympy.And(column_squares >= columns * n**2, exponent >= 3),
             edges=lambda: (Factored(np.ones((2, 4))), Factored(np.array([[1.0, 1], [1, 0]]))),
+            theorem="p3_gram_operations",
         ),
     ),
     witness=lambda: Factored(
@@ -473,7 +476,7 @@ P3_CARATHEODORY = Claim[Columns](
         "cone of the x_c x_cᵀ, in the space of symmetric matrices: no column more, as the weights need not "
         "add up to anything.)  The columns e_i and e_i + e_j need all n(n+1)/2."
     ),
-    not_stated="Carathéodory's theorem itself, which is cited; the dimension of the span is computed.",
+    not_stated="",
     assumes=(),
     bounds=(
         Bound(
@@ -488,6 +491,7 @@ P3_CARATHEODORY = Claim[Columns](
             extremal=lambda: _pairs(4),
             vacuous_where=n * (n + 1) / 2 >= columns,
             edges=lambda: (_pairs(2), Columns(np.ones((2, 4)))),
+            theorem="p3_caratheodory",
         ),
     ),
     witness=lambda: Columns(np.array([[1.0, 2.0, 0.5, -1.0, 3.0], [0.0, 1.0, 2.0, 1.0, -1.0]])),
@@ -496,4 +500,70 @@ P3_CARATHEODORY = Claim[Columns](
     ),
 )
 
-CLAIMS = (P3_GOAL, P3_LOEWNER, P3_ROWS, P3_GRAM, P3_CARATHEODORY)
+# ------------------------------------------------------------------------------- P3.implication
+
+
+@dataclass(frozen=True)
+class Wide:
+    """A matrix of two rows or more that is not zero, as wide as you like."""
+
+    X: Matrix
+
+
+def _row_bound(X: Matrix, bits: int) -> Enclosure:
+    """Enclose what the paper's goal allows the row sums of |A(Y) - A(X)|: 2 tanh(r/2)."""
+    row = P3_GOAL.bounds[1].expression
+    return evaluate(row, {"logit_bound": _largest_logit(X)}, bits)
+
+
+def _implication_prices(i: Wide, bits: int) -> Mapping[str, tuple[Enclosure, Enclosure]]:
+    """Compare with a factor of G: rank(X) columns, where the goal of sentence 7 allows an error of O(r)."""
+    return {
+        "columns": (P3_IMPLICATION.bounds[0].value(i, bits), lift(gram_rank(i.X), bits)),
+        "error": (_row_bound(i.X, bits), lift(0, bits)),
+    }
+
+
+def _wide_sample(rng: np.random.Generator) -> Wide:
+    n, d = int(rng.integers(2, 7)), int(rng.integers(1, 40))
+    X = rng.integers(-2, 3, (n, d)).astype(float)
+    X[0, 0] = X[0, 0] or 1
+    return Wide(X)
+
+
+_IMPLIED = n * (1 + sympy.log(n))
+
+P3_IMPLICATION = Claim[Wide](
+    id="P3.implication",
+    where="P3, sentence 17",
+    statement=(
+        "For any super large feature dimension, we can reduce it down to the size nearly linear in length of "
+        "sentence. Our reading: n (1 + ln n) columns, with the error that sentence 7 allows."
+    ),
+    not_stated="The applied LLMs task.",
+    assumes=(
+        Hypothesis("X is not zero", lambda i: bool(i.X.any())),
+        Hypothesis("X has two rows or more", lambda i: len(i.X) >= 2),
+    ),
+    bounds=(
+        Bound(
+            name="implied_columns",
+            meaning="the columns of a Y that has X's Gram matrix exactly",
+            arguments=(n,),
+            expression=_IMPLIED,
+            points=((5,),),
+            quantity=lambda i, bits: lift(gram_rank(i.X), bits),
+            parameters=lambda i, bits: {"n": len(i.X), "columns": i.X.shape[1]},
+            trivial=lambda i, bits: lift(i.X.shape[1], bits),
+            extremal=lambda: Wide(np.eye(2, 5)),
+            vacuous_where=columns <= _IMPLIED,
+            edges=lambda: (Wide(np.ones((2, 3))), Wide(np.ones((2, 4)))),
+            theorem="p3_implication",
+        ),
+    ),
+    witness=lambda: Wide(np.array([[1.0, 0.5, 2, 1, 0, 3], [0.0, 1.0, 1, -1, 2, 1]])),
+    sample=_wide_sample,
+    rival=Rival("P3.gram", _implication_prices),
+)
+
+CLAIMS = (P3_GOAL, P3_LOEWNER, P3_ROWS, P3_GRAM, P3_CARATHEODORY, P3_IMPLICATION)

@@ -99,6 +99,8 @@ REACH: dict[str, tuple[float, float]] = {
 }
 
 #: Lengths of which a bound takes a square root: 2^-1074, added to a zero, would be 2^-537 afterwards.
+#: A power of a quotient, and what it is of.
+REACH |= {"half_power": (1, 8), "leverage": (2.0**-20, 1), "multiplier_total": (2.0**-20, 1e6)}
 REACH |= dict.fromkeys(
     (
         "spectral_norm",

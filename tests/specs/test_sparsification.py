@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from itertools import product
-from math import ceil, factorial
+from math import ceil
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reference import Enclosure, Verdict, distance, evaluate, loewner_verdict
 from reference.arithmetic.gram import gram, gram_rank, leverage_scores
 from specs import CLAIMS
-from specs.sparsification.algorithms import Projection, Selection
+from specs.sparsification.algorithms import Projection, Selection, length_failure
 from specs.sparsification.loewner import Factored, gram_products
 from tests.judging import most_failures
 
@@ -61,7 +61,7 @@ def test_the_entry_bound_is_below_the_one_of_ratios(n, r, e):
     assert ours.bounds()[0].item() <= usual.bounds()[1].item()
 
 
-# -------------------------------------------------------------------------------- P3.randomised
+# ----------------------------------------------------------------- P3.sketches, P3.randomised
 
 
 def sketches(columns, buckets):
@@ -121,29 +121,17 @@ def test_leverage_sampling_fails_no_more_often_than_stated():
 # -------------------------------------------------------------------------------------- P3.jl
 
 
-def upper_tail(freedom, x):
-    """Enclose P(χ²_k > x) for an even k: a Poisson sum, e^{-x/2} Σ_{j < k/2} (x/2)^j / j!."""
-    half = Fraction(x) / 2
-    terms = sum(half**j / factorial(j) for j in range(freedom // 2))
-    return Enclosure.exact(-half, 1024).exp() * Enclosure.exact(terms, 1024)
+@pytest.mark.parametrize("ones", [1, 4])
+@pytest.mark.parametrize("epsilon", [Fraction(1, 10), Fraction(1, 2), Fraction(9, 10)])
+def test_failures_of_a_projected_length_are_those_that_counting_all_signs_gives(ones, epsilon):
+    for m in (1, 2, 3):
+        signs = np.array(list(product((1, -1), repeat=ones * m))).reshape(-1, ones, m)
+        lengths = (signs.sum(axis=1) ** 2).sum(axis=1)
+        failures = sum(abs(Fraction(int(t), ones * m) - 1) > epsilon for t in lengths)
+        assert length_failure(m, epsilon, ones) == Fraction(failures, len(signs))
 
 
-@pytest.mark.parametrize(
-    ("rows", "epsilon", "delta"),
-    [
-        (1, Fraction(1, 2), Fraction(1, 2)),
-        (8, Fraction(1, 2), Fraction(1, 100)),
-        (64, Fraction(9, 10), Fraction(1, 10**6)),
-    ],
-)
-def test_the_chi_square_tails_of_all_vectors_add_up_to_less_than_delta(rows, epsilon, delta):
-    m = width("jl_width", n=rows, epsilon=epsilon, failure_probability=delta)
-    m += m % 2
-    above, below = upper_tail(m, (1 + epsilon) * m), 1 - upper_tail(m, (1 - epsilon) * m)
-    assert ((above + below) * rows**2).bounds()[1].item() <= delta
-
-
-def test_a_gaussian_projection_fails_no_more_often_than_stated():
+def test_a_projection_by_signs_fails_no_more_often_than_stated():
     rng = np.random.default_rng(9)
     X = rng.standard_normal((6, 300))
     G = X @ X.T
@@ -152,7 +140,7 @@ def test_a_gaussian_projection_fails_no_more_often_than_stated():
     m = width("jl_width", n=6, epsilon=epsilon, failure_probability=delta)
     failures = 0
     for _ in range(trials):
-        Y = X @ rng.standard_normal((300, m)) / m**0.5
+        Y = X @ rng.choice([-1.0, 1.0], (300, m)) / m**0.5
         failures += bool((abs(Y @ Y.T - G) > float(epsilon) * lengths).any())
     assert failures <= most_failures(trials, delta)
 

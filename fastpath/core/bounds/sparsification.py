@@ -191,7 +191,7 @@ def leverage_width(rank: Any, epsilon: Any, failure_probability: Any, overestima
 
 
 def osnap_width(n: Any, epsilon: Any, failure_probability: Any) -> Any:
-    """Bound the rows that the second moment asks of CountSketch, and of OSNAP with any sparsity: P3.randomised.
+    """Bound the buckets with which CountSketch breaks the sandwich too often: P3.sketches.
 
     ``n*(n + 1)/(epsilon**2*failure_probability)``
     """
@@ -210,7 +210,7 @@ def bss_epsilon(oversampling: Any) -> Any:
 
 
 def jl_width(n: Any, epsilon: Any, failure_probability: Any) -> Any:
-    """Bound the columns that a Gaussian projection of orthogonal rows needs at least: P3.jl.
+    """Bound the columns with which a projection by signs errs too often in some entry: P3.jl.
 
     ``log(2*n**2/failure_probability)/(-epsilon**3/6 + epsilon**2/4)``
     """
@@ -218,3 +218,25 @@ def jl_width(n: Any, epsilon: Any, failure_probability: Any) -> Any:
         part_1 = library_up(np.log(up(up(2 * up(n * n)) / failure_probability)))
         part_2 = down(down(down(epsilon * epsilon) / 4) - up(library_up(np.power(epsilon, 3)) / 6))
         return up(part_1 / part_2)
+
+
+def power_weight(leverage: Any, factor: Any, multiplier_total: Any, half_power: Any) -> Any:
+    """Bound the weight of a key: L.powers.
+
+    ``multiplier_total**(half_power - 1)*(leverage/factor**2)**half_power``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = library_up(np.power(multiplier_total, half_power - 1))
+        part_2 = library_up(np.power(up(leverage / down(factor * factor)), half_power))
+        return up(part_1 * part_2)
+
+
+def leverage_certificate(row_norm: Any, row_error: Any, defect: Any, error_norm: Any) -> Any:
+    """Bound the leverage of a key: L.leverage.
+
+    ``(row_error + row_norm)**2/(-error_norm + sqrt(1 - defect))**2``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(row_error + row_norm)
+        part_2 = down(down(np.sqrt(down(1 - defect))) - error_norm)
+        return up(up(part_1 * part_1) / down(part_2 * part_2))

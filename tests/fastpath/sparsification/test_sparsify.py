@@ -265,7 +265,7 @@ def test_a_method_that_cannot_be_certified_says_so() -> None:
 
 
 def test_without_a_certificate_the_failure_probability_is_given() -> None:
-    """Where X Xᵀ costs more than a sketch, P3.randomised alone vouches for it, and that is said."""
+    """Where X Xᵀ costs more than a sketch, P3.sketches alone vouches for it, and that is said."""
     X = sp.random(3, 400_000, 0.9, format="csr", random_state=0)
     result = fastpath.sparsify(
         X,

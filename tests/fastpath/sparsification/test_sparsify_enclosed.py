@@ -331,7 +331,7 @@ def test_walking_down_the_tree_is_as_good_as_its_guarantee_with_any_block() -> N
 def test_a_sketch_of_the_claimed_width_fails_no_more_often_than_claimed(
     method: str, sparse: bool
 ) -> None:
-    """P3.randomised: 200 draws at failure probability 1/4, epsilon 1/2; [I, 0] is the hard one."""
+    """P3.sketches: 200 draws at failure probability 1/4, epsilon 1/2; [I, 0] is the hard one."""
     X = np.hstack([np.eye(4), np.zeros((4, 400))])
     delta, trials = Fraction(1, 4), 200
     places = {"osnap": 2, "countsketch": 1}[method]
