@@ -138,7 +138,10 @@ Proof.
 Qed.
 
 Variables (gN gD lN lD N D : R).
-Hypothesis (GN : 0 <= gN) (GD : 0 <= gD < 1) (LN : 0 <= lN) (LD : 0 <= lD).
+Hypothesis GN : 0 <= gN.
+Hypothesis GD : 0 <= gD < 1.
+Hypothesis LN : 0 <= lN.
+Hypothesis LD : 0 <= lD.
 Hypothesis EN : Rabs (N - fsum n (fun j => W j * v j)) <= gN * fsum n (fun j => W j * Rabs (v j)) + lN.
 Hypothesis ED : Rabs (D - fsum n W) <= gD * fsum n W + lD.
 
