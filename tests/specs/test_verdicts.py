@@ -45,6 +45,7 @@ DEAR = {
         250,
     ),
     "P2.poly": 50,
+    "P4.conjugate": 20,
     "P3.composed": 50,
     "P3.randomised": 50,
     "P3.sketches": 50,
