@@ -1,0 +1,400 @@
+"""Try to break a claim: search its hypothesis set for an instance whose quantity exceeds the bound.
+
+The search knows nothing of a claim but what every claim has: instances (the witness, samples),
+hypotheses that decide whether something is one, quantities and bounds.  From those instances it goes on by
+
+- structure: arrays of zeros, of two levels, of rank one, with ties, with one entry that stands out; an array
+  in the place of another, or opposite to it; scaled up and down; one key, one query;
+- tightening: every number that a hypothesis compares is moved until the hypothesis only just holds;
+- climbing: random steps, of all sizes, that raise quantity / bound.
+
+Floats choose where to look; enclosures decide.  The same seed and budget find the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from proofs.evidence.audit import decide_bound, strays
+from reference import Verdict
+from specs.claim import Bound, Claim
+
+#: Fractional bits with which the search looks.
+BITS = 192
+
+#: Instances tried for each bound, unless more are asked for.
+BUDGET = 400
+
+#: Random instances that the search begins with, beside the witness.
+SAMPLES = 6
+
+#: Halvings with which a number is moved to the edge of a hypothesis.
+HALVINGS = 24
+
+#: What an instance may raise that is none: a shape that does not fit, a quotient by zero, an undecided sign.
+NO_INSTANCE = (
+    ArithmeticError,
+    ValueError,
+    TypeError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+    np.linalg.LinAlgError,
+    RuntimeError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Find:
+    """What the search found about one bound of a claim.
+
+    Attributes
+    ----------
+    claim, bound
+        Whose it is.
+    broken
+        Whether enclosures decide that the quantity exceeds the bound on ``instance``.
+    sharpness
+        The largest quantity / bound that was seen.
+    instance
+        Where.
+    tried
+        How many instances satisfied the hypotheses.
+    trivial
+        How many of them the cheapest answer meets the bound on.
+    """
+
+    claim: str
+    bound: str
+    broken: bool
+    sharpness: float
+    instance: Any
+    tried: int
+    trivial: int
+
+
+def falsify(claim: Claim[Any], *, seed: int = 0, budget: int = BUDGET) -> tuple[Find, ...]:
+    """Search for an instance that breaks a claim, each bound in turn.
+
+    Parameters
+    ----------
+    claim
+        The claim.
+    seed
+        Of the random numbers.
+    budget
+        How many instances to evaluate for each bound.
+
+    Returns
+    -------
+    tuple of Find
+        One a bound, in order.
+    """
+    return tuple(_Search(claim, bound, seed, budget).run() for bound in claim.bounds)
+
+
+class _Search:
+    """A search for one bound: what has been tried, and the best so far."""
+
+    def __init__(self, claim: Claim[Any], bound: Bound[Any], seed: int, budget: int) -> None:
+        self.claim, self.bound, self.budget = claim, bound, budget
+        self.seed, self.rng = seed, np.random.default_rng(seed)
+        self.tried = self.trivial = self.spent = 0
+        self.best: list[tuple[float, Any]] = []
+        self.broken: Any = None
+
+    def run(self) -> Find:
+        # Cold: extremal instances are what the search has to find by itself.
+        samples = np.random.default_rng([1, self.seed])
+        seeds = [self.claim.witness(), *(self.claim.sample(samples) for _ in range(SAMPLES))]
+        self.reach = 2 * max(_size(instance) for instance in seeds) + 4
+        for instance in seeds:
+            self._consider(instance)
+        for instance in seeds[: max(3, self.budget // 100)]:
+            for other in _structured(instance, self.rng):
+                if self._done():
+                    break
+                self._consider(other)
+        self._climb()
+        sharpness, instance = self.best[0] if self.best else (0.0, None)
+        return Find(
+            claim=self.claim.id,
+            bound=self.bound.name,
+            broken=self.broken is not None,
+            sharpness=sharpness,
+            instance=instance if self.broken is None else self.broken,
+            tried=self.tried,
+            trivial=self.trivial,
+        )
+
+    def _done(self) -> bool:
+        return self.spent >= self.budget or self.broken is not None
+
+    def _climb(self) -> None:
+        """Step from the best few, at first far and then near."""
+        while self.best and not self._done():
+            rank = min(int(self.rng.exponential(1.5)), len(self.best) - 1)
+            progress = self.spent / self.budget
+            size = 2.0 ** self.rng.uniform(-2 - 24 * progress, 1)
+            self._consider(_stepped(self.best[rank][1], self.rng, size))
+
+    def _consider(self, instance: Any) -> None:
+        """Evaluate an instance and what becomes of it when its numbers are tightened."""
+        if instance is None or _size(instance) > self.reach:
+            return
+        for candidate in (instance, self._tightened(instance)):
+            if candidate is not None and not self._done():
+                self._evaluate(candidate)
+
+    def _evaluate(self, instance: Any) -> None:
+        self.spent += 1
+        if not self._is_one(instance):
+            return
+        try:
+            quantity = self.bound.quantity(instance, BITS)
+            value = self.bound.value(instance, BITS)
+            low, most = quantity.bounds()[0].item(), value.bounds()[1].item()
+            ratio = _quotient(Fraction(low), Fraction(most))
+            if ratio > 1 - 1e-9 and decide_bound(self.bound, instance) is Verdict.OUTSIDE:
+                self.broken = instance
+            cheapest = self.bound.trivial(instance, BITS).bounds()[1].item()
+        except NO_INSTANCE:
+            return
+        self.tried += 1
+        self.trivial += Fraction(cheapest) <= Fraction(value.bounds()[0].item())
+        self.best = sorted([*self.best, (ratio, instance)], key=lambda b: -b[0])[:8]
+
+    def _is_one(self, instance: Any) -> bool:
+        try:
+            return not self.claim.broken_hypotheses(instance) and not strays(
+                self.bound, self.bound.parameters(instance, BITS)
+            )
+        except NO_INSTANCE:
+            return False
+
+    def _tightened(self, instance: Any) -> Any:
+        """Move every fraction to where the hypotheses only just hold, towards the smaller bound."""
+        found = None
+        for field in _fields(instance):
+            value = getattr(instance, field)
+            if not isinstance(value, Fraction):
+                continue
+            base = instance if found is None else found
+            # Which way lowers the bound is not known: both ways are, if both are possible, tried in turn.
+            target = Fraction(0) if self.rng.random() < 0.8 else 2 * value + 1
+            moved = self._edge(base, field, value, target)
+            found = base if moved is None else moved
+        return found
+
+    def _edge(self, instance: Any, field: str, inside: Fraction, outside: Fraction) -> Any:
+        def at(value: Fraction) -> Any:
+            return _replaced(instance, **{field: value})
+
+        if not self._is_one(at(inside)):
+            # The number has to grow until the hypothesis holds at all.
+            for _ in range(12):
+                inside = 2 * inside + Fraction(1, 1024)
+                if self._is_one(at(inside)):
+                    break
+            else:
+                return None
+        if self._is_one(at(outside)):
+            return at(outside)
+        for _ in range(HALVINGS):
+            middle = (inside + outside) / 2
+            if self._is_one(at(middle)):
+                inside = middle
+            else:
+                outside = middle
+        return at(inside)
+
+
+def _quotient(low: Fraction, most: Fraction) -> float:
+    if most <= 0:
+        return math.inf if low > 0 else 0.0
+    ratio = low / most
+    return float(ratio) if ratio < 10**300 else math.inf
+
+
+def _size(instance: Any) -> int:
+    """Return the largest count or length in an instance: what its evaluation costs grows with it."""
+    held = [getattr(instance, name) for name in _fields(instance)]
+    counts = [abs(v) for v in held if isinstance(v, int)]
+    return max(
+        [*counts, *(n for v in held if isinstance(v, np.ndarray) for n in v.shape)], default=0
+    )
+
+
+def _fields(instance: Any) -> list[str]:
+    return [f.name for f in dataclasses.fields(instance) if f.init]
+
+
+def _replaced(instance: Any, **fields: Any) -> Any:
+    try:
+        return dataclasses.replace(instance, **fields)
+    except NO_INSTANCE:
+        return None
+
+
+def _arrays(instance: Any) -> dict[str, np.ndarray[Any, Any]]:
+    held = {name: getattr(instance, name) for name in _fields(instance)}
+    return {
+        name: value
+        for name, value in held.items()
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size
+    }
+
+
+# ------------------------------------------------------------------------------- structure
+
+Shaper = Callable[[np.ndarray[Any, Any], np.random.Generator], np.ndarray[Any, Any]]
+
+
+def _spiked(array: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    found = np.zeros_like(array)
+    found.flat[rng.integers(array.size)] = np.abs(array).max() or 1
+    return found
+
+
+def _two_levels(array: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    return np.where(rng.random(array.shape) < rng.random(), array.max(), array.min())
+
+
+def _rank_one(array: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    if array.ndim < 2:
+        return np.full_like(array, array.flat[0])
+    return (array[..., :1] * array[..., :1, :]).astype(array.dtype)
+
+
+def _one_high(array: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """All at the least but one at the largest."""
+    found = np.full_like(array, array.min())
+    found.flat[rng.integers(array.size)] = array.max()
+    return found
+
+
+SHAPERS: tuple[Shaper, ...] = (
+    lambda a, rng: np.zeros_like(a),
+    lambda a, rng: np.ones_like(a),
+    lambda a, rng: -a,
+    lambda a, rng: np.broadcast_to(a[:1], a.shape).copy(),
+    lambda a, rng: np.sign(a) * np.abs(a).max(),
+    lambda a, rng: a * np.where(np.arange(a.shape[-1]) % 2, -1, 1).astype(a.dtype),
+    _spiked,
+    _one_high,
+    lambda a, rng: -_one_high(-a, rng),
+    _two_levels,
+    _rank_one,
+    lambda a, rng: rng.permuted(a),
+    lambda a, rng: a * a.dtype.type(2.0**8),
+    lambda a, rng: a * a.dtype.type(2.0**-8),
+    lambda a, rng: a * a.dtype.type(2.0**-40),
+    lambda a, rng: np.round(a),
+)
+
+
+def _structured(instance: Any, rng: np.random.Generator) -> Iterator[Any]:
+    """Yield relatives of an instance with more structure than chance would give them."""
+    arrays = _arrays(instance)
+    for name, array in arrays.items():
+        for shaper in SHAPERS:
+            yield _replaced(instance, **{name: shaper(array, rng)})
+        for other, twin in arrays.items():
+            if other != name and twin.shape == array.shape:
+                yield _replaced(instance, **{name: twin.astype(array.dtype)})
+                yield _replaced(instance, **{name: -twin.astype(array.dtype)})
+    for shaper in SHAPERS:
+        yield _replaced(instance, **{name: shaper(a, rng) for name, a in arrays.items()})
+    for size in sorted({length for a in arrays.values() for length in a.shape}):
+        for wanted in {1, 2, size - 1, size + 1} - {0, size}:
+            yield _resized(instance, arrays, size, wanted)
+    for name in _fields(instance):
+        yield from _other_numbers(instance, name)
+
+
+def _resized(instance: Any, arrays: dict[str, np.ndarray[Any, Any]], size: int, wanted: int) -> Any:
+    """Give every axis of one length another, by leaving out or repeating entries."""
+    picked = np.arange(wanted) % size
+    changed = {}
+    for name, array in arrays.items():
+        for axis, length in enumerate(array.shape):
+            if length == size:
+                array = np.take(array, picked, axis=axis)
+        changed[name] = array
+    return _replaced(instance, **changed)
+
+
+def _other_numbers(instance: Any, name: str) -> Iterator[Any]:
+    value = getattr(instance, name)
+    if isinstance(value, bool):
+        yield _replaced(instance, **{name: not value})
+    elif isinstance(value, int):
+        for other in {0, 1, 2, value - 1, value + 1, 2 * value} - {value}:
+            yield _replaced(instance, **{name: other})
+    elif isinstance(value, float | np.floating):
+        for factor in (-1, 0.5, 0, 2.0**-20, 3, 64):
+            yield _replaced(instance, **{name: type(value)(value * factor)})
+    elif isinstance(value, Fraction):
+        for factor in (Fraction(0), Fraction(1, 2), Fraction(1, 1024), Fraction(2), Fraction(64)):
+            yield _replaced(instance, **{name: value * factor})
+
+
+# --------------------------------------------------------------------------------- climbing
+
+
+def _stepped(instance: Any, rng: np.random.Generator, size: float) -> Any:
+    """Move one field, or all arrays, by a random step of that relative size."""
+    arrays = _arrays(instance)
+    movable = [
+        name
+        for name in _fields(instance)
+        if name in arrays
+        or isinstance(getattr(instance, name), Fraction | int | float | np.floating)
+    ]
+    if not movable:
+        return None
+    chosen: Sequence[str] = [str(rng.choice(movable))]
+    if rng.random() < 0.2:
+        chosen = [*arrays] or chosen
+    changed: dict[str, Any] = {}
+    for name in chosen:
+        value = getattr(instance, name)
+        if name in arrays:
+            changed[name] = _stepped_array(value, rng, size)
+        elif isinstance(value, bool):
+            changed[name] = not value
+        elif isinstance(value, int):
+            changed[name] = max(0, value + int(rng.choice([-2, -1, 1, 2])))
+        else:
+            factor = 1 + size * float(rng.uniform(-0.5, 0.5))
+            changed[name] = value * (
+                Fraction(factor) if isinstance(value, Fraction) else type(value)(factor)
+            )
+    return _replaced(instance, **changed)
+
+
+def _stepped_array(
+    array: np.ndarray[Any, Any], rng: np.random.Generator, size: float
+) -> np.ndarray[Any, Any]:
+    scale = np.abs(array).max() or 1
+    step = rng.standard_normal(array.shape) * size * scale
+    kind = rng.random()
+    if kind < 0.4:  # one entry
+        step = np.where(
+            np.arange(array.size).reshape(array.shape) == rng.integers(array.size), step, 0
+        )
+    elif kind < 0.5:  # a whole row
+        keep = np.zeros(array.shape[0], dtype=bool)
+        keep[rng.integers(len(keep))] = True
+        step = np.where(keep.reshape(-1, *([1] * (array.ndim - 1))), step, 0)
+    elif kind < 0.6:  # all by a factor
+        step = array * (size * rng.uniform(-1, 1))
+    return np.asarray(array + step.astype(array.dtype))
