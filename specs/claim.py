@@ -291,6 +291,9 @@ class Claim(Generic[Instance]):
         What dominates the claim, where something does; the audit compares the two on every instance.
     refutation
         What refutes the conjecture that the claim rests on, where something does.
+    recomputed
+        Where some fields of an instance are what a program computed from the others: the instance that the
+        same inputs give, computed again.  No other values of these fields are instances.
     """
 
     id: str
@@ -303,6 +306,7 @@ class Claim(Generic[Instance]):
     sample: Callable[[np.random.Generator], Instance]
     rival: Rival[Instance] | None = None
     refutation: Refutation[Instance] | None = None
+    recomputed: Callable[[Instance], Instance] | None = None
 
     def broken_hypotheses(self, instance: Instance) -> tuple[str, ...]:
         """Return the statements of the hypotheses that the instance does not satisfy."""

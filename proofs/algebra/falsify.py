@@ -8,21 +8,30 @@ hypotheses that decide whether something is one, quantities and bounds.  From th
 - tightening: every number that a hypothesis compares is moved until the hypothesis only just holds;
 - climbing: random steps, of all sizes, that raise quantity / bound.
 
-Floats choose where to look; enclosures decide.  The same seed and budget find the same.
+Where fields hold what a program computed from the others they are computed again after each of these.
+
+Floats choose where to look; enclosures decide.  The same seed and budget find the same; a limit on the
+processor's time only ends the search earlier, and what was found says so.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import multiprocessing
+import signal
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from multiprocessing.connection import Connection
+from pickle import PicklingError as _PicklingError
 from typing import Any
 
 import numpy as np
+import sympy
 
-from proofs.evidence.audit import decide_bound, strays
+from proofs.evidence.audit import decide_bound, decide_trivial, lies_in, pays_less, strays
 from reference import Verdict
 from specs.claim import Bound, Claim
 
@@ -49,7 +58,11 @@ NO_INSTANCE = (
     NotImplementedError,
     np.linalg.LinAlgError,
     RuntimeError,
+    MemoryError,
 )
+
+#: Binary digits of a fraction that is tried: exact arithmetic with more takes long, and shows no more.
+DIGITS = 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +78,22 @@ class Find:
     sharpness
         The largest quantity / bound that was seen.
     instance
-        Where.
+        Where; ``None`` if nothing was, or if the process that found it could not hand it over.
+    shown
+        The instance as a sentence would hold it, its arrays as exact decimals.
+    spent
+        How many instances were looked at.
     tried
-        How many instances satisfied the hypotheses.
+        How many of them satisfied the hypotheses.
     trivial
-        How many of them the cheapest answer meets the bound on.
+        How many of these the cheapest answer meets the bound on.
+    misplaced
+        An instance on which it does so outside the bound's ``vacuous_where``, or does not inside: which, and
+        the instance.  Empty if there was none.
+    cheaper
+        On how many of these the claim's rival pays less; ``None`` if the claim has no rival.
+    stopped
+        Whether the processor's time ran out before the budget did.
     """
 
     claim: str
@@ -77,11 +101,18 @@ class Find:
     broken: bool
     sharpness: float
     instance: Any
+    shown: str
+    spent: int
     tried: int
     trivial: int
+    misplaced: str
+    cheaper: int | None
+    stopped: bool = False
 
 
-def falsify(claim: Claim[Any], *, seed: int = 0, budget: int = BUDGET) -> tuple[Find, ...]:
+def falsify(
+    claim: Claim[Any], *, seed: int = 0, budget: int = BUDGET, seconds: float | None = None
+) -> tuple[Find, ...]:
     """Search for an instance that breaks a claim, each bound in turn.
 
     Parameters
@@ -92,13 +123,66 @@ def falsify(claim: Claim[Any], *, seed: int = 0, budget: int = BUDGET) -> tuple[
         Of the random numbers.
     budget
         How many instances to evaluate for each bound.
+    seconds
+        Of the processor for each bound, in a process of its own that is ended then; ``None``: in this
+        process, for as long as it takes.
 
     Returns
     -------
     tuple of Find
         One a bound, in order.
+
+    Raises
+    ------
+    ValueError
+        If ``budget`` is less than 1, ``seed`` less than 0, or ``seconds`` is not a number above 0.
     """
-    return tuple(_Search(claim, bound, seed, budget).run() for bound in claim.bounds)
+    if budget < 1:
+        raise ValueError(f"budget must be at least 1, got {budget}.")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}.")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ValueError(f"seconds must be a number above 0, got {seconds:g}.")
+    searches = [_Search(claim, bound, seed, budget) for bound in claim.bounds]
+    return tuple(s.run() if seconds is None else _within(s, seconds) for s in searches)
+
+
+def _within(search: _Search, seconds: float) -> Find:
+    """Run a search in a process that ends when it has used that much of the processor."""
+    # A claim is made of functions without a name, which only a copy of this process has.
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_run_apart, args=(search, sender, seconds), daemon=True)
+    process.start()
+    sender.close()
+    found = search.found()
+    try:
+        while True:
+            found = receiver.recv()
+    except EOFError:
+        pass
+    finally:
+        process.kill()
+        process.join()
+    return found
+
+
+def _run_apart(search: _Search, sender: Connection, seconds: float) -> None:
+    """Run a search, and send what is found whenever it changes."""
+
+    def send(found: Find) -> None:
+        try:
+            sender.send(found)
+        except (AttributeError, TypeError, ValueError, OSError, _PicklingError):
+            sender.send(dataclasses.replace(found, instance=None))
+
+    # The default of this signal ends the process, whatever it is in the middle of.
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    search.tell = lambda found: send(dataclasses.replace(found, stopped=True))
+    found = search.run()
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    send(found)
 
 
 class _Search:
@@ -110,8 +194,34 @@ class _Search:
         self.tried = self.trivial = self.spent = 0
         self.best: list[tuple[float, Any]] = []
         self.broken: Any = None
+        self.misplaced = ""
+        self.cheaper = None if claim.rival is None else 0
+        self.tell: Callable[[Find], None] = lambda found: None
 
     def run(self) -> Find:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._search()
+        return self.found()
+
+    def found(self) -> Find:
+        sharpness, instance = self.best[0] if self.best else (0.0, None)
+        where = instance if self.broken is None else self.broken
+        return Find(
+            claim=self.claim.id,
+            bound=self.bound.name,
+            broken=self.broken is not None,
+            sharpness=sharpness,
+            instance=where,
+            shown=_shown(where),
+            spent=self.spent,
+            tried=self.tried,
+            trivial=self.trivial,
+            misplaced=self.misplaced,
+            cheaper=self.cheaper,
+        )
+
+    def _search(self) -> None:
         # Cold: extremal instances are what the search has to find by itself.
         samples = np.random.default_rng([1, self.seed])
         seeds = [self.claim.witness(), *(self.claim.sample(samples) for _ in range(SAMPLES))]
@@ -122,18 +232,17 @@ class _Search:
             for other in _structured(instance, self.rng):
                 if self._done():
                     break
-                self._consider(other)
+                self._consider(self._settled(other))
         self._climb()
-        sharpness, instance = self.best[0] if self.best else (0.0, None)
-        return Find(
-            claim=self.claim.id,
-            bound=self.bound.name,
-            broken=self.broken is not None,
-            sharpness=sharpness,
-            instance=instance if self.broken is None else self.broken,
-            tried=self.tried,
-            trivial=self.trivial,
-        )
+
+    def _settled(self, instance: Any) -> Any:
+        """Compute again what a program computed from the other fields."""
+        if instance is None or self.claim.recomputed is None:
+            return instance
+        try:
+            return self.claim.recomputed(instance)
+        except NO_INSTANCE:
+            return None
 
     def _done(self) -> bool:
         return self.spent >= self.budget or self.broken is not None
@@ -144,7 +253,7 @@ class _Search:
             rank = min(int(self.rng.exponential(1.5)), len(self.best) - 1)
             progress = self.spent / self.budget
             size = 2.0 ** self.rng.uniform(-2 - 24 * progress, 1)
-            self._consider(_stepped(self.best[rank][1], self.rng, size))
+            self._consider(self._settled(_stepped(self.best[rank][1], self.rng, size)))
 
     def _consider(self, instance: Any) -> None:
         """Evaluate an instance and what becomes of it when its numbers are tightened."""
@@ -165,12 +274,27 @@ class _Search:
             ratio = _quotient(Fraction(low), Fraction(most))
             if ratio > 1 - 1e-9 and decide_bound(self.bound, instance) is Verdict.OUTSIDE:
                 self.broken = instance
-            cheapest = self.bound.trivial(instance, BITS).bounds()[1].item()
+            self._place(instance)
         except NO_INSTANCE:
             return
         self.tried += 1
-        self.trivial += Fraction(cheapest) <= Fraction(value.bounds()[0].item())
         self.best = sorted([*self.best, (ratio, instance)], key=lambda b: -b[0])[:8]
+        self.tell(self.found())
+
+    def _place(self, instance: Any) -> None:
+        """Note where the cheapest answer meets the bound, and whether the rival pays less there."""
+        met = decide_trivial(self.bound, instance) is not Verdict.OUTSIDE
+        where = self.bound.vacuous_where
+        if where != sympy.false and not self.misplaced:
+            inside = lies_in(where, self.bound.parameters, instance)
+            if met != inside:
+                self.misplaced = (
+                    f"{'met' if met else 'not met'} {'where' if inside else 'though not'} "
+                    f"{sympy.sstr(where)}, at {_shown(instance)}"
+                )
+        if self.claim.rival is not None and self.cheaper is not None:
+            self.cheaper += pays_less(self.claim.rival, instance)
+        self.trivial += met
 
     def _is_one(self, instance: Any) -> bool:
         try:
@@ -196,25 +320,56 @@ class _Search:
 
     def _edge(self, instance: Any, field: str, inside: Fraction, outside: Fraction) -> Any:
         def at(value: Fraction) -> Any:
-            return _replaced(instance, **{field: value})
+            return self._settled(_replaced(instance, **{field: value}))
 
-        if not self._is_one(at(inside)):
+        def holds(value: Fraction) -> bool:
+            candidate = at(value)
+            return candidate is not None and self._is_one(candidate)
+
+        if not holds(inside):
             # The number has to grow until the hypothesis holds at all.
             for _ in range(12):
-                inside = 2 * inside + Fraction(1, 1024)
-                if self._is_one(at(inside)):
+                inside = _short(2 * inside + Fraction(1, 1024))
+                if holds(inside):
                     break
             else:
                 return None
-        if self._is_one(at(outside)):
+        if holds(outside):
             return at(outside)
         for _ in range(HALVINGS):
-            middle = (inside + outside) / 2
-            if self._is_one(at(middle)):
+            middle = _short((inside + outside) / 2)
+            if middle in (inside, outside):
+                break
+            if holds(middle):
                 inside = middle
             else:
                 outside = middle
-        return at(inside)
+        # An edge is more often 1/3 than a number beside it.
+        simplest = _simplest(min(inside, outside), max(inside, outside))
+        return at(simplest if simplest != outside and holds(simplest) else inside)
+
+
+def _short(value: Fraction) -> Fraction:
+    """Round to a fraction with few binary digits, if it has a long denominator."""
+    if value.denominator < 1 << DIGITS:
+        return value
+    shift = DIGITS - value.numerator.bit_length() + value.denominator.bit_length()
+    return Fraction(round(value * Fraction(2) ** shift)) / Fraction(2) ** shift
+
+
+def _simplest(low: Fraction, high: Fraction) -> Fraction:
+    """Return the fraction with the least denominator from low to high, both included."""
+    whole = math.ceil(low)
+    if whole <= high:
+        return Fraction(whole)
+    below = math.floor(low)
+    return below + 1 / _simplest(1 / (high - below), 1 / (low - below))
+
+
+def _shown(instance: Any) -> str:
+    """Return an instance in one line, with every digit of its numbers."""
+    with np.printoptions(floatmode="unique", threshold=64, linewidth=10**6):
+        return " ".join(repr(instance).split())
 
 
 def _quotient(low: Fraction, most: Fraction) -> float:
@@ -238,8 +393,9 @@ def _fields(instance: Any) -> list[str]:
 
 
 def _replaced(instance: Any, **fields: Any) -> Any:
+    short = {k: _short(v) if isinstance(v, Fraction) else v for k, v in fields.items()}
     try:
-        return dataclasses.replace(instance, **fields)
+        return dataclasses.replace(instance, **short)
     except NO_INSTANCE:
         return None
 
@@ -265,13 +421,13 @@ def _spiked(array: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray
 
 
 def _two_levels(array: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
-    return np.where(rng.random(array.shape) < rng.random(), array.max(), array.min())
+    return np.asarray(np.where(rng.random(array.shape) < rng.random(), array.max(), array.min()))
 
 
 def _rank_one(array: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
     if array.ndim < 2:
         return np.full_like(array, array.flat[0])
-    return (array[..., :1] * array[..., :1, :]).astype(array.dtype)
+    return np.asarray(array[..., :1] * array[..., :1, :])
 
 
 def _one_high(array: np.ndarray[Any, Any], rng: np.random.Generator) -> np.ndarray[Any, Any]:
@@ -343,8 +499,8 @@ def _other_numbers(instance: Any, name: str) -> Iterator[Any]:
         for factor in (-1, 0.5, 0, 2.0**-20, 3, 64):
             yield _replaced(instance, **{name: type(value)(value * factor)})
     elif isinstance(value, Fraction):
-        for factor in (Fraction(0), Fraction(1, 2), Fraction(1, 1024), Fraction(2), Fraction(64)):
-            yield _replaced(instance, **{name: value * factor})
+        for share in (Fraction(0), Fraction(1, 2), Fraction(1, 1024), Fraction(2), Fraction(64)):
+            yield _replaced(instance, **{name: value * share})
 
 
 # --------------------------------------------------------------------------------- climbing
@@ -373,11 +529,10 @@ def _stepped(instance: Any, rng: np.random.Generator, size: float) -> Any:
             changed[name] = not value
         elif isinstance(value, int):
             changed[name] = max(0, value + int(rng.choice([-2, -1, 1, 2])))
+        elif isinstance(value, Fraction):
+            changed[name] = value * Fraction(1 + size * float(rng.uniform(-0.5, 0.5)))
         else:
-            factor = 1 + size * float(rng.uniform(-0.5, 0.5))
-            changed[name] = value * (
-                Fraction(factor) if isinstance(value, Fraction) else type(value)(factor)
-            )
+            changed[name] = type(value)(value * (1 + size * float(rng.uniform(-0.5, 0.5))))
     return _replaced(instance, **changed)
 
 

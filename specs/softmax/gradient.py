@@ -243,7 +243,10 @@ FP_GRADIENT = Claim[GradientRow](
         "score's, twice, over softcap, and its own rounding."
     ),
     assumes=(
-        Hypothesis("everything is finite, and every weight a normal number", _usual),
+        Hypothesis(
+            "everything is finite and rounded, sums in any order, and every weight a normal number",
+            _usual,
+        ),
         Hypothesis(
             "(max(n, d_v) + 2) u <= 1/4",
             lambda i: (max(i.values.shape) + 2) * i.arithmetic.unit_roundoff <= Fraction(1, 4),
@@ -373,6 +376,7 @@ FP_GRADIENT = Claim[GradientRow](
         np.array([1.5]),
     ),
     sample=_sample_row,
+    recomputed=lambda i: gradient_row(i.query, i.keys, i.values, i.output_gradient),
 )
 
 CLAIMS = (FP_GRADIENT,)
