@@ -21,9 +21,10 @@ import math
 import multiprocessing
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from multiprocessing.connection import Connection
 from pickle import PicklingError as _PicklingError
 from typing import Any
@@ -228,12 +229,34 @@ class _Search:
         self.reach = 2 * max(_size(instance) for instance in seeds) + 4
         for instance in seeds:
             self._consider(instance)
-        for instance in seeds[: max(3, self.budget // 100)]:
-            for other in _structured(instance, self.rng):
-                if self._done():
-                    break
-                self._consider(self._settled(other))
-        self._climb()
+        # The witness, with each structure once; then any instance, with any structure or step.
+        for structure in _structures(seeds[0], self.rng):
+            if 3 * self.spent > self.budget or self._done():
+                break
+            self._consider(self._settled(structure()))
+        idle = 0
+        while not self._done() and idle < 10 * self.budget:
+            # What becomes no instance costs nothing, but the search has to end.
+            spent = self.spent
+            self._move(seeds)
+            idle += self.spent == spent
+
+    def _move(self, seeds: Sequence[Any]) -> None:
+        """Give one of the best few some structure, or step from it: at first far and then near."""
+        if not self.best or self.rng.random() < 0.05:
+            base = seeds[int(self.rng.integers(len(seeds)))]
+        else:
+            base = self.best[min(int(self.rng.exponential(1.5)), len(self.best) - 1)][1]
+        if self.rng.random() < 0.4:
+            structures = _structures(base, self.rng)
+            if structures:
+                self._consider(self._settled(structures[int(self.rng.integers(len(structures)))]()))
+            return
+        size = 2.0 ** self.rng.uniform(-2 - 20 * self.spent / self.budget, 1)
+        moved = self._settled(_stepped(base, self.rng, size))
+        while self._consider(moved):
+            # What raised the quotient may do so again.
+            base, moved = moved, self._settled(_extrapolated(base, moved))
 
     def _settled(self, instance: Any) -> Any:
         """Compute again what a program computed from the other fields."""
@@ -247,21 +270,14 @@ class _Search:
     def _done(self) -> bool:
         return self.spent >= self.budget or self.broken is not None
 
-    def _climb(self) -> None:
-        """Step from the best few, at first far and then near."""
-        while self.best and not self._done():
-            rank = min(int(self.rng.exponential(1.5)), len(self.best) - 1)
-            progress = self.spent / self.budget
-            size = 2.0 ** self.rng.uniform(-2 - 24 * progress, 1)
-            self._consider(self._settled(_stepped(self.best[rank][1], self.rng, size)))
-
-    def _consider(self, instance: Any) -> None:
-        """Evaluate an instance and what becomes of it when its numbers are tightened."""
-        if instance is None or _size(instance) > self.reach:
-            return
-        for candidate in (instance, self._tightened(instance)):
-            if candidate is not None and not self._done():
-                self._evaluate(candidate)
+    def _consider(self, instance: Any) -> bool:
+        """Evaluate an instance with its numbers tightened, and return whether it is the best so far."""
+        if instance is None or _size(instance) > self.reach or self._done():
+            return False
+        best = self.best[0][0] if self.best else -1.0
+        tightened = self._tightened(instance)
+        self._evaluate(instance if tightened is None else tightened)
+        return bool(self.best) and self.best[0][0] > best
 
     def _evaluate(self, instance: Any) -> None:
         self.spent += 1
@@ -308,8 +324,10 @@ class _Search:
         """Move every fraction to where the hypotheses only just hold, towards the smaller bound."""
         found = None
         for field in _fields(instance):
-            value = getattr(instance, field)
-            if not isinstance(value, Fraction):
+            value = _held(instance, field)
+            if not isinstance(value, Fraction) or (
+                "." in field and isinstance(_held(instance, field.rpartition(".")[0]), tuple)
+            ):
                 continue
             base = instance if found is None else found
             # Which way lowers the bound is not known: both ways are, if both are possible, tried in turn.
@@ -320,7 +338,7 @@ class _Search:
 
     def _edge(self, instance: Any, field: str, inside: Fraction, outside: Fraction) -> Any:
         def at(value: Fraction) -> Any:
-            return self._settled(_replaced(instance, **{field: value}))
+            return self._settled(_replaced(instance, {field: value}))
 
         def holds(value: Fraction) -> bool:
             candidate = at(value)
@@ -381,7 +399,7 @@ def _quotient(low: Fraction, most: Fraction) -> float:
 
 def _size(instance: Any) -> int:
     """Return the largest count or length in an instance: what its evaluation costs grows with it."""
-    held = [getattr(instance, name) for name in _fields(instance)]
+    held = [_held(instance, name) for name in _fields(instance)]
     counts = [abs(v) for v in held if isinstance(v, int)]
     return max(
         [*counts, *(n for v in held if isinstance(v, np.ndarray) for n in v.shape)], default=0
@@ -389,19 +407,53 @@ def _size(instance: Any) -> int:
 
 
 def _fields(instance: Any) -> list[str]:
-    return [f.name for f in dataclasses.fields(instance) if f.init]
+    """Return the fields of an instance, of records inside it, and the places of tuples, by their paths."""
+    found = []
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        if not field.init:
+            continue
+        if dataclasses.is_dataclass(value):
+            found += [f"{field.name}.{inner}" for inner in _fields(value)]
+        elif isinstance(value, tuple):
+            found += [f"{field.name}.{place}" for place in range(len(value))]
+        else:
+            found.append(field.name)
+    return found
 
 
-def _replaced(instance: Any, **fields: Any) -> Any:
-    short = {k: _short(v) if isinstance(v, Fraction) else v for k, v in fields.items()}
+def _held(instance: Any, path: str) -> Any:
+    """Return what stands at a path, None where the path leads nowhere."""
+    for part in path.split("."):
+        if isinstance(instance, tuple):
+            instance = instance[int(part)] if int(part) < len(instance) else None
+        else:
+            instance = getattr(instance, part, None)
+    return instance
+
+
+def _replaced(instance: Any, fields: Mapping[str, Any]) -> Any:
+    """Return an instance with other values at some paths, None if that is none."""
     try:
-        return dataclasses.replace(instance, **short)
+        for path, value in fields.items():
+            instance = _put(instance, path, _short(value) if isinstance(value, Fraction) else value)
+        return instance
     except NO_INSTANCE:
         return None
 
 
+def _put(instance: Any, path: str, value: Any) -> Any:
+    first, _, rest = path.partition(".")
+    if isinstance(instance, tuple):
+        place = int(first)
+        inner = _put(instance[place], rest, value) if rest else value
+        return (*instance[:place], inner, *instance[place + 1 :])
+    inner = _put(getattr(instance, first), rest, value) if rest else value
+    return dataclasses.replace(instance, **{first: inner})
+
+
 def _arrays(instance: Any) -> dict[str, np.ndarray[Any, Any]]:
-    held = {name: getattr(instance, name) for name in _fields(instance)}
+    held = {name: _held(instance, name) for name in _fields(instance)}
     return {
         name: value
         for name, value in held.items()
@@ -450,6 +502,8 @@ SHAPERS: tuple[Shaper, ...] = (
     _two_levels,
     _rank_one,
     lambda a, rng: rng.permuted(a),
+    lambda a, rng: a * a.dtype.type(2.0),
+    lambda a, rng: a * a.dtype.type(0.5),
     lambda a, rng: a * a.dtype.type(2.0**8),
     lambda a, rng: a * a.dtype.type(2.0**-8),
     lambda a, rng: a * a.dtype.type(2.0**-40),
@@ -457,23 +511,57 @@ SHAPERS: tuple[Shaper, ...] = (
 )
 
 
-def _structured(instance: Any, rng: np.random.Generator) -> Iterator[Any]:
-    """Yield relatives of an instance with more structure than chance would give them."""
+def _structures(instance: Any, rng: np.random.Generator) -> list[Callable[[], Any]]:
+    """Return what makes relatives of an instance, with more structure than chance would give them."""
     arrays = _arrays(instance)
+    found: list[Callable[[], Any]] = []
+
+    def add(function: Callable[..., Any], *arguments: Any) -> None:
+        found.append(partial(function, *arguments))
+
+    def put(name: str, make: Callable[[], Any]) -> Any:
+        return _replaced(instance, {name: make()})
+
+    for size in sorted({length for a in arrays.values() for length in a.shape}):
+        for wanted in sorted({1, 2, size - 1, size + 1} - {0, size}):
+            add(_resized, instance, arrays, size, wanted)
+    for name in _fields(instance):
+        for number in _other_numbers(_held(instance, name)):
+            add(lambda n, x: _replaced(instance, {n: x}), name, number)
+    for shaper in SHAPERS:
+        add(lambda s: _replaced(instance, {k: s(a, rng) for k, a in arrays.items()}), shaper)
     for name, array in arrays.items():
         for shaper in SHAPERS:
-            yield _replaced(instance, **{name: shaper(array, rng)})
+            add(put, name, partial(shaper, array, rng))
         for other, twin in arrays.items():
-            if other != name and twin.shape == array.shape:
-                yield _replaced(instance, **{name: twin.astype(array.dtype)})
-                yield _replaced(instance, **{name: -twin.astype(array.dtype)})
-    for shaper in SHAPERS:
-        yield _replaced(instance, **{name: shaper(a, rng) for name, a in arrays.items()})
-    for size in sorted({length for a in arrays.values() for length in a.shape}):
-        for wanted in {1, 2, size - 1, size + 1} - {0, size}:
-            yield _resized(instance, arrays, size, wanted)
-    for name in _fields(instance):
-        yield from _other_numbers(instance, name)
+            if other != name and twin.shape == array.shape and twin.dtype == array.dtype:
+                add(put, name, twin.copy)
+                add(put, name, partial(np.negative, twin))
+                for shaper in SHAPERS:
+                    add(put, name, partial(_apart, twin, array, shaper, rng))
+                    if (array > 0).all() and (twin > 0).all():
+                        add(put, name, partial(_in_proportion, twin, array, shaper, rng))
+    return found
+
+
+def _apart(
+    twin: np.ndarray[Any, Any],
+    array: np.ndarray[Any, Any],
+    shaper: Shaper,
+    rng: np.random.Generator,
+) -> np.ndarray[Any, Any]:
+    """Give structure to the difference of two arrays."""
+    return np.asarray(twin + shaper(array - twin, rng))
+
+
+def _in_proportion(
+    twin: np.ndarray[Any, Any],
+    array: np.ndarray[Any, Any],
+    shaper: Shaper,
+    rng: np.random.Generator,
+) -> np.ndarray[Any, Any]:
+    """Give structure to the quotient of two positive arrays."""
+    return np.asarray(twin * (1 + shaper(array / twin - 1, rng)))
 
 
 def _resized(instance: Any, arrays: dict[str, np.ndarray[Any, Any]], size: int, wanted: int) -> Any:
@@ -485,22 +573,19 @@ def _resized(instance: Any, arrays: dict[str, np.ndarray[Any, Any]], size: int, 
             if length == size:
                 array = np.take(array, picked, axis=axis)
         changed[name] = array
-    return _replaced(instance, **changed)
+    return _replaced(instance, changed)
 
 
-def _other_numbers(instance: Any, name: str) -> Iterator[Any]:
-    value = getattr(instance, name)
+def _other_numbers(value: Any) -> list[Any]:
     if isinstance(value, bool):
-        yield _replaced(instance, **{name: not value})
-    elif isinstance(value, int):
-        for other in {0, 1, 2, value - 1, value + 1, 2 * value} - {value}:
-            yield _replaced(instance, **{name: other})
-    elif isinstance(value, float | np.floating):
-        for factor in (-1, 0.5, 0, 2.0**-20, 3, 64):
-            yield _replaced(instance, **{name: type(value)(value * factor)})
-    elif isinstance(value, Fraction):
-        for share in (Fraction(0), Fraction(1, 2), Fraction(1, 1024), Fraction(2), Fraction(64)):
-            yield _replaced(instance, **{name: value * share})
+        return [not value]
+    if isinstance(value, int):
+        return sorted({0, 1, 2, value - 1, value + 1, 2 * value} - {value})
+    if isinstance(value, float | np.floating):
+        return [type(value)(value * factor) for factor in (-1, 0.5, 0, 2.0**-20, 3, 64)]
+    if isinstance(value, Fraction):
+        return [value * Fraction(share) for share in (0, 0.5, 2**-10, 2, 64)]
+    return []
 
 
 # --------------------------------------------------------------------------------- climbing
@@ -512,8 +597,7 @@ def _stepped(instance: Any, rng: np.random.Generator, size: float) -> Any:
     movable = [
         name
         for name in _fields(instance)
-        if name in arrays
-        or isinstance(getattr(instance, name), Fraction | int | float | np.floating)
+        if name in arrays or isinstance(_held(instance, name), Fraction | int | float | np.floating)
     ]
     if not movable:
         return None
@@ -522,7 +606,7 @@ def _stepped(instance: Any, rng: np.random.Generator, size: float) -> Any:
         chosen = [*arrays] or chosen
     changed: dict[str, Any] = {}
     for name in chosen:
-        value = getattr(instance, name)
+        value = _held(instance, name)
         if name in arrays:
             changed[name] = _stepped_array(value, rng, size)
         elif isinstance(value, bool):
@@ -533,7 +617,22 @@ def _stepped(instance: Any, rng: np.random.Generator, size: float) -> Any:
             changed[name] = value * Fraction(1 + size * float(rng.uniform(-0.5, 0.5)))
         else:
             changed[name] = type(value)(value * (1 + size * float(rng.uniform(-0.5, 0.5))))
-    return _replaced(instance, **changed)
+    return _replaced(instance, changed)
+
+
+def _extrapolated(before: Any, after: Any) -> Any:
+    """Go from one instance to another, and as far again."""
+    changed: dict[str, Any] = {}
+    for name in _fields(after):
+        old, new = _held(before, name), _held(after, name)
+        if isinstance(new, np.ndarray):
+            if new.dtype.kind == "f" and np.shape(old) == new.shape:
+                changed[name] = new + (new - old)
+        elif isinstance(old, Fraction) and isinstance(new, Fraction):
+            changed[name] = new + (new - old)
+        elif isinstance(old, float) and isinstance(new, float):
+            changed[name] = type(new)(new + (new - old))
+    return _replaced(after, changed)
 
 
 def _stepped_array(
