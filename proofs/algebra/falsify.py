@@ -452,12 +452,12 @@ def _put(instance: Any, path: str, value: Any) -> Any:
     return dataclasses.replace(instance, **{first: inner})
 
 
-def _arrays(instance: Any) -> dict[str, np.ndarray[Any, Any]]:
+def _arrays(instance: Any, kinds: str = "f") -> dict[str, np.ndarray[Any, Any]]:
     held = {name: _held(instance, name) for name in _fields(instance)}
     return {
         name: value
         for name, value in held.items()
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size
+        if isinstance(value, np.ndarray) and value.dtype.kind in kinds and value.size
     }
 
 
@@ -522,9 +522,10 @@ def _structures(instance: Any, rng: np.random.Generator) -> list[Callable[[], An
     def put(name: str, make: Callable[[], Any]) -> Any:
         return _replaced(instance, {name: make()})
 
-    for size in sorted({length for a in arrays.values() for length in a.shape}):
+    every = _arrays(instance, kinds="fiubO")
+    for size in sorted({length for a in every.values() for length in a.shape}):
         for wanted in sorted({1, 2, size - 1, size + 1} - {0, size}):
-            add(_resized, instance, arrays, size, wanted)
+            add(_resized, instance, every, size, wanted)
     for name in _fields(instance):
         for number in _other_numbers(_held(instance, name)):
             add(lambda n, x: _replaced(instance, {n: x}), name, number)
