@@ -447,7 +447,9 @@ def _put(instance: Any, path: str, value: Any) -> Any:
     if isinstance(instance, tuple):
         place = int(first)
         inner = _put(instance[place], rest, value) if rest else value
-        return (*instance[:place], inner, *instance[place + 1 :])
+        parts = (*instance[:place], inner, *instance[place + 1 :])
+        make = getattr(type(instance), "_make", tuple)  # a named tuple stays one
+        return make(parts)
     inner = _put(getattr(instance, first), rest, value) if rest else value
     return dataclasses.replace(instance, **{first: inner})
 

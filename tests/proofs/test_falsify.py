@@ -1,5 +1,6 @@
 """The search breaks claims that are false, in every way that claims go wrong, and none that is true."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,12 +10,13 @@ import sympy
 
 from proofs.__main__ import main
 from proofs.algebra.falsify import falsify
-from proofs.evidence.audit import decide_bound
+from proofs.evidence.audit import decide_bound, instances, judge, observe
+from proofs.evidence.finds import decoded, encoded
 from reference import Enclosure, Verdict
 from specs import CLAIMS, claim
 from specs.claim import Claim
 from specs.ledger import ledger
-from specs.symbols import eta, n, pending, roundings
+from specs.symbols import eta, exponent, n, pending, roundings
 
 SCALE = sympy.Rational(98, 100)
 
@@ -232,3 +234,49 @@ def test_what_cannot_be_falsified_is_refused(
     assert says in told.err
     assert told.err.count("\n") == 1
     assert not told.out
+
+
+#: Claims whose instances hold what is no number, such as a log of changes.
+UNKEPT = {
+    "P1.problem",
+    "P1.correct",
+    "P1.update",
+    "P1.blocks",
+    "P1.query",
+    "P1.tokens",
+    "P1.slots",
+    "P1.exponentials",
+    "P1.space",
+    "P1.worstcase",
+    "FP.regression",
+}
+
+
+@pytest.mark.parametrize("id_", CLAIMS)
+def test_an_instance_is_kept_exactly(id_: str) -> None:
+    instance = claim(id_).witness()
+    if id_ in UNKEPT:
+        with pytest.raises(TypeError, match="cannot be kept that holds"):
+            encoded(instance)
+        return
+    kept = json.loads(json.dumps(encoded(instance)))
+    again = decoded(kept, instance)
+    assert json.loads(json.dumps(encoded(again))) == kept
+    assert type(again) is type(instance)
+    assert not claim(id_).broken_hypotheses(again)
+
+
+def test_what_the_search_found_is_audited() -> None:
+    """One row: Strassen's exponent is then worth as much as 3."""
+    true = claim("P3.gram")
+    assert any(name.startswith("find: ") for name, *_ in instances(true))
+    named = replace(
+        true.bounds[-1],
+        vacuous_where=sympy.And(
+            *[part for part in true.bounds[-1].vacuous_where.args if not part.has(sympy.Or)],
+            sympy.Ge(exponent, 3),
+        ),
+    )
+    as_it_was = replace(true, bounds=(*true.bounds[:-1], named))
+    seen = [observe(as_it_was, *one) for one in instances(as_it_was) if one[0].startswith("find")]
+    assert any("though not" in fault for fault in judge(as_it_was, seen)[1])
