@@ -288,6 +288,8 @@ class _Search:
             value = self.bound.value(instance, BITS)
             low, most = quantity.bounds()[0].item(), value.bounds()[1].item()
             ratio = _quotient(Fraction(low), Fraction(most))
+            if self.bound.expression == 0:
+                ratio = float(quantity.contains(0))
             if ratio > 1 - 1e-9 and decide_bound(self.bound, instance) is Verdict.OUTSIDE:
                 self.broken = instance
             self._place(instance)
