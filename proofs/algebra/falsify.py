@@ -609,6 +609,8 @@ def _stepped(instance: Any, rng: np.random.Generator, size: float) -> Any:
     chosen: Sequence[str] = [str(rng.choice(movable))]
     if rng.random() < 0.2:
         chosen = [*arrays] or chosen
+    if arrays and rng.random() < 0.25:
+        return _moved_together(instance, arrays, rng, size)
     changed: dict[str, Any] = {}
     for name in chosen:
         value = _held(instance, name)
@@ -623,6 +625,23 @@ def _stepped(instance: Any, rng: np.random.Generator, size: float) -> Any:
         else:
             changed[name] = type(value)(value * (1 + size * float(rng.uniform(-0.5, 0.5))))
     return _replaced(instance, changed)
+
+
+def _moved_together(
+    instance: Any, arrays: dict[str, np.ndarray[Any, Any]], rng: np.random.Generator, size: float
+) -> Any:
+    """Move all arrays of one shape alike, by a step or a factor: differences stay, or quotients."""
+    shape = list(arrays.values())[int(rng.integers(len(arrays)))].shape
+    step = rng.standard_normal(shape) * size * (rng.random(shape) < rng.choice([0.3, 1.0]))
+    factor = bool(rng.random() < 0.5)
+    return _replaced(
+        instance,
+        {
+            name: (array * np.exp(step) if factor else array + step).astype(array.dtype)
+            for name, array in arrays.items()
+            if array.shape == shape
+        },
+    )
 
 
 def _extrapolated(before: Any, after: Any) -> Any:

@@ -282,5 +282,5 @@ def test_what_the_search_found_is_audited() -> None:
     as_it_was = replace(true, bounds=(*true.bounds[:-1], named))
     seen = [observe(as_it_was, *one) for one in instances(as_it_was) if one[0].startswith("find")]
     assert any("though not" in fault for fault in judge(as_it_was, seen)[1])
-    (found,) = falsify(replace(as_it_was, bounds=(named,)), budget=60)
+    (found,) = falsify(replace(as_it_was, bounds=(named,)), budget=200)
     assert "met though not" in found.misplaced
