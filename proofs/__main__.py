@@ -80,9 +80,14 @@ def _check(arguments: argparse.Namespace) -> int:
 def _audit(arguments: argparse.Namespace) -> int:
     """Recompute what is known of the claims and compare it with the ledger."""
     from proofs.command.claims_report import print_audit
+    from proofs.command.falsify import audit_outsiders, outsiders
     from proofs.evidence.audit import audit
     from proofs.evidence.coq_checker import CoqMissingError
 
+    if claims := outsiders(arguments.source, arguments.claims):
+        if arguments.proofs:
+            raise InputError("--proofs runs this project's proofs; claims from outside have none.")
+        return audit_outsiders(claims)
     try:
         report = audit(arguments.claims, proofs=arguments.proofs)
     except (ValueError, CoqMissingError) as error:
@@ -94,8 +99,11 @@ def _audit(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     """Print what is claimed, what it rests on and where that is."""
     from proofs.command.claims_report import print_claim
+    from proofs.command.falsify import outsiders, show_outsiders
     from specs.ledger import ledger
 
+    if claims := outsiders(arguments.source, [arguments.claim]):
+        return show_outsiders(claims)
     records = ledger().records
     if arguments.claim not in records:
         raise InputError(
@@ -144,6 +152,9 @@ def _long_heads(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from proofs.command.algebra import add_commands
+    from proofs.command.falsify import add_command, add_source
+
     parser = argparse.ArgumentParser(
         prog="attest",
         description="Fast attention with guarantees that anyone can check.",
@@ -199,10 +210,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("claims", metavar="CLAIM", nargs="*", help="claim ids; default: every claim")
     audit.add_argument("--proofs", action="store_true", help="run Coq too")
+    add_source(audit)
     audit.set_defaults(run=_audit)
 
     show = commands.add_parser("show", help="print a claim: statement, hypotheses, evidence")
     show.add_argument("claim", metavar="CLAIM", help="a claim id, such as S.tv")
+    add_source(show)
     show.set_defaults(run=_show)
 
     conform = commands.add_parser("conform", help="run the conformance suite against a module")
@@ -214,8 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     conform.set_defaults(run=_conform)
 
-    from proofs.command.algebra import add_commands
-
+    add_command(commands)
     add_commands(commands)
 
     long_heads = commands.add_parser(

@@ -309,6 +309,9 @@ class Claim(Generic[Instance]):
         What refutes the conjecture that the claim rests on, where something does.
     source
         Where the numbers that the quantities return are published, if nothing here computes them.
+    recomputed
+        Where some fields of an instance are what a program computed from the others: the instance that the
+        same inputs give, computed again.  No other values of these fields are instances.
     """
 
     id: str
@@ -322,6 +325,7 @@ class Claim(Generic[Instance]):
     rival: Rival[Instance] | None = None
     refutation: Refutation[Instance] | None = None
     source: str = ""
+    recomputed: Callable[[Instance], Instance] | None = None
 
     def broken_hypotheses(self, instance: Instance) -> tuple[str, ...]:
         """Return the statements of the hypotheses that the instance does not satisfy."""

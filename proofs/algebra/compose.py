@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,6 +10,10 @@ import sympy
 
 from proofs.algebra.formula import Finding, Formula
 from proofs.algebra.monotone import Direction, monotone
+
+#: Powers of two at which hypotheses are tried, all arguments at one of them, and so many mixtures.
+EXPONENTS = (0, -4, -16, -40, 4, 16)
+MIXED = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +84,12 @@ def compose(
 
 
 def _satisfiable(provided: sympy.Basic, domains: Mapping[sympy.Symbol, sympy.Set]) -> bool:
-    """Return whether a point near the least or the largest of every domain satisfies the hypotheses."""
-    for exponent in (0, -4, -16, -40, 4, 16):
-        point = {s: _near_the_least(s, numbers, exponent) for s, numbers in domains.items()}
+    """Return whether a point of every domain, small, large or mixed, satisfies the hypotheses."""
+    draw = random.Random(0)
+    alike = [dict.fromkeys(domains, exponent) for exponent in EXPONENTS]
+    mixed = [{s: draw.choice(EXPONENTS) for s in domains} for _ in range(MIXED)]
+    for exponents in (*alike, *mixed):
+        point = {s: _near_the_least(s, domains[s], exponents[s]) for s in domains}
         if sympy.sympify(provided).subs(point) == sympy.true:
             return True
     return False

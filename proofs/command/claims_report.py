@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +15,10 @@ from rich.text import Text
 
 from proofs.command.report import console
 from proofs.evidence import coq_checker as check
-from proofs.evidence.audit import Audit, AuditReport, shown
+from proofs.evidence.audit import Audit, AuditReport, Finding, shown
 from proofs.evidence.conformance import Case, Outcome
 from specs import CLAIMS
+from specs.claim import Claim
 from specs.ledger import Record
 
 #: Scopes are sentences; wider than this they would push the figures off the screen.
@@ -59,6 +61,29 @@ def _row(audited: Audit) -> tuple[str, ...]:
     return record.id, found.shown, scope, finding.assurance, "\n".join(sharpness)
 
 
+def print_findings(findings: Mapping[str, Finding]) -> None:
+    """Print what was found of claims of which no ledger says anything, and what is wrong with them."""
+    out = console()
+    table = Table(box=box.SIMPLE_HEAD if out.is_terminal else box.SIMPLE, pad_edge=False)
+    for heading in ("claim", "verdict", "assurance", "sharpness = extremal/bound"):
+        table.add_column(heading)
+    for id_, finding in findings.items():
+        sharpness = [f"{name} {shown(value)}" for name, value in finding.sharpness.items()]
+        table.add_row(id_, finding.verdict, finding.assurance, "\n".join(sharpness))
+    out.print(table)
+    for id_, finding in findings.items():
+        for fault in finding.faults:
+            out.print(Text(f"{id_}: {fault}", style="bold red"))
+    out.print(f"{len(findings)} claims audited; no ledger says anything of them.")
+
+
+def print_outsider(claim: Claim[Any]) -> None:
+    """Print a claim from outside the project."""
+    out = console()
+    out.print(Text(f"{claim.id}  ({claim.where})", style="bold"))
+    _print_rows(_executable(claim))
+
+
 def print_claim(record: Record) -> None:
     """Print what is claimed, under which hypotheses, with which evidence, and where each is."""
     out = console()
@@ -84,12 +109,16 @@ def print_claim(record: Record) -> None:
         rows += _executable(CLAIMS[record.id])
     else:
         rows.append(("evidence", "none: no executable claim stands behind this record yet"))
+    _print_rows(rows)
+
+
+def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     for name, text in rows:
         table.add_row(name, Text(text))
-    out.print(table)
+    console().print(table)
 
 
 def _executable(claim: Any) -> list[tuple[str, str]]:
@@ -108,6 +137,8 @@ def _executable(claim: Any) -> list[tuple[str, str]]:
 
 
 def _where(claim: Any) -> str:
+    if claim.id not in CLAIMS:
+        return str(inspect.getsourcefile(claim.witness))
     source = claim.witness.__module__.replace(".", "/") + ".py"
     return (
         f"{source}; fastpath/core/bounds, proofs/coq/Bounds.v and docs/claims are generated from it"

@@ -1,13 +1,13 @@
 """The audit: recompute what is known of every claim, and compare it with the ledger.
 
 Nothing here trusts a record.  A verdict belongs to a hypothesis set, not to an instance of it.  For each
-executable claim the audit looks at many instances (the witness, samples, extremal instances, the edges
-of regions) and checks that they satisfy the hypotheses, that none exceeds a bound, that the cheapest
-answer does so somewhere (else the bound is vacuous) and meets the bound exactly where it is said to, that a
-rival which is said to dominate never pays more and always pays less for something, that a refutation
-reaches exactly its region, and how close the extremal instance comes.  The ledger must say exactly what
-was found: a record that says more, or less, is a difference, and so is a sentence of an abstract without
-a record, or a quotation that is in none of the sentences that it is of.
+executable claim the audit looks at many instances (the witness, samples, extremal instances, the edges of
+regions, what searches found) and checks that they satisfy the hypotheses, that none exceeds a bound, that
+the cheapest answer does so somewhere (else the bound is vacuous) and meets the bound exactly where it is
+said to, that a rival which is said to dominate never pays more and always pays less for something, that a
+refutation reaches exactly its region, and how close the extremal instance comes.  The ledger must say
+exactly what was found: a record that says more, or less, is a difference, and so is a sentence of an
+abstract without a record, or a quotation that is in none of the sentences that it is of.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 import sympy
 
 from proofs.evidence import coq_checker as check
+from proofs.evidence.finds import finds
 from reference import Enclosure, Verdict, evaluate
 from specs import CLAIMS
 from specs.claim import Assurance, Bound, Claim, Relation, Rival, Status, Value
@@ -227,6 +228,8 @@ def instances(
     for bound in claim.bounds:
         found.append((f"extremal {bound.name}", bound.extremal(), (bound,)))
         found += [(f"edge {k} of {bound.name}", i, (bound,)) for k, i in enumerate(bound.edges())]
+    bounds = {b.name: b for b in claim.bounds}
+    found += [(f"find: {catches}", i, (bounds[name],)) for catches, name, i in finds(claim)]
     if claim.refutation is not None:
         edges = claim.refutation.edges()
         found += [(f"edge {k} of the refutation", i, claim.bounds) for k, i in enumerate(edges)]
@@ -264,7 +267,7 @@ def judge(claim: Claim[Any], seen: Sequence[Observed]) -> tuple[Status, tuple[st
         for o in seen
         for bound, decided in o.decided.items()
         # Equality cannot be decided by enclosures: a bound that is attained need only not be exceeded.
-        if decided is Verdict.UNDECIDED and not o.name.startswith(("extremal", "edge"))
+        if decided is Verdict.UNDECIDED and not o.name.startswith(("extremal", "edge", "find"))
     ]
     faults += [f for bound in claim.bounds for f in _region_faults(bound, seen)]
     faults += [

@@ -272,7 +272,10 @@ FP_DYNAMIC = Claim[LazyRow](
         "obeys the model: tested on outputs."
     ),
     assumes=(
-        Hypothesis("every input and every intermediate result is finite", _finite),
+        Hypothesis(
+            "every input is finite, and so is what rounded arithmetic, sums in any order, made of them",
+            _finite,
+        ),
         Hypothesis("the computed denominator is positive", lambda i: bool(i.denominator > 0)),
         Hypothesis(
             "the mass is at least the computed denominator",
@@ -349,6 +352,7 @@ FP_DYNAMIC = Claim[LazyRow](
         by_factors=True,
     ),
     sample=_sample,
+    recomputed=lambda i: lazy_row(i.query, i.keys, i.values, shift=float(i.shift)),
 )
 
 CLAIMS = (FP_DYNAMIC,)

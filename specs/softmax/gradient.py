@@ -401,7 +401,10 @@ FP_GRADIENT = Claim[GradientRow](
     ),
     not_stated="That a given BLAS obeys the model.",
     assumes=(
-        Hypothesis("everything is finite, and every weight a normal number", _usual),
+        Hypothesis(
+            "everything is finite and rounded, sums in any order, and every weight a normal number",
+            _usual,
+        ),
         Hypothesis(
             "(max(n, d_v) + 2) u <= 1/4",
             lambda i: (max(i.values.shape) + 2) * i.arithmetic.unit_roundoff <= Fraction(1, 4),
@@ -607,6 +610,7 @@ FP_GRADIENT = Claim[GradientRow](
         1.5,
     ),
     sample=_sample_row,
+    recomputed=lambda i: gradient_row(i.query, i.keys, i.values, i.output_gradient),
 )
 
 CLAIMS = (FP_GRADIENT,)

@@ -326,7 +326,10 @@ FP_SOFTMAX = Claim[FloatRow](
         "and extended accumulators only help. Strassen-like products are outside the model."
     ),
     assumes=(
-        Hypothesis("every input and every intermediate result is finite", _finite_row),
+        Hypothesis(
+            "every input is finite, and so is what rounded arithmetic, sums in any order, made of them",
+            _finite_row,
+        ),
         Hypothesis("max(n, d) u <= 1/4", _few_roundings),
     ),
     bounds=(
@@ -405,6 +408,7 @@ FP_SOFTMAX = Claim[FloatRow](
         np.array([1.0, -2.0, 0.7]),
     ),
     sample=_sample_row,
+    recomputed=lambda i: sequential_row(i.query, i.keys, i.values),
 )
 
 CLAIMS = (FP_EXP, FP_SOFTMAX)

@@ -272,7 +272,10 @@ FP_SCORES = Claim[ScoredRow](
         "(FP.tanh)."
     ),
     assumes=(
-        Hypothesis("every input and every intermediate result is finite", _finite_scores),
+        Hypothesis(
+            "every input is finite, and so is what rounded arithmetic, sums in any order, made of them",
+            _finite_scores,
+        ),
         Hypothesis(
             "scale, softcap and biases other than 0 are normal numbers of the type", _normal_factors
         ),
@@ -340,6 +343,7 @@ FP_SCORES = Claim[ScoredRow](
         np.array([0.1, -2.0, 0.7]),
     ),
     sample=_sample_scores,
+    recomputed=lambda i: scored_row(i.query, i.keys, i.scale, i.softcap, i.bias, in_order=True),
 )
 
 # -------------------------------------------------------------------------------------- FP.lse
@@ -417,7 +421,10 @@ FP_LSE = Claim[LogarithmRow](
     ),
     not_stated="What float64's logarithm errs, log_error u64 at most, is measured with margin.",
     assumes=(
-        Hypothesis("the logarithm is finite", lambda i: bool(np.isfinite(i.logarithm))),
+        Hypothesis(
+            "the logarithm, of rounded sums in any order, is finite",
+            lambda i: bool(np.isfinite(i.logarithm)),
+        ),
         Hypothesis(
             "n u <= 1/4", lambda i: len(i.keys) * i.arithmetic.unit_roundoff <= Fraction(1, 4)
         ),
@@ -464,6 +471,7 @@ FP_LSE = Claim[LogarithmRow](
         np.array([1.0, -0.5]), np.array([[1.0, 0.25], [0.3, 2.0], [-1.0, 0.7]])
     ),
     sample=_sample_logarithm,
+    recomputed=lambda i: logarithm_row(i.query, i.keys),
 )
 
 # ------------------------------------------------------------------------------------ FP.merge
@@ -603,7 +611,10 @@ FP_MERGE = Claim[MergedRow](
             "every weight is a normal number",
             lambda i: bool((i.weights >= float(DOUBLE.tiny)).all()),
         ),
-        Hypothesis("every output is finite", lambda i: bool(np.isfinite(i.outputs).all())),
+        Hypothesis(
+            "every output is finite, and merged by rounded sums in any order",
+            lambda i: bool(np.isfinite(i.outputs).all()),
+        ),
     ),
     bounds=(
         Bound(
@@ -658,6 +669,7 @@ FP_MERGE = Claim[MergedRow](
         1e-9,
     ),
     sample=_sample_merge,
+    recomputed=lambda i: merged_row(i.query, i.keys, i.values, i.outputs, i.logarithms),
 )
 
 CLAIMS = (FP_TANH, FP_SCORES, FP_LSE, FP_MERGE)

@@ -84,7 +84,10 @@ FP_SUM = Claim[SumOfSquares](
     ),
     not_stated="That a given BLAS or numpy.sum obeys the model.",
     assumes=(
-        Hypothesis("the computed sum is finite", lambda i: bool(np.isfinite(i.computed))),
+        Hypothesis(
+            "the sum, of rounded squares in any order, is finite",
+            lambda i: bool(np.isfinite(i.computed)),
+        ),
         Hypothesis(
             "n u <= 1/4",
             lambda i: len(i.numbers) * i.arithmetic.unit_roundoff <= Fraction(1, 4),
@@ -115,6 +118,7 @@ FP_SUM = Claim[SumOfSquares](
     ),
     witness=lambda: _from_the_left(np.array([1.0, -0.5, 0.3])),
     sample=_sample_numbers,
+    recomputed=lambda i: _from_the_left(i.numbers),
 )
 
 # ---------------------------------------------------------------------------------- FP.product
@@ -182,7 +186,8 @@ FP_PRODUCT = Claim[MatrixProduct](
     not_stated="That a given BLAS obeys the model. Strassen-like products are outside it.",
     assumes=(
         Hypothesis(
-            "every entry of the product is finite", lambda i: bool(np.isfinite(i.product).all())
+            "every entry of the product, a rounded sum in any order, is finite",
+            lambda i: bool(np.isfinite(i.product).all()),
         ),
         Hypothesis(
             "k u <= 1/4",
@@ -207,6 +212,7 @@ FP_PRODUCT = Claim[MatrixProduct](
     ),
     witness=lambda: _multiplied(np.array([[1.0, 0.3], [-0.7, 2.0]]), np.array([[0.1], [3.0]])),
     sample=_sample_matrices,
+    recomputed=lambda i: _multiplied(i.left, i.right),
 )
 
 # -------------------------------------------------------------------------------- FP.underflow

@@ -248,7 +248,7 @@ P3_CERTIFICATE = Claim[Factorisation](
     ),
     assumes=(
         Hypothesis(
-            "every computed number is finite",
+            "every number, computed by rounded sums in any order, is finite",
             lambda i: all(np.isfinite(a).all() for a in (i.first, i.second, i.shifted, i.lower)),
         ),
         Hypothesis(
@@ -317,6 +317,7 @@ P3_CERTIFICATE = Claim[Factorisation](
         1.25,
     ),
     sample=_factorisation_sample,
+    recomputed=lambda i: factorised(i.X, i.Y, i.factor, sign=i.sign, slack=i.slack),
 )
 
 # ------------------------------------------------------------------------------------ P3.entries

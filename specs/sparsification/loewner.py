@@ -439,7 +439,9 @@ P3_GRAM = Claim[Factored](
             # What the dense way costs with every product of entries taken.
             trivial=lambda i, bits: lift(i.X.shape[1] * len(i.X) ** 2 + len(i.X) ** 3, bits),
             extremal=_sparse_columns,
-            vacuous_where=sympy.And(column_squares >= columns * n**2, exponent >= 3),
+            vacuous_where=sympy.And(
+                column_squares >= columns * n**2, sympy.Or(exponent >= 3, n <= 1)
+            ),
             edges=lambda: (Factored(np.ones((2, 4))), Factored(np.array([[1.0, 1], [1, 0]]))),
             theorem="p3_gram_operations",
         ),

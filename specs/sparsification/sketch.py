@@ -155,7 +155,8 @@ P3_SKETCH = Claim[Sketch](
     ),
     assumes=(
         Hypothesis(
-            "every computed number is finite", lambda i: bool(np.isfinite(i.computed).all())
+            "every computed number, by rounded sums in any order, is finite",
+            lambda i: bool(np.isfinite(i.computed).all()),
         ),
         Hypothesis("every sign is 1 or -1", lambda i: bool((abs(i.signs) == 1).all())),
         Hypothesis(
@@ -194,6 +195,7 @@ P3_SKETCH = Claim[Sketch](
         Fraction(3, 4),
     ),
     sample=_sketch_sample,
+    recomputed=lambda i: sketched(i.X, i.signs, i.places, i.epsilon),
 )
 
 # ----------------------------------------------------------------------------------- P3.composed

@@ -6,6 +6,7 @@ import pytest
 import sympy
 
 import specs
+from fastpath.core.bounds import softmax as generated
 from proofs.__main__ import main
 from proofs.algebra import coq_goals, graph
 from proofs.algebra.boxes import box_of, nonnegative_on
@@ -14,6 +15,7 @@ from proofs.algebra.compose import compose
 from proofs.algebra.formula import Formula, Standing, bound_named
 from proofs.algebra.limits import limit, series
 from proofs.algebra.monotone import Direction, monotone
+from reference import evaluate
 
 X, Y = sympy.symbols("x y", positive=True)
 HALF_LINE = sympy.Interval(0, sympy.oo)
@@ -213,3 +215,76 @@ def test_bounds_are_compared_everywhere_on_a_box_or_by_region():
     assert found.standing is Standing.CERTIFIED
     assert "exactly where" in found.statement
     assert "x <= 2" in found.statement
+
+
+def composed(inner, outer, into):
+    inner, outer = (f if isinstance(f, Formula) else of(f) for f in (inner, outer))
+    found = compose(inner, outer, outer.symbol(into))
+    assert found.rests_on.standing is Standing.PROVED
+    return found.formula
+
+
+def same(formula, expression):
+    return sympy.simplify(formula - expression) == 0
+
+
+@pytest.mark.proofs
+def test_what_the_fast_path_relies_on_is_composed_of_its_claims():
+    # A polynomial's relative error, of weights, to the error of an output: what a table of moments certifies.
+    table = composed("taylor_relative", "weights_output", "epsilon").expression
+    stored = of("error_output")
+    names = {"degree": "doublings", "radius": "half_range"}
+    renamed = {s: stored.symbol(names[s.name]) for s in table.free_symbols if s.name in names}
+    assert same(table.subs(renamed), stored.expression)
+
+    # What is dropped, to the output: what certified attention certifies, but for rounding.
+    output = composed("dropped_mass", "dropped_keys_output", "share")
+    assert same(output.expression - output.symbol("rounding"), of("dropped_output").expression)
+
+    # A sketch's Gram matrix, to logits, to a row of weights, of which the l1 distance is twice the variation.
+    row = composed("loewner_logit", "softmax_tv", "eta").expression
+    assert same(2 * row, of("loewner_row").expression)
+
+    # A row of a CountSketch that fails, to a median of rows, to any of n entries.
+    entry = composed("recovery_row_failure", "recovery_failure", "row_failure").expression
+    column = of("recovery_column_failure")
+    assert same(column.symbol("n") * entry, column.expression)
+
+
+@pytest.mark.proofs
+def test_the_rounding_that_exact_attention_certifies_is_the_composed_bound_rounded_upward():
+    weight = composed("rounding_logit", "rounding_weight", "logit_error")
+    whole = composed(weight, "rounding_output", "weight_error")
+    point = {
+        "dimension": 64,
+        "unit_roundoff": 2.0**-24,
+        "logit_magnitude": 12.5,
+        "tiny": 2.0**-126,
+        "reach": 30.25,
+        "exp_error": 6,
+        "exponentials": 2,
+        "spread": 3.5,
+        "magnitude": 2.0,
+        "quotient": -1.375,
+        "terms": 300,
+        "underflow": 2.0**-100,
+    }
+
+    def asked(bound, **more):
+        return {s.name: (point | more)[s.name] for s in of(bound).domains}
+
+    logit = generated.rounding_logit(**asked("rounding_logit"))
+    theta = generated.rounding_weight(**asked("rounding_weight", logit_error=logit))
+    used = generated.rounding_output(**asked("rounding_output", weight_error=theta))
+    exact = evaluate(
+        whole.expression,
+        {
+            s: int(point[s.name]) if s.is_integer else Fraction(point[s.name])
+            for s in whole.expression.free_symbols
+        },
+        256,
+    )
+    lower, upper = (Fraction(end.item()) for end in exact.bounds())
+    # Each operation is rounded upward, by a unit; what a library computes, by the four that it may err.
+    operations = whole.expression.count_ops()
+    assert upper <= Fraction(float(used)) <= lower * (1 + 4 * operations * Fraction(1, 2**52))
