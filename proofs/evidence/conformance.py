@@ -252,7 +252,7 @@ def _outcome(
     on_case: Callable[[Case | Refusal], None],
 ) -> Outcome:
     on_case(case)
-    missing = _missing_options(implementation.attention, case) if judged is judge else ()
+    missing = missing_options(implementation.attention, case) if judged is judge else ()
     if missing:
         return Outcome(case, Fraction(0), 0.0, missing=missing)
     try:
@@ -261,7 +261,7 @@ def _outcome(
         return Outcome(case, Fraction(0), 0.0, f"{type(failure).__name__}: {failure}")
 
 
-def _missing_options(function: Callable[..., Any], case: Case | Refusal) -> tuple[str, ...]:
+def missing_options(function: Callable[..., Any], case: Case | Refusal) -> tuple[str, ...]:
     """Return the options of a case that a function has no parameter for."""
     if not isinstance(case, Case):
         return ()
