@@ -21,6 +21,7 @@ MAY_IMPORT = {
 EXTRAS = {
     "fastpath/streaming/distributed.py": {"dask"},
     "proofs/command/long_heads.py": {"scipy"},
+    "proofs/command/pytest_plugin.py": {"pytest"},
 }
 
 #: Inside a room: a folder may import itself and the folders that stand beside it.  "" holds the modules

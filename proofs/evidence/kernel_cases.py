@@ -22,7 +22,15 @@ from numpy.typing import NDArray
 from proofs.evidence.cases import Case
 from proofs.evidence.conformance import cases, missing_options
 
-__all__ = ["Fault", "KernelOutcome", "faults", "judge_kernel", "kernel_case", "kernel_cases"]
+__all__ = [
+    "Fault",
+    "KernelOutcome",
+    "case_names",
+    "faults",
+    "judge_kernel",
+    "kernel_case",
+    "kernel_cases",
+]
 
 Array = NDArray[Any]
 
@@ -93,6 +101,12 @@ def kernel_case(name: str, out: str) -> Case:
     if found is None:
         raise ValueError(f"name must be that of a case for kernels in {out}, got {name!r}.")
     return found
+
+
+@cache
+def case_names() -> tuple[str, ...]:
+    """Return the names of the cases, those of the widest formats, which hold all numbers."""
+    return tuple({name: None for out in ("float32", "float64") for name in _named(out)})
 
 
 @cache
