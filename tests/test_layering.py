@@ -20,6 +20,7 @@ MAY_IMPORT = {
 #: What one module besides may import, which nothing else of its room imports.
 EXTRAS = {
     "fastpath/streaming/distributed.py": {"dask"},
+    "fastpath/integrations/torch.py": {"torch"},
     "proofs/command/long_heads.py": {"scipy"},
     "proofs/command/pytest_plugin.py": {"pytest"},
 }
@@ -48,6 +49,7 @@ INSIDE = {
         "core": set(),
         "exact": {"core"},
         "kernels": {"core", "exact"},
+        "integrations": {"core", "kernels"},
         "polynomial": {"core"},
         "streaming": {"core", "polynomial"},
         "sparsification": {"core"},

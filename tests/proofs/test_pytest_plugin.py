@@ -11,6 +11,9 @@ from proofs.evidence.kernel_cases import kernel_cases
 
 pytest_plugins = ["pytester"]
 
+#: Made here, too, so that the modules that this needs outlive a run inside this process.
+NAMES = [case.name for case in kernel_cases(FORMATS["bfloat16"].name)]
+
 KERNEL = """
 import numpy as np
 from fastpath.kernels import FORMATS, RoundingModel, float32_throughout
