@@ -30,6 +30,7 @@ __all__ = [
     "judge_kernel",
     "kernel_case",
     "kernel_cases",
+    "repeat",
 ]
 
 Array = NDArray[Any]
@@ -148,29 +149,25 @@ def judge_kernel(kernel: Callable[..., Any], case: Case, model: Any) -> KernelOu
     )
 
 
+def repeat(kernel: Callable[..., Any], name: str, model: Any) -> None:
+    """Run a kernel on the case of that name once more.
+
+    Raises
+    ------
+    AssertionError
+        If anything is wrong, with all that is.
+    """
+    found = judge_kernel(kernel, kernel_case(name, model.out), model)
+    if found.findings:
+        raise AssertionError(" ".join(found.findings))
+
+
 def _repeated(case: Case, model: Any) -> str:
-    given = "".join(f", {name}={value!r}" for name, value in _short(case))
     return (
         "These two lines repeat it:\n"
-        f"    case = proofs.evidence.kernel_cases.kernel_case({case.name!r}, {model.out!r})\n"
-        f"    fastpath.kernels.assert_attention(kernel(case.Q, case.K, case.V{given}), case.Q, case.K, "
-        f"case.V, fastpath.kernels.{model}{given})"
+        "    from fastpath.kernels import RoundingModel; from proofs.evidence.kernel_cases import repeat\n"
+        f"    repeat(kernel, {case.name!r}, {model})"
     )
-
-
-def _short(case: Case) -> Iterator[tuple[str, Any]]:
-    """Yield the options of a case as they are typed: arrays by where they stand."""
-    for name, value in options(case).items():
-        yield name, _Typed(f"case.semantics[{name!r}]") if isinstance(value, np.ndarray) else value
-
-
-class _Typed(str):
-    """Text that is printed as it stands."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 def _rounded(case: Case, out: str) -> Case | None:

@@ -90,7 +90,7 @@ def test_a_fault_is_in_the_table_in_json_and_in_junit(
     assert main(command) == 1
     printed = capsys.readouterr().out
     assert "causal with more keys than queries: output[" in printed
-    assert "kernel_case('causal with more keys than queries', 'bfloat16')" in printed
+    assert "repeat(kernel, 'causal with more keys than queries', RoundingModel(out=" in printed
 
     assert main([*command, "--json", "--junit", "found.xml"]) == 1
     document = json.loads(capsys.readouterr().out)

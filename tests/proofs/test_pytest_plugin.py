@@ -1,5 +1,6 @@
 """The fixture that runs a test once for every case that attention kernels are judged by."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from fastpath.kernels import FORMATS
 from proofs.evidence.kernel_cases import kernel_cases
 
 pytest_plugins = ["pytester"]
+
+DEEP = re.DOTALL | re.MULTILINE
 
 #: Made here, too, so that the modules that this needs outlive a run inside this process.
 NAMES = [case.name for case in kernel_cases(FORMATS["bfloat16"].name)]
@@ -72,9 +75,8 @@ def test_a_failure_names_entry_excess_and_key_and_how_to_repeat_it(suite: pytest
         [
             "causal with more keys than queries: output?*?* lies outside *, * times as far from "
             "attention, *: key *, of weight *, explains it best. These two lines repeat it:",
-            "    case = proofs.evidence.kernel_cases.kernel_case('causal with more keys than queries', "
-            "'bfloat16')",
-            "    fastpath.kernels.assert_attention(kernel(case.Q, case.K, case.V, causal='lower-right'), *",
+            "    from fastpath.kernels import RoundingModel; from proofs.evidence.kernel_cases import repeat",
+            "    repeat(kernel, 'causal with more keys than queries', RoundingModel(out='bfloat16'))",
             "This case catches masks: The diagonal is counted from the first key *",
         ]
     )
@@ -83,6 +85,16 @@ def test_a_failure_names_entry_excess_and_key_and_how_to_repeat_it(suite: pytest
 def test_what_is_no_model_is_refused_in_a_sentence(suite: pytest.Pytester) -> None:
     result = _run(suite, "test_none and queries and causal")
     result.stdout.fnmatch_lines(["*TypeError: model must be a RoundingModel, got 'bfloat16'."])
+
+
+def test_the_example_of_the_document_runs(suite: pytest.Pytester) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "kernels.md").read_text("utf-8")
+    (block,) = (b for b in re.findall(r"^```py\n(.*?)^```$", text, DEEP) if "attest_" in b)
+    (source,) = re.findall(r'write_text\("{3}\n(.*?)^"{3}\)$', text, DEEP)
+    suite.makepyfile(mine=source, test_mine=block)
+    outcomes = _run(suite, "test_mine and queries").parseoutcomes()
+    assert outcomes["passed"] >= 5
+    assert "failed" not in outcomes
 
 
 def test_the_plugin_brings_nothing_along() -> None:

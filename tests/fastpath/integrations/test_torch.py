@@ -1,5 +1,6 @@
 """Attention of a running torch model, followed and judged; everything is as it was after that."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -311,6 +312,16 @@ def test_functions_of_an_interface_like_that_of_transformers_are_followed(
     ]
     assert (interface["sdpa"], interface["mine"]) == (sdpa, windowed)
     assert interface.own == {"mine": windowed}
+
+
+def test_the_example_of_the_document_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    document = Path(__file__).parents[3] / "docs" / "kernels.md"
+    blocks = re.findall(
+        r"^```py\n(.*?)^```$", document.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    (block,) = [block for block in blocks if "watch" in block]
+    exec(block, {})
+    assert capsys.readouterr().out.count("not refuted") == 8
 
 
 def test_importing_it_does_not_import_torch() -> None:
