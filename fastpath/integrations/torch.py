@@ -183,7 +183,8 @@ def watch(module: Any, model: Model, *, rows: int = 64, seed: int = 0) -> Iterat
     Inside the block ``torch.nn.functional.scaled_dot_product_attention`` is replaced, and so are the
     functions of transformers' ``AttentionInterface`` if that is loaded; both are as they were after it,
     whatever the block raises, and what the model computes is not changed.  Calls by a name that was bound
-    before the block (``from torch.nn.functional import ...``), from C++ or in compiled code are not seen.
+    before the block (``from torch.nn.functional import ...``), from C++ or in compiled code are not seen;
+    where torch's own modules take their fused path, that is a finding.
     Nothing is raised for a call that cannot be judged: that is a finding.
 
     Claims: as :func:`fastpath.kernels.assert_attention` without a failure probability.
@@ -201,7 +202,8 @@ def watch(module: Any, model: Model, *, rows: int = 64, seed: int = 0) -> Iterat
     )
     with ExitStack() as stack:
         if module is not None:
-            watcher.follow(module, stack)
+            fused = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
+            watcher.follow(module, stack, fused)
         _PATCH.enter(watcher, torch)
         stack.callback(_PATCH.leave, watcher)
         yield watcher.seen
@@ -225,21 +227,48 @@ class _Watcher:
         found: list[str] = self._inside.names
         return found
 
-    def follow(self, module: Any, stack: ExitStack) -> None:
-        """Learn of the forward passes of a module and of all that it holds, until the stack is left."""
+    def follow(self, module: Any, stack: ExitStack, fused: tuple[type, ...]) -> None:
+        """Learn of the forward passes of a module and of all that it holds, until the stack is left.
+
+        Modules of a ``fused`` class may compute attention without a call, which is then a finding.
+        """
         self.everywhere = False
         for name, part in module.named_modules():
             told = name or type(part).__name__
+            starts = isinstance(part, fused)
 
             def before(*_: Any, told: str = told) -> None:
                 self.names.append(told)
+                self._told.append(0)
 
-            def after(*_: Any) -> None:
-                if self.names:
-                    self.names.pop()
+            def after(
+                _: Any, given: Any, output: Any, told: str = told, starts: bool = starts
+            ) -> None:
+                if not self.names:
+                    return
+                self.names.pop()
+                seen = self._told.pop()
+                if starts and not seen and output is not None:
+                    seen = 1
+                    with self._lock:
+                        self.seen.findings.append(
+                            f"{told}: its attention is not judged: it was computed without a call of "
+                            "scaled_dot_product_attention, as torch's fused path does, which "
+                            "torch.backends.mha.set_fastpath_enabled(False) turns off."
+                        )
+                if self._told:
+                    self._told[-1] += seen
 
             stack.callback(part.register_forward_pre_hook(before).remove)
             stack.callback(part.register_forward_hook(after, always_call=True).remove)
+
+    @property
+    def _told(self) -> list[int]:
+        """For each of ``names``, how many calls inside it were seen or told of."""
+        if not hasattr(self._inside, "told"):
+            self._inside.told = []
+        found: list[int] = self._inside.told
+        return found
 
     def judge(self, arguments: Callable[[], Mapping[str, Any]], output: Any) -> None:
         """Judge a call of this thread, if it is one of the module's; never raise."""
@@ -249,6 +278,8 @@ class _Watcher:
             number = self.seen.calls
             self.seen.calls += 1
             draw = self.rng.spawn(1)[0]
+        if self._told:
+            self._told[-1] += 1
         layer = self.names[-1] if self.names else f"call {number}"
         try:
             reports, findings = _judged(

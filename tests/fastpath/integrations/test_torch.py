@@ -247,6 +247,29 @@ def test_bad_arguments_are_refused_by_name(
     assert functional.scaled_dot_product_attention is original
 
 
+def test_attention_that_torch_fuses_is_told_of() -> None:
+    layer = torch.nn.TransformerEncoderLayer(d_model=16, nhead=2, batch_first=True)
+    encoder = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    tokens = torch.randn(1, 7, 16)
+    with watch(encoder, torch_flash_cpu) as seen, torch.no_grad():
+        encoder(tokens)
+    fused = [f.partition(":")[0] for f in seen.findings if "set_fastpath_enabled(False)" in f]
+    assert len(fused) + seen.calls == 2  # of every layer one or the other
+    assert all(name.startswith(f"layers.{i}") for i, name in enumerate(fused))
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with watch(encoder, torch_flash_cpu) as seen, torch.no_grad():
+            encoder(tokens)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
+    assert (seen.calls, seen.findings) == (2, [])
+    weighing = torch.nn.MultiheadAttention(16, 2, batch_first=True)
+    with watch(weighing, torch_flash_cpu) as seen:
+        weighing(tokens, tokens, tokens)  # with its weights, for which it calls no kernel
+    (finding,) = seen.findings
+    assert finding.startswith("MultiheadAttention: its attention is not judged")
+
+
 class Interface(MutableMapping[str, Any]):
     """What transformers has: functions for all instances, and this instance's own before them."""
 
