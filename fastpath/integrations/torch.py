@@ -38,6 +38,9 @@ HARMLESS = {
     "output_hidden_states",
 }
 
+#: With fewer products of weights and values than that one thread judges a call.
+FEW_PRODUCTS = 2**26
+
 Model = RoundingModel | Callable[[str], RoundingModel]
 
 
@@ -478,7 +481,11 @@ def _judged(
         # Nothing depends on where a query stands, so that the others need not be looked at.
         Q = _numbers(query[..., rows, :])
     K, V, returned = _numbers(key), _numbers(value), _numbers(output[..., rows, :])
-    judgement = judge_attention(returned, Q, K, V, declared, **picked, **semantics)
+    # Threads cost more than they save where there is little to do.
+    little = returned.size * K.shape[-2] < FEW_PRODUCTS
+    judgement = judge_attention(
+        returned, Q, K, V, declared, workers=1 if little else None, **picked, **semantics
+    )
     reports = _reports(
         returned.astype(np.float64), judgement.tolerance, declared, rows, layer, number
     )
