@@ -57,12 +57,12 @@ rounded = FORMATS["bfloat16"].nearest
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A kernel in a file of the current folder, of which Python's path does not know."""
-    (tmp_path / "torch.py").write_text(SOURCE)  # a name that something installed has too
+    (tmp_path / "json.py").write_text(SOURCE)  # a name that something installed has too
     (tmp_path / "beside_it.py").write_text(BESIDE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delitem(sys.modules, "beside_it", raising=False)
-    return "torch.py"
+    return "json.py"
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ def test_a_kernel_of_its_model_conforms(file: str, capsys: pytest.CaptureFixture
         assert (
             f"{file}:kernel: 11 of 11 cases conform to RoundingModel(out='bfloat16'" in printed.out
         )
-        assert "Not run: 7 cases with options that torch.py:kernel does not take: " in printed.out
+        assert "Not run: 7 cases with options that json.py:kernel does not take: " in printed.out
 
 
 def test_a_fault_is_in_the_table_in_json_and_in_junit(
@@ -151,24 +151,24 @@ def test_fingerprint_names_the_strongest_model(
     ("command", "said"),
     [
         (["conform", "--model", "torch_sdpa_math"], "--model needs --kernel, the function"),
-        (["conform", "--kernel", "torch.py:kernel", "--model", "flash"], "--model must be one of"),
+        (["conform", "--kernel", "json.py:kernel", "--model", "flash"], "--model must be one of"),
         (
-            ["conform", "--kernel", "torch.py:kernel", "--model", "onnx_function:half"],
+            ["conform", "--kernel", "json.py:kernel", "--model", "onnx_function:half"],
             "--model must be a RoundingModel, got 'onnx_function:half': out must be one of",
         ),
         (
-            ["conform", "--kernel", "torch.py:kernel", "--model", "torch.py:NOT_A_FUNCTION"],
+            ["conform", "--kernel", "json.py:kernel", "--model", "json.py:NOT_A_FUNCTION"],
             "which is 3",
         ),
-        (["conform", "--kernel", "torch.py"], "--kernel must be MODULE:FUNCTION or path"),
+        (["conform", "--kernel", "json.py"], "--kernel must be MODULE:FUNCTION or path"),
         (["conform", "--kernel", "none.py:kernel"], "there is no file none.py"),
-        (["conform", "--kernel", "torch.py:none"], "--kernel must name a function of torch.py"),
+        (["conform", "--kernel", "json.py:none"], "--kernel must name a function of json.py"),
         (["conform", "--impl", "none.py"], "there is no file none.py"),
-        (["fingerprint", "torch.py:kernel", "--out", "half"], "--out must be one of float64"),
-        (["fingerprint", "torch.py:none"], "KERNEL must name a function of torch.py"),
+        (["fingerprint", "json.py:kernel", "--out", "half"], "--out must be one of float64"),
+        (["fingerprint", "json.py:none"], "KERNEL must name a function of json.py"),
         (
             [
-                *("conform", "--kernel", "torch.py:ends", "--model", "torch_sdpa_math"),
+                *("conform", "--kernel", "json.py:ends", "--model", "torch_sdpa_math"),
                 *("--junit", "no/such/folder.xml"),
             ],
             "--junit must be a file that can be written",

@@ -203,6 +203,7 @@ def test_masks_biases_and_groups_are_those_of_torch() -> None:
         )
     by_call = {r.call: r for r in seen.heads}
     assert [by_call[call].rows for call in (0, 1, 2, 4, 5, 6)] == 6 * [20]
+    assert all(0 < r.ratio <= 1 and np.isfinite(r.upper - r.lower) for r in seen.heads)
     assert 0 < by_call[3].rows < 20  # rows that a finite bias hides whole are none of ours
     assert not seen.refuted
     assert seen.findings == []
