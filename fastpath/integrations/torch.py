@@ -559,12 +559,11 @@ def _semantics(
     if str(mask.dtype) == "torch.bool":
         found["mask"] = _plain(mask if whole else mask[..., rows, :])
         return found, rows
-    # The smallest number of a type stands for minus infinity: its weight beside a finite bias is 0 in any
-    # arithmetic.  A row that sees nothing else is one of which the definition and torch differ.
-    given = _numbers(mask if whole else mask[..., rows, :])
-    hidden = given <= -FORMATS[str(mask.dtype).removeprefix("torch.")].largest / 2
-    bias = np.where(hidden, -np.inf, given).astype(given.dtype)
-    empty = hidden.all(axis=-1) & np.isfinite(given).any(axis=-1)
+    # A row in which the smallest number of a type stands for minus infinity throughout is one of which the
+    # definition and torch differ: it absorbs every score.
+    bias = _numbers(mask if whole else mask[..., rows, :])
+    least = -FORMATS[str(mask.dtype).removeprefix("torch.")].largest / 2
+    empty = (bias <= least).all(axis=-1) & np.isfinite(bias).any(axis=-1)
     if whole:
         found["bias"] = bias
         return found, rows[:0] if empty.any() else rows

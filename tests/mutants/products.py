@@ -48,12 +48,6 @@ MUTANTS = (
         catches="half the error",
     ),
     _watch(
-        before="bias = np.where(hidden, -np.inf, given).astype(given.dtype)",
-        after="bias = given",
-        tests=f"{_WATCHED}test_masks_biases_and_groups_are_those_of_torch",
-        catches="the smallest number of a type that stands for minus infinity",
-    ),
-    _watch(
         before="    return found, rows[kept]",
         after="    return found, rows",
         tests=f"{_WATCHED}test_masks_biases_and_groups_are_those_of_torch",

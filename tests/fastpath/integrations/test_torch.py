@@ -343,7 +343,7 @@ def test_the_example_of_the_document_runs(capsys: pytest.CaptureFixture[str]) ->
     blocks = re.findall(
         r"^```py\n(.*?)^```$", document.read_text("utf-8"), re.DOTALL | re.MULTILINE
     )
-    (block,) = [block for block in blocks if "watch" in block]
+    (block,) = [block for block in blocks if "TransformerEncoder" in block]
     exec(block, {})
     assert capsys.readouterr().out.count("not refuted") == 8
 
