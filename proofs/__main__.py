@@ -10,8 +10,11 @@ import argparse
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from proofs.judging.heads import (
     SHIPPED_TOKENS,
@@ -115,18 +118,64 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _conform(arguments: argparse.Namespace) -> int:
-    """Run the conformance suite against a module, or a bare function."""
+    """Run the conformance suite against a module, or a bare function, of a declared arithmetic or not."""
     from proofs.command.claims_report import print_conformance
+    from proofs.command.conformance_report import (
+        passed,
+        print_rows,
+        rows_as_json,
+        rows_of,
+        write_junit,
+    )
     from proofs.evidence.conformance import run, run_kernel
-    from proofs.judging.implementation import implementation, kernel
+    from proofs.evidence.kernel_cases import judge_kernel, kernel_cases
+    from proofs.judging.implementation import implementation, kernel, rounding_model
 
-    if arguments.kernel is not None:
-        name, outcomes = arguments.kernel, run_kernel(kernel(arguments.kernel))
+    model = None
+    if arguments.model is not None and arguments.kernel is None:
+        raise InputError("--model needs --kernel, the function that is said to be of that model.")
+    # What an implementation prints is not the report.
+    with redirect_stdout(sys.stderr):
+        outcomes: Sequence[Any]
+        name = arguments.kernel or arguments.impl
+        if arguments.model is not None:
+            model, function = rounding_model(arguments.model), kernel(arguments.kernel)
+            outcomes = [judge_kernel(function, case, model) for case in kernel_cases(model.out)]
+        elif arguments.kernel is not None:
+            outcomes = run_kernel(kernel(arguments.kernel))
+        else:
+            outcomes = run(implementation(name, "attention", "certified_attention"))
+    rows = rows_of(outcomes)
+    if arguments.junit is not None:
+        write_junit(arguments.junit, name, model, rows)
+    if arguments.json:
+        print(rows_as_json(name, model, rows))
+    elif model is not None:
+        print_rows(name, model, rows)
     else:
-        name = arguments.impl
-        outcomes = run(implementation(name, "attention", "certified_attention"))
-    print_conformance(name, outcomes)
-    return 1 if any(outcome.failure for outcome in outcomes) else 0
+        print_conformance(name, outcomes)
+    return 0 if passed(rows) else 1
+
+
+def _fingerprint(arguments: argparse.Namespace) -> int:
+    """Say which arithmetics a kernel is not of."""
+    import importlib
+
+    from proofs.command.conformance_report import fingerprint_as_json, print_fingerprint
+    from proofs.judging.implementation import kernel
+
+    kernels = importlib.import_module("fastpath.kernels")
+    if arguments.out not in kernels.FORMATS:
+        raise InputError(
+            f"--out must be one of {', '.join(kernels.FORMATS)}, got {arguments.out!r}."
+        )
+    with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
+        found = kernels.fingerprint(kernel(arguments.kernel, "KERNEL"), arguments.out)
+    if arguments.json:
+        print(fingerprint_as_json(arguments.kernel, found))
+    else:
+        print_fingerprint(arguments.kernel, found)
+    return 0 if found.strongest is not None and not found.findings else 1
 
 
 def _long_heads(arguments: argparse.Namespace) -> int:
@@ -223,12 +272,39 @@ def _parser() -> argparse.ArgumentParser:
     conform.add_argument(
         "--kernel",
         metavar="MODULE:FUNCTION",
-        help="judge a bare function (Q, K, V, **options) -> array: no bound and no refusal is asked of it",
+        help="judge a bare function (Q, K, V, **options) -> array: no bound and no refusal is asked of it; "
+        "path/to/file.py:FUNCTION names a file",
     )
+    conform.add_argument(
+        "--model",
+        metavar="NAME",
+        help="the kernel's arithmetic, by which its tolerance is proved: a preset of fastpath.kernels, as in "
+        "torch_flash_cpu or torch_flash_cpu:float16, or MODULE:NAME of a RoundingModel",
+    )
+    conform.add_argument("--json", action="store_true", help="print one JSON document instead")
+    conform.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit file too")
     conform.set_defaults(run=_conform)
 
     add_command(commands)
     add_commands(commands)
+    fingerprint = commands.add_parser(
+        "fingerprint",
+        help="say which arithmetics an attention kernel is not of",
+        description="Runs a kernel on inputs that tell arithmetics apart. Models that an output refutes are "
+        "refuted for good; of one that none refutes nothing is proved.",
+        epilog="Exit status: 1 if every model is refuted, or something else is wrong with the kernel.",
+    )
+    fingerprint.add_argument(
+        "kernel", metavar="MODULE:FUNCTION", help="or path/to/file.py:FUNCTION"
+    )
+    fingerprint.add_argument(
+        "--out",
+        metavar="FORMAT",
+        default="bfloat16",
+        help="format of its inputs and output (default: bfloat16)",
+    )
+    fingerprint.add_argument("--json", action="store_true", help="print one JSON document instead")
+    fingerprint.set_defaults(run=_fingerprint)
 
     long_heads = commands.add_parser(
         "long-heads",
@@ -259,7 +335,8 @@ def _implementation(parser: argparse.ArgumentParser, functions: str) -> None:
         "--impl",
         metavar="MODULE",
         default="fastpath",
-        help=f"importable module whose function {functions} is tested (default: fastpath)",
+        help=f"importable module, or path/to/file.py, whose function {functions} is tested "
+        "(default: fastpath)",
     )
 
 

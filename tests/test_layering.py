@@ -20,7 +20,9 @@ MAY_IMPORT = {
 #: What one module besides may import, which nothing else of its room imports.
 EXTRAS = {
     "fastpath/streaming/distributed.py": {"dask"},
+    "fastpath/integrations/torch.py": {"torch"},
     "proofs/command/long_heads.py": {"scipy"},
+    "proofs/command/pytest_plugin.py": {"pytest"},
 }
 
 #: Inside a room: a folder may import itself and the folders that stand beside it.  "" holds the modules
@@ -48,6 +50,7 @@ INSIDE = {
         "core": set(),
         "exact": {"core"},
         "kernels": {"core", "exact"},
+        "integrations": {"core", "kernels"},
         "polynomial": {"core"},
         "streaming": {"core", "polynomial"},
         "sparsification": {"core"},

@@ -43,10 +43,10 @@ def run_kernel(kernel: Kernel, Q: Any, K: Any, V: Any, **semantics: Any) -> Run:
     outputs: list[Array] = []
     findings: list[str] = []
     for _ in range(2):
-        copies = [x.copy() for x in given]
+        copies = [x.copy(order="K") for x in given]
         try:
             output = kernel(*copies, **semantics)
-        except Exception as error:  # whatever it is, it is a finding
+        except (Exception, SystemExit) as error:  # whatever it is, it is a finding
             kind = type(error).__name__
             said = str(error).splitlines()[0] if str(error) else ""
             return Run(output=None, findings=(f"The kernel raises {kind}: {said}.",))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,16 +38,21 @@ class Values:
         size = np.abs(scaled)
         #: |v|, v^2, 1, v: multiplied with weights in one product.
         self.columns = np.concatenate([size, scaled * scaled, ones, scaled], axis=1)
-        total = np.cumsum(size.astype(np.float64), axis=0)
-        self.running = np.concatenate([np.zeros((1, v.shape[1])), total])
+
+    @cached_property
+    def running(self) -> Array:
+        """Sums of |v| over the first 0, 1, ... keys, in units, which only ranges of keys need."""
+        size = np.abs(self.scaled).astype(np.float64)
+        return np.concatenate([np.zeros((1, size.shape[1])), np.cumsum(size, axis=0)])
 
     def total(self, ranges: tuple[NDArray[np.intp], NDArray[np.intp]] | None) -> Array:
         """Bound the sum of |v| over the keys that a query may see, in units."""
-        count = len(self.running)
+        count = len(self.scaled) + 1
         unit = ARITHMETIC["float64"]["unit_roundoff"]
-        slack = up(up(2 * count * unit) * self.running[-1])
+        whole = np.abs(self.scaled).sum(axis=0, dtype=np.float64, keepdims=True)
+        slack = up(up(2 * count * unit) * whole)
         if ranges is None:
-            bounded: Array = up(self.running[-1:] + slack)
+            bounded: Array = up(whole + slack)
             return bounded
         first, stop = ranges
         seen = self.running[np.maximum(stop, first)] - self.running[first]

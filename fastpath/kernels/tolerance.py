@@ -43,6 +43,8 @@ class Tolerance:
         Attention, computed in float64.
     bound : float64 array of that shape
         B of FP.kernel plus what ``centre`` may be off by, before the output is rounded.
+    centre_bound : float64 array of that shape, or None
+        What ``centre`` may be off by; None of gradients, where it is part of ``bound`` only.
     claims : tuple of str
         What it rests on.
     """
@@ -52,6 +54,7 @@ class Tolerance:
     centre: Array
     bound: Array
     claims: tuple[str, ...]
+    centre_bound: Array | None = None
 
 
 @standard_arithmetic
@@ -245,6 +248,7 @@ def tolerance_of(task: Task, exact: Certified, workers: int) -> Tolerance:
         upper=upper,
         centre=exact.output,
         bound=total,
+        centre_bound=exact.error_bound,
         claims=_claims(task.options),
     )
 

@@ -193,7 +193,7 @@ def _outcome(
     on_case: Callable[[Case | Refusal], None],
 ) -> Outcome:
     on_case(case)
-    missing = _missing_options(_asked(judged, implementation, case), case, judged is judge)
+    missing = missing_options(_asked(judged, implementation, case), case, judged is judge)
     if missing:
         return Outcome(case, Fraction(0), 0.0, missing=missing)
     try:
@@ -210,7 +210,7 @@ def _asked(judged: Any, implementation: Any, case: Case | Refusal) -> Any:
     return getattr(implementation, name[judged]) if judged in name else None
 
 
-def _missing_options(
+def missing_options(
     function: Any, case: Case | Refusal, by_keyword: bool = False
 ) -> tuple[str, ...]:
     """Return the options of a case that a function has no parameter for.

@@ -1,0 +1,1 @@
+"""What runs inside other programs: attention of a running model, judged."""
