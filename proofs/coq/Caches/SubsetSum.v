@@ -155,7 +155,7 @@ Theorem q_tv_hard_met n a T S : (0 < n)%nat -> (forall i, (i < n)%nat -> (0 < a 
   near n s' (proportional a) doubling /\
   mass n S (softmax n s') - mass n S (softmax n (proportional a)) = 1 / 3.
 Proof.
-  intros Hn Ha HT HS s'. assert (L : 0 <= ln 2) by (apply ln_nonneg; lra). split.
+  intros Hn Ha HT HS s'. assert (L : 0 <= ln 2) by (apply ln_from_one; lra). split.
   - intros i _. unfold s', doubling. destruct (S i).
     + replace (proportional a i + ln 2 - proportional a i) with (ln 2) by ring.
       rewrite Rabs_right; lra.

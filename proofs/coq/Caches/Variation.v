@@ -387,7 +387,7 @@ Proof.
   - rewrite Rabs_Ropp, Rabs_right; lra.
 Qed.
 
-Lemma ln_nonneg x : 1 <= x -> 0 <= ln x.
+Lemma ln_from_one x : 1 <= x -> 0 <= ln x.
 Proof.
   intros [H | <-]; [left; rewrite <- ln_1; apply ln_increasing; lra | rewrite ln_1; lra].
 Qed.
@@ -401,7 +401,7 @@ Proof.
   intros HA Hd.
   assert (P : 1 <= (A - 1 + d) / d) by (apply le_div; lra).
   exists (ln ((A - 1 + d) / d)), 0.
-  assert (C : 0 <= ln ((A - 1 + d) / d)) by now apply ln_nonneg.
+  assert (C : 0 <= ln ((A - 1 + d) / d)) by now apply ln_from_one.
   split; [exact C | split; [lra | split; [apply apart_near; auto; lra | split]]].
   - rewrite pair_amplification, exp_ln, exp_0 by (auto; lra). field. lra.
   - rewrite apart_share, pair_share, exp_ln, Ropp_0, exp_0 by (auto; lra).
@@ -422,7 +422,7 @@ Proof.
   assert (P : 1 <= A / (2 * d)) by (apply le_div; lra).
   assert (P' : 1 <= A / (2 * (1 - d))) by (apply le_div; lra).
   exists (ln (A / (2 * d))), (ln (A / (2 * (1 - d)))).
-  pose proof (ln_nonneg _ P) as C. pose proof (ln_nonneg _ P') as C'.
+  pose proof (ln_from_one _ P) as C. pose proof (ln_from_one _ P') as C'.
   split; [exact C | split; [exact C' | split; [now apply apart_near | split]]].
   - rewrite pair_amplification, !exp_ln by (auto; lra). field. lra.
   - rewrite apart_share, pair_share, exp_Ropp, !exp_ln by (auto; lra).

@@ -7,7 +7,7 @@
 Require Import Reals Lra Lia List Bool Arith.
 From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums.
-From Attest.Dynamic Require Import Tokens Pending Cached Slots Dynamic DynamicCost HintedMv.
+From Attest.Dynamic Require Import Tokens Pending Cached Dynamic DynamicCost HintedMv.
 From Attest.Dynamic Require Import FastBlocks PrintedPair.
 Import ListNotations.
 Open Scope R_scope.
@@ -20,7 +20,7 @@ Definition one_by_one : settings := Settings 1 false false 1 (fun _ _ => 0) (le_
 Existing Instance one_by_one.
 
 (** Of p1_update_exact and p1_update_attained. *)
-Theorem p1_update_satisfiable : exists (us : list (nat * nat * R)) m, sliced = false /\ (count one_token <= 1)%nat /\
+Theorem p1_update_satisfied : exists (us : list (nat * nat * R)) m, sliced = false /\ (count one_token <= 1)%nat /\
   Forall (fun u => (snd (fst u) < dimension)%nat /\ live one_token (fst (fst u)) = true) us /\
   apart [] (map (fun u => fst (fst u)) us) /\ length us = (m * limit)%nat /\ us <> [].
 Proof.
@@ -28,7 +28,7 @@ Proof.
 Qed.
 
 (** Of p1_pair_update and p1_pair_query, p1_entries_query and p1_columns_query. *)
-Theorem p1_pair_satisfiable tau : exists T ops T' s, sliced = false /\ Forall valid ops /\
+Theorem p1_pair_satisfied tau : exists T ops T' s, sliced = false /\ Forall valid ops /\
   run T Cache ops = (T', InCache s) /\ (0 < count T')%nat /\ count T' = 1%nat /\
   INR limit - 1 <= power (count T') tau.
 Proof.
@@ -37,14 +37,14 @@ Proof.
 Qed.
 
 (** Of p1_blocks_amortised, with blocks of one. *)
-Theorem p1_blocks_satisfiable : exists m w, limit = (2 ^ m)%nat /\ sliced = false /\
+Theorem p1_blocks_satisfied : exists m w, limit = (2 ^ m)%nat /\ sliced = false /\
   ln 7 <= w * ln 2 /\ (count one_token mod limit)%nat = 0%nat /\ ((1 + 1) mod limit)%nat = 0%nat.
 Proof.
   exists 0%nat, (28074 / 10000). repeat split; auto using p1_blocks_exponent.
 Qed.
 
 (** Of p1_reduction_error and p1_reduction_mistakes, for every c > 0: reads without error. *)
-Theorem p1_reduction_satisfiable c : 0 < c ->
+Theorem p1_reduction_satisfied c : 0 < c ->
   exists n M P V ones E u read quotient difference threshold answers,
   lists_ones n P ones /\ 0 <= u /\ E * (INR n + exp (c * INR (length ones))) < 1 /\
   (0 < n)%nat /\

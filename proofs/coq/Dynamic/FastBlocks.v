@@ -11,7 +11,8 @@
 Require Import Reals Lra Lia List Bool Arith ZArith.
 From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums.
-From Attest.Dynamic Require Import Tokens Pending Cached Slots Dynamic DynamicCost.
+From Attest.Softmax Require Import ExpLog.
+From Attest.Dynamic Require Import Tokens Pending Cached DynamicCost.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -162,12 +163,6 @@ Proof.
       change (c_pending (c_advance (slice (c_end (c_change T s e))) (c_change T s e)))
         with (c_pending (c_change T s e)). nia. }
   destruct Step as [Step Z']. specialize (IH (edited T e) _ E Z'). rewrite C in IH. fold B in IH. lia.
-Qed.
-
-Lemma exp_times k x : exp (INR k * x) = exp x ^ k.
-Proof.
-  induction k; [simpl; rewrite Rmult_0_l; apply exp_0 |].
-  rewrite S_INR. simpl. rewrite <- IHk, <- exp_plus. f_equal. ring.
 Qed.
 
 (** k^w for an exponent that Strassen's recursion attains. *)

@@ -216,7 +216,7 @@ Definition of_entries (e : edit) : Prop :=
 
 Lemma new_weights T s t j delta :
   products (total (count T) (new_weight T s t j delta)) = (count T * 2)%nat.
-Proof. apply total_products. reflexivity. Qed.
+Proof. apply total_of_products. reflexivity. Qed.
 
 Theorem p1_kept_update T s e : of_entries e ->
   INR (k_edit_products T s e) <= b_kept_update_products (count T).

@@ -16,7 +16,7 @@
 Require Import Reals Lra Lia List Bool Arith.
 From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums Tally.
-From Attest.Dynamic Require Import Tokens Pending Cached Slots Dynamic DynamicCost Kept HintedMv.
+From Attest.Dynamic Require Import Tokens Pending Cached Dynamic DynamicCost Kept HintedMv.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -349,7 +349,7 @@ Proof.
     unfold tested_row, m.
     rewrite !A by (auto using phase2_updates; apply prepared_live; lia). reflexivity.
   - unfold columns_phase_three, b_column_phase_three.
-    rewrite (Tally.total_products n _ 1%nat) by reflexivity. rewrite !plus_INR, Nat.mul_1_r.
+    rewrite (total_of_products n _ 1%nat) by reflexivity. rewrite !plus_INR, Nat.mul_1_r.
     pose proof (HC (phase1 n M V) (phase2 c ones) i eq_refl phase2_updates) as H1.
     pose proof (HC (phase1 n M V) (phase2 c ones) n eq_refl phase2_updates) as H2.
     fold m in H1, H2. lra.
@@ -398,7 +398,7 @@ Proof.
 Qed.
 
 (** What the reduction asks of a structure can be had, all of it together. *)
-Theorem p1_entries_satisfiable n :
+Theorem p1_entries_satisfied n :
   amortised (kept_structure n) n (2 * INR (S n)) /\
   answers_entries (kept_structure n) n /\ entries_within (kept_structure n) n (INR (S n) + 1) /\
   answers_columns (kept_structure n) n /\
@@ -426,7 +426,7 @@ Proof.
     cbn [products given]. rewrite inner_products, (C T es H N), Nat.add_0_r, (S_INR (S n)). lra.
   - exact A.
   - intros T es j N H. cbn [column_cost kept_structure].
-    rewrite (Tally.total_products _ _ (S (S n))).
+    rewrite (total_of_products _ _ (S (S n))).
     + rewrite (C T es H N), mult_INR, (S_INR (S n)). lra.
     + intros i _. unfold over, k_numerator. cbn [products given].
       rewrite inner_products, (C T es H N). lia.

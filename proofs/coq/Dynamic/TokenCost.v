@@ -10,7 +10,7 @@
 Require Import Reals Lra Lia List Bool Arith.
 From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums Tally.
-From Attest.Dynamic Require Import Tokens Pending Cached Slots Dynamic DynamicCost.
+From Attest.Dynamic Require Import Tokens Pending Cached Slots DynamicCost.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -49,7 +49,7 @@ Proof.
   split.
   - intros i A. unfold key_column. rewrite defined_weight_value.
     unfold weight_now, weight_shifted, logit, with_key. simpl. now rewrite A, put_same.
-  - unfold b_key_products. rewrite (Tally.total_products _ _ dimension)
+  - unfold b_key_products. rewrite (total_of_products _ _ dimension)
       by (intros; apply defined_weight_products). rewrite mult_INR. ring.
 Qed.
 
@@ -57,7 +57,7 @@ Qed.
 Theorem p1_tokens_charged T s t row :
   change_products T (SetKey t row) = products (total (count T) (key_column T s t row)).
 Proof.
-  rewrite (Tally.total_products _ _ dimension) by (intros; apply defined_weight_products).
+  rewrite (total_of_products _ _ dimension) by (intros; apply defined_weight_products).
   reflexivity.
 Qed.
 
@@ -80,8 +80,8 @@ Proof.
   - intros c. unfold row_sum. rewrite inner_value, <- sums_extended. apply fsum_ext. intros t _.
     unfold row_weight. now rewrite defined_weight_value.
   - unfold row_cost, b_refresh_products.
-    rewrite (Tally.total_products _ _ dimension) by (intros; apply defined_weight_products).
-    rewrite (Tally.total_products _ _ (count T)) by (intros; apply inner_products).
+    rewrite (total_of_products _ _ dimension) by (intros; apply defined_weight_products).
+    rewrite (total_of_products _ _ (count T)) by (intros; apply inner_products).
     rewrite plus_INR, !mult_INR, plus_INR. simpl (INR 1). ring.
 Qed.
 
@@ -104,7 +104,7 @@ Lemma factored_weights T s t j delta :
   products (total (count T) (factored_weight T s t j delta)) = (2 * count T)%nat.
 Proof.
   split; [rewrite (total_exponentials _ _ 1%nat) by reflexivity
-    | rewrite (Tally.total_products _ _ 2%nat) by reflexivity]; lia.
+    | rewrite (total_of_products _ _ 2%nat) by reflexivity]; lia.
 Qed.
 
 (** The factor is what the change of the key makes of a weight that was right. *)

@@ -8,7 +8,7 @@
     Equations are functions of the unknowns' index, in a list. *)
 
 Require Import Reals Lra Lia List.
-From Attest.Foundations Require Import Sums Vectors.
+From Attest.Foundations Require Import Sums Lists Vectors.
 Import ListNotations.
 Open Scope R_scope.
 
@@ -308,4 +308,10 @@ Proof.
   - intros k Hk. rewrite (fsum_ext n _ (fun j => (- z k / z m * Y j l)
       * (if (j =? chosen k)%nat then 1 else 0))) by (intros; ring).
     rewrite fsum_delta by auto. field. auto.
+Qed.
+
+Lemma fsum_of_nth {A} (f : A -> R) l a : fsum (length l) (fun t => f (nth t l a)) = lsum f l.
+Proof.
+  induction l as [| b l IH]; [reflexivity |]. simpl length. rewrite (fsum_skip _ 0) by lia.
+  change (f b + fsum (length l) (fun t => f (nth t l a)) = f b + lsum f l). now rewrite IH.
 Qed.

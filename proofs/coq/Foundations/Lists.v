@@ -122,3 +122,13 @@ Proof. induction l as [| a l IH]; simpl; auto. destruct (f a); simpl; lia. Qed.
 Lemma filter_map_length {A B} (f : B -> bool) (g : A -> B) l :
   length (filter f (map g l)) = length (filter (fun a => f (g a)) l).
 Proof. induction l as [| a l IH]; simpl; auto. destruct (f (g a)); simpl; auto. Qed.
+
+Lemma lsum_exchange {A B} (la : list A) (lb : list B) (f : A -> B -> R) :
+  lsum (fun a => lsum (f a) lb) la = lsum (fun b => lsum (fun a => f a b) la) lb.
+Proof.
+  induction la as [| a la IH].
+  - symmetry. apply lsum_zero. reflexivity.
+  - change (lsum (f a) lb + lsum (fun a => lsum (f a) lb) la
+      = lsum (fun b => f a b + lsum (fun a => f a b) la) lb).
+    now rewrite lsum_plus, IH.
+Qed.

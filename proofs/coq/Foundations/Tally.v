@@ -4,7 +4,7 @@
     take), and how much sums of terms of one price take.
     How: a number that is stored and used again is [given]: it costs nothing the second time. *)
 
-Require Import Reals Lra Lia List.
+Require Import Reals Lia List.
 From Attest.Foundations Require Import Sums.
 Import ListNotations.
 Open Scope R_scope.
@@ -33,7 +33,7 @@ Fixpoint total (n : nat) (f : nat -> tally) : tally :=
 Lemma total_value n f : value (total n f) = fsum n (fun i => value (f i)).
 Proof. induction n; simpl; congruence. Qed.
 
-Lemma total_products n f p : (forall i, (i < n)%nat -> products (f i) = p) ->
+Lemma total_of_products n f p : (forall i, (i < n)%nat -> products (f i) = p) ->
   products (total n f) = (n * p)%nat.
 Proof. induction n; simpl; intros H; auto. rewrite IHn, H by auto. lia. Qed.
 
@@ -49,7 +49,7 @@ Lemma inner_value n x y : value (inner n x y) = fsum n (fun l => x l * y l).
 Proof. apply total_value. Qed.
 
 Lemma inner_products n x y : products (inner n x y) = n.
-Proof. unfold inner. rewrite (total_products _ _ 1%nat) by auto. lia. Qed.
+Proof. unfold inner. rewrite (total_of_products _ _ 1%nat) by auto. lia. Qed.
 
 Lemma inner_exponentials n x y : exponentials (inner n x y) = 0%nat.
 Proof. unfold inner. rewrite (total_exponentials _ _ 0%nat) by auto. lia. Qed.
@@ -60,7 +60,7 @@ Definition matrix_products (n k m : nat) (x y : nat -> nat -> R) : tally :=
 
 Lemma matrix_products_count n k m x y : products (matrix_products n k m x y) = (n * (m * k))%nat.
 Proof.
-  unfold matrix_products. apply total_products. intros i _. apply total_products. intros j _.
+  unfold matrix_products. apply total_of_products. intros i _. apply total_of_products. intros j _.
   apply inner_products.
 Qed.
 

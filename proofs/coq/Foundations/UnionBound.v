@@ -4,8 +4,8 @@
     answer that is returned after some tries is wrong with at most the sum of what each try is.
     How: an indicator of a union is at most the sum of the indicators, expectations are linear. *)
 
-Require Import Reals Lra Lia List.
-From Attest.Foundations Require Import Sums Lists Probability.
+Require Import Reals Lra List.
+From Attest.Foundations Require Import Lists Probability.
 Import ListNotations.
 Open Scope R_scope.
 

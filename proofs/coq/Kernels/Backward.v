@@ -13,7 +13,7 @@ From Attest.Foundations Require Import Sums.
 From Attest.Rounding Require Import Rounding.
 Open Scope R_scope.
 
-Lemma gradient_form E M g L : b_kernel_gradient E M g L = (1 + g) * E + g * M + L.
+Lemma kernel_gradient_form E M g L : b_kernel_gradient E M g L = (1 + g) * E + g * M + L.
 Proof. unfold b_kernel_gradient. ring. Qed.
 
 (** [a'] are the computed factors, off by e; s is within g of the sum of their products, but for [L]. *)
@@ -23,7 +23,7 @@ Theorem fp_kernel_gradient n a a' b e s E M g L : 0 <= g ->
   Rabs (s - fsum n (fun j => a' j * b j)) <= g * fsum n (fun j => Rabs (a' j * b j)) + L ->
   Rabs (s - fsum n (fun j => a j * b j)) <= b_kernel_gradient E M g L.
 Proof.
-  intros Hg Ha HE HM Hs. rewrite gradient_form.
+  intros Hg Ha HE HM Hs. rewrite kernel_gradient_form.
   assert (D : fsum n (fun j => Rabs ((a' j - a j) * b j)) <= E).
   { eapply Rle_trans; [apply fsum_le | exact HE]. intros j Hj. rewrite Rabs_mult.
     apply Rmult_le_compat_r; [apply Rabs_pos | auto]. }

@@ -107,7 +107,7 @@ Proof.
   apply Rmult_le_pos; [apply (proj1 P j Hj) | left; apply exp_pos].
 Qed.
 
-Lemma centred : fsum n (fun j => p j * (v j - o)) = 0.
+Lemma kernel_centred : fsum n (fun j => p j * (v j - o)) = 0.
 Proof.
   rewrite (fsum_ext n _ (fun j => p j * v j - p j * o)) by (intros; ring).
   rewrite fsum_minus, fsum_scale_r, (proj2 P). unfold o, mean, dot. ring.
@@ -129,7 +129,7 @@ Proof.
   destruct K as [xi H].
   replace (fsum n (fun j => W j * (v j - o)))
     with (fsum n (fun j => p j * (exp (xi j) - 1) * (v j - o))).
-  2: { rewrite <- (Rminus_0_r (fsum n (fun j => W j * (v j - o)))), <- centred, <- fsum_minus.
+  2: { rewrite <- (Rminus_0_r (fsum n (fun j => W j * (v j - o)))), <- kernel_centred, <- fsum_minus.
        apply fsum_ext. intros j Hj. destruct (H j Hj) as [_ ->]. ring. }
   eapply Rle_trans; [apply fsum_abs |]. apply fsum_le. intros j Hj.
   rewrite !Rabs_mult, (Rabs_right (p j)) by (apply Rle_ge, (proj1 P j Hj)).
@@ -145,7 +145,7 @@ Hypothesis LD : 0 <= lD.
 Hypothesis EN : Rabs (N - fsum n (fun j => W j * v j)) <= gN * fsum n (fun j => W j * Rabs (v j)) + lN.
 Hypothesis ED : Rabs (D - fsum n W) <= gD * fsum n W + lD.
 
-Lemma output_form dev vs ls ss om : lD < (1 - gD) * ss ->
+Lemma kernel_output_form dev vs ls ss om : lD < (1 - gD) * ss ->
   b_kernel_output dev vs ls ss gN gD om lN lD
     = (dev + gN * vs + lN + om * (gD * ls + lD)) / ((1 - gD) * ss - lD).
 Proof. intros. unfold b_kernel_output. field. lra. Qed.
@@ -158,7 +158,7 @@ Theorem fp_kernel_output dev vs ls ss om :
   Rabs o <= om -> lD < (1 - gD) * ss ->
   Rabs (N / D - o) <= b_kernel_output dev vs ls ss gN gD om lN lD.
 Proof.
-  intros Hdev Hvs Hls Hss Hom Hpos. rewrite output_form by auto.
+  intros Hdev Hvs Hls Hss Hom Hpos. rewrite kernel_output_form by auto.
   set (E := N - fsum n (fun j => W j * v j)) in *. set (F := D - fsum n W) in *.
   assert (S1 : fsum n W <= ls)
     by (eapply Rle_trans; [apply fsum_le; intros; apply weight_between; auto | auto]).

@@ -13,7 +13,7 @@
 Require Import Reals Lra Lia List.
 From Coquelicot Require Import Coquelicot.
 From Attest Require Import Bounds.
-From Attest.Foundations Require Import Sums Lists Derivatives Probability.
+From Attest.Foundations Require Import Sums Derivatives Probability.
 From Attest.Softmax Require Import Tanh.
 Import ListNotations.
 Open Scope R_scope.

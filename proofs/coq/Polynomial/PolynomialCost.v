@@ -163,13 +163,13 @@ Proof.
       <= q * t + n * t + t * (S v * n) + t * (S v) + q * (S v * t) + q * v)%nat).
     { unfold polynomial_products.
       rewrite (for_features _ (S v * n))
-        by (intros; apply Tally.total_products; intros; apply inner_products).
-      rewrite (for_features _ (S v * 1)) by (intros; apply Tally.total_products; reflexivity).
-      rewrite (Tally.total_products q (fun i => total (S v) (row_sum i)) (S v * t)).
-      2: { intros i _. apply Tally.total_products. intros e _. unfold row_sum.
+        by (intros; apply total_of_products; intros; apply inner_products).
+      rewrite (for_features _ (S v * 1)) by (intros; apply total_of_products; reflexivity).
+      rewrite (total_of_products q (fun i => total (S v) (row_sum i)) (S v * t)).
+      2: { intros i _. apply total_of_products. intros e _. unfold row_sum.
            rewrite (for_features _ 1) by reflexivity. lia. }
-      rewrite (Tally.total_products q (fun i => total v (output i)) (v * 1))
-        by (intros; apply Tally.total_products; reflexivity).
+      rewrite (total_of_products q (fun i => total v (output i)) (v * 1))
+        by (intros; apply total_of_products; reflexivity).
       pose proof (total_products_le q (fun i => token_features (Q i)) t
         ltac:(intros; apply token_features_products)).
       pose proof (total_products_le n (fun j => token_features (K j)) t

@@ -3,14 +3,13 @@
     One key, the polynomial 1 and no logits but 0; and 4 keys whose logits are 0. *)
 
 Require Import Reals Lra Lia List.
-From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums Vectors.
-From Attest.Softmax Require Import Softmax TotalVariation Weights Taylor.
+From Attest.Softmax Require Import Softmax TotalVariation.
 From Attest.Polynomial Require Import Moments Polynomial.
 Open Scope R_scope.
 
 (** Of p2_poly_output. *)
-Theorem p2_poly_satisfiable : exists n d g c q K centre v b m kappa lo hi,
+Theorem p2_poly_satisfied : exists n d g c q K centre v b m kappa lo hi,
   (0 < n)%nat /\ 0 < m /\ fits_exp g c b m kappa /\
   bounded n (fun j => dot d q (shifted K centre j)) b /\ ranges n v lo hi /\ lo < hi.
 Proof.
@@ -24,7 +23,7 @@ Proof.
 Qed.
 
 (** Of p2_error_output. *)
-Theorem p2_error_satisfiable : exists d g q K v b M,
+Theorem p2_error_satisfied : exists d g q K v b M,
   0 <= b <= 1 /\ (2 <= g)%nat /\ bounded (2 ^ g) (fun j => dot d q (K j)) b /\ bounded (2 ^ g) v M /\
   0 < M.
 Proof.

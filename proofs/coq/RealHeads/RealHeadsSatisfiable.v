@@ -3,10 +3,9 @@
     False in place of what they conclude; a test compares them. *)
 
 Require Import Reals Lra Lia List.
-From Attest Require Import Bounds.
-From Attest.Foundations Require Import Sums Vectors Lists Probability.
-From Attest.Softmax Require Import Softmax TotalVariation.
-From Attest.RealHeads Require Import RealHeads Expansion.
+From Attest.Foundations Require Import Sums Probability.
+From Attest.Softmax Require Import TotalVariation.
+From Attest.RealHeads Require Import RealHeads.
 Open Scope R_scope.
 
 Theorem r_certify_satisfiable :

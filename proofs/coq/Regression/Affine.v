@@ -6,7 +6,7 @@
     gradient; (3) M |d'|^3 / 2 is at most a share M r' / (2 mu') = (1 - sqrt (1 - 2 h)) / 2 of
     <d', H' d'>, which is <d, H d> >= mu |d|^2. *)
 
-Require Import Reals Lra Lia FunctionalExtensionality.
+Require Import Reals Lra FunctionalExtensionality.
 From Coquelicot Require Import Coquelicot.
 From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums Vectors.

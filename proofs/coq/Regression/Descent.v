@@ -6,7 +6,7 @@
     a step leaves e (1 - tau mu (1 - theta)), so that e / (1 - theta) shrinks by
     1 - tau mu / (1 + tau mu theta); (4) 1 - x <= exp (- x). *)
 
-Require Import Reals Lra Lia FunctionalExtensionality.
+Require Import Reals Lra.
 From Coquelicot Require Import Coquelicot.
 From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums Vectors.

@@ -13,7 +13,7 @@ From Coquelicot Require Import Coquelicot.
 From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums Vectors Derivatives Averages.
 From Attest.Softmax Require Import Softmax.
-From Attest.Regression Require Import Cumulants Regression Curvature AttentionRegression.
+From Attest.Regression Require Import Regression Curvature AttentionRegression.
 Open Scope R_scope.
 
 (** * Computations that count *)

@@ -4,11 +4,11 @@
     reach an accuracy in the number of steps of P4.descent; a step is one gradient, of which
     RegressionCost.v counts the products. *)
 
-Require Import Reals Lra.
+Require Import Reals.
 From Attest Require Import Bounds.
 From Attest.Foundations Require Import Vectors.
-From Attest.Regression Require Import Cumulants Regression Curvature Nearby AttentionRegression.
-From Attest.Regression Require Import Newton Banach RegressionNewton Descent.
+From Attest.Regression Require Import Cumulants Regression Curvature AttentionRegression.
+From Attest.Regression Require Import Newton RegressionNewton Descent.
 Open Scope R_scope.
 
 Section Descent.

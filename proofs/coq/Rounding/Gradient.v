@@ -19,9 +19,9 @@
 
 Require Import Reals Lra Lia.
 From Attest Require Import Bounds.
-From Attest.Foundations Require Import Sums Vectors.
-From Attest.Softmax Require Import Softmax TotalVariation Weights Tanh.
-From Attest.Rounding Require Import Rounding RoundingSoftmax Scores.
+From Attest.Foundations Require Import Sums.
+From Attest.Softmax Require Import Softmax TotalVariation Tanh.
+From Attest.Rounding Require Import Rounding Scores.
 Open Scope R_scope.
 
 (** * The logarithm of a weight *)

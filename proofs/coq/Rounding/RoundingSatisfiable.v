@@ -6,11 +6,9 @@
     one of the errors that the model allows. *)
 
 Require Import Reals Lra Lia List Permutation.
-From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums Vectors.
 From Attest.Softmax Require Import Softmax TotalVariation Tanh.
-From Attest.Rounding Require Import Rounding RoundingSums Expressions RoundingSoftmax Scores Merge.
-From Attest.Rounding Require Import Gradient.
+From Attest.Rounding Require Import Rounding RoundingSoftmax Scores Merge.
 Open Scope R_scope.
 
 Definition one (j : nat) : R := 1.
@@ -40,11 +38,6 @@ Qed.
 
 Lemma zero_error x y : x = 0 -> 0 <= y -> Rabs x <= y.
 Proof. intros -> H. now rewrite Rabs_R0. Qed.
-
-Lemma tanh_0 : tanh 0 = 0.
-Proof.
-  unfold tanh, sinh. rewrite Ropp_0. replace (exp 0 - exp 0) with 0 by ring. unfold Rdiv. ring.
-Qed.
 
 Ltac small := unfold one, zero, dot; cbn [Sums.fsum INR Nat.add];
   rewrite ?Rminus_0_r, ?Rmult_0_r, ?Rmult_0_l, ?Rmult_1_r, ?Rmult_1_l, ?Rplus_0_l,
@@ -115,16 +108,6 @@ Proof.
     try (apply weight_computed; lra); apply zero_error; lra.
 Qed.
 
-Theorem fp_gradient_weight_satisfiable :
-  ~ (forall u exp_error reach score_error s S0 ell L lambda b w tiny : R, 0 <= u -> exp_error *
-    u < 1 -> Rabs (s - S0) <= score_error -> Rabs (ell - L) <= lambda ->
-    RoundingSoftmax.computed_weight 1 u (exp_error * u) reach (s - ell) b -> Rabs (w - b) <=
-    tiny -> False).
-Proof.
-  intros N. apply (N (/ 8) 1 0 0 0 0 0 0 0 1 1 0); try (small; fail);
-    try (apply weight_computed; lra); apply zero_error; lra.
-Qed.
-
 Theorem fp_scores_biased_satisfiable :
   ~ (forall s sc b rho u out S B : R, 0 <= u -> u <= 1 / 4 -> Rabs (sc - s) <= rho -> Rabs s <=
     S -> Rabs b <= B -> Scores.computed_bias u B sc b out -> False).
@@ -141,9 +124,9 @@ Theorem fp_scores_capped_satisfiable :
 Proof.
   intros N. apply (N 1 0 0 0 (1 / 10) 1 (/ 8) (1 / 4) 0 1); try (small; fail);
     try (apply zero_error; lra).
-  - unfold cap. replace (0 / 1) with 0 by field. rewrite tanh_0. small.
+  - unfold cap. replace (0 / 1) with 0 by field. rewrite tanh_at_0. small.
   - exists 0, 0, 0, 0, 0, 0, 0, 0. rewrite Rabs_R0. repeat (split; [lra |]). cbv zeta.
-    replace (0 * (/ (1 * (1 + 0)) * (1 + 0)) * (1 + 0) + 0) with 0 by ring. rewrite tanh_0. lra.
+    replace (0 * (/ (1 * (1 + 0)) * (1 + 0)) * (1 + 0) + 0) with 0 by ring. rewrite tanh_at_0. lra.
 Qed.
 
 Theorem fp_scores_scaled_satisfiable :
@@ -200,20 +183,6 @@ Proof.
   apply (N 1%nat zero one 0 0 1%nat (/ 8) 0 1 0 (/ 8) 0 0 0 0); settle.
 Qed.
 
-Theorem fp_gradient_mean_satisfiable :
-  ~ (forall (d : nat) (u lost tiny : R) (g o o' : nat -> R) (t : Rounding.tree) (s A beta length
-    : R), 0 <= u -> 0 <= lost -> 2 * lost <= tiny -> INR d * u <= 1 / 2 -> Rounding.adds d t ->
-    Rounding.computes u lost (fun l : nat => g l * o' l) t s -> Sums.fsum d (fun l : nat => Rabs
-    (g l * o' l)) <= A -> Sums.fsum d (fun l : nat => Rabs (g l) * Rabs (o' l - o l)) <= beta *
-    length -> False).
-Proof.
-  intros N. apply (N 1%nat (/ 8) (/ 8) (1 / 4) one one one (Leaf 0) 1 1 0 1); try (small; fail);
-    try (apply zero_error; lra).
-  - exact leaf_adds.
-  - apply leaf_computes; unfold one; lra.
-  - unfold one. cbn [Sums.fsum]. replace (1 - 1) with 0 by ring. rewrite Rabs_R0. lra.
-Qed.
-
 Theorem fp_gradient_sum_satisfiable :
   ~ (forall (n k : nat) (u lost scale : R) (x x' z e : nat -> R) (t : Rounding.tree) (y out d0
     d1 e1 E A taken : R), 0 <= u -> 0 <= lost -> INR (k + 2) * u < 1 -> Rounding.adds n t ->
@@ -231,18 +200,4 @@ Proof.
   - cbn. lia.
   - intros j _. unfold one, zero. apply zero_error; lra.
   - apply leaf_computes; unfold one; lra.
-Qed.
-
-Theorem fp_gradient_score_satisfiable :
-  ~ (forall p w theta P P' M M' a b t ds slope slope' slope_error dx largest u lost tiny d1 d2
-    d3 e2 e3 : R, 0 <= u -> u <= 1 / 8 -> 0 <= lost -> 2 * lost <= tiny -> 0 <= theta -> 0 <= w
-    -> Rabs (p - w) <= Bounds.b_gradient_weight theta w tiny -> Rabs (P' - P) <= a -> Rabs (M' -
-    M) <= b -> Rabs d1 <= u -> Rabs d2 <= u -> Rabs d3 <= u -> Rabs e2 <= lost -> Rabs e3 <=
-    lost -> t = (P' - M') * (1 + d1) -> Rabs t <= largest -> ds = w * t * (1 + d2) + e2 -> 0 <=
-    slope <= 1 -> Rabs (slope' - slope) <= slope_error -> dx = ds * slope' * (1 + d3) + e3 ->
-    False).
-Proof.
-  intros N. apply (N 1 1 0 0 0 0 0 0 0 0 0 1 1 0 0 0 (/ 8) (/ 8) (1 / 4) 0 0 0 0 0);
-    try (small; fail); try (replace (1 - 1) with 0 by ring; rewrite Rabs_R0; lra).
-  apply zero_error; [lra |]. unfold b_gradient_weight. rewrite exp_0. lra.
 Qed.

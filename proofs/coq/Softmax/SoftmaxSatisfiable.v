@@ -3,8 +3,6 @@
     False in place of what they conclude; a test compares them. *)
 
 Require Import Reals Lra Lia List.
-From Attest Require Import Bounds.
-From Attest.Foundations Require Import Sums Vectors.
 From Attest.Softmax Require Import Softmax TotalVariation Weights.
 Open Scope R_scope.
 

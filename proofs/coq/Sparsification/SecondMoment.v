@@ -67,16 +67,6 @@ Proof.
   apply lsum_ext. intros t _. unfold lsum. simpl. ring.
 Qed.
 
-Lemma lsum_exchange {A B} (la : list A) (lb : list B) (f : A -> B -> R) :
-  lsum (fun a => lsum (f a) lb) la = lsum (fun b => lsum (fun a => f a b) la) lb.
-Proof.
-  induction la as [| a la IH].
-  - symmetry. apply lsum_zero. reflexivity.
-  - change (lsum (f a) lb + lsum (fun a => lsum (f a) lb) la
-      = lsum (fun b => f a b + lsum (fun a => f a b) la) lb).
-    now rewrite lsum_plus, IH.
-Qed.
-
 Lemma expect_swap {A B} (la : list A) (lb : list B) (f : A -> B -> R) :
   expect la (fun a => expect lb (f a)) = expect lb (fun b => expect la (fun a => f a b)).
 Proof.

@@ -371,12 +371,6 @@ Qed.
 (** The sum of (x . s) (y . s) over all columns s. *)
 Definition crossed (x y : nat -> R) (l : list (list R)) : R := lsum (fun s => signed x s * signed y s) l.
 
-Lemma fsum_of_nth {A} (f : A -> R) l a : fsum (length l) (fun t => f (nth t l a)) = lsum f l.
-Proof.
-  induction l as [| b l IH]; [reflexivity |]. simpl length. rewrite (fsum_skip _ 0) by lia.
-  change (f b + fsum (length l) (fun t => f (nth t l a)) = f b + lsum f l). now rewrite IH.
-Qed.
-
 Lemma gram_projected m X l i j : (0 < m)%nat -> length l = m ->
   gram m (projected m X l) i j = crossed (X i) (X j) l / INR m.
 Proof.

@@ -8,7 +8,7 @@
 
 Require Import Reals Lra Lia List Permutation.
 From Attest.Foundations Require Import Sums Vectors Probability Independence.
-From Attest.Rounding Require Import Rounding.
+From Attest.Rounding Require Import Rounding RoundingSatisfiable.
 From Attest.Sparsification Require Import Sparsification Certificate Sketch HeavyKeys.
 From Attest.Sparsification Require Import SecondMoment SignProjections Barriers.
 Import ListNotations.
@@ -18,9 +18,6 @@ Definition one (i j : nat) : R := 1.
 
 Lemma exactly u x y : y = x -> 0 <= u -> rounds u x y.
 Proof. intros -> Hu. exists 0. rewrite Rabs_R0. split; [auto | ring]. Qed.
-
-Lemma lone_adds : adds 1 (Leaf 0).
-Proof. split; [exact I | apply Permutation_refl]. Qed.
 
 Lemma lone_computes : computes (/ 16) 0 (fun c => one 0 c * one 0 c) (Leaf 0) 1.
 Proof.
@@ -38,7 +35,7 @@ Lemma same_loewner : loewner 1 (gram 1 one) (gram 1 one) 0.
 Proof. intros x. lra. Qed.
 
 Lemma unit_computed : computed_gram (/ 16) 1 1 1 one one.
-Proof. intros i j _ _. exists (Leaf 0). split; [exact lone_adds | split; [simpl; lia | exact lone_computes]]. Qed.
+Proof. intros i j _ _. exists (Leaf 0). split; [exact leaf_adds | split; [simpl; lia | exact lone_computes]]. Qed.
 
 Lemma one_factor : cholesky (/ 16) 1 one identity.
 Proof.
@@ -89,7 +86,7 @@ Theorem p3_gram_rounding_satisfiable :
     <= u -> INR d * u <= 1 / 2 -> Rounding.adds d t -> Rounding.computes u 0 (fun c : nat => X i
     c * X j c) t s -> False).
 Proof.
-  intros N. apply (N 1%nat (/ 16) one 0%nat 0%nat (Leaf 0) 1); [lra | simpl; lra | exact lone_adds |].
+  intros N. apply (N 1%nat (/ 16) one 0%nat 0%nat (Leaf 0) 1); [lra | simpl; lra | exact leaf_adds |].
   apply lone_computes.
 Qed.
 

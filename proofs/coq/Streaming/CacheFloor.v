@@ -11,7 +11,7 @@
 
 Require Import Reals Lra Lia List.
 From Attest Require Import Bounds.
-From Attest.Foundations Require Import Sums Lists Vectors Probability.
+From Attest.Foundations Require Import Sums Lists Vectors Probability Independence.
 From Attest.Softmax Require Import Softmax.
 From Attest.Streaming Require Import Onepass.
 Import ListNotations.
@@ -66,13 +66,6 @@ Proof.
     unfold lsum in *. simpl. lra.
 Qed.
 
-Lemma fsum_nth {A} (f : A -> R) (z : A) l :
-  fsum (length l) (fun j => f (nth j l z)) = lsum f l.
-Proof.
-  rewrite <- lsum_seq. induction l as [| a l IH]; [reflexivity |].
-  cbn [length seq]. rewrite <- seq_shift. unfold lsum in *. simpl. rewrite map_map. now rewrite IH.
-Qed.
-
 (** (1 + x)^d (1 - d x) <= 1 *)
 Lemma bernoulli_product x d : 0 <= x -> (1 + x) ^ d * (1 - INR d * x) <= 1.
 Proof.
@@ -110,7 +103,7 @@ Lemma own_share i : (i < n)%nat ->
 Proof.
   intros Hi. assert (K : length (key i) = d) by (apply corners, nth_In; exact Hi).
   unfold softmax, normalize. unfold n, key at 4.
-  rewrite (fsum_nth (fun b => exp (c * corner_dot (key i) b)) [] keys).
+  rewrite (fsum_of_nth (fun b => exp (c * corner_dot (key i) b)) keys []).
   assert (L : lsum (fun b => exp (c * corner_dot (key i) b)) keys <= (exp c + exp (- c)) ^ d).
   { rewrite <- K, <- all_corners. apply lsum_incl; auto.
     - intros a Ha. rewrite K. rewrite <- (corners a Ha).
@@ -119,7 +112,7 @@ Proof.
     - intros. left. apply exp_pos. }
   rewrite corner_self, K.
   assert (Pos : 0 < lsum (fun b => exp (c * corner_dot (key i) b)) keys).
-  { rewrite <- (fsum_nth _ []). apply fsum_pos; [unfold n in Hi; lia |]. intros. apply exp_pos. }
+  { rewrite <- (fsum_of_nth _ _ []). apply fsum_pos; [unfold n in Hi; lia |]. intros. apply exp_pos. }
   apply le_div; [exact Pos |].
   apply Rle_trans with (3 / 4 * (exp c + exp (- c)) ^ d); [lra |].
   set (x := exp (- (2 * c))) in *.
@@ -165,14 +158,6 @@ Qed.
 
 (** * Counting *)
 
-Lemma lsum_swap {A B} (f : A -> B -> R) l l' :
-  lsum (fun a => lsum (f a) l') l = lsum (fun b => lsum (fun a => f a b) l) l'.
-Proof.
-  induction l as [| a l IH]; [unfold lsum at 1; simpl; symmetry; apply lsum_zero; reflexivity |].
-  transitivity (lsum (f a) l' + lsum (fun a => lsum (f a) l') l); [reflexivity |].
-  rewrite IH, <- lsum_plus. apply lsum_ext. intros. reflexivity.
-Qed.
-
 Lemma lsum_filter {A} (f : A -> bool) l :
   lsum (fun a => if f a then 1 else 0) l = INR (length (filter f l)).
 Proof.
@@ -201,7 +186,7 @@ Proof.
   - unfold probability, expect.
     rewrite (lsum_ext _ (fun w => / INR (length coins) * lsum (fun r => if good r w then 1 else 0) coins))
       by (intros; unfold Rdiv; ring).
-    rewrite lsum_scale, lsum_swap. apply Rmult_le_reg_l with (INR (length coins)); [exact R |].
+    rewrite lsum_scale, lsum_exchange. apply Rmult_le_reg_l with (INR (length coins)); [exact R |].
     rewrite <- Rmult_assoc, Rinv_r, Rmult_1_l by lra. rewrite <- lsum_const. apply lsum_le.
     intros r _. rewrite lsum_filter. apply le_INR.
     rewrite <- (map_length (state r)), <- (seq_length states 0). apply NoDup_incl_length.

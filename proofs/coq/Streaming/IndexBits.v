@@ -104,7 +104,7 @@ Proof.
   unfold probability, expect.
   rewrite (lsum_ext _ (fun w => / INR (length coins) * lsum (fun r => if good r w then 1 else 0) coins))
     by (intros; unfold Rdiv; ring).
-  rewrite lsum_scale, lsum_swap. apply Rmult_le_reg_l with (INR (length coins)); [exact R |].
+  rewrite lsum_scale, lsum_exchange. apply Rmult_le_reg_l with (INR (length coins)); [exact R |].
   rewrite <- Rmult_assoc, Rinv_r, Rmult_1_l by lra. rewrite <- lsum_const. apply lsum_le.
   intros r _. rewrite lsum_filter. apply T.
 Qed.

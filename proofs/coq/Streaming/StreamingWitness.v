@@ -5,8 +5,7 @@
     a cache that keeps it. *)
 
 Require Import Reals Lra Lia List.
-From Attest Require Import Bounds.
-From Attest.Foundations Require Import Sums Probability.
+From Attest.Foundations Require Import Probability.
 From Attest.Streaming Require Import Onepass CacheFloor.
 Import ListNotations.
 Open Scope R_scope.
@@ -14,7 +13,7 @@ Open Scope R_scope.
 Definition number (b : bool) : nat := if b then 1 else 0.
 
 (** Of p2_onepass_states. *)
-Theorem p2_onepass_satisfiable : exists n last states state answer error,
+Theorem p2_onepass_satisfied : exists n last states state answer error,
   (1 < n)%nat /\ INR n <= exp last /\ 0 <= error < (INR n - 1) / (4 * (INR n + 1)) /\
   (forall w : list bool, length w = n -> (state w < states)%nat) /\
   (forall w i, length w = n -> (i < n)%nat ->
@@ -33,7 +32,7 @@ Proof.
 Qed.
 
 (** Of p2_floor_states, with one coin that always falls on the same side. *)
-Theorem p2_floor_satisfiable : exists d v c keys (coins : list unit) states success error
+Theorem p2_floor_satisfied : exists d v c keys (coins : list unit) states success error
     (state : unit -> list bool -> nat) (answer : unit -> nat -> nat -> nat -> R)
     (good : unit -> list bool -> bool),
   (forall a, In a keys -> length a = d) /\ NoDup keys /\ INR d * exp (- (2 * c)) <= 1 / 4 /\
