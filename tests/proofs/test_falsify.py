@@ -250,6 +250,8 @@ UNKEPT = {
     "P1.exponentials",
     "P1.space",
     "P1.worstcase",
+    "P1.kept",
+    "P1.pair",
     "FP.regression",
 }
 

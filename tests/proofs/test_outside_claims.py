@@ -7,7 +7,7 @@ import pytest
 from proofs.__main__ import main
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
-SOURCE = TUTORIAL.read_text("utf-8").split("'''")[1]
+SOURCE = TUTORIAL.read_text("utf-8").split('"""')[1]
 
 
 @pytest.fixture
