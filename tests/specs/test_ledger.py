@@ -31,4 +31,4 @@ def test_an_unknown_field_is_refused() -> None:
 
 def test_an_unknown_verdict_is_refused() -> None:
     with pytest.raises(ValueError, match="probably"):
-        parse_ledger(TEXT.replace('verdict = "open"', 'verdict = "probably"', 1))
+        parse_ledger(TEXT.replace('verdict = "holds"', 'verdict = "probably"', 1))
