@@ -296,6 +296,8 @@ class Linear:
         # <e, A e> falls by α <r, r> in every step, to 0 in the end.
         falls: list[Fraction] = []
         while square:
+            if len(falls) == len(b):
+                raise ArithmeticError("conjugate gradients end after n steps: A is not symmetric.")
             image = A.dot(direction)
             alpha = square / direction.dot(image)
             falls.append(alpha * square)
@@ -320,6 +322,8 @@ def _conjugate_steps(i: Linear, bits: int) -> Enclosure:
 
 def _descent_steps(i: Linear, bits: int) -> Enclosure:
     """Count the gradient steps after which the energy may still be above the accuracy."""
+    # A step may widen an enclosure by two bits or three.
+    bits = 32 * bits
     A, b, tau = lift(i.matrix, bits), lift(i.right_hand_side, bits), 2 / (i.least + i.largest)
     most = i.accuracy**2 * i.energies(0)[0]
     x, steps = 0 * b, 0
@@ -328,8 +332,11 @@ def _descent_steps(i: Linear, bits: int) -> Enclosure:
     while True:
         x = x - lift(tau, bits) * (A @ x - b)
         energy = (x * (A @ x)).sum() - 2 * (b * x).sum() + lift(least, bits)
-        if Fraction(energy.bounds()[1].item()) <= most:
+        low, high = (Fraction(end.item()) for end in energy.bounds())
+        if high <= most:
             return lift(steps, bits)
+        if low <= most:
+            raise ArithmeticError(f"the energy after {steps} steps is undecided with {bits} bits.")
         steps += 1
 
 

@@ -45,7 +45,6 @@ DEAR = {
         250,
     ),
     "P2.poly": 50,
-    "P4.conjugate": 20,
     "P3.composed": 50,
     "P3.randomised": 50,
     "P3.sketches": 50,
