@@ -69,6 +69,7 @@ class KeyGram:
     loss: float
     keys: int
 
+    @standard_arithmetic
     def merge(self, other: "KeyGram") -> "KeyGram":
         """Return the Gram matrix of both sets of keys.
 

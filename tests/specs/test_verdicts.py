@@ -240,6 +240,8 @@ def _changed(value: Any) -> Iterator[Any]:
         yield value[::-1]
         if value and isinstance(value[0], Fraction):
             yield (value[0] / 2, *value[1:])
+        if value and isinstance(value[0], int):
+            yield (value[0] + 1, *value[1:])
     elif is_dataclass(value) and not isinstance(value, type):
         for field in fields(value):
             for other in _changed(getattr(value, field.name)):
