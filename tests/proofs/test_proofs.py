@@ -23,6 +23,8 @@ from proofs.evidence.coq_checker import (
 )
 from reference.arithmetic.exponential import GUARD, exp_nonpositive, exp_real, log_positive
 from specs import CLAIMS
+from specs.claim import Status
+from specs.ledger import ledger
 
 BOUNDS = [bound for claim in CLAIMS.values() for bound in claim.bounds if bound.theorem]
 
@@ -198,8 +200,19 @@ def test_a_proof_goes_through_for_bounds_that_are_repeated_in_its_file(
     assert coqc(compiled, "Repeated.v") == ""
 
 
+#: Bounds of claims that are false: what their theorems say is that they are exceeded.
+EXCEEDED = {
+    b.name
+    for record in ledger().records.values()
+    if record.verdict is Status.REFUTED
+    for b in CLAIMS[record.id].bounds
+}
+
+
 @pytest.mark.proofs
-@pytest.mark.parametrize("bound", BOUNDS, ids=lambda b: b.name)
+@pytest.mark.parametrize(
+    "bound", [b for b in BOUNDS if b.name not in EXCEEDED], ids=lambda b: b.name
+)
 def test_a_bound_that_is_two_percent_smaller_is_not_proved(bound, compiled: Path) -> None:
     less = " * (98 / 100)" if bound.expression != 0 else " - 2 / 100"
     source = redefining(compiled, file_of(bound.theorem), [bound.name], less)
