@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
@@ -332,6 +332,13 @@ class Claim(Generic[Instance]):
         return tuple(h.statement for h in self.assumes if not h.holds(instance))
 
 
+def hint(id_: str, known: Iterable[str]) -> str:
+    """Return which ids are spelled like an unknown one, or all that there are if none is."""
+    known = sorted(known)
+    alike = difflib.get_close_matches(id_, known, n=3)
+    return f"did you mean {' or '.join(alike)}?" if alike else f"known are {', '.join(known)}."
+
+
 def by_id(claims: Mapping[str, Claim[Any]]) -> Callable[[str], Claim[Any]]:
     """Return a function that finds a claim by its id, and says which are spelled alike if there is none."""
 
@@ -339,8 +346,6 @@ def by_id(claims: Mapping[str, Claim[Any]]) -> Callable[[str], Claim[Any]]:
         """Return the executable claim of that id; raise ValueError if there is none."""
         if id_ in claims:
             return claims[id_]
-        alike = difflib.get_close_matches(id_, claims, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(alike)}?" if alike else f"known are {', '.join(claims)}."
-        raise ValueError(f"no executable claim is called {id_!r}; {hint}")
+        raise ValueError(f"no executable claim is called {id_!r}; {hint(id_, claims)}")
 
     return claim
