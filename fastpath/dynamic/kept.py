@@ -99,6 +99,7 @@ class Kept(Sums):
         return row_error_bound(
             self.tokens.queries[i],
             self._largest_keys,
+            scaled=self.tokens.scale != 1,
             magnitude=self._largest_value,
             denominator=denominator,
             mass=denominator,
