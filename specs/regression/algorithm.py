@@ -322,11 +322,8 @@ P4_OMEGA = Claim[Exponent](
         Bound(
             name="multiplication_exponent",
             meaning="a published bound of the exponent of matrix multiplication",
-            arguments=(),
             expression=sympy.Rational(19, 8),
-            points=((),),
             quantity=lambda i, bits: lift(i.published, bits),
-            parameters=lambda i, bits: {},
             # Classical multiplication.
             trivial=lambda i, bits: lift(3, bits),
             extremal=lambda: Exponent(PUBLISHED),

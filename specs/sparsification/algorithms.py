@@ -613,11 +613,8 @@ P3_OMEGA = Claim[Exponent](
         Bound(
             name="stated_exponent",
             meaning="a published bound of the exponent of matrix multiplication",
-            arguments=(),
             expression=sympy.Rational(2373, 1000),
-            points=((),),
             quantity=lambda i, bits: lift(i.published, bits),
-            parameters=lambda i, bits: {},
             # Classical multiplication.
             trivial=lambda i, bits: lift(3, bits),
             extremal=lambda: Exponent(Fraction(23728639, 10**7)),
