@@ -85,7 +85,11 @@ class Hypothesis(Generic[Instance]):
     mirrors: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+def _no_parameters(instance: Any, bits: int) -> Mapping[str, Value]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bound(Generic[Instance]):
     """One inequality ``quantity <= expression``.
 
@@ -96,7 +100,8 @@ class Bound(Generic[Instance]):
     meaning
         What is bounded, in a sentence.
     arguments
-        The symbols of ``expression`` in the order in which every generated function takes them.
+        The symbols of ``expression`` in the order in which every generated function takes them.  A constant
+        has none; then ``points`` and ``parameters`` say nothing either, and are left out too.
     expression
         The bound itself; the single source of the Python, the Coq and the printed formula.
     domain
@@ -134,11 +139,11 @@ class Bound(Generic[Instance]):
 
     name: str
     meaning: str
-    arguments: tuple[sympy.Symbol, ...]
+    arguments: tuple[sympy.Symbol, ...] = ()
     expression: sympy.Expr
-    points: tuple[tuple[sympy.Rational | int, ...], ...]
+    points: tuple[tuple[sympy.Rational | int, ...], ...] = ((),)
     quantity: Callable[[Instance, int], Enclosure]
-    parameters: Callable[[Instance, int], Mapping[str, Value]]
+    parameters: Callable[[Instance, int], Mapping[str, Value]] = _no_parameters
     trivial: Callable[[Instance, int], Enclosure]
     extremal: Callable[[], Instance]
     domain: Mapping[sympy.Symbol, sympy.Set] = field(default_factory=dict)
