@@ -214,13 +214,6 @@ def attention(
     return _attend(q, sides, options, count)
 
 
-def attend(q: Matrix, k: Matrix, v: Matrix, last: NDArray[np.intp] | None) -> Certified:
-    """Compute :func:`attention` of checked matrices; query i sees the keys up to ``last[i]``, ascending."""
-    options = Semantics(heads=(), queries=len(q), keys=len(k), right=None if last is None else 0)
-    rows = np.arange(len(q)) if last is None else last
-    return attend_heads(q, k, v, options, worker_count(None), rows)
-
-
 def attend_heads(
     q: Matrix,
     k: Matrix,

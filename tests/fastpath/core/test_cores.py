@@ -172,7 +172,6 @@ def test_workers_beside_a_busy_process_on_one_core_end_with_the_same_bits() -> N
                 [sys.executable, "-c", program, workers],
                 capture_output=True,
                 text=True,
-                timeout=300,
                 check=True,
             ).stdout
             for workers in ("1", "6")
