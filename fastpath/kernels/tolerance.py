@@ -308,9 +308,9 @@ def kernel_bound(
         # Their rounding undoes what the exponential is off by.
         off = float(up(library_up(np.expm1(exponents.most.max())) * 2 + task.exact_weights))
     bound = _assembled(task.model, block, values, sums, centre, centre_bound, off)
-    bound = np.where(may_overflow(task.model, block, values, logarithm), np.inf, bound)
     bound[empty[:, 0]] = 0
-    return bound
+    # Of a row that sees nothing too: weights of 0 times values that have overflowed are no numbers.
+    return np.where(may_overflow(task.model, block, values, logarithm), np.inf, bound)
 
 
 def _sums(
@@ -482,9 +482,13 @@ def may_overflow(
     if low is not None:
         overflows = overflows | (scores > low.largest)
     inputs = model.format("inputs")
+    scale = max(1.0, abs(options.scale))
+    largest_query = np.abs(block.queries).max(axis=1, keepdims=True).astype(np.float64)
+    # The scale may stand on either side before the product; where it is no more than 1, nothing grows.
+    grown = 1.0 if scale == 1 else 2 * scale
+    overflows = overflows | (grown * largest_query > model.unit.largest)
+    overflows = overflows | bool(grown * block.side.largest_key > model.unit.largest)
     if inputs is not None:
-        scale = max(1.0, abs(options.scale))
-        largest_query = np.abs(block.queries).max(axis=1, keepdims=True)
         overflows = overflows | (2 * scale * largest_query > inputs.largest)
         overflows = overflows | bool(2 * scale * block.side.largest_key > inputs.largest)
     exponentials = model.format("exponentials")
