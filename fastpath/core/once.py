@@ -6,7 +6,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 Value = TypeVar("Value")
 
 
-class once(Generic[Value]):
+class once(Generic[Value]):  # noqa: N801, a decorator is called like a function
     """What ``functools.cached_property`` is from Python 3.12 on.
 
     Earlier it holds one lock for all instances of a class: threads wait for each other, and the child of a

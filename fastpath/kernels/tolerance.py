@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from fastpath.core.cores import run, worker_count
 from fastpath.core.directed import above, below, library_down, library_up, up
 from fastpath.core.inputs import Array, Matrix, heads_inputs, in_range, plain_array
 from fastpath.core.norms import TINY
+from fastpath.core.once import once
 from fastpath.core.semantics import Indices, Semantics, semantics
 from fastpath.exact.attention import attend_heads
 from fastpath.exact.blocks import Block, block_of, check_finite, logit_magnitude, scores_of
@@ -280,7 +281,7 @@ class Side:
             k, v = k.astype(np.float32), v.astype(np.float32)
             self.single = PreparedHead(k, v), Values(v)
 
-    @cached_property
+    @once
     def double(self) -> tuple[PreparedHead, Values]:
         """Keys and values in float64, where they are needed."""
         return PreparedHead(self._k, self._v), Values(self._v)

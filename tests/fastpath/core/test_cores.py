@@ -187,11 +187,14 @@ def test_a_fork_while_threads_change_holds_blas_to_one_thread(
 
     class Library:
         threads = 4
+        lock = threading.Lock()
 
         def get_num_threads(self) -> int:
             return self.threads
 
         def set_num_threads(self, count: int) -> None:
+            if not self.lock.acquire(timeout=5):
+                os._exit(2)  # the child of a fork that came while its parent held it
             first = count == threads and not setting.is_set()
             if first and count > 1:
                 self.threads = count
@@ -200,6 +203,7 @@ def test_a_fork_while_threads_change_holds_blas_to_one_thread(
                 # Of a fork that waits for this call nothing is heard.
                 forked.wait(0.1)
             self.threads = count
+            self.lock.release()
 
     library = Library()
     monkeypatch.setattr(cores, "_libraries", lambda: [library])
