@@ -1,6 +1,5 @@
 """Keys and values with what exact attention computes of them, whatever the queries are."""
 
-from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -12,6 +11,7 @@ from fastpath.core.directed import up
 from fastpath.core.inputs import Matrix, exact_floats
 from fastpath.core.locked import Locked
 from fastpath.core.norms import CONVERTED_ROWS
+from fastpath.core.once import once
 from fastpath.exact.scaled_values import Ranges, ScaledValues, column_range
 
 #: Where the largest sum of squares is finite and no less, squares in the entries' own type lose less than
@@ -263,7 +263,7 @@ class RowNorms:
             longest = squares[first : max(int(ranges[1][-1]), first + 1)].max(keepdims=True)
         return self._bound(longest)
 
-    @cached_property
+    @once
     def _longest(self) -> NDArray[np.float64]:
         return self._bound(self._squares.array.max(keepdims=True))
 
