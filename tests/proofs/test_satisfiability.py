@@ -21,17 +21,9 @@ DECLARED = frozenset(read_project(SOURCES).theorems)
 #: Theorems that have no witness yet.
 OWED = frozenset(
     (
-        "fp_augmented",
         "fp_dynamic_output",
         "fp_dynamic_weight",
         "fp_grid_value",
-        "fp_kernel_factor",
-        "fp_kernel_gradient",
-        "fp_kernel_matmul",
-        "fp_kernel_output",
-        "fp_kernel_probable",
-        "fp_kernel_range",
-        "fp_kernel_shift",
         "fp_moments_output",
         "p1_blocks_amortised",
         "p1_columns_phase_three",
@@ -63,11 +55,6 @@ OWED = frozenset(
         "p2_recovery_failure",
         "p2_recovery_ratio",
         "p2_recovery_row_failure",
-        "q_augmented",
-        "q_augmented_log",
-        "q_tv",
-        "q_tv_hard",
-        "q_tv_light",
     )
 )
 
