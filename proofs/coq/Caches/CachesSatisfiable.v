@@ -5,7 +5,7 @@
     One key whose logit is 0 and whose value is 1, and which a cache has without any error. *)
 
 Require Import Reals Lra Lia.
-From Attest.Foundations Require Import Sums Averages.
+From Attest.Foundations Require Import Sums Vectors Averages.
 From Attest.Softmax Require Import Softmax TotalVariation.
 From Attest.Rounding Require Import RoundingSatisfiable.
 From Attest.Caches Require Import Box Variation SubsetSum.
@@ -21,7 +21,7 @@ Lemma nothing_grows n : grows n zero 1.
 Proof. split; [lra |]. intros i _. unfold zero. rewrite exp_0. lra. Qed.
 
 Ltac cached := try lia; try apply near_itself; try apply nothing_grows; try lra;
-  unfold mean, dot; cbn [fsum]; rewrite ?lone_softmax; plain.
+  unfold mean, dot; cbn [fsum]; rewrite ?lone_softmax; try plain.
 
 Theorem q_augmented_satisfiable :
   ~ (forall (n : nat) (s s' c v v' e : nat -> R) (y F radius_mean radius_scatter value_error
