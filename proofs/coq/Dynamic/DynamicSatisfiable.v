@@ -99,12 +99,12 @@ Qed.
 
 Theorem p1_blocks_amortised_satisfiable :
   ~ (forall (options : Pending.settings) (value_columns m : nat), Pending.limit = (2 ^ m)%nat ->
-    forall (T : Tokens.tokens) (room : nat) (us : list (nat * nat * R)) (w : R), Pending.sliced
-    = false -> ln 7 <= w * ln 2 -> Tokens.count T mod Pending.limit = 0%nat -> (value_columns +
-    1) mod Pending.limit = 0%nat -> False).
+    forall (T : Tokens.tokens) (w : R), Pending.sliced = false -> ln 7 <= w * ln 2 ->
+    Tokens.count T mod Pending.limit = 0%nat -> (value_columns + 1) mod Pending.limit = 0%nat ->
+    False).
 Proof.
-  intros N. apply (N one_by_one 1%nat 0%nat eq_refl one_token 1%nat [(0%nat, 0%nat, 1)] (28074 / 10000));
-    try reflexivity. exact p1_blocks_exponent.
+  intros N. apply (N one_by_one 1%nat 0%nat eq_refl one_token (28074 / 10000)); try reflexivity.
+  exact p1_blocks_exponent.
 Qed.
 
 Theorem p1_pair_update_satisfiable :
