@@ -21,19 +21,12 @@ DECLARED = frozenset(read_project(SOURCES).theorems)
 #: Theorems that have no witness yet.
 OWED = frozenset(
     (
-        "fp_grid_value",
-        "fp_moments_output",
         "p2_compressibility_ratio",
         "p2_compressibility_share",
-        "p2_error_output",
         "p2_floor_index",
         "p2_floor_states",
-        "p2_grid_curvature",
         "p2_heap_excess",
-        "p2_kappa_grid",
-        "p2_minimax_floor",
         "p2_onepass_states",
-        "p2_poly_output",
         "p2_recovery_decoded",
         "p2_recovery_error",
         "p2_recovery_failure",
