@@ -3,6 +3,7 @@
 Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``attest show FP.softmax``.
 """
 
+from fastpath import kernels
 from fastpath.caches.audit_ledger import Audited, AuditLedger
 from fastpath.caches.bit_planes import BitPlaneCache, CertifiedBits
 from fastpath.caches.certify_quantised import Codes, certify_quantised
@@ -68,6 +69,7 @@ __all__ = [
     "entrywise_error",
     "gram",
     "heavy_keys",
+    "kernels",
     "key_gram",
     "merge",
     "polynomial_attention",

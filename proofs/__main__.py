@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,7 @@ def _show(arguments: argparse.Namespace) -> int:
     """Print what is claimed, what it rests on and where that is."""
     from proofs.command.claims_report import print_claim
     from proofs.command.falsify import outsiders, show_outsiders
+    from specs.claim import hint
     from specs.ledger import ledger
 
     if claims := outsiders(arguments.source, [arguments.claim]):
@@ -111,7 +113,7 @@ def _show(arguments: argparse.Namespace) -> int:
     if arguments.claim not in records:
         raise InputError(
             f"CLAIM must be the id of a claim, got {arguments.claim!r}; "
-            f"known are {', '.join(sorted(records))}."
+            f"{hint(arguments.claim, records)}"
         )
     print_claim(records[arguments.claim])
     return 0
@@ -208,6 +210,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="attest",
         description="Fast attention with guarantees that anyone can check.",
         epilog="Exit status: 0 if everything held, 1 if something did not, 2 for bad input.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {version('attest-attention')}"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

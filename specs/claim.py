@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
@@ -85,7 +85,11 @@ class Hypothesis(Generic[Instance]):
     mirrors: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+def _no_parameters(instance: Any, bits: int) -> Mapping[str, Value]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bound(Generic[Instance]):
     """One inequality ``quantity <= expression``.
 
@@ -96,7 +100,8 @@ class Bound(Generic[Instance]):
     meaning
         What is bounded, in a sentence.
     arguments
-        The symbols of ``expression`` in the order in which every generated function takes them.
+        The symbols of ``expression`` in the order in which every generated function takes them.  A constant
+        has none; then ``points`` and ``parameters`` say nothing either, and are left out too.
     expression
         The bound itself; the single source of the Python, the Coq and the printed formula.
     domain
@@ -134,11 +139,11 @@ class Bound(Generic[Instance]):
 
     name: str
     meaning: str
-    arguments: tuple[sympy.Symbol, ...]
+    arguments: tuple[sympy.Symbol, ...] = ()
     expression: sympy.Expr
-    points: tuple[tuple[sympy.Rational | int, ...], ...]
+    points: tuple[tuple[sympy.Rational | int, ...], ...] = ((),)
     quantity: Callable[[Instance, int], Enclosure]
-    parameters: Callable[[Instance, int], Mapping[str, Value]]
+    parameters: Callable[[Instance, int], Mapping[str, Value]] = _no_parameters
     trivial: Callable[[Instance, int], Enclosure]
     extremal: Callable[[], Instance]
     domain: Mapping[sympy.Symbol, sympy.Set] = field(default_factory=dict)
@@ -332,6 +337,13 @@ class Claim(Generic[Instance]):
         return tuple(h.statement for h in self.assumes if not h.holds(instance))
 
 
+def hint(id_: str, known: Iterable[str]) -> str:
+    """Return which ids are spelled like an unknown one, or all that there are if none is."""
+    known = sorted(known)
+    alike = difflib.get_close_matches(id_, known, n=3)
+    return f"did you mean {' or '.join(alike)}?" if alike else f"known are {', '.join(known)}."
+
+
 def by_id(claims: Mapping[str, Claim[Any]]) -> Callable[[str], Claim[Any]]:
     """Return a function that finds a claim by its id, and says which are spelled alike if there is none."""
 
@@ -339,8 +351,6 @@ def by_id(claims: Mapping[str, Claim[Any]]) -> Callable[[str], Claim[Any]]:
         """Return the executable claim of that id; raise ValueError if there is none."""
         if id_ in claims:
             return claims[id_]
-        alike = difflib.get_close_matches(id_, claims, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(alike)}?" if alike else f"known are {', '.join(claims)}."
-        raise ValueError(f"no executable claim is called {id_!r}; {hint}")
+        raise ValueError(f"no executable claim is called {id_!r}; {hint(id_, claims)}")
 
     return claim

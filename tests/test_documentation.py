@@ -2,14 +2,17 @@
 
 import re
 import shlex
+import tomllib
 from collections import Counter
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import fastpath
 from proofs.__main__ import main
 from proofs.evidence.coq_checker import statements
 from specs import CLAIMS
@@ -136,6 +139,43 @@ def test_every_file_and_theorem_that_a_document_names_is_there(document: Path) -
         assert (ROOT / name).exists(), f"{document.name} names {name}"
     for name in re.findall(r"`((?:s|r|k|fp|p\d)_\w+)`", text):
         assert name in statements(), f"{document.name} names the theorem {name}"
+
+
+def test_the_architecture_leads_from_a_certificate_to_its_theorem() -> None:
+    """Where does the bound on a dropped key's share come from?  From claim to theorem, in one section."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    _, life = page.split("## The life of one bound\n")
+    life = life.partition("\n## ")[0]
+    for bound in CLAIMS["R.drop"].bounds:
+        assert f"`{bound.name}`" in life
+        assert f"`{bound.theorem}`" in life
+    (source,) = re.findall(r"`r_drop` in `(\S+)`", life)
+    assert re.search(r"^Theorem r_drop\b", (ROOT / source).read_text("utf-8"), re.MULTILINE)
+
+
+def test_how_to_choose_has_a_causal_head_of_30000_tokens() -> None:
+    """Which function do I call for it?  The one of that row, and `certified_attention` says the same."""
+    page = (ROOT / "docs" / "choosing.md").read_text("utf-8")
+    (row,) = [x for x in page.splitlines() if x.startswith("|") and "30,000 tokens" in x]
+    head, call, *_ = (x.strip(" *`") for x in row.strip("|").split("|"))
+    assert head.startswith("causal")
+    rng = np.random.default_rng(0)
+    arrays = dict(zip("QKV", rng.standard_normal((3, 20, 4)), strict=True))
+    found = eval(call, {"attention": fastpath.attention, **arrays})
+    certified = fastpath.certified_attention(*arrays.values(), tolerance=0.1, causal=True)
+    assert certified.method == "exact"
+    assert (certified.output == found.output).all()
+
+
+def test_what_must_be_trusted_is_a_list_of_files_and_of_axioms() -> None:
+    """What must I trust?  The files of one table, Coq's kernel, and just the axioms that are allowed."""
+    page = (ROOT / "docs" / "trust.md").read_text("utf-8")
+    table = re.findall(r"\]\(\.\./([\w/.]+)\)", page.partition("\n## ")[0])
+    assert {"reference/attention.py", "specs/claim.py", "proofs/axioms.toml"} <= set(table)
+    assert all((ROOT / name).exists() for name in table)
+    axioms = tomllib.loads((ROOT / "proofs" / "axioms.toml").read_text("utf-8"))
+    words = {3: "three", 4: "four", 5: "five"}
+    assert f"{words[len(axioms['axiom'])]} axioms" in " ".join(page.split())
 
 
 def test_the_readme_is_of_80_lines() -> None:

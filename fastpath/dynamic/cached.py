@@ -7,13 +7,9 @@ from scipy.linalg import get_blas_funcs
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.inputs import Matrix
-from fastpath.dynamic.sums import TURNOVER, Sums
+from fastpath.dynamic.sums import TURNOVER
 from fastpath.dynamic.tokens import Tokens, Viewed, entries
-
-#: A weight is multiplied by at most so many factors e^step, and by at most e^this in all, before its
-#: column is computed anew: products drift, and a weight that underflowed must not come back.
-FACTORS = 32
-LARGEST_STEPS = {"float32": 16.0, "float64": 64.0}
+from fastpath.dynamic.weights import Weights
 
 #: How many pairs' coefficients are summed up at a time: 256 KiB at 4096 tokens in float64.
 MASS_PAIRS = 8
@@ -56,7 +52,7 @@ class Pairs(Viewed):
         self.base_column.clear()
 
 
-class Cached(Sums):
+class Cached(Weights):
     """Keep the weights by key: an update is one column of weights and one pending pair.
 
     An update of a key's entry takes n exponentials and 2n products; of a whole key, n d products; of
@@ -68,22 +64,14 @@ class Cached(Sums):
     ``_end`` still need them.
     """
 
-    VIEWS = Sums.VIEWS | {
-        *("_pool_rows", "_places", "_query_columns", "_magnitudes", "_gemm", "_ger"),
-    }
-
-    factors = FACTORS
+    VIEWS = Weights.VIEWS | {"_places", "_magnitudes", "_gemm", "_ger"}
 
     def __init__(self, tokens: Tokens, *, room: int, limit: int, sliced: bool) -> None:
         super().__init__(tokens, room=room, limit=limit)
-        self.steps = LARGEST_STEPS[tokens.dtype.name]
         # Room for the base columns of the pending pairs, and for the one that is being written.
         self._pool = np.zeros((room + limit + 1, self.room), tokens.dtype)
         self._place = np.arange(room)
         self._free = list(range(room, len(self._pool)))
-        self._largest_query = np.abs(self.queries_by_column).max(axis=1).tolist()
-        self._factors = [0] * room
-        self._steps = [0.0] * room
         self._pending = Pairs(limit, self.room, len(tokens.values), tokens.dtype)
         self._frozen = Pairs(limit, self.room, len(tokens.values), tokens.dtype) if sliced else None
         self._front = self._end = self._slice = 0
@@ -97,9 +85,8 @@ class Cached(Sums):
 
     def _view(self) -> None:
         super()._view()
-        self._pool_rows = list(self._pool)
+        self._columns = list(self._pool)
         self._places = entries(self._place)
-        self._query_columns = list(self.queries_by_column)
         self._magnitudes = np.empty(MASS_PAIRS * self.room, self.tokens.dtype)
         # Neither a view nor an array, but nothing that can be copied.
         self._gemm, self._ger = get_blas_funcs(("gemm", "ger"), dtype=self.tokens.dtype)
@@ -180,51 +167,6 @@ class Cached(Sums):
 
     # ---------------------------------------------------------------------------------- updates
 
-    def update_key(self, i: int, j: int, old: float, new: float) -> None:
-        """Change entry j of the key of token i: multiply its weights by exp(change q_j)."""
-        keys = self.tokens.key_entries
-        keys[i, j] = new
-        self._remember_key(i, j)
-        # What was stored may have been rounded.
-        change = keys[i, j] - old
-        factors = self._factors[i] + 1
-        steps = self._steps[i] + abs(change) * self._largest_query[j]
-        if factors > FACTORS or steps > self.steps:
-            self._recompute(i)
-            return
-        self._factors[i], self._steps[i] = factors, steps
-        place = self._free.pop()
-        weights = self._pool_rows[place]
-        np.multiply(self._query_columns[j], change, out=weights)
-        np.exp(weights, out=weights)
-        np.multiply(weights, self._pool_rows[self._places[i]], out=weights)
-        self._operations.multiplications += 2 * self.tokens.count
-        self._operations.exponentials += self.tokens.count
-        self._use(i, place)
-
-    def set_key(self, i: int, key: Matrix) -> None:
-        """Change the key of token i."""
-        self.tokens.keys[i] = key
-        self._remember_keys(i)
-        self._recompute(i)
-
-    def _recompute(self, i: int) -> None:
-        """Compute the weights of token i from the definition."""
-        n = self.tokens.count
-        place = self._free.pop()
-        weights = self._pool_rows[place]
-        self.tokens.queries[:n].dot(self.tokens.keys[i], out=weights[:n])
-        weights[n:] = -np.inf
-        weights -= self.shift
-        if self.tokens.causal:
-            weights[:i] = -np.inf
-        self._drop_large(weights, slice(None))
-        np.exp(weights, out=weights)
-        self._operations.multiplications += n * self.tokens.keys.shape[1]
-        self._operations.exponentials += n
-        self._factors[i], self._steps[i] = 0, 0.0
-        self._use(i, place)
-
     def set_value(self, i: int, j: int | slice, value: float | Matrix) -> None:
         """Change entry j of the value of token i, or all of it."""
         pending = self._pending
@@ -235,7 +177,7 @@ class Cached(Sums):
             pending.value_pair[i] = pair
             pending.base_values[pair] = now
             base = pending.base_column.get(i, self._places[i])
-            np.copyto(pending.coefficient_rows[pair], self._pool_rows[base])
+            np.copyto(pending.coefficient_rows[pair], self._columns[base])
         now[:-1][j] = value
         self._remember_value(i)
         np.subtract(now, pending.base_values[pair], out=pending.values[pair])
@@ -243,25 +185,8 @@ class Cached(Sums):
             pending.values[pending.key_pair[i]] = now
         self._settle()
 
-    def appended(self, i: int) -> None:
-        """Add the weights of a token that was appended, whose column is 0 so far."""
-        self._look()
-        self.query_changed(i)
-        self._remember_keys(i)
-        self._remember_value(i)
-        self._recompute(i)
-
-    def evicting(self, i: int) -> None:
-        """Subtract the weights of a token that is about to be evicted."""
-        place = self._free.pop()
-        self._pool_rows[place].fill(0)
-        self._use(i, place)
-
-    def query_changed(self, i: int) -> None:
-        """Make row i stale."""
-        super().query_changed(i)
-        query = np.abs(self.tokens.queries[i])
-        self._largest_query = np.maximum(self._largest_query, query).tolist()
+    def _now_and_next(self, i: int) -> tuple[int, int]:
+        return self._places[i], self._free.pop()
 
     def _use(self, i: int, place: int) -> None:
         """Make a column of the pool the weights of token i, and renew its pending pair."""
@@ -276,7 +201,7 @@ class Cached(Sums):
             self._free.append(self._places[i])
         self._places[i] = place
         # From the two columns, never from the pair as it was: no error adds up.
-        rows = self._pool_rows
+        rows = self._columns
         np.subtract(rows[place], rows[pending.base_column[i]], out=pending.coefficient_rows[pair])
         self._settle()
 

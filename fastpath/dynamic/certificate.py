@@ -32,7 +32,7 @@ def row_error_bound(
     events: int,
     factors: int,
     steps: float,
-    scaled: bool = False,
+    scaled: bool,
 ) -> float:
     """Bound the error of every entry of a row.
 

@@ -4,17 +4,16 @@ import numpy as np
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.inputs import Matrix
-from fastpath.dynamic.cached import FACTORS, LARGEST_STEPS
 from fastpath.dynamic.certificate import row_error_bound
-from fastpath.dynamic.sums import Sums
 from fastpath.dynamic.tokens import Tokens
+from fastpath.dynamic.weights import Weights
 
 #: A row is computed anew when it is read with a smaller denominator: its weights have left their scale, and
 #: what underflows would count.  The largest weight of a row is 1 when it is computed.
 SMALLEST_DENOMINATOR = {"float32": 2.0**-40, "float64": 2.0**-400}
 
 
-class Kept(Sums):
+class Kept(Weights):
     """Keep A = exp(QKᵀ - shift) by key: an update is one column, a read one row (P1.kept).
 
     An update of a key's entry takes n exponentials and 2n products, of a whole key n d products, of a value
@@ -25,19 +24,11 @@ class Kept(Sums):
     Memory: n² numbers.  A row's mass is 0 where its weights can be trusted, and else infinite.
     """
 
-    VIEWS = Sums.VIEWS | {"_columns", "_query_columns", "_changed"}
-
-    factors = FACTORS
-
     def __init__(self, tokens: Tokens, *, room: int) -> None:
         super().__init__(tokens, room=room, limit=1)
         self.settled = False
-        self.steps = LARGEST_STEPS[tokens.dtype.name]
         self._smallest = SMALLEST_DENOMINATOR[tokens.dtype.name]
         self._weights = np.zeros((room, self.room), tokens.dtype)
-        self._largest_query = np.abs(self.queries_by_column).max(axis=1).tolist()
-        self._factors = [0] * room
-        self._steps = [0.0] * room
         self._view()
         for block, weights, shift in tokens.blocks(tokens.live):
             self._weights[: tokens.count, block] = weights.T
@@ -47,8 +38,6 @@ class Kept(Sums):
     def _view(self) -> None:
         super()._view()
         self._columns = list(self._weights)
-        self._query_columns = list(self.queries_by_column)
-        self._changed = np.empty(self.room, self.tokens.dtype)
 
     # ------------------------------------------------------------------------------------ reads
 
@@ -99,6 +88,7 @@ class Kept(Sums):
         return row_error_bound(
             self.tokens.queries[i],
             self._largest_keys,
+            scaled=self.tokens.scale != 1,
             magnitude=self._largest_value,
             denominator=denominator,
             mass=denominator,
@@ -118,66 +108,13 @@ class Kept(Sums):
 
     # ---------------------------------------------------------------------------------- updates
 
-    def update_key(self, i: int, j: int, old: float, new: float) -> None:
-        """Change entry j of the key of token i: multiply its weights by exp(change q_j)."""
-        keys = self.tokens.key_entries
-        keys[i, j] = new
-        self._remember_key(i, j)
-        # What was stored may have been rounded.
-        change = keys[i, j] - old
-        factors = self._factors[i] + 1
-        steps = self._steps[i] + abs(change) * self._largest_query[j]
-        if factors > FACTORS or steps > self.steps:
-            self._recompute(i)
-            return
-        self._factors[i], self._steps[i] = factors, steps
-        column, changed = self._columns[i], self._changed
-        np.multiply(self._query_columns[j], change, out=changed)
-        np.exp(changed, out=changed)
-        np.multiply(column, changed, out=column)
-        self._operations.multiplications += 2 * self.tokens.count
-        self._operations.exponentials += self.tokens.count
-
-    def set_key(self, i: int, key: Matrix) -> None:
-        """Change the key of token i."""
-        self.tokens.keys[i] = key
-        self._remember_keys(i)
-        self._recompute(i)
-
-    def _recompute(self, i: int) -> None:
-        """Compute the weights of token i from the definition."""
-        n = self.tokens.count
-        column = self._columns[i]
-        self.tokens.queries[:n].dot(self.tokens.keys[i], out=column[:n])
-        column[n:] = -np.inf
-        column -= self.shift
-        if self.tokens.causal:
-            column[:i] = -np.inf
-        self._drop_large(column, slice(None))
-        np.exp(column, out=column)
-        self._operations.multiplications += n * self.tokens.keys.shape[1]
-        self._operations.exponentials += n
-        self._factors[i], self._steps[i] = 0, 0.0
-
     def set_value(self, i: int, j: int | slice, value: float | Matrix) -> None:
         """Change entry j of the value of token i, or all of it."""
         self.tokens.values[:-1, i][j] = value
         self._remember_value(i)
 
-    def appended(self, i: int) -> None:
-        """Add the weights of a token that was appended, whose column is 0 so far."""
-        self._look()
-        self.query_changed(i)
-        self._remember_keys(i)
-        self._remember_value(i)
-        self._recompute(i)
+    def _now_and_next(self, i: int) -> tuple[int, int]:
+        return i, i
 
-    def evicting(self, i: int) -> None:
-        """Take the weights of a token out of every row."""
-        self._columns[i].fill(0)
-
-    def query_changed(self, i: int) -> None:
-        """Make row i stale."""
-        super().query_changed(i)
-        query = np.abs(self.tokens.queries[i])
-        self._largest_query = np.maximum(self._largest_query, query).tolist()
+    def _use(self, i: int, place: int) -> None:
+        pass

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.inputs import Array
 
 
@@ -49,12 +50,14 @@ class Format:
         """What underflow may take from a result."""
         return self.tiny * self.unit_roundoff if self.gradual else self.tiny
 
+    @standard_arithmetic
     def half_gap(self, x: Any) -> Array:
         """Return half the distance between the numbers of the format about a number."""
         exponent = np.maximum(np.frexp(np.asarray(x, np.float64))[1] - 1, self.least_exponent)
         half: Array = np.ldexp(1.0, exponent - self.precision)
         return half
 
+    @standard_arithmetic
     def nearest(self, x: Any) -> Array:
         """Return the nearest numbers of the format, ties to even, as float64.
 
@@ -63,11 +66,10 @@ class Format:
         values = np.asarray(x, np.float64)
         if self.name == "float64":
             return values
-        with np.errstate(all="ignore"):
-            exponent = np.maximum(np.frexp(values)[1] - 1, self.least_exponent) - self.precision + 1
-            rounded: Array = np.ldexp(np.rint(np.ldexp(values, -exponent)), exponent)
-            rounded = np.where(np.isfinite(values), rounded, values)
-            return np.where(np.abs(rounded) > self.largest, np.copysign(np.inf, rounded), rounded)
+        exponent = np.maximum(np.frexp(values)[1] - 1, self.least_exponent) - self.precision + 1
+        rounded: Array = np.ldexp(np.rint(np.ldexp(values, -exponent)), exponent)
+        rounded = np.where(np.isfinite(values), rounded, values)
+        return np.where(np.abs(rounded) > self.largest, np.copysign(np.inf, rounded), rounded)
 
 
 FORMATS = {

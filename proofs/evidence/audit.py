@@ -27,7 +27,7 @@ from proofs.evidence import coq_checker as check
 from proofs.evidence.finds import finds
 from reference import Enclosure, Verdict, evaluate
 from specs import CLAIMS
-from specs.claim import Assurance, Bound, Claim, Relation, Rival, Status, Value
+from specs.claim import Assurance, Bound, Claim, Relation, Rival, Status, Value, hint
 from specs.ledger import Ledger, Record, ledger
 from specs.printing.coq import coq_bounds
 
@@ -150,7 +150,7 @@ def audit(
     unknown = [i for i in ids if i not in book.records and i not in CLAIMS]
     if unknown:
         raise ValueError(
-            f"unknown claim id {unknown[0]!r}; known are {', '.join(sorted(book.records))}."
+            f"unknown claim id {unknown[0]!r}; {hint(unknown[0], {*book.records, *CLAIMS})}"
         )
     proved, not_run, broken = _theorems(proofs)
     differences = list(broken)

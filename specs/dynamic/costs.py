@@ -148,11 +148,8 @@ P1_KEPT = Claim[Changes](
         Bound(
             name="kept_error",
             meaning="the error of an entry in exact arithmetic, A and D kept",
-            arguments=(),
             expression=sympy.Integer(0),
-            points=((),),
             quantity=lambda i, bits: lift(_kept_error(i), bits),
-            parameters=lambda i, bits: {},
             trivial=lambda i, bits: lift(_stale_error(i), bits),
             extremal=small_changes,
             theorem="p1_kept_correct",

@@ -824,11 +824,8 @@ P1_REDUCTION = Claim[HintedRead](
         Bound(
             name="reduction_mistakes",
             meaning="the wrong answers",
-            arguments=(),
             expression=sympy.Integer(0),
-            points=((),),
             quantity=lambda i, bits: lift(mistakes(i, decided(i, bits)), bits),
-            parameters=lambda i, bits: {},
             trivial=lambda i, bits: lift(mistakes(i, False), bits),
             extremal=_worst_reads,
             theorem="p1_reduction_mistakes",

@@ -307,11 +307,8 @@ P1_CORRECT = Claim[Changes](
         Bound(
             name="dynamic_error",
             meaning="the error of an answer in exact arithmetic",
-            arguments=(),
             expression=sympy.Integer(0),
-            points=((),),
             quantity=_structure_error,
-            parameters=lambda i, bits: {},
             trivial=_unchanged_error,
             extremal=lambda: small_changes(causal=True),
             theorem="p1_correct",

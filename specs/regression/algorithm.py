@@ -19,6 +19,7 @@ from reference import Enclosure, evaluate
 from reference.arithmetic.gram import semidefinite
 from reference.regression import Regression
 from specs.claim import Bound, Claim, Hypothesis, Value
+from specs.exponents import POSSIBLE, Exponent, quoted
 from specs.lifting import lift
 from specs.regression.curvature import (
     P4_LIPSCHITZ,
@@ -298,13 +299,6 @@ P4_ALGORITHM = Claim[Trained](
 PUBLISHED = Fraction(2371339, 10**6)
 
 
-@dataclass(frozen=True)
-class Exponent:
-    """A published upper bound of the exponent of matrix multiplication."""
-
-    published: Fraction
-
-
 P4_OMEGA = Claim[Exponent](
     id="P4.omega",
     where="P4, sentence 11",
@@ -317,21 +311,8 @@ P4_OMEGA = Claim[Exponent](
         "omega itself, of which only 2 <= omega < 2.371339 is known. No claim of ours takes less than "
         "classical products, or Strassen's."
     ),
-    assumes=(Hypothesis("the bound was published: 2 <= omega", lambda i: i.published >= 2),),
-    bounds=(
-        Bound(
-            name="multiplication_exponent",
-            meaning="a published bound of the exponent of matrix multiplication",
-            arguments=(),
-            expression=sympy.Rational(19, 8),
-            points=((),),
-            quantity=lambda i, bits: lift(i.published, bits),
-            parameters=lambda i, bits: {},
-            # Classical multiplication.
-            trivial=lambda i, bits: lift(3, bits),
-            extremal=lambda: Exponent(PUBLISHED),
-        ),
-    ),
+    assumes=(POSSIBLE,),
+    bounds=(quoted("multiplication_exponent", sympy.Rational(19, 8), PUBLISHED),),
     witness=lambda: Exponent(PUBLISHED),
     # Bounds that were published later than the one that the abstract rounds.
     sample=lambda rng: Exponent(

@@ -147,11 +147,8 @@ P4_TENSOR = Claim[Line](
         Bound(
             name="tensor_difference",
             meaning="an entry of (A1 kron A2) vec(X) - vec(A1 X A2^T)",
-            arguments=(),
             expression=sympy.Integer(0),
-            points=((),),
             quantity=lambda i, bits: _tensor_difference(i, bits, i.X.ravel()),
-            parameters=lambda i, bits: {},
             # X read column by column.
             trivial=lambda i, bits: _tensor_difference(i, bits, i.X.T.ravel()),
             extremal=lambda: _integers(np.random.default_rng(1)),
@@ -220,11 +217,8 @@ P4_MODEL = Claim[Head](
         Bound(
             name="model_difference",
             meaning="an entry of A1 X A2^T - Q K^T",
-            arguments=(),
             expression=sympy.Integer(0),
-            points=((),),
             quantity=lambda i, bits: _model_difference(i, bits, i.X),
-            parameters=lambda i, bits: {},
             trivial=lambda i, bits: _model_difference(i, bits, i.X.T),
             extremal=_wide_head,
             theorem="p4_model",
@@ -315,13 +309,10 @@ P4_LOSS = Claim[Line](
         Bound(
             name="loss_difference",
             meaning="the difference of the abstract's L from 2f",
-            arguments=(),
             expression=sympy.Integer(0),
-            points=((),),
             quantity=lambda i, bits: _difference(
                 _abstract_loss(i), _twice_the_loss(i, _normalised(_powers_of_two(i))), bits
             ),
-            parameters=lambda i, bits: {},
             # Weights that are not normalised.
             trivial=lambda i, bits: _difference(
                 _abstract_loss(i), _twice_the_loss(i, _powers_of_two(i)), bits
@@ -393,13 +384,10 @@ P4_GRADIENT = Claim[Line](
         Bound(
             name="gradient_difference",
             meaning="the difference of the gradient's product with a direction from the derivative along it",
-            arguments=(),
             expression=sympy.Integer(0),
-            points=((),),
             quantity=lambda i, bits: _difference(
                 _slope(i, _normalised(_powers_of_two(i))), _derivative(i, 1), bits
             ),
-            parameters=lambda i, bits: {},
             trivial=lambda i, bits: _difference(_slope(i, _uniform(i)), _derivative(i, 1), bits),
             extremal=small_line,
             theorem="p4_gradient_difference",
@@ -425,13 +413,10 @@ P4_HESSIAN = Claim[Line](
         Bound(
             name="hessian_difference",
             meaning="the difference of the Hessian's form at a direction from the second derivative along it",
-            arguments=(),
             expression=sympy.Integer(0),
-            points=((),),
             quantity=lambda i, bits: _difference(
                 _curvature(i, _normalised(_powers_of_two(i))), _derivative(i, 2), bits
             ),
-            parameters=lambda i, bits: {},
             trivial=lambda i, bits: _difference(
                 _curvature(i, _uniform(i)), _derivative(i, 2), bits
             ),

@@ -81,11 +81,8 @@ P4_STUCK = Claim[Stuck](
         Bound(
             name="stuck_loss",
             meaning="what the loss at a point lacks to 2",
-            arguments=(),
             expression=sympy.Integer(0),
-            points=((),),
             quantity=lambda i, bits: 2 - _loss(i, bits),
-            parameters=lambda i, bits: {},
             # The planted point.
             trivial=lambda i, bits: 2 - _planted(bits),
             extremal=lambda: Stuck(Fraction(0), Fraction(21)),
@@ -180,11 +177,8 @@ P4_NEURON = Claim[Neuron](
         Bound(
             name="neuron_difference",
             meaning="a residual of the layer less that of the neuron",
-            arguments=(),
             expression=sympy.Integer(0),
-            points=((),),
             quantity=_neuron_difference,
-            parameters=lambda i, bits: {},
             # Weights that are not normalised.
             trivial=lambda i, bits: _neuron_difference(i, bits, normalised=False),
             extremal=_neuron_witness,

@@ -45,12 +45,9 @@ K_EXP = Claim[KernelPoint](
         Bound(
             name="kernel_exp",
             meaning="the error of the integer exp kernel, in units of the last place",
-            arguments=(),
             # Half a unit from the final rounding, the rest from floors below the guard bits.
             expression=sympy.Rational(33, 64),
-            points=((),),
             quantity=_units_of_error,
-            parameters=lambda i, bits: {},
             trivial=_truth,
             extremal=lambda: KernelPoint(WORST_ARGUMENT, 16),
             theorem="k_exp",

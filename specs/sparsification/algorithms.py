@@ -24,6 +24,7 @@ from reference import Enclosure, Verdict
 from reference.arithmetic.gram import gram, gram_rank, independent_rows, inverted, leverage_scores
 from reference.sparsification import barrier_selection, loewner_epsilon, loewner_verdict
 from specs.claim import Bound, Claim, Hypothesis, Rival, Value
+from specs.exponents import POSSIBLE, Exponent, quoted
 from specs.lifting import lift
 from specs.sparsification.loewner import Factored, Matrix, gram_products, operation_parameters
 from specs.symbols import (
@@ -591,13 +592,6 @@ P3_JL = Claim[Projection](
 PUBLISHED_BEFORE = Fraction(237188, 10**5)
 
 
-@dataclass(frozen=True)
-class Exponent:
-    """A published upper bound of the exponent of matrix multiplication."""
-
-    published: Fraction
-
-
 P3_OMEGA = Claim[Exponent](
     id="P3.omega",
     where="P3, sentence 13",
@@ -608,21 +602,8 @@ P3_OMEGA = Claim[Exponent](
         "2404.16349)."
     ),
     not_stated="omega itself, of which only 2 <= omega is known beside the upper bounds.",
-    assumes=(Hypothesis("the bound was published: 2 <= omega", lambda i: i.published >= 2),),
-    bounds=(
-        Bound(
-            name="stated_exponent",
-            meaning="a published bound of the exponent of matrix multiplication",
-            arguments=(),
-            expression=sympy.Rational(2373, 1000),
-            points=((),),
-            quantity=lambda i, bits: lift(i.published, bits),
-            parameters=lambda i, bits: {},
-            # Classical multiplication.
-            trivial=lambda i, bits: lift(3, bits),
-            extremal=lambda: Exponent(Fraction(23728639, 10**7)),
-        ),
-    ),
+    assumes=(POSSIBLE,),
+    bounds=(quoted("stated_exponent", sympy.Rational(2373, 1000), Fraction(23728639, 10**7)),),
     witness=lambda: Exponent(PUBLISHED_BEFORE),
     # From arXiv 1401.7714 to 2404.16349.
     sample=lambda rng: Exponent(

@@ -13,7 +13,10 @@ def main(chosen: list[str]) -> int:
         if green is not Outcome.SURVIVED:
             print(f"{stem}: the tests are {green.value} with nothing planted.\n{said}")
             return 1
-        for mutant, outcome, _ in judged(mutants(stem)):
+        listed = [mutant for mutant in mutants(stem) if mutant.can_be_judged]
+        if left := len(mutants(stem)) - len(listed):
+            print(f"{stem}: {left} left out, whose tests need what is not installed.")
+        for mutant, outcome, _ in judged(listed):
             total += 1
             if outcome not in (Outcome.KILLED, Outcome.ENDLESS):
                 missed += 1

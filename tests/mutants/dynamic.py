@@ -12,6 +12,7 @@ SUMS = "fastpath/dynamic/sums.py"
 CACHED = "fastpath/dynamic/cached.py"
 DIRTY = "fastpath/dynamic/dirty.py"
 KEPT = "fastpath/dynamic/kept.py"
+WEIGHTS = "fastpath/dynamic/weights.py"
 RECOMPUTED = "fastpath/dynamic/recomputed.py"
 TOKENS = "fastpath/dynamic/tokens.py"
 OBJECT = "fastpath/dynamic/attention.py"
@@ -41,18 +42,11 @@ MUTANTS = (
         catches="columns of kept weights that have left their scale",
     ),
     Mutant(
-        file=KEPT,
+        file=WEIGHTS,
         before="        if factors > FACTORS or steps > self.steps:\n",
         after="        if steps > self.steps:\n",
         tests=f"{TERMS}::test_a_kept_weight_is_not_renewed_by_more_factors_than_are_counted",
         catches="how many factors a kept weight has",
-    ),
-    Mutant(
-        file=KEPT,
-        before="        if factors > FACTORS or steps > self.steps:\n",
-        after="        if factors > FACTORS:\n",
-        tests=f"{TERMS}::test_a_weight_that_would_overflow_makes_its_row_stale",
-        catches="how far the factors of a kept weight reach",
     ),
     Mutant(
         file=KEPT,
@@ -62,25 +56,18 @@ MUTANTS = (
         catches="a kept row whose query has changed",
     ),
     Mutant(
-        file=KEPT,
-        before="        self._columns[i].fill(0)\n",
+        file=WEIGHTS,
+        before="        self._columns[place].fill(0)\n",
         after="        pass\n",
         tests=f"{TERMS}::test_kept_columns_are_those_of_the_tokens_as_they_are",
         catches="the weights of a token that was evicted",
     ),
     Mutant(
-        file=KEPT,
-        before="        if self.tokens.causal:\n            column[:i] = -np.inf\n",
+        file=WEIGHTS,
+        before="        if self.tokens.causal:\n            weights[:i] = -np.inf\n",
         after="",
         tests=f"{TERMS}::test_a_kept_row_does_not_see_a_later_token_whose_key_is_replaced",
         catches="rows that do not see a token whose key is replaced",
-    ),
-    Mutant(
-        file=KEPT,
-        before="        self._drop_large(column, slice(None))\n",
-        after="",
-        tests=f"{TERMS}::test_a_weight_that_would_overflow_makes_its_row_stale",
-        catches="kept weights that would overflow",
     ),
     Mutant(
         file=KEPT,
@@ -90,7 +77,7 @@ MUTANTS = (
         catches="the product among the roundings of a kept row",
     ),
     Mutant(
-        file=KEPT,
+        file=WEIGHTS,
         before="        self._operations.multiplications += 2 * self.tokens.count\n",
         after="        self._operations.multiplications += self.tokens.count\n",
         tests=f"{COUNTS}::test_kept_takes_what_is_claimed",
@@ -438,49 +425,49 @@ MUTANTS = (
         catches="the mass of a pending value in a row that is computed anew",
     ),
     Mutant(
-        file=CACHED,
+        file=WEIGHTS,
         before="        if factors > FACTORS or steps > self.steps:",
         after="        if steps > self.steps:",
         tests=f"{TERMS}::test_a_weight_is_not_renewed_by_more_factors_than_are_counted",
         catches="the limit on factors",
     ),
     Mutant(
-        file=CACHED,
+        file=WEIGHTS,
         before="        if factors > FACTORS or steps > self.steps:",
         after="        if factors > FACTORS:",
         tests=f"{TERMS}::test_a_weight_that_would_overflow_makes_its_row_stale",
-        catches="the limit on steps",
+        catches="how far the factors of a weight reach",
     ),
     Mutant(
-        file=CACHED,
+        file=WEIGHTS,
         before="steps = self._steps[i] + abs(change) * self._largest_query[j]",
         after="steps = abs(change) * self._largest_query[j]",
         tests=f"{TERMS}::test_a_weight_that_underflowed_comes_back",
         catches="the steps that were taken before",
     ),
     Mutant(
-        file=CACHED,
+        file=WEIGHTS,
         before="        change = keys[i, j] - old",
         after="        change = new - old",
         tests=f"{TERMS}::test_a_weight_follows_the_key_as_it_was_stored",
         catches="that a stored entry is rounded",
     ),
     Mutant(
-        file=CACHED,
+        file=WEIGHTS,
         before="        self._drop_large(weights, slice(None))\n",
         after="",
         tests=f"{TERMS}::test_a_weight_that_would_overflow_makes_its_row_stale",
         catches="the limit on exponents, of a key that was replaced",
     ),
     Mutant(
-        file=CACHED,
+        file=WEIGHTS,
         before="        self._largest_query = np.maximum(self._largest_query, query).tolist()",
         after="        pass",
         tests=f"{TERMS}::test_a_weight_comes_back_in_a_row_whose_query_has_grown",
         catches="the largest entries of a query that was changed",
     ),
     Mutant(
-        file=CACHED,
+        file=WEIGHTS,
         before="        self._factors[i], self._steps[i] = factors, steps\n",
         after="",
         tests=f"{TERMS}::test_a_weight_is_not_renewed_by_more_factors_than_are_counted",
@@ -508,14 +495,14 @@ MUTANTS = (
         catches="the mass of a sliced rebuild",
     ),
     Mutant(
-        file=CACHED,
+        file=WEIGHTS,
         before="        self._remember_key(i, j)\n",
         after="",
         tests=f"{TERMS}::test_the_largest_key_and_value_are_of_all_that_ever_was",
         catches="the largest entry of a key, cached",
     ),
     Mutant(
-        file=CACHED,
+        file=WEIGHTS,
         before=("        self._remember_keys(i)\n        self._recompute(i)\n\n    def _recompute"),
         after=("        self._recompute(i)\n\n    def _recompute"),
         tests=f"{TERMS}::test_the_largest_key_and_value_are_of_all_that_ever_was",
@@ -529,7 +516,7 @@ MUTANTS = (
         catches="the largest value, cached",
     ),
     Mutant(
-        file=CACHED,
+        file=WEIGHTS,
         before=(
             "        self._remember_keys(i)\n"
             "        self._remember_value(i)\n"
@@ -540,7 +527,7 @@ MUTANTS = (
         catches="the largest key of an appended token, cached",
     ),
     Mutant(
-        file=CACHED,
+        file=WEIGHTS,
         before=(
             "        self._remember_keys(i)\n"
             "        self._remember_value(i)\n"
@@ -551,14 +538,14 @@ MUTANTS = (
         catches="the largest value of an appended token, cached",
     ),
     Mutant(
-        file=CACHED,
+        file=WEIGHTS,
         before="        super().query_changed(i)\n",
         after="",
         tests=f"{TERMS}::test_the_mass_is_what_has_passed_through_the_sums",
         catches="that a changed query makes its row stale, cached",
     ),
     Mutant(
-        file=CACHED,
+        file=WEIGHTS,
         before="    factors = FACTORS\n",
         after="",
         tests=f"{TERMS}::test_sums_that_are_taken_over_keep_what_is_known_of_them",

@@ -141,6 +141,13 @@ MUTANTS = (
         catches="the scale of rows that are kept",
     ),
     Mutant(
+        file="fastpath/dynamic/kept.py",
+        before="scaled=self.tokens.scale != 1",
+        after="scaled=False",
+        tests=EVERY,
+        catches="the scale of rows whose weights are kept",
+    ),
+    Mutant(
         file="fastpath/dynamic/recomputed.py",
         before="scaled=tokens.scale != 1",
         after="scaled=False",

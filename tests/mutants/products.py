@@ -8,7 +8,7 @@ _WATCHED = "tests/fastpath/integrations/test_torch.py::"
 _FAULT = "tests/conformance/test_kernel_faults.py::"
 _COMMAND = "tests/proofs/test_kernel_command.py::"
 
-_watch = partial(Mutant, file="fastpath/integrations/torch.py")
+_watch = partial(Mutant, file="fastpath/integrations/torch.py", needs="torch")
 _case = partial(Mutant, file="proofs/evidence/kernel_cases.py")
 _loaded = partial(Mutant, file="proofs/judging/implementation.py")
 _run = partial(Mutant, file="fastpath/kernels/fingerprint.py")

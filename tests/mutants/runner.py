@@ -21,6 +21,7 @@ from enum import Enum
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import CodeType, ModuleType
@@ -60,6 +61,8 @@ class Mutant:
         pytest ids from the root, one of which must fail.
     catches : str
         What is then missing, in words.
+    needs : str
+        An optional package without which the tests cannot be collected.
     """
 
     file: str
@@ -67,6 +70,12 @@ class Mutant:
     after: str
     tests: str | tuple[str, ...]
     catches: str
+    needs: str = ""
+
+    @property
+    def can_be_judged(self) -> bool:
+        """Whether what its tests need is installed."""
+        return not self.needs or find_spec(self.needs) is not None
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -131,7 +140,7 @@ def judge(mutant: Mutant) -> tuple[Outcome, str]:
 
 
 def control(stem: str) -> tuple[Outcome, str]:
-    """Run all tests of a stem's mutants with nothing planted: they must survive."""
+    """Run all tests of a stem's mutants that can be judged with nothing planted: they must survive."""
     return _outcome(stem)
 
 
@@ -219,9 +228,9 @@ class _Planter(MetaPathFinder):
 
 def _run(stem: str, index: str | None = None) -> int:
     """Run the tests of one mutant, or of a whole stem with nothing planted, in this process."""
-    listed = mutants(stem)
+    listed = tuple(mutant for mutant in mutants(stem) if mutant.can_be_judged)
     if index is not None:
-        listed = (listed[int(index)],)
+        listed = (mutants(stem)[int(index)],)
         assert listed[0].module not in sys.modules, f"{listed[0].module} was loaded too early"
         sys.meta_path.insert(0, _Planter(listed[0]))
     resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))

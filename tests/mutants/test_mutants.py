@@ -69,5 +69,7 @@ def test_the_faults_that_were_once_missed_are_still_planted() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", [every for every in EVERY if every.id not in ONCE_MISSED])
 def test_a_planted_fault_is_noticed(mutant: Mutant) -> None:
+    if not mutant.can_be_judged:
+        pytest.skip(f"its tests need {mutant.needs}, of the extra peers")
     outcome, said = judge(mutant)
     assert outcome in (Outcome.KILLED, Outcome.ENDLESS), said

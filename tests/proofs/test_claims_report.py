@@ -50,7 +50,7 @@ def test_an_unknown_claim_is_one_sentence_and_exit_code_2(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1
-    assert "'S.tw'; known are " in printed.err
+    assert "'S.tw'; did you mean S.tv" in printed.err
 
 
 @pytest.mark.parametrize("id_", ledger().records)

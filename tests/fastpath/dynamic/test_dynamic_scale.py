@@ -18,6 +18,7 @@ D, D_V = 3, 2
 STATES: dict[str, dict[str, Any]] = {
     "cached": {"mode": "cached"},
     "dirty": {"mode": "dirty"},
+    "kept": {"mode": "kept"},
     "worst case": {"mode": "cached", "worst_case": True},
     "auto": {},
 }
@@ -104,13 +105,13 @@ def test_the_rounding_of_a_scale_is_in_the_bound_of_a_row() -> None:
         "factors": 0,
         "steps": 0.0,
     }
-    plain = row_error_bound(query, keys, **known)
+    plain = row_error_bound(query, keys, scaled=False, **known)
     scaled = row_error_bound(query, keys, scaled=True, **known)
     # Two more roundings of a logit of 41, and each counts twice: in the numerator and the denominator.
     assert scaled - plain >= 2 * 2 * 2.0**-24 * 41
 
 
-@pytest.mark.parametrize("mode", ["cached", "dirty", "recomputed"])
+@pytest.mark.parametrize("mode", ["cached", "dirty", "kept", "recomputed"])
 def test_every_strategy_counts_the_rounding_of_a_scale(mode: Any) -> None:
     rng = np.random.default_rng(0)
     Q, K, V = (rng.standard_normal((7, 3)).astype(np.float32) for _ in range(3))

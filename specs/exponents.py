@@ -1,0 +1,32 @@
+"""The exponent of matrix multiplication as it was published: what the claims that quote one share."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import sympy
+
+from specs.claim import Bound, Hypothesis
+from specs.lifting import lift
+
+
+@dataclass(frozen=True)
+class Exponent:
+    """A published upper bound of the exponent of matrix multiplication."""
+
+    published: Fraction
+
+
+POSSIBLE = Hypothesis[Exponent]("the bound was published: 2 <= omega", lambda i: i.published >= 2)
+
+
+def quoted(name: str, stated: sympy.Rational, closest: Fraction) -> Bound[Exponent]:
+    """Bound what was published by what an abstract states; ``closest`` is the published bound next to it."""
+    return Bound(
+        name=name,
+        meaning="a published bound of the exponent of matrix multiplication",
+        expression=stated,
+        quantity=lambda i, bits: lift(i.published, bits),
+        # Classical multiplication.
+        trivial=lambda i, bits: lift(3, bits),
+        extremal=lambda: Exponent(closest),
+    )
