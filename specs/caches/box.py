@@ -94,7 +94,11 @@ def _within(i: Box) -> bool:
     )
 
 
-WITHIN = Hypothesis[Box]("logits are moved by at most c and values by at most e", _within)
+WITHIN = Hypothesis[Box](
+    "logits are moved by at most c and values by at most e",
+    _within,
+    mirrors=("near", "near (2)"),
+)
 
 
 def _hull_parameters(i: Box, bits: int) -> Mapping[str, Value]:
@@ -251,7 +255,14 @@ Q_AUGMENTED = Claim[Box](
         "within F Σpc of what is known."
     ),
     not_stated="",
-    assumes=(WITHIN, Hypothesis("some radius is positive", lambda i: bool(i.radii.max() > 0))),
+    assumes=(
+        WITHIN,
+        Hypothesis(
+            "some radius is positive",
+            lambda i: bool(i.radii.max() > 0),
+            alone="the growth is found as a quotient by the largest",
+        ),
+    ),
     bounds=(
         Bound(
             name="augmented_output",
@@ -401,8 +412,19 @@ FP_AUGMENTED = Claim[Moments](
         "columns were rounded before."
     ),
     assumes=(
-        Hypothesis("the averages are what they are said to be", _moments_hold),
-        Hypothesis("no radius is negative", lambda i: bool((i.radii >= 0).all())),
+        Hypothesis(
+            "the averages are what they are said to be",
+            _moments_hold,
+            mirrors=(
+                "mean n p (fun j : nat => r j * v j ^ 2) <= second",
+                "mean n p r <= radius_mean",
+                "Rabs (first - mean n p (fun j : nat => r j * v j)) <= first_error",
+                "- (y * first) <= against - along",
+            ),
+        ),
+        Hypothesis(
+            "no radius is negative", lambda i: bool((i.radii >= 0).all()), mirrors=("0 <= r i",)
+        ),
     ),
     bounds=(
         Bound(

@@ -19,7 +19,7 @@ LINKED = {b.theorem for claim in CLAIMS.values() for b in claim.bounds if b.theo
 DECLARED = frozenset(read_project(SOURCES).theorems)
 
 
-def _at_top(text: str, start: int, *wanted: str) -> int:
+def at_top(text: str, start: int, *wanted: str) -> int:
     """Return where the first of some words stands outside all brackets, or -1."""
     depth = 0
     for at in range(start, len(text)):
@@ -36,13 +36,13 @@ def hypotheses(statement: str) -> tuple[list[str], int]:
     while True:
         at += len(statement) - at - len(statement[at:].lstrip())
         if statement.startswith("forall ", at):
-            at = _at_top(statement, at, ",") + 1
+            at = at_top(statement, at, ",") + 1
             continue
         if statement.startswith("let ", at):
-            at = _at_top(statement, at, " in ") + 4
+            at = at_top(statement, at, " in ") + 4
             continue
-        arrow = _at_top(statement, at, " -> ")
-        binder = _at_top(statement, at, "forall ", "exists ", "fun ")
+        arrow = at_top(statement, at, " -> ")
+        binder = at_top(statement, at, "forall ", "exists ", "fun ")
         if arrow < 0 or 0 <= binder < arrow:
             return found, conclusion
         found.append(statement[at:arrow])
