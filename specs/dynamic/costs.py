@@ -188,8 +188,8 @@ P1_UPDATE = Claim[Changes](
         "what is gained is a matrix product in place of vector operations.  P1.blocks goes below."
     ),
     not_stated=(
-        "Building the structure: n times refresh_products (P1.tokens). The theorems are of updates of K; that "
-        "one of V takes no product is counted on instances."
+        "Building the structure: n times refresh_products (P1.tokens). The theorems are of updates of K; "
+        "that one of V takes no product is counted on instances."
     ),
     assumes=(REBUILDS, ENTRIES, _UPDATED),
     bounds=(
