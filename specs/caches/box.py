@@ -93,7 +93,11 @@ def _within(i: Box) -> bool:
     )
 
 
-WITHIN = Hypothesis[Box]("logits are moved by at most c and values by at most e", _within)
+WITHIN = Hypothesis[Box](
+    "logits are moved by at most c and values by at most e",
+    _within,
+    mirrors=("near", "near (2)"),
+)
 
 
 def _hull_parameters(i: Box, bits: int) -> Mapping[str, Value]:
@@ -251,7 +255,14 @@ Q_AUGMENTED = Claim[Box](
         "within F Σpc of what is known."
     ),
     not_stated="",
-    assumes=(WITHIN, Hypothesis("some radius is positive", lambda i: bool(i.radii.max() > 0))),
+    assumes=(
+        WITHIN,
+        Hypothesis(
+            "some radius is positive",
+            lambda i: bool(i.radii.max() > 0),
+            alone="the growth is found as a quotient by the largest",
+        ),
+    ),
     bounds=(
         Bound(
             name="augmented_output",
@@ -385,7 +396,16 @@ FP_AUGMENTED = Claim[Moments](
         "The errors of the averages themselves: FP.softmax bounds each, as an output of attention whose "
         "columns were rounded before."
     ),
-    assumes=(Hypothesis("the averages are what they are said to be", _moments_hold),),
+    assumes=(
+        Hypothesis(
+            "the averages are what they are said to be",
+            _moments_hold,
+            mirrors=(
+                "mean n p (fun j : nat => v j ^ 2) <= second",
+                "Rabs (y - mean n p v) <= first_error",
+            ),
+        ),
+    ),
     bounds=(
         Bound(
             name="augmented_scatter",
