@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import os
 import sys
 import warnings
@@ -29,8 +30,8 @@ from proofs.judging.heads import (
     shipped_replacements,
 )
 
-#: Packages of the extra ``report``, which the libraries do without.
-REPORT_PACKAGES = ("rich", "safetensors")
+#: Packages of the extra ``report``, which most commands do without.
+REPORT_PACKAGES = ("safetensors",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,20 +84,29 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _audit(arguments: argparse.Namespace) -> int:
     """Recompute what is known of the claims and compare it with the ledger."""
-    from proofs.command.claims_report import print_audit
+    from proofs.command.claims_report import audit_as_json, print_audit
     from proofs.command.falsify import audit_outsiders, outsiders
+    from proofs.command.layout import track
     from proofs.evidence.audit import audit
     from proofs.evidence.coq_checker import CoqMissingError
+    from specs.claim import members
+    from specs.ledger import ledger
 
     if claims := outsiders(arguments.source, arguments.claims):
         if arguments.proofs:
             raise InputError("--proofs runs this project's proofs; claims from outside have none.")
-        return audit_outsiders(claims)
+        return audit_outsiders(claims, json=arguments.json)
+    if sys.stderr.isatty():
+        logging.basicConfig(level=logging.INFO, format="%(message)s")  # what Coq has read
+    ids = members(arguments.claims, ledger().records)
     try:
-        report = audit(arguments.claims, proofs=arguments.proofs)
+        report = audit(ids, proofs=arguments.proofs, each=lambda ids: track(ids, str))
     except (ValueError, CoqMissingError) as error:
         raise InputError(str(error)) from None
-    print_audit(report)
+    if arguments.json:
+        print(audit_as_json(report))
+    else:
+        print_audit(report)
     return 0 if report.agrees else 1
 
 
@@ -104,18 +114,19 @@ def _show(arguments: argparse.Namespace) -> int:
     """Print what is claimed, what it rests on and where that is."""
     from proofs.command.claims_report import print_claim
     from proofs.command.falsify import outsiders, show_outsiders
-    from specs.claim import hint
+    from specs.claim import hint, members
     from specs.ledger import ledger
 
-    if claims := outsiders(arguments.source, [arguments.claim]):
+    if claims := outsiders(arguments.source, arguments.claims):
         return show_outsiders(claims)
     records = ledger().records
-    if arguments.claim not in records:
-        raise InputError(
-            f"CLAIM must be the id of a claim, got {arguments.claim!r}; "
-            f"{hint(arguments.claim, records)}"
-        )
-    print_claim(records[arguments.claim])
+    ids = members(arguments.claims, records)
+    for id_ in ids:
+        if id_ not in records:
+            raise InputError(f"CLAIM must be the id of a claim, got {id_!r}; {hint(id_, records)}")
+    for k, id_ in enumerate(ids):
+        print("\n" * bool(k), end="")
+        print_claim(records[id_])
     return 0
 
 
@@ -182,6 +193,7 @@ def _fingerprint(arguments: argparse.Namespace) -> int:
 
 def _long_heads(arguments: argparse.Namespace) -> int:
     """Write one head of an encoder over a long text to a file."""
+    from proofs.command.layout import track
     from proofs.command.long_heads import (
         check_output,
         long_head,
@@ -189,7 +201,6 @@ def _long_heads(arguments: argparse.Namespace) -> int:
         read_windows,
         write_head,
     )
-    from proofs.command.report import track
 
     check_output(arguments.output)
     encoder = read_encoder(arguments.model)
@@ -204,7 +215,7 @@ def _long_heads(arguments: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from proofs.command.algebra import add_commands
-    from proofs.command.falsify import add_command, add_source
+    from proofs.command.falsify import IDS, add_command, add_source
 
     parser = argparse.ArgumentParser(
         prog="attest",
@@ -262,13 +273,16 @@ def _parser() -> argparse.ArgumentParser:
     audit = commands.add_parser(
         "audit", help="recompute verdict, assurance and sharpness of each claim"
     )
-    audit.add_argument("claims", metavar="CLAIM", nargs="*", help="claim ids; default: every claim")
-    audit.add_argument("--proofs", action="store_true", help="run Coq too")
+    audit.add_argument("claims", metavar="CLAIM", nargs="*", help=f"{IDS}; default: every claim")
+    audit.add_argument(
+        "--proofs", action="store_true", help="run Coq too, on what the named claims need"
+    )
+    audit.add_argument("--json", action="store_true", help="print one JSON document instead")
     add_source(audit)
     audit.set_defaults(run=_audit)
 
     show = commands.add_parser("show", help="print a claim: statement, hypotheses, evidence")
-    show.add_argument("claim", metavar="CLAIM", help="a claim id, such as S.tv")
+    show.add_argument("claims", metavar="CLAIM", nargs="+", help=IDS)
     add_source(show)
     show.set_defaults(run=_show)
 

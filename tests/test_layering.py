@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "reference": {"numpy", "sympy", "mpmath"},
     "specs": {"numpy", "sympy", "reference"},
     "fastpath": {"numpy", "scipy", "threadpoolctl"},
-    "proofs": {"numpy", "sympy", "rich", "safetensors", "reference", "specs"},
+    "proofs": {"numpy", "sympy", "safetensors", "reference", "specs"},
 }
 
 #: What one module besides may import, which nothing else of its room imports.

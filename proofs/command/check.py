@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from proofs.command.report import Check, Section, track
+from proofs.command.layout import track
+from proofs.command.report import Check, Section
 from proofs.command.sections import (
     caches,
     dynamic,
