@@ -63,18 +63,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     """Examine every head and feature matrix of a file, or all data that ship."""
-    from proofs.command.check import check
+    from proofs.command.check import check, scaled, selected
     from proofs.command.report import as_json, print_check
 
     items: list[Head | FeatureMatrix | Replacements]
     if arguments.file is None:
+        if arguments.scale is not None:
+            raise InputError("--scale needs FILE: the heads that ship are scaled.")
         items = [*shipped_heads(), *shipped_matrices(), shipped_replacements()]
         source = "the real data that ship"
         left_out = f"Not run: the heads that ship with more than {SHIPPED_TOKENS} tokens."
     else:
         heads, matrices = read_file(arguments.file, arguments.names)
-        items, source, left_out = [*heads, *matrices], str(arguments.file), ""
-    found = check(arguments.impl, source, items, left_out)
+        source, left_out = str(arguments.file), ""
+        if arguments.scale is not None:
+            heads = tuple(scaled(head, arguments.scale) for head in heads)
+            source += f" with Q times {arguments.scale:g}"
+        items = [*heads, *matrices]
+    # What an implementation prints is not the report.
+    with redirect_stdout(sys.stderr):
+        found = check(
+            arguments.impl,
+            source,
+            selected(items, arguments.head),
+            left_out,
+            functions=arguments.section,
+            causal=arguments.causal,
+        )
     if arguments.json:
         print(as_json(found))
     else:
@@ -254,6 +269,31 @@ def _parser() -> argparse.ArgumentParser:
         "--names",
         metavar="PATTERN",
         help="how arrays of a head are called, as in '{name}.self_attn.{role}_proj'",
+    )
+    check.add_argument(
+        "--head",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="only heads and matrices of that name, with * and ? for any text; may be repeated",
+    )
+    check.add_argument(
+        "--section",
+        metavar="FUNCTION",
+        action="append",
+        default=[],
+        help="only what this function answers; may be repeated",
+    )
+    check.add_argument(
+        "--causal",
+        action="store_true",
+        help="ask for causal attention, of attention and certified_attention",
+    )
+    check.add_argument(
+        "--scale",
+        metavar="X",
+        type=float,
+        help="take Q times X, rounded to its type, for Q: where scores are scaled, X is often 1/sqrt(d)",
     )
     how = check.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print one JSON document instead")

@@ -340,11 +340,14 @@ class Claim(Generic[Instance]):
 def hint(id_: str, known: Iterable[str]) -> str:
     """Return which ids are spelled like an unknown one, or which groups there are if none is."""
     known = sorted(known)
-    alike = difflib.get_close_matches(id_, known, n=3)
-    if alike:
-        return f"did you mean {' or '.join(alike)}?"
     groups = dict.fromkeys(k.partition(".")[0] for k in known)
-    return f"known are those of {', '.join(groups)}."
+    return alike(id_, known) or f"known are those of {', '.join(groups)}."
+
+
+def alike(name: str, known: Iterable[str]) -> str:
+    """Return a question after what is spelled like a name; empty if nothing is."""
+    close = difflib.get_close_matches(name, known, n=3)
+    return f"did you mean {' or '.join(close)}?" if close else ""
 
 
 def members(ids: Iterable[str], known: Collection[str]) -> list[str]:

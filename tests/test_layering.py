@@ -21,6 +21,7 @@ MAY_IMPORT = {
 EXTRAS = {
     "fastpath/streaming/distributed.py": {"dask"},
     "fastpath/integrations/torch.py": {"torch"},
+    "proofs/command/check.py": {"threadpoolctl"},
     "proofs/command/long_heads.py": {"scipy"},
     "proofs/command/pytest_plugin.py": {"pytest"},
 }

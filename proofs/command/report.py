@@ -7,6 +7,7 @@ Errors and bounds are rounded upward, to the digits shown too.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from decimal import ROUND_CEILING, Context
@@ -31,6 +32,12 @@ Told = TypeVar("Told", contravariant=True)
 
 #: A heading, and what stands below it of one thing that was found.
 Column = tuple[str, Callable[[Told], str]]
+
+#: What failures of one kind may differ in.
+FIGURE = re.compile(r"\d[\d.]*(?:e[+-]?\d+)?")
+
+#: How many heads are named that fail likewise.
+NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +106,35 @@ class Section:
     @property
     def failures(self) -> tuple[str, ...]:
         """Every failure, whole."""
+        return tuple(map(_failure, (j for j in self.judgements if not j.passed)))
+
+    @property
+    def grouped_failures(self) -> tuple[str, ...]:
+        """The first failure of each kind, whole, and where others of it are.
+
+        They are of a kind if their sentences are the same but for figures.
+        """
+        kinds: dict[str, list[Judgement]] = {}
+        for judgement in self.judgements:
+            if not judgement.passed:
+                kind = f"{judgement.outcome} {FIGURE.sub('#', judgement.failure)}"
+                kinds.setdefault(kind, []).append(judgement)
         return tuple(
-            f"{judgement.where}: {judgement.outcome}. {judgement.sentences}"
-            for judgement in self.judgements
-            if not judgement.passed
+            _failure(first) + (f" Likewise of {_some(rest)}." if rest else "")
+            for first, *rest in kinds.values()
         )
+
+
+def _failure(judgement: Judgement) -> str:
+    return f"{judgement.where}: {judgement.outcome}. {judgement.sentences}"
+
+
+def _some(judgements: Sequence[Judgement]) -> str:
+    """Name judgements, the first few of many."""
+    names = [judgement.where for judgement in judgements[:NAMED]]
+    if len(judgements) > len(names):
+        names.append(f"{len(judgements) - len(names)} others (--verbose)")
+    return ", ".join(names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +185,8 @@ def print_check(check: Check, *, verbose: bool = False, hypotheses: bool = False
     _print_paragraphs(list(filter(None, found)), apart=False)
     judgements = [judgement for section in check.sections for judgement in section.judgements]
     failures = [failure for section in check.sections for failure in section.failures]
-    _print_paragraphs(failures)
+    grouped = [failure for section in check.sections for failure in section.grouped_failures]
+    _print_paragraphs(failures if verbose else grouped)
     asked_for = counted(len(judgements), "run")
     refused = sum(judgement.outcome == "REFUSED" for judgement in judgements)
     print(
