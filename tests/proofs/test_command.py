@@ -378,7 +378,8 @@ def test_what_no_precision_decides_gives_exit_1(
     install(monkeypatch, attention=_answer(lambda Q, K, V: np.array([[1.5]]), lambda *_: 0.0))
     status, out, _ = run_check(capsys, file, "--impl", "liar")
     assert status == 1
-    assert "h in float64: UNDECIDED" in out
+    assert "h in float32: UNDECIDED" in out
+    assert "Likewise of h in float64." in " ".join(out.split())
 
 
 def _raises(Q: Array, K: Array, V: Array) -> Any:
