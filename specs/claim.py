@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
@@ -337,10 +337,25 @@ class Claim(Generic[Instance]):
 
 
 def hint(id_: str, known: Iterable[str]) -> str:
-    """Return which ids are spelled like an unknown one, or all that there are if none is."""
+    """Return which ids are spelled like an unknown one, or which groups there are if none is."""
     known = sorted(known)
-    alike = difflib.get_close_matches(id_, known, n=3)
-    return f"did you mean {' or '.join(alike)}?" if alike else f"known are {', '.join(known)}."
+    groups = dict.fromkeys(k.partition(".")[0] for k in known)
+    return alike(id_, known) or f"known are those of {', '.join(groups)}."
+
+
+def alike(name: str, known: Iterable[str]) -> str:
+    """Return a question after what is spelled like a name; empty if nothing is."""
+    close = difflib.get_close_matches(name, known, n=3)
+    return f"did you mean {' or '.join(close)}?" if close else ""
+
+
+def members(ids: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return ids in order, with all claims of it in the place of a group, such as P3 or S, once each."""
+    found: dict[str, None] = {}
+    for id_ in ids:
+        group = [] if id_ in known else [k for k in known if k.startswith(f"{id_}.")]
+        found.update(dict.fromkeys(group or [id_]))
+    return [*found]
 
 
 def by_id(claims: Mapping[str, Claim[Any]]) -> Callable[[str], Claim[Any]]:

@@ -14,13 +14,14 @@ MAY_IMPORT = {
     "reference": {"numpy", "sympy", "mpmath"},
     "specs": {"numpy", "sympy", "reference"},
     "fastpath": {"numpy", "scipy", "threadpoolctl"},
-    "proofs": {"numpy", "sympy", "rich", "safetensors", "reference", "specs"},
+    "proofs": {"numpy", "sympy", "safetensors", "reference", "specs"},
 }
 
 #: What one module besides may import, which nothing else of its room imports.
 EXTRAS = {
     "fastpath/streaming/distributed.py": {"dask"},
     "fastpath/integrations/torch.py": {"torch"},
+    "proofs/command/check.py": {"threadpoolctl"},
     "proofs/command/long_heads.py": {"scipy"},
     "proofs/command/pytest_plugin.py": {"pytest"},
 }

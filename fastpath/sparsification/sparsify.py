@@ -147,7 +147,7 @@ def sparsify(
 
     Parameters
     ----------
-    X : array_like or sparse CSR or CSC, shape (n, d), float32, float64 or integers
+    X : array_like or sparse matrix, shape (n, d), float32, float64, integers or booleans
         Never changed; sparse X is never made dense beyond a block of columns.
     guarantee : {"exact", "loewner", "entrywise", "columns"}
         In which sense Y is close.
@@ -160,8 +160,9 @@ def sparsify(
         One of the table's, or ``"auto"``.  *loewner*: the factor of the Gram matrix, which has no error
         and m <= n columns, unless a failure probability is given and an OSNAP sketch of the width that the
         claim asks for, with its Gram matrix, is cheaper.  *entrywise*: jl where it takes fewer
-        columns than n.  *columns*: Carathéodory without epsilon up to 32 rows; else BSS while its n⁴
-        steps take less than 10 s or ten Gram matrices; else leverage sampling.
+        columns than n.  *columns*: Carathéodory up to 32 rows, without epsilon or where the others would
+        keep more; else BSS while its n⁴ steps take less than 10 s or ten Gram matrices; else leverage
+        sampling.
     width : int in [1, d], optional
         m, or for sampling its mean, for gram-of-sketch the width of the sketch.
     rng : numpy.random.Generator, optional
