@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: check test test-all bench generated clean
+.PHONY: check test test-all bench site generated clean
 
 check: $(VENV)/.report
 	$(BIN)/attest check
@@ -26,6 +26,10 @@ bench: $(VENV)/.tests
 	$(BIN)/pip install --quiet -e ".[peers]"
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	  $(BIN)/pytest tests/benchmarks --benchmark-only -m "" -s -n 0
+
+# The documentation as pages: build/site/html/index.html.
+site: $(VENV)/.tests
+	$(BIN)/python docs/site/build.py
 
 # Rewrite what is generated from the claims: bounds in Python and Coq, and the formulas.
 generated: $(VENV)/.tests
