@@ -70,6 +70,13 @@ USE = {
     "and `certify` for how far an exact minimum is.",
 }
 
+#: Where a link to a folder leads instead.
+FOLDERS = {
+    "examples": "docs/examples.md",
+    "fastpath": "docs/api-fastpath.md",
+    "reference": "docs/api-reference.md",
+}
+
 LINK = re.compile(r"(?P<open>!?\[(?P<text>[^\]]*)\]\()(?P<target>[^)#:\s]*)(?P<anchor>#[^)]*)?\)")
 
 
@@ -94,7 +101,8 @@ class Site:
             return found[0]
         target = (path.parent / found["target"]).resolve()
         if target.is_dir():
-            return found["text"]
+            page = FOLDERS.get(target.relative_to(ROOT).as_posix())
+            return f"{found['open']}/{page})" if page else found["text"]
         if target in self.pages or not target.is_file():
             return found[0]  # what is nowhere, Sphinx says
         copy = self.source / target.relative_to(ROOT)

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 import fastpath
+import reference
 from fastpath import kernels
 
 #: What a user calls, by name.
 PUBLIC: dict[str, Any] = {
     f"{module.__name__}.{name}": getattr(module, name)
-    for module in (fastpath, kernels)
+    for module in (fastpath, kernels, reference)
     for name in module.__all__
     if callable(getattr(module, name))
 }
@@ -38,6 +39,8 @@ CALLED = (
     "fastpath.sparsify",
     "fastpath.kernels.assert_attention",
     "fastpath.kernels.tolerance",
+    "reference.attention",
+    "reference.softmax",
 )
 
 
