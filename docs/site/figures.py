@@ -250,7 +250,7 @@ def verdicts() -> Figure:
         counts = np.array([groups[name][kind] for name in names])
         panel.barh(names, counts, left=left, label=kind)
         left += counts
-    panel.legend()
+    figure.legend(loc="outside right upper")
     return figure
 
 
