@@ -1,9 +1,9 @@
-"""How wrong is my attention?  Certify what was computed in half precision, and look at the truth beside it.
+"""How wrong is my attention?  Certify what was computed in half precision, beside the truth.
 
     python examples/certify_my_attention.py [FILE]
 
-The heads are real: those of two language models that ship, or those of FILE (arrays <name>/Q, <name>/K,
-<name>/V).  Each is computed as one would write it, in float32 and in float16.  `certify` knows nothing of
+The heads are real: those of two language models that ship, or those of FILE (arrays `<name>/Q`, `<name>/K`,
+`<name>/V`).  Each is computed as one would write it, in float32 and in float16.  `certify` knows nothing of
 how: it computes the rows again with a bound on its own error, and adds what it saw to that.  The observed
 error is decided apart from it, by enclosures of the exact answer on every eighth row.
 """

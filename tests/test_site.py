@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +49,37 @@ class Page(HTMLParser):
             self.loads.append(given["href"])
 
 
+def faults(html: Path) -> Iterator[str]:
+    """Yield, for a folder of pages, each link that leads nowhere and each thing fetched from elsewhere."""
+    pages = {path: Page(path.read_text("utf-8")) for path in html.resolve().rglob("*.html")}
+    for path, page in pages.items():
+        yield from (f"{path.name} fetches {x}" for x in page.loads if urlsplit(x).netloc)
+        for target in page.links + page.loads:
+            if urlsplit(target).netloc or urlsplit(target).scheme:
+                continue
+            place, anchor = urldefrag(target)
+            file = (path.parent / unquote(urlsplit(place).path)).resolve() if place else path
+            if not file.exists() or (file in pages and unquote(anchor) not in pages[file].anchors):
+                yield f"{path.name} links to {target}"
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b.html").write_text('<h1 id="there">b</h1><a href="../a.html#up">a</a>')
+    (tmp_path / "a.html").write_text(
+        '<a id="up" href="sub/b.html#there">good</a> <a href="https://example.org/x">not ours</a>'
+        '<a href="sub/b.html#gone">1</a> <a href="c.html">2</a> <a href="#down">3</a>'
+        '<script src="https://example.org/x.js"></script> <img src="lost.svg">'
+    )
+    assert list(faults(tmp_path)) == [
+        "a.html fetches https://example.org/x.js",
+        "a.html links to sub/b.html#gone",
+        "a.html links to c.html",
+        "a.html links to #down",
+        "a.html links to lost.svg",
+    ]
+
+
 def test_every_document_stands_in_the_table_of_contents() -> None:
     told = builder().contents()
     for path in (ROOT / "docs").glob("*.md"):
@@ -79,20 +111,6 @@ def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(tmp_path
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr
     html = tmp_path / "html"
-    pages = {path: Page(path.read_text("utf-8")) for path in html.rglob("*.html")}
-    assert {"index", "gallery", "examples", "api-fastpath", "paper-P3"} <= {p.stem for p in pages}
-    followed = 0
-    for path, page in pages.items():
-        for target in page.loads:
-            assert not urlsplit(target).netloc, f"{path.name} fetches {target}"
-        for target in page.links + page.loads:
-            if urlsplit(target).scheme:
-                continue
-            place, anchor = urldefrag(target)
-            file = (path.parent / unquote(urlsplit(place).path)).resolve() if place else path
-            assert file.exists(), f"{path.relative_to(html)} links to {target}"
-            if anchor and file in pages:
-                known = pages[file].anchors
-                assert unquote(anchor) in known, f"{path.relative_to(html)} links to {target}"
-                followed += 1
-    assert followed > 1000
+    names = {path.stem for path in html.rglob("*.html")}
+    assert {"index", "gallery", "examples", "api-fastpath", "paper-P3"} <= names
+    assert not list(faults(html))
