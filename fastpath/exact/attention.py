@@ -186,6 +186,19 @@ def attention(
 
     Claims: FP.softmax, FP.exp, S.output, FP.lse; FP.scores and FP.tanh where scores are scaled, capped or
     biased.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 100, 16))
+    >>> found = fastpath.attention(Q, K, V, scale=1 / 4, causal=True)
+    >>> found.output.shape, found.error_bound.shape
+    ((100, 16), (100, 16))
+    >>> bool((found.error_bound < 1e-12).all())
+    True
+    >>> found.claims[0]  # what that rests on: attest show FP.softmax
+    'FP.softmax'
     """
     keys, values, sides = arrays_of(K, V)
     q, k, v = heads_inputs(Q, keys, values)

@@ -70,6 +70,16 @@ class Prepared(Locked):
     average over many: room is doubled when it is used up, and so twice the memory is taken at most.
 
     Claims: FP.sum, of the norms; what attention claims is attention's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 100, 16))
+    >>> prepared = fastpath.Prepared(K[:90], V[:90])
+    >>> prepared.append(K[90:], V[90:])
+    >>> fastpath.attention(Q[:1], prepared).output.shape
+    (1, 16)
     """
 
     def __init__(self, K: ArrayLike, V: ArrayLike) -> None:

@@ -108,6 +108,15 @@ def tolerance(
     a few tiles of 1024 x 256 a worker.
 
     Claims: FP.kernel, FP.kernel_matmul, and those of :func:`fastpath.attention`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastpath import kernels
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 50, 16)).astype(np.float16)
+    >>> allowed = kernels.tolerance(Q, K, V, kernels.RoundingModel(out="float16"), scale=1 / 4)
+    >>> allowed.lower.shape, bool((allowed.upper - allowed.lower < 0.01).all())
+    ((50, 16), True)
     """
     task = prepare(
         Q,

@@ -192,6 +192,19 @@ def sparsify(
 
     Claims: P3.gram, P3.loewner, P3.randomised, P3.sketches, P3.deterministic, P3.jl, P3.caratheodory,
     P3.certificate, P3.entries, P3.sketch, P3.composed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((20, 2000)) / 50
+    >>> exact = fastpath.sparsify(X)
+    >>> exact.Y.shape, exact.method, exact.epsilon < 1e-9
+    ((20, 20), 'gram', True)
+    >>> columns = fastpath.sparsify(X, guarantee="columns", epsilon=0.5, rng=rng)
+    >>> columns.Y.shape[1] < 300, columns.epsilon <= 0.5, columns.certificate
+    (True, True, 'cholesky')
     """
     features = feature_matrix(X)
     if rng is None:
