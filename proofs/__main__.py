@@ -30,7 +30,7 @@ from proofs.judging.heads import (
 )
 
 #: Packages of the extra ``report``, which the libraries do without.
-REPORT_PACKAGES = ("rich", "safetensors")
+REPORT_PACKAGES = ("rich", "safetensors", "jinja2", "matplotlib")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +65,10 @@ def _check(arguments: argparse.Namespace) -> int:
     from proofs.command.check import check
     from proofs.command.report import as_json, print_check
 
+    if arguments.html is not None:
+        from proofs.page import check_path, write_check
+
+        check_path(arguments.html)
     items: list[Head | FeatureMatrix | Replacements]
     if arguments.file is None:
         items = [*shipped_heads(), *shipped_matrices(), shipped_replacements()]
@@ -74,6 +78,8 @@ def _check(arguments: argparse.Namespace) -> int:
         heads, matrices = read_file(arguments.file, arguments.names)
         items, source, left_out = [*heads, *matrices], str(arguments.file), ""
     found = check(arguments.impl, source, items, left_out)
+    if arguments.html is not None:
+        write_check(arguments.html, found)
     if arguments.json:
         print(as_json(found))
     else:
@@ -91,11 +97,21 @@ def _audit(arguments: argparse.Namespace) -> int:
     if claims := outsiders(arguments.source, arguments.claims):
         if arguments.proofs:
             raise InputError("--proofs runs this project's proofs; claims from outside have none.")
+        if arguments.html is not None:
+            raise InputError(
+                "--html shows this project's ledger; of claims from outside it has none."
+            )
         return audit_outsiders(claims)
+    if arguments.html is not None:
+        from proofs.page import check_path, write_audit
+
+        check_path(arguments.html)
     try:
         report = audit(arguments.claims, proofs=arguments.proofs)
     except (ValueError, CoqMissingError) as error:
         raise InputError(str(error)) from None
+    if arguments.html is not None:
+        write_audit(arguments.html, report)
     print_audit(report)
     return 0 if report.agrees else 1
 
@@ -252,6 +268,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print too which papers' hypotheses hold, a row a head",
     )
+    _html(check)
     _implementation(
         check,
         "attention, polynomial_attention, certified_attention, DynamicAttention, AttentionRegression or "
@@ -264,6 +281,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("claims", metavar="CLAIM", nargs="*", help="claim ids; default: every claim")
     audit.add_argument("--proofs", action="store_true", help="run Coq too")
+    _html(audit)
     add_source(audit)
     audit.set_defaults(run=_audit)
 
@@ -333,6 +351,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     long_heads.set_defaults(run=_long_heads)
     return parser
+
+
+def _html(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        type=Path,
+        help="write what was found to one HTML file too, which needs no network",
+    )
 
 
 def _implementation(parser: argparse.ArgumentParser, functions: str) -> None:
