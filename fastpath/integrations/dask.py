@@ -30,6 +30,7 @@ from fastpath.streaming.distributed import key_partitions, tree
 try:
     import dask
     import dask.array as da
+    from dask.sizeof import sizeof
 except ImportError as problem:
     raise ImportError(
         "fastpath.distributed needs dask: pip install 'attest-attention[dask]'."
@@ -202,6 +203,20 @@ def _gram(blocks: Sequence[Any]) -> Gram:
 
 
 # ------------------------------------------------------------------------------- what workers do
+
+
+def _size_of_answer(answer: Certified) -> int:
+    arrays = (answer.output, answer.error_bound, answer.log_sum_exp, answer.log_sum_exp_bound)
+    return sum(int(np.asarray(x).nbytes) for x in arrays if x is not None)
+
+
+def _size_of_gram(G: Gram) -> int:
+    return G.matrix.nbytes
+
+
+# Dask places tasks by what it would cost to move results, and frees memory by their sizes.
+sizeof.register(Certified, _size_of_answer)
+sizeof.register(Gram, _size_of_gram)
 
 
 def _answered(Q: Matrix, K: Any, V: Any, scale: float) -> Certified | None:

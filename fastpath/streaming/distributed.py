@@ -20,6 +20,7 @@ from fastpath.polynomial.moment_state import MomentState
 try:
     import dask
     import dask.array as da
+    from dask.sizeof import sizeof
 except ImportError as problem:
     raise ImportError(
         "fastpath.distributed needs dask: pip install 'attest-attention[dask]'."
@@ -174,6 +175,14 @@ def row_partitions(name: str, x: Any) -> list[Any]:
         f"{name} must be a dask array or a sequence of delayed or plain arrays, got "
         f"{type(x).__name__}."
     )
+
+
+def _size_of_state(state: MomentState) -> int:
+    return state.nbytes
+
+
+# Dask places tasks by what it would cost to move results, and frees memory by their sizes.
+sizeof.register(MomentState, _size_of_state)
 
 
 def _absorbed(K: Any, V: Any, degree: int, centre: ArrayLike | None) -> MomentState:

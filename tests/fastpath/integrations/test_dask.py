@@ -18,6 +18,7 @@ pytest.importorskip("dask", reason="fastpath.distributed needs the extra attest-
 
 import dask.array as da
 from dask import delayed
+from dask.sizeof import sizeof
 
 import fastpath
 from fastpath.distributed import attention, gram, sparsify
@@ -144,6 +145,15 @@ def test_every_sum_of_blocks_is_a_rounding_and_leaves_its_terms_as_they_were() -
 def test_features_that_do_not_fit_are_refused(X: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         gram(X)
+
+
+def test_dask_knows_how_large_results_are() -> None:
+    """Catches: results that Dask takes for a few bytes each, and moves or hoards."""
+    assert sizeof(fastpath.gram(np.eye(100))) == 80_000
+    answer = fastpath.attention(np.ones((10, 2)), np.ones((3, 2)), np.ones((3, 5)))
+    assert sizeof(answer) == 8 * 10 * (5 + 5 + 1 + 1)
+    state = fastpath.MomentState(3, 2, 4)
+    assert sizeof(state) == state.nbytes == 8 * 35 * 3
 
 
 # ---------------------------------------------------------------------------------- fewer columns
