@@ -276,7 +276,7 @@ def _certified(X: FeatureMatrix, plan: Plan, rng: np.random.Generator) -> Sparsi
             drawn = _draw(X, plan.method, width, factor, whitening, rng)
         if isinstance(drawn, Refusal):
             return drawn
-        result = _measured(plan, G, *drawn)
+        result = measured(plan.guarantee, plan.method, G, *drawn)
         if isinstance(result, Refusal):
             return result
         if result.epsilon + result.slack <= (plan.epsilon or np.finfo(np.float64).max):
@@ -366,14 +366,19 @@ def _or_double(Y: Matrix) -> str:
     return ", or give it in float64" if Y.dtype == np.float32 else ""
 
 
-def _measured(
-    plan: Plan, G: Gram, Y: Matrix, columns: NDArray[np.intp] | None, weights: Array | None
+def measured(
+    guarantee: str,
+    method: str,
+    G: Gram,
+    Y: Matrix,
+    columns: NDArray[np.intp] | None,
+    weights: Array | None,
 ) -> Sparsified | Refusal:
-    """Prove how close Y Yᵀ is to G."""
+    """Prove how close Y Yᵀ is to G, in the sense of a guarantee, whatever the method that found Y."""
     H = _result_gram(Y)
     if isinstance(H, Refusal):
         return H
-    if plan.guarantee == "entrywise":
+    if guarantee == "entrywise":
         epsilon, slack, how = entrywise_error(G, H), 0.0, "entries"
     else:
         closeness = certified_closeness(G, H)
@@ -397,8 +402,8 @@ def _measured(
         logit_error=logit_error,
         entry_error=entry_error,
         row_error=row_error,
-        method=plan.method,
-        claims=CLAIMS[plan.method] + CERTIFICATE_CLAIMS[how],
+        method=method,
+        claims=CLAIMS[method] + CERTIFICATE_CLAIMS[how],
     )
 
 

@@ -343,10 +343,8 @@ def _exact_mean(i: Moments, power: int, bits: int) -> Enclosure:
 def _moments_hold(i: Moments) -> bool:
     bits = 512
     (first,) = _exact_mean(i, 1, bits).verdict(i.centre, i.centre_error).reshape(1)
-    return (
-        first.name == "WITHIN"
-        and Fraction(i.second_moment) >= _exact_mean(i, 2, bits).bounds()[1].item()
-    )
+    second: Fraction = _exact_mean(i, 2, bits).bounds()[1].item()
+    return first.name == "WITHIN" and Fraction(i.second_moment) >= second
 
 
 def _scatter(i: Moments, bits: int) -> Enclosure:

@@ -24,7 +24,7 @@ from fastpath.sparsification import gram as gramming
 RNG = np.random.default_rng(0)
 Q, K, V = (RNG.standard_normal((700, 3)) / 4 for _ in range(3))
 WIDE, TALL = RNG.standard_normal((20, 5000)), RNG.standard_normal((150, 70))
-SPARSE = sp.random_array((90, 400), density=0.02, format="csr", rng=RNG)
+SPARSE = sp.csr_array(sp.random(90, 400, 0.02, format="csr", random_state=RNG))
 SPARSEST = sp.csr_array((np.ones(60), (np.arange(60), np.arange(60))), shape=(90, 4000))
 
 
