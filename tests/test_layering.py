@@ -65,7 +65,8 @@ INSIDE = {
         "judging": set(),
         "evidence": {"judging"},
         "algebra": {"evidence"},
-        "command": {"judging", "evidence", "algebra"},
+        "attack": {"judging", "evidence", "algebra"},
+        "command": {"judging", "evidence", "algebra", "attack"},
         "": {"judging", "evidence", "command"},
     },
 }

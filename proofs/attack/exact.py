@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -82,10 +84,7 @@ def _prepared(module: ModuleType, x: Heads) -> Iterator[Statement]:
 def _merged(module: ModuleType, x: Heads) -> Iterator[Statement]:
     options = x.asked(SCALE | SOFTCAP)
     cuts = sorted({0, 1 + x.choice % len(x.K), (x.choice // 7) % len(x.K), len(x.K)})
-    parts = [
-        module.attention(x.Q, x.K[a:b], x.V[a:b], **options)
-        for a, b in zip(cuts, cuts[1:], strict=False)
-    ]
+    parts = [module.attention(x.Q, x.K[a:b], x.V[a:b], **options) for a, b in pairwise(cuts)]
     yield from output(module.merge(parts), x.Q, x.K, x.V, options)
 
 
@@ -97,9 +96,7 @@ def _gradient(module: ModuleType, x: Heads) -> Iterator[Statement]:
         values = finite(name, part.output)
         yield Statement(
             what=f"the error of {name}",
-            quantity=lambda bits, name=name, values=values: getattr(
-                attention_gradient(x.Q, x.K, x.V, x.dO, precision=bits, **options), name
-            ).distance(values),
+            quantity=_derivative(x, options, name, values),
             bound=np.broadcast_to(finite("a bound", part.error_bound), values.shape),
         )
     if found.dsinks is not None:
@@ -117,6 +114,17 @@ def _gradient(module: ModuleType, x: Heads) -> Iterator[Statement]:
         )
 
 
+def _derivative(
+    x: Heads, options: dict[str, Any], name: str, values: Array
+) -> Callable[[int], Enclosure]:
+    def distance(bits: int) -> Enclosure:
+        exact = attention_gradient(x.Q, x.K, x.V, x.dO, precision=bits, **options)
+        enclosed: Enclosure = getattr(exact, name)
+        return enclosed.distance(values)
+
+    return distance
+
+
 def _certify(module: ModuleType, x: Heads) -> Iterator[Statement]:
     options = x.asked() | {"empty_rows": "zeros"}
     served = module.attention(x.Q, x.K, x.V, **options).output
@@ -124,7 +132,7 @@ def _certify(module: ModuleType, x: Heads) -> Iterator[Statement]:
         served = served + x.dO
     served = np.asarray(finite("an output", served))
     found = module.certify(x.Q, x.K, x.V, served, rng=np.random.default_rng(x.choice), **options)
-    if found.uncovered or found.output is not served and (found.output != served).any():
+    if found.uncovered or (found.output is not served and (found.output != served).any()):
         raise BrokenError("of so few rows some were left out, or the output is another.")
     bound = finite("an error bound", found.error_bound)
     told = options | {"empty_rows": "zeros"}
@@ -229,9 +237,13 @@ def _judge(module: ModuleType, x: Heads) -> Iterator[Statement]:
         raise BrokenError(f"a kernel in float32 throughout is refuted: {found.sentence}")
     yield Statement(
         what="the kernel's error",
-        quantity=lambda bits: Enclosure.exact(found.ratio),
+        quantity=partial(_exactly, found.ratio),
         bound=1.0,
     )
+
+
+def _exactly(number: float, bits: int) -> Enclosure:
+    return Enclosure.exact(number)
 
 
 def _judge_backward(module: ModuleType, x: Heads) -> Iterator[Statement]:
@@ -253,7 +265,7 @@ def _judge_backward(module: ModuleType, x: Heads) -> Iterator[Statement]:
             raise BrokenError(f"{name} in float32 throughout is refuted: {part.sentence}")
         yield Statement(
             what=f"the kernel's {name}",
-            quantity=lambda bits, part=part: Enclosure.exact(part.ratio),
+            quantity=partial(_exactly, part.ratio),
             bound=1.0,
         )
 

@@ -36,7 +36,7 @@ class Heads:
     Q: Array
     K: Array
     V: Array
-    dO: Array
+    dO: Array  # noqa: N815, the field's letter
     bias: Array
     mask: Array
     scale: float

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +31,9 @@ KEPT = 8
 
 #: Entries of the largest array that a move may lead to.
 LARGEST = 600
+
+#: No number outside of an array goes further.
+LARGEST_NUMBER = 10.0**6
 
 #: How near the quotient must be known, relative to the bound, where more bits would tell it.
 NEAR = Fraction(1, 64)
@@ -220,7 +224,7 @@ class _Search:
         size = 2.0 ** self.rng.uniform(-2 - 24 * self.tried / self.instances, 1)
         moved = _made(lambda: stepped(base, self.rng, size))
         while self._consider(moved):
-            base, moved = moved, _made(lambda base=base, moved=moved: extrapolated(base, moved))
+            base, moved = moved, _made(partial(extrapolated, base, moved))
 
     def _consider(self, instance: Any) -> bool:
         """Ask about an instance, and return whether error / bound is the largest so far."""
@@ -289,7 +293,7 @@ def _ratio(statement: Statement) -> float:
         assert isinstance(found, Enclosure)
         low, high = (x.ravel() for x in abs(found).bounds())
         allowed = np.broadcast_to(bound, found.shape).ravel()
-        ends = [(l, h, b) for l, h, b in zip(low, high, allowed, strict=True) if b != np.inf]
+        ends = [e for e in zip(low, high, allowed.tolist(), strict=True) if e[2] != np.inf]
         ratio, settled = _largest(ends, statement.what)
         if settled:
             return ratio
@@ -302,13 +306,18 @@ def _largest(ends: list[tuple[Any, Any, float]], what: str) -> tuple[float, bool
     for low, high, bound in ends:
         allowed = Fraction(float(bound))
         if low > allowed:
-            raise BrokenError(
-                f"{what} is at least {float(low):.17g}, and the bound {float(allowed):.17g}."
-            )
+            raise BrokenError(f"{what} is at least {_shown(low)}, and the bound {_shown(allowed)}.")
         if allowed:
             largest = max(largest, low / allowed)
         settled = settled and high <= allowed and (high - low) <= NEAR * allowed
-    return float(largest), settled
+    return float(largest) if largest < 10**300 else 1e300, settled
+
+
+def _shown(number: Fraction) -> str:
+    try:
+        return f"{float(number):.17g}"
+    except OverflowError:
+        return "more than any float"
 
 
 def _made(make: Callable[[], Any]) -> Any:
@@ -329,9 +338,7 @@ def _usable(instance: Any) -> bool:
                 return False
             if field.name != "bias" and value.dtype.kind == "f" and np.isinf(value).any():
                 return False
-        elif isinstance(value, float) and not np.isfinite(value):
-            return False
-        elif isinstance(value, int) and abs(value) > 10**6:
+        elif isinstance(value, float | int) and not abs(value) <= LARGEST_NUMBER:
             return False
     return True
 

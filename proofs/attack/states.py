@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -94,12 +95,16 @@ def _dynamic(module: ModuleType, x: Heads) -> Iterator[Statement]:
         for read in (row, entries):
             yield Statement(
                 what="a row's error",
-                quantity=lambda bits, i=i, read=read: attention(Q, K, V, precision=bits, **told)[
-                    i
-                ].distance(read),
+                quantity=partial(_of_row, (Q, K, V), told, i, read),
                 bound=np.full(len(row), state.error_bound(i)),
             )
     yield from output(state.output(), Q, K, V, told)
+
+
+def _of_row(
+    arrays: tuple[Array, Array, Array], told: dict[str, Any], i: int, read: Array, bits: int
+) -> Enclosure:
+    return attention(*arrays, precision=bits, **told)[i].distance(read)
 
 
 def _streaming(module: ModuleType, x: Heads) -> Iterator[Statement]:
@@ -214,7 +219,7 @@ def _lengths(one: Array, other: Array) -> Array:
     gap = Enclosure.exact(one) - Enclosure.exact(other)
     squares = (gap * gap).sum(axis=1).bounds()[1]
     found = np.array([rounded_up(Fraction(s)) for s in squares])
-    return np.nextafter(np.sqrt(found), np.inf)
+    return np.asarray(np.nextafter(np.sqrt(found), np.inf))
 
 
 def _largest(one: Array, other: Array) -> Array:
@@ -229,7 +234,8 @@ def _planes(module: ModuleType, x: Heads) -> Iterator[Statement]:
     yield from output(found, x.Q, x.K, x.V, options)
 
 
-#: Of what a ledger may fail with: all at the first statement, and 1/(D (D + 1)) of the rest at the D-th error.
+#: Of what a ledger may fail with: the share of its first statement.  The D-th error has 1/(D (D + 1)) of the
+#: rest.
 _FIRST = Fraction(9, 10)
 
 
