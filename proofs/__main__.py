@@ -245,6 +245,7 @@ def _long_heads(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from proofs.command import attack
     from proofs.command.algebra import add_commands
     from proofs.command.falsify import IDS, add_command, add_source
 
@@ -363,6 +364,7 @@ def _parser() -> argparse.ArgumentParser:
     conform.set_defaults(run=_conform)
 
     add_command(commands)
+    attack.add_command(commands)
     add_commands(commands)
     fingerprint = commands.add_parser(
         "fingerprint",
