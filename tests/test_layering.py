@@ -44,6 +44,7 @@ INSIDE = {
         "regression": {"", "softmax"},
         "real_heads": {"", "softmax"},
         "caches": {"", "softmax"},
+        "decoding": {"", "softmax"},
         "printing": {"", "softmax"},
     },
     "fastpath": {
@@ -58,6 +59,7 @@ INSIDE = {
         "regression": {"core"},
         "real_heads": {"core", "exact", "polynomial"},
         "caches": {"core", "exact"},
+        "decoding": {"core", "exact", "real_heads"},
         "": {"dynamic", "streaming"},
     },
     "proofs": {
@@ -94,6 +96,7 @@ COQ = {
     "Streaming": {"", "Foundations", "Softmax", "Rounding"},
     "RealHeads": {"", "Foundations", "Softmax", "Rounding"},
     "Caches": {"", "Foundations", "Softmax", "Rounding"},
+    "Decoding": {"", "Foundations", "Softmax", "Rounding"},
 }
 
 MODULES = {
