@@ -9,6 +9,7 @@ from fastpath.caches.bit_planes import BitPlaneCache, CertifiedBits
 from fastpath.caches.certify_quantised import Codes, certify_quantised
 from fastpath.caches.quantised_cache import QuantisedCache
 from fastpath.core.certified import Certified
+from fastpath.decoding.key_index import Decoded, KeyIndex
 from fastpath.dynamic import DynamicAttention
 from fastpath.exact.attention import attention
 from fastpath.exact.gradient import Gradient, attention_gradient
@@ -47,6 +48,7 @@ __all__ = [
     "CertifiedRows",
     "Closeness",
     "Codes",
+    "Decoded",
     "DynamicAttention",
     "Expansion",
     "ExpansionError",
@@ -54,6 +56,7 @@ __all__ = [
     "Gram",
     "HeavyKeys",
     "KeyGram",
+    "KeyIndex",
     "MomentState",
     "Prepared",
     "QuantisedCache",

@@ -19,13 +19,13 @@ from fastpath.core.bounds.decoding import box_slack
 from fastpath.core.bounds.softmax import product_error, rounding_logit
 from fastpath.core.directed import up
 from fastpath.core.inputs import Array, Matrix
-from fastpath.core.norms import lengths, longest_row, norm, product_loss
+from fastpath.core.norms import longest_row, norm, product_loss
 from fastpath.exact.prepared import constants_of
 from fastpath.real_heads.balanced_clusters import Clusters
 
-#: Keys a cluster of up to 65,536 keys, and beyond in units of the square root of their number: with 8 keys a
-#: sharp head reads 2 %, with 16 3 % and with 64 10 %, and the boxes are an eighth of the keys.
-CLUSTER_KEYS, ROOTS_A_KEY = 8, 32
+#: Keys a cluster of up to a million, and beyond them the root of their number by so much: on a sharp head
+#: 65,536 keys in clusters of 8, 16 and 64 leave 2, 3 and 10 % to be read by a query.
+CLUSTER_KEYS, ROOTS_A_KEY = 8, 128
 
 #: Keys that are clustered at once: clusters of that many are made first, at most the root of their number.
 TOGETHER = 256
@@ -56,13 +56,13 @@ class Rotation:
         """Return that to the principal axes of some keys."""
         return cls(_principal_axes(k).astype(k.dtype))
 
-    def image_error(self, length: Array | float) -> Array | float:
+    def image_error(self, length: float) -> float:
         """Bound the length of what rounding makes of the image of a row of that length (FP.product)."""
         d, constants = len(self.matrix), constants_of(self.matrix)
-        found: Array | float = product_error(
+        found = product_error(
             d, constants["unit_roundoff"], length, self._size, d, constants["tiny"]
         )
-        return found
+        return float(found)
 
 
 def _principal_axes(k: Matrix) -> Array:
@@ -81,7 +81,7 @@ class Boxes:
 
     Attributes
     ----------
-    middles, halves : arrays of the keys' type, shape (clusters, d)
+    middles, halves : arrays of the keys' type, shape (d, clusters)
         The images of a cluster's keys lie within ``halves`` of ``middles``.
     sizes : array of integers, shape (clusters,)
         How many keys each holds.
@@ -101,16 +101,14 @@ class Boxes:
         images = k @ rotation.matrix
         order, sizes = _sorted(images)
         starts = np.cumsum(sizes) - sizes
-        low, high = (
-            of.reduceat(images[order], starts, axis=0) for of in (np.minimum, np.maximum)
-        )
+        low, high = (of.reduceat(images[order], starts, axis=0) for of in (np.minimum, np.maximum))
         # Halved before they are added, which does not overflow.
         middles = low / 2 + high / 2
         # Each difference is rounded once, to nearest: the next number is at least what is exact.
         halves = np.nextafter(np.maximum(high - middles, middles - low), middles.dtype.type(np.inf))
         boxes = cls(
-            middles=middles,
-            halves=halves,
+            middles=middles.T,
+            halves=halves.T,
             sizes=sizes,
             longest_key=longest_row(k),
             extent=longest_row(up(np.abs(middles).astype(np.float64) + halves)),
@@ -137,25 +135,25 @@ def _sorted(images: Matrix) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def slack_of(
-    q: Matrix, images: Matrix, rotation: Rotation, longest_key: float, extent: float
-) -> Array:
-    """Bound how far the logit of any key may exceed what is computed for its box, for each query (I.box).
+    rotation: Rotation, query_length: float, image_length: float, longest_key: float, extent: float
+) -> tuple[float, float]:
+    """Bound how far the logit of any key may exceed what is computed for its box (I.box).
 
-    What is computed is a sum of 2 d products of the query's image, in whatever order (FP.softmax).
+    Lengths are at least those of any query and of any image of one.  What is computed is a sum of 2 d
+    products of the query's image, in whatever order (FP.softmax); the other number bounds its magnitude, but
+    for that rounding.
     """
-    constants, d = constants_of(q), q.shape[1]
-    length, image = lengths(q), lengths(images)
-    logit_error = rounding_logit(
-        2 * d, constants["unit_roundoff"], up(image * extent), constants["tiny"]
-    )
-    found: Array = box_slack(
+    constants, d = constants_of(rotation.matrix), len(rotation.matrix)
+    reach = float(up(image_length * extent))
+    logit_error = rounding_logit(2 * d, constants["unit_roundoff"], reach, constants["tiny"])
+    found = box_slack(
         logit_error,
         rotation.defect,
-        length,
+        query_length,
         longest_key,
-        image,
+        image_length,
         rotation.image_error(longest_key),
-        rotation.image_error(length),
+        rotation.image_error(query_length),
         extent,
     )
-    return found
+    return float(found), reach

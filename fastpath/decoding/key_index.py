@@ -30,11 +30,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.decoding import unopened_log, unopened_output
-from fastpath.core.bounds.softmax import positive_sum, rounding_weight
+from fastpath.core.bounds.softmax import positive_sum, rounding_logit, rounding_weight
 from fastpath.core.certified import Certified
-from fastpath.core.directed import above, float32_above, library_up, up
+from fastpath.core.directed import above, down, library_up, up
 from fastpath.core.inputs import Array, Matrix, exact_floats, open_unit
 from fastpath.core.locked import Locked
+from fastpath.core.norms import lengths
 from fastpath.core.offers import Refusal
 from fastpath.core.state_files import read_arrays, write_arrays
 from fastpath.decoding.boxes import Boxes, Rotation, slack_of
@@ -48,6 +49,9 @@ from fastpath.exact.prepared import (
 )
 
 _KIND = "key index, 1"
+
+#: Boxes stand side by side, coordinate below coordinate: their product is half as fast again.
+_AXES = {"middles": 1, "halves": 1}
 
 CLAIMS = ("I.box", "I.unopened", "FP.product", "FP.sum")
 
@@ -116,6 +120,12 @@ class KeyIndex(Locked):
     Claims: I.box, I.unopened; FP.softmax, FP.exp, FP.lse, FP.sum, FP.product.
     """
 
+    _rotation: Rotation
+    _middles: Growing
+    _halves: Growing
+    _sizes: Growing
+    _starts: Growing
+
     def __init__(self, K: ArrayLike, V: ArrayLike) -> None:
         super().__init__()
         k, v = keys_and_values(K, V)
@@ -137,7 +147,7 @@ class KeyIndex(Locked):
     def __len__(self) -> int:
         """How many keys there are."""
         with self._lock:
-            return self._keys.count
+            return int(self._keys.count)
 
     def __repr__(self) -> str:
         with self._lock:
@@ -212,10 +222,11 @@ class KeyIndex(Locked):
             logit could overflow; or if the tolerance is not as above.
         """
         with self._lock:
-            queries = rows_after("q", q, self._keys.array)
-            check_rows("q", queries)
-            found = self._attend(queries, open_unit("tolerance", tolerance))
-        return found if np.ndim(q) > 1 else _of_one(found)
+            queries = _queries(q, self._keys.array)
+            found = self._attend(
+                queries if queries.ndim > 1 else queries[None], open_unit("tolerance", tolerance)
+            )
+        return found if queries.ndim > 1 else _of_one(found)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a file.
@@ -261,7 +272,7 @@ class KeyIndex(Locked):
             )
         ]
         for name, array in arrays.items():
-            setattr(new, f"_{name}", Growing(array))
+            setattr(new, f"_{name}", Growing(array, _AXES.get(name, 0)))
         new._sorted = int(arrays["sizes"].sum())
         new._known = None
         return new
@@ -304,6 +315,8 @@ class KeyIndex(Locked):
             "starts": starts,
         }
         k, v = k[order], self._values.array[rows][order]
+        # Of all rows, since those that were last may come first.
+        known = None if self._known is None else self._whole()
         # All is made: from here on nothing fails.
         self._keys.put(start, k)
         self._values.put(start, v)
@@ -311,28 +324,26 @@ class KeyIndex(Locked):
             if kept:
                 getattr(self, f"_{name}").put(first, new)
             else:
-                setattr(self, f"_{name}", Growing(new))
+                setattr(self, f"_{name}", Growing(new, _AXES.get(name, 0)))
         self._rotation, self._blocks, self._sorted = rotation, [*kept, block], rows.stop
-        if self._known is not None:
+        if known is not None:
             # Norms and ranges are of a set; what was scaled of the values has their order.
             self._known = PreparedHead(
-                self._keys.array[: len(self._known.k)],
-                self._values.array[: len(self._known.k)],
-                norms=self._known.norms,
-                whole=self._known.values.whole,
+                self._keys.array,
+                self._values.array,
+                norms=known.norms,
+                whole=known.values.whole,
             )
 
     # ---------------------------------------------------------------------------- attending
 
     def _attend(self, q: Matrix, tolerance: float) -> Decoded:
         side = self._whole()
-        lower, upper = (x[0].astype(np.float64) for x in side.values.whole)
-        largest = float(np.maximum(-lower, upper).max())
         found: Decoded | Refusal = Refusal(
             reason=f"{self._keys.count} keys are read as fast as chosen among"
         )
         if self._keys.count >= FEWEST:
-            found = self._by_clusters(q, side, tolerance * largest)
+            found = self._by_clusters(q, side, tolerance)
         if isinstance(found, Refusal):
             return _decoded(attend_prepared(q, side), "exact", f"{found.reason}.", len(side.k))
         return found
@@ -346,21 +357,31 @@ class KeyIndex(Locked):
             self._known = self._known.extended(k, v)
         return self._known
 
-    def _by_clusters(self, q: Matrix, side: PreparedHead, allowed: float) -> Decoded | Refusal:
-        """Attend to the clusters that can matter, or say why all keys are to be read."""
+    def _by_clusters(self, q: Matrix, side: PreparedHead, tolerance: float) -> Decoded | Refusal:
+        """Attend to the keys that can matter, or say why all are to be read."""
         lower, upper = (x[0].astype(np.float64) for x in side.values.whole)
+        allowed = float(down(tolerance * np.maximum(-lower, upper).max()))
         spread = float(up(upper - lower).max())
-        share = min(0.5, allowed / spread) if spread else 0.5
-        scores = self._score(q)
-        opened = _opened(scores, self._sizes.array, share)
+        # Half of what may be left out for clusters, and half for keys of those that are opened.
+        share = min(0.5, allowed / spread) / 2 if spread else 0.25
+        images = q @ self._rotation.matrix
+        # The longer of each: all queries of a group are served alike.
+        both = lengths(np.concatenate([q, images]))
+        length, image_length = (float(x.max()) for x in (both[: len(q)], both[len(q) :]))
+        clusters = self._clusters(images, length, image_length)
+        opened = clusters.opened(share)
         sizes = self._sizes.array[opened]
         waiting = self._keys.count - self._sorted
         read = int(sizes.sum()) + waiting
-        if not 0 < read <= LARGEST_SHARE * self._keys.count:
+        if not read <= LARGEST_SHARE * self._keys.count:
             return Refusal(
                 reason=f"the clusters' bounds leave {read / self._keys.count:.0%} of the keys to be read"
             )
         rows = _rows(self._starts.array[opened], sizes, self._sorted, waiting)
+        reach = float(up(length * side.largest_key))
+        keys = _keys(q, self._keys.array.take(rows, axis=0), clusters.shift, reach)
+        kept = keys.opened(share)
+        rows = rows[kept]
         part = PreparedHead(
             self._keys.array.take(rows, axis=0),
             self._values.array.take(rows, axis=0),
@@ -368,10 +389,11 @@ class KeyIndex(Locked):
             whole=side.values.whole,
         )
         answer = attend_prepared(q, part)
-        assert answer.log_sum_exp is not None
-        assert answer.log_sum_exp_bound is not None
-        ratio = scores.closed(
-            opened, self._sizes.array, answer.log_sum_exp, answer.log_sum_exp_bound
+        logarithm, log_bound = answer.log_sum_exp, answer.log_sum_exp_bound
+        assert logarithm is not None
+        assert log_bound is not None
+        ratio = up(
+            clusters.closed(opened, logarithm, log_bound) + keys.closed(kept, logarithm, log_bound)
         )
         output = answer.output.astype(np.float64)
         farthest = up(np.maximum(np.maximum(upper - output, output - lower), 0))
@@ -379,44 +401,128 @@ class KeyIndex(Locked):
         worst = float(bound.max())
         if not worst <= allowed:
             return Refusal(
-                reason=f"the keys that were opened certify {worst:.3g}, and {allowed:.3g} is allowed"
+                reason=f"the keys that matter certify {worst:.3g}, and {allowed:.3g} is allowed"
             )
         return Decoded(
             output=answer.output,
             error_bound=bound,
             claims=(*CLAIMS, *answer.claims),
-            log_sum_exp=answer.log_sum_exp,
-            log_sum_exp_bound=unopened_log(answer.log_sum_exp_bound, ratio),
+            log_sum_exp=logarithm,
+            log_sum_exp_bound=unopened_log(log_bound, ratio),
             method="clusters",
             reason="",
             keys_read=read,
         )
 
-    def _score(self, q: Matrix) -> _Scores:
-        """Bound what the keys of every cluster weigh for each query."""
-        middles, halves = self._middles.array, self._halves.array
-        images = q @ self._rotation.matrix
-        logits = images @ middles.T
-        upper = np.abs(images) @ halves.T
+    def _clusters(self, images: Matrix, length: float, image_length: float) -> _Closable:
+        """Bound what the keys of each cluster weigh."""
+        logits = images @ self._middles.array
+        upper = np.abs(images) @ self._halves.array
         upper += logits
-        # A guess at the log-sum-exp, by which weights are shifted.
+        # A guess at the log-sum-exp, were all keys in the middles of their boxes.
         shift = logits.max(axis=1, keepdims=True)
         logits -= shift
         np.exp(logits, out=logits)
-        shift += np.log(logits @ self._sizes.array.astype(q.dtype))[:, None]
-        constants = constants_of(q)
-        longest = max(b.longest_key for b in self._blocks)
-        slack = slack_of(
-            q, images, self._rotation, longest, max(b.extent for b in self._blocks)
+        counts = self._sizes.array.astype(images.dtype)
+        shift += np.log(logits @ counts)[:, None]
+        slack, reach = slack_of(
+            self._rotation, length, image_length, self._longest_key, self._extent
         )
-        largest = np.maximum(np.abs(upper.max(axis=1)), np.abs(upper.min(axis=1)))
-        reach = up(largest.astype(np.float64) + np.abs(shift[:, 0].astype(np.float64)))
+        return _Closable.of(upper, shift, counts, slack, reach)
+
+    @property
+    def _longest_key(self) -> float:
+        return max(block.longest_key for block in self._blocks)
+
+    @property
+    def _extent(self) -> float:
+        return max(block.extent for block in self._blocks)
+
+
+def _keys(q: Matrix, k: Matrix, shift: Matrix, reach: float) -> _Closable:
+    """Bound what each of some keys weighs; ``reach`` bounds their logits, and the shift is a guess."""
+    constants = constants_of(q)
+    error = rounding_logit(q.shape[1], constants["unit_roundoff"], reach, constants["tiny"])
+    logits = q @ k.T
+    shift = np.maximum(shift, logits.max(axis=1, keepdims=True))
+    return _Closable.of(logits, shift, np.ones(len(k), q.dtype), float(error), reach)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Closable:
+    """Clusters, or keys, of which the lightest are closed.
+
+    Attributes
+    ----------
+    weights : array, shape (m,)
+        What each weighs at most for any of the queries, relative to e^shift: a count times a weight.  NaN or
+        infinite where something overflowed.
+    shift : array of the same type, shape (g, 1)
+    keys : float
+        At least how many keys there are.
+    error : float
+        By how much the logarithm of a weight may exceed what was computed.
+    """
+
+    weights: Matrix
+    shift: Matrix
+    keys: float
+    error: float
+
+    @classmethod
+    def of(
+        cls, logits: Matrix, shift: Matrix, counts: Matrix, logit_error: float, reach: float
+    ) -> _Closable:
+        """Weigh by logits, which are spent, of at most ``reach`` and an error."""
+        constants = constants_of(logits)
+        logits -= shift
+        weights = logits.max(axis=0)
+        np.exp(weights, out=weights)
+        weights *= counts
+        reach = float(up(up(reach + logit_error) + float(np.abs(shift).max())))
         error = rounding_weight(
-            slack, constants["unit_roundoff"], reach, constants["exp_error"], 1
+            logit_error, constants["unit_roundoff"], reach, constants["exp_error"], 1
         )
-        upper -= shift
-        np.exp(upper, out=upper)
-        return _Scores(weights=upper, shift=shift[:, 0].astype(np.float64), error=error)
+        return cls(
+            weights=weights,
+            shift=shift,
+            keys=float(up(counts.sum(dtype=np.float64))),
+            error=float(error),
+        )
+
+    def opened(self, share: float) -> NDArray[np.intp]:
+        """Return which to open, ascending: the others weigh at most a share of e^shift, as computed.
+
+        What overflowed is opened.
+        """
+        weights = self.weights
+        small = weights <= share / (2 * len(weights))
+        candidates = np.flatnonzero(~small)
+        ascending = np.sort(weights[candidates])
+        room = share - float(weights[small].sum(dtype=np.float64))
+        fits = int(np.count_nonzero(np.cumsum(ascending, dtype=np.float64) <= room))
+        if fits == len(candidates):
+            # All would fit, as far as is guessed: something is read.
+            return np.atleast_1d(weights.argmax())
+        opened: NDArray[np.intp] = candidates[~(weights[candidates] < ascending[fits])]
+        return opened
+
+    def closed(self, opened: NDArray[np.intp], logarithm: Array, log_bound: Array) -> Array:
+        """Bound what the others weigh relative to e^logarithm, known within a bound, for each query.
+
+        Whichever were opened, and whatever the shift is.  The weights of those that were are spent.
+        """
+        constants, m = constants_of(self.weights), len(self.weights)
+        self.weights[opened] = 0
+        # A count, its product and each addition of the sum are at most a rounding each.
+        computed = float(self.weights.sum(dtype=np.float64))
+        total = positive_sum(computed, m, m + 2, constants["unit_roundoff"], constants["tiny"])
+        # What underflow took from each weight, for each key.
+        total = up(total + up(self.keys * constants["tiny"]))
+        shift = self.shift[:, 0].astype(np.float64)
+        exponent = above(above(above(shift - logarithm) + log_bound) + self.error)
+        ratio: Array = up(total * library_up(np.exp(exponent)))
+        return ratio
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -430,58 +536,6 @@ class _Block:
     extent: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Scores:
-    """What a key of each cluster weighs at most for each query.
-
-    Attributes
-    ----------
-    weights : array, shape (g, clusters)
-        Relative to e^shift; computed, and by logarithm off by at most ``error``.
-    shift, error : float64 arrays, shape (g,)
-    """
-
-    weights: Matrix
-    shift: Array
-    error: Array
-
-    def closed(
-        self, opened: NDArray[np.intp], sizes: NDArray[np.intp], logarithm: Array, error: Array
-    ) -> Array:
-        """Bound what the keys of all other clusters weigh, relative to the sum of those that were opened.
-
-        ``logarithm`` is that of the latter, within ``error``; the weights of opened clusters are spent.
-        """
-        constants, clusters = constants_of(self.weights), len(sizes)
-        self.weights[:, opened] = 0
-        counts = sizes.astype(np.float64)
-        if self.weights.dtype == np.float32:
-            counts = float32_above(counts)
-        computed = (self.weights @ counts).astype(np.float64)
-        total = positive_sum(
-            computed, clusters, clusters, constants["unit_roundoff"], constants["tiny"]
-        )
-        # What underflow took from each weight.
-        total = up(total + up(float(sizes.sum()) * constants["tiny"]))
-        exponent = above(above(self.shift - logarithm) + up(self.error + error))
-        ratio: Array = up(total * library_up(np.exp(exponent)))
-        return ratio
-
-
-def _opened(scores: _Scores, sizes: NDArray[np.intp], share: float) -> NDArray[np.intp]:
-    """Return the clusters to open, ascending: the others weigh at most a share, as far as is guessed.
-
-    One that overflowed, or is NaN, is opened.
-    """
-    worst = (scores.weights * sizes.astype(scores.weights.dtype)).max(axis=0)
-    small = worst <= share / (2 * len(worst))
-    candidates = np.flatnonzero(~small)
-    order = candidates[np.argsort(worst[candidates])]
-    closed = np.cumsum(worst[order], dtype=np.float64) <= share - worst[small].sum()
-    opened: NDArray[np.intp] = np.sort(order[~closed])
-    return opened
-
-
 def _rows(
     starts: NDArray[np.intp], sizes: NDArray[np.intp], first: int, waiting: int
 ) -> NDArray[np.intp]:
@@ -491,6 +545,24 @@ def _rows(
     rows[:total] += np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
     rows[total:] += first - total
     return rows
+
+
+def _queries(q: ArrayLike, k: Matrix) -> Matrix:
+    """Return one query or several of the keys' type, or refuse."""
+    queries = exact_floats("q", q)
+    if np.result_type(queries, k) != k.dtype:
+        raise TypeError(
+            f"q must be of a type that {k.dtype} holds, as the index's keys are, got {queries.dtype}."
+        )
+    if queries.ndim not in (1, 2) or queries.shape[-1] != k.shape[1]:
+        raise ValueError(
+            f"q must have shape ({k.shape[1]},) or (g, {k.shape[1]}), as the index's keys, got "
+            f"{queries.shape}."
+        )
+    if queries.size == 0:
+        raise ValueError(f"q must not be empty, got shape {queries.shape}.")
+    check_rows("q", queries)
+    return np.ascontiguousarray(queries, k.dtype)
 
 
 def _level(keys: int) -> int:
@@ -539,22 +611,27 @@ def _of_one(found: Decoded) -> Decoded:
 
 
 class Growing:
-    """Rows that grow at their end, from any row on."""
+    """An array that grows at the end of an axis, from any place on."""
 
-    def __init__(self, rows: NDArray[Any]) -> None:
-        self._buffer, self.count = rows.copy(), len(rows)
+    def __init__(self, array: NDArray[Any], axis: int = 0) -> None:
+        self._buffer, self._axis, self.count = array.copy(), axis, array.shape[axis]
 
     @property
     def array(self) -> NDArray[Any]:
-        """The rows."""
-        return self._buffer[: self.count]
+        """What it holds."""
+        return self._buffer[self._at(0, self.count)]
 
-    def put(self, start: int, rows: NDArray[Any]) -> None:
-        """Let these be the rows from one on."""
-        stop = start + len(rows)
-        if stop > len(self._buffer):
-            buffer = np.empty((max(stop, 2 * start), *rows.shape[1:]), self._buffer.dtype)
-            buffer[:start] = self._buffer[:start]
+    def put(self, start: int, new: NDArray[Any]) -> None:
+        """Let this stand from a place on, and end there."""
+        stop = start + new.shape[self._axis]
+        if stop > self._buffer.shape[self._axis]:
+            shape = list(self._buffer.shape)
+            shape[self._axis] = max(stop, 2 * start)
+            buffer = np.empty(shape, self._buffer.dtype)
+            buffer[self._at(0, start)] = self._buffer[self._at(0, start)]
             self._buffer = buffer
-        self._buffer[start:stop] = rows
+        self._buffer[self._at(start, stop)] = new
         self.count = stop
+
+    def _at(self, start: int, stop: int) -> tuple[slice, ...]:
+        return (*[slice(None)] * self._axis, slice(start, stop))

@@ -237,7 +237,7 @@ def attend_heads(
 
 
 def attend_prepared(q: Matrix, side: PreparedHead) -> Certified:
-    """Compute :func:`attention` of checked queries, each of which sees all keys of one head; on one thread."""
+    """Compute :func:`attention` of checked queries that see all keys of one head, on one thread."""
     return _attend(q, (side,), Semantics(heads=(), queries=len(q), keys=len(side.k)), 1)
 
 

@@ -102,9 +102,7 @@ def _by_lengths(i: Boxed, bits: int) -> Enclosure:
 
 
 def _within(i: Boxed) -> bool:
-    return bool(
-        (abs(_exactly(i.image(i.key)) - _exactly(i.middle)) <= _exactly(i.half)).all()
-    )
+    return bool((abs(_exactly(i.image(i.key)) - _exactly(i.middle)) <= _exactly(i.half)).all())
 
 
 def _boxed(query: Array, key: Array, rotation: Array, half: Array) -> Boxed:
@@ -138,7 +136,9 @@ I_BOX = Claim[Boxed](
     not_stated="That boxes are small: an algorithm's choice, which is measured.",
     assumes=(
         Hypothesis(
-            "the image of the key lies in the box", _within, mirrors=("Boxes.within d half middle image",)
+            "the image of the key lies in the box",
+            _within,
+            mirrors=("Boxes.within d half middle image",),
         ),
     ),
     bounds=(

@@ -124,9 +124,7 @@ I_UNOPENED = Claim[Unopened](
         Hypothesis(
             "no closed key's logit exceeds its bound",
             lambda i: bool((i.logits <= i.bounds)[i.closed].all()),
-            mirrors=(
-                "forall j : nat, (j < n)%nat -> S j = true -> s j <= upper j",
-            ),
+            mirrors=("forall j : nat, (j < n)%nat -> S j = true -> s j <= upper j",),
         ),
     ),
     bounds=(
@@ -156,9 +154,7 @@ I_UNOPENED = Claim[Unopened](
             theorem="i_unopened_log",
         ),
     ),
-    witness=lambda: _unopened(
-        np.array([0.0, 0.5, -2.0]), np.array([1.0, -2.0, 3.0]), _FIRST, 0.5
-    ),
+    witness=lambda: _unopened(np.array([0.0, 0.5, -2.0]), np.array([1.0, -2.0, 3.0]), _FIRST, 0.5),
     sample=_sample,
 )
 
