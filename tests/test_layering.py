@@ -96,7 +96,7 @@ COQ = {
     "Streaming": {"", "Foundations", "Softmax", "Rounding"},
     "RealHeads": {"", "Foundations", "Softmax", "Rounding"},
     "Caches": {"", "Foundations", "Softmax", "Rounding"},
-    "Decoding": {"", "Foundations", "Softmax", "Rounding"},
+    "Decoding": {"", "Foundations", "Softmax", "Rounding", "RealHeads"},
 }
 
 MODULES = {

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fastpath.core.bounds.decoding import box_slack
 from fastpath.core.bounds.softmax import product_error, rounding_logit
-from fastpath.core.directed import up
+from fastpath.core.directed import float32_above, up
 from fastpath.core.inputs import Array, Matrix
 from fastpath.core.norms import longest_row, norm, product_loss
 from fastpath.exact.prepared import constants_of
@@ -104,14 +104,16 @@ class Boxes:
         low, high = (of.reduceat(images[order], starts, axis=0) for of in (np.minimum, np.maximum))
         # Halved before they are added, which does not overflow.
         middles = low / 2 + high / 2
-        # Each difference is rounded once, to nearest: the next number is at least what is exact.
-        halves = np.nextafter(np.maximum(high - middles, middles - low), middles.dtype.type(np.inf))
+        wide = middles.astype(np.float64)
+        halves = up(np.maximum(high - wide, wide - low))
+        if middles.dtype == np.float32:
+            halves = float32_above(halves)
         boxes = cls(
             middles=middles.T,
             halves=halves.T,
             sizes=sizes,
             longest_key=longest_row(k),
-            extent=longest_row(up(np.abs(middles).astype(np.float64) + halves)),
+            extent=longest_row(up(np.abs(wide) + halves)),
         )
         return boxes, order
 

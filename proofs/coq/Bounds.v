@@ -848,4 +848,4 @@ Definition b_unopened_output (rounding : R) (ratio : R) (value_distance : R) : R
 
 (** I.unopened: the distance of the log-sum-exp of all keys from what that of the opened ones gave. *)
 Definition b_unopened_log (log_sum_error : R) (ratio : R) : R :=
-  log_sum_error + ln (1 + ratio).
+  log_sum_error + ratio.

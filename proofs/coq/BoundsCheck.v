@@ -713,7 +713,7 @@ Proof. unfold b_box_slack; pin. Qed.
 Goal Rabs (b_unopened_output (1 / 1048576) (1 / 100) (3 / 2) - (14852438822831257735148514851 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_unopened_output; pin. Qed.
 
-Goal Rabs (b_unopened_log (1 / 1048576) (1 / 100) - (1243910565935561137276919693 / 125000000000000000000000000000)) <= 1 / 10 ^ 25.
+Goal Rabs (b_unopened_log (1 / 1048576) (1 / 100) - (262169 / 26214400)) <= 1 / 10 ^ 25.
 Proof. unfold b_unopened_log; pin. Qed.
 
 Goal exp_kernel (0) 16 = 65536%Z.

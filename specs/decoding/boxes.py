@@ -138,7 +138,7 @@ I_BOX = Claim[Boxed](
         Hypothesis(
             "the image of the key lies in the box",
             _within,
-            mirrors=("Boxes.within d half middle image",),
+            mirrors=("within",),
         ),
     ),
     bounds=(

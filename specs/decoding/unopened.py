@@ -3,7 +3,7 @@ r"""I.unopened: what keys of which only a bound on each logit is known can do to
 With Z the sum of the weights of the keys that were opened and U that of the others, the output o of all keys
 and any y: (Z + U) (o - y) = Z (o_Z - y) + Σ_closed w (v - y), o_Z being that of the opened keys.  Where
 |o_Z - y| <= r, every closed value lies within D of y and U <= ρ Z, |o - y| <= r + D ρ/(1 + ρ), and the
-log-sum-exp grows by ln(1 + U/Z).
+log-sum-exp grows by ln(1 + U/Z) <= ρ.
 """
 
 from __future__ import annotations
@@ -106,25 +106,28 @@ _FIRST = np.array([False, False, True])
 #: One key that weighs as much as it may, and has the value that lies farthest.
 _ONE = _unopened(np.array([0.0, 0.0, -1.0]), np.array([-1.0, -1.0, 1.0]), _FIRST, 0.0)
 
+#: The same, and far lighter.
+_LIGHT = _unopened(np.array([0.0, 0.0, -10.0]), np.array([-1.0, -1.0, 1.0]), _FIRST, 0.0)
+
 I_UNOPENED = Claim[Unopened](
     id="I.unopened",
     where="ours",
     statement=(
         "Attention on some keys lies within r of y, the others' values within D of it, and the sum of the "
         "largest weights that those may have is ρ times the sum of the former: attention on all keys lies "
-        "within r + D ρ/(1 + ρ) of y, and the log-sum-exp within ln(1 + ρ) of that of the former."
+        "within r + D ρ/(1 + ρ) of y, and the log-sum-exp within ρ of that of the former."
     ),
     not_stated="",
     assumes=(
         Hypothesis(
             "some key is opened",
             lambda i: not i.closed.all(),
-            mirrors=("0 < Sums.fsum n (Sums.off S (fun j : nat => exp (s j)))",),
+            mirrors=("opens",),
         ),
         Hypothesis(
             "no closed key's logit exceeds its bound",
             lambda i: bool((i.logits <= i.bounds)[i.closed].all()),
-            mirrors=("forall j : nat, (j < n)%nat -> S j = true -> s j <= upper j",),
+            mirrors=("capped",),
         ),
     ),
     bounds=(
@@ -140,17 +143,18 @@ I_UNOPENED = Claim[Unopened](
             extremal=lambda: _ONE,
             theorem="i_unopened",
             attained="i_unopened_attained",
+            given=("near_values",),
         ),
         Bound(
             name="unopened_log",
             meaning="the distance of the log-sum-exp of all keys from what that of the opened ones gave",
             arguments=(log_sum_error, ratio),
-            expression=log_sum_error + sympy.log(1 + ratio),
+            expression=log_sum_error + ratio,
             points=((sympy.Rational(1, 2**20), sympy.Rational(1, 100)),),
             quantity=_log_error,
             parameters=_log_parameters,
             trivial=_all_alike,
-            extremal=lambda: _ONE,
+            extremal=lambda: _LIGHT,
             theorem="i_unopened_log",
         ),
     ),

@@ -3,7 +3,7 @@
 
     Steps: (1) with Z the sum of the weights that were opened and U of the others, (Z + U) (o - y) is
     Z (o_Z - y) and a sum of the others' weights times values within D of y; (2) U / (Z + U) grows with
-    U, which is at most the sum of the largest weights that those may have. *)
+    U, which is at most the sum of the largest weights that those may have; (3) ln (1 + rho) <= rho. *)
 
 Require Import Reals Lra Lia.
 From Attest Require Import Bounds.
@@ -113,9 +113,14 @@ Proof.
   rewrite (fsum_split n S w). fold Z U. unfold b_unopened_log.
   assert (L : ln Z <= ln (U + Z)) by (destruct U0 as [U0 | <-];
     [left; apply ln_increasing; lra | right; f_equal; lra]).
-  assert (M : ln (U + Z) <= ln Z + ln (1 + rho)).
-  { rewrite <- ln_mult by nra. assert (U + Z <= Z * (1 + rho)) as [H | ->] by lra; [| lra].
-    left. apply ln_increasing; lra. }
+  assert (R0 : 0 <= rho).
+  { unfold rho, closed_ratio. apply le_div; [exact HZ |]. rewrite Rmult_0_l.
+    apply fsum_on_nonneg. intros. left. apply exp_pos. }
+  assert (M : ln (U + Z) <= ln Z + rho).
+  { rewrite <- (ln_exp rho), <- ln_mult by (try apply exp_pos; lra).
+    assert (U + Z <= Z * exp rho) as [H | ->]; [| | lra].
+    - pose proof (exp_ineq1_le rho). nra.
+    - left. apply ln_increasing; lra. }
   pose proof (Rabs_bounds _ _ (Rle_refl (Rabs (ln Z - y)))) as B. pose proof (Rabs_pos (ln Z - y)).
   apply Rabs_le. lra.
 Qed.

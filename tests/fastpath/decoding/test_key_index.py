@@ -78,6 +78,7 @@ def structured() -> list[Any]:
             np.float32(1e30) * normal((9, 2)).astype(np.float32),
         ),
         "large logits": (30 * normal((2, 4)), 30 * normal((40, 4)), normal((40, 3))),
+        "huge logits": (1e150 * normal((2, 4)), 1e150 * normal((9, 4)), normal((9, 2))),
         "float16": tuple((3 * normal(s)).astype(np.float16) for s in ((2, 4), (20, 4), (20, 2))),
         "bfloat16": tuple(
             (3 * normal(s)).astype(ml_dtypes.bfloat16) for s in ((2, 4), (20, 4), (20, 2))
@@ -162,6 +163,50 @@ def test_a_key_may_lie_in_the_corner_of_its_box(monkeypatch: pytest.MonkeyPatch)
     found = KeyIndex(K, V).attend(np.ones((1, 1)), 0.02)
     assert found.keys_read == 2
     assert_certified(np.ones((1, 1)), K, V, found, 0.02)
+
+
+def test_a_key_may_lie_in_the_corner_of_its_box_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches: the sign of a query's coordinate, left on the half of the box."""
+    cluster(monkeypatch, 2, 2)
+    K = np.array([[0.0], [0.0], [9.0], [5.2]])
+    V = np.array([[0.0], [0.0], [1.0], [1.0]])
+    found = KeyIndex(K, V).attend(-np.ones((1, 1)), 0.02)
+    assert found.keys_read == 2
+    assert_certified(-np.ones((1, 1)), K, V, found, 0.02)
+
+
+def test_the_heaviest_for_any_query_of_a_group_counts_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster(monkeypatch, 1, 1, 1)
+    K = np.array([[0.0, 0.0], [-5.0, -30.0], [-30.0, -5.0]])
+    V = np.array([[0.0], [1.0], [1.0]])
+    for Q in (np.eye(2), np.eye(2)[::-1]):
+        found = KeyIndex(K, V).attend(Q, 0.02)
+        assert found.method == "clusters"
+        assert_certified(Q, K, V, found, 0.02)
+
+
+def test_the_rounding_of_attention_on_opened_keys_is_part_of_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster(monkeypatch, 8, 1)
+    rng = np.random.default_rng(4)
+    K = np.r_[rng.standard_normal((8, 3)), [[-99.0] * 3]].astype(np.float32)
+    V = rng.standard_normal((9, 4)).astype(np.float32)
+    q = np.ones((1, 3), np.float32)
+    found = KeyIndex(K, V).attend(q, 0.02)
+    assert found.keys_read == 8
+    assert_certified(*(x.astype(float) for x in (q, K, V)), found, 0.02)
+
+
+def test_keys_that_wait_are_read() -> None:
+    Q, K, V = light(6, 0.001)
+    index = KeyIndex(K, V)
+    index.append([0.0], [1.0])
+    found = index.attend(Q, 0.5)
+    assert found.method == "clusters"
+    assert_certified(Q, np.r_[K, [[0.0]]], np.r_[V, [[1.0]]], found, 0.5)
 
 
 def test_a_matrix_that_is_no_rotation_is_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
