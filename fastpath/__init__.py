@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastpath.caches.certify_quantised import Codes, certify_quantised
     from fastpath.caches.quantised_cache import QuantisedCache
     from fastpath.core.certified import Certified
+    from fastpath.decoding.key_index import Decoded, KeyIndex
     from fastpath.dynamic import DynamicAttention
     from fastpath.exact.attention import attention
     from fastpath.exact.gradient import Gradient, attention_gradient
@@ -53,6 +54,7 @@ __all__ = [
     "CertifiedRows",
     "Closeness",
     "Codes",
+    "Decoded",
     "DynamicAttention",
     "Expansion",
     "ExpansionError",
@@ -60,6 +62,7 @@ __all__ = [
     "Gram",
     "HeavyKeys",
     "KeyGram",
+    "KeyIndex",
     "MomentState",
     "Prepared",
     "QuantisedCache",

@@ -49,6 +49,7 @@ INSIDE = {
         "regression": {"", "softmax"},
         "real_heads": {"", "softmax"},
         "caches": {"", "softmax"},
+        "decoding": {"", "softmax"},
         "printing": {"", "softmax"},
     },
     "fastpath": {
@@ -63,6 +64,7 @@ INSIDE = {
         "regression": {"core"},
         "real_heads": {"core", "exact", "polynomial"},
         "caches": {"core", "exact"},
+        "decoding": {"core", "exact", "real_heads"},
         "": {"dynamic", "integrations", "streaming"},
     },
     "proofs": {
@@ -101,6 +103,7 @@ COQ = {
     "Streaming": {"", "Foundations", "Softmax", "Rounding"},
     "RealHeads": {"", "Foundations", "Softmax", "Rounding"},
     "Caches": {"", "Foundations", "Softmax", "Rounding"},
+    "Decoding": {"", "Foundations", "Softmax", "Rounding", "RealHeads"},
 }
 
 MODULES = {

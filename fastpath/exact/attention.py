@@ -242,6 +242,11 @@ def attend_heads(
     return _attend(q, _prepared(k, v, workers), options, workers, rows)
 
 
+def attend_prepared(q: Matrix, side: PreparedHead) -> Certified:
+    """Compute :func:`attention` of checked queries that see all keys of one head, on one thread."""
+    return _attend(q, (side,), Semantics(heads=(), queries=len(q), keys=len(side.k)), 1)
+
+
 def _prepared(k: Matrix, v: Matrix, workers: int) -> tuple[PreparedHead, ...]:
     """Return what attention needs of each head's keys and values.
 

@@ -837,3 +837,15 @@ Definition b_variation_no_subset (target : nat) : R :=
 (** Q.ledger: the probability that so many errors come of which so few are audited. *)
 Definition b_ledger_tail (errors : nat) (audited : nat) (audit_rate : R) : R :=
   sum_f_R0 (fun i : nat => audit_rate ^ i * (1 - audit_rate) ^ (errors - i)%nat * C errors i) audited.
+
+(** I.box: by how much a logit may exceed what is computed for the box of its key. *)
+Definition b_box_slack (logit_error : R) (defect : R) (query_length : R) (key_length : R) (image_length : R) (key_image_error : R) (query_image_error : R) (box_extent : R) : R :=
+  logit_error + image_length * key_image_error + query_image_error * (box_extent + key_image_error) + defect * key_length * query_length.
+
+(** I.unopened: the distance of attention on all keys from what attention on the opened ones gave. *)
+Definition b_unopened_output (rounding : R) (ratio : R) (value_distance : R) : R :=
+  rounding + (ratio * value_distance) / (1 + ratio).
+
+(** I.unopened: the distance of the log-sum-exp of all keys from what that of the opened ones gave. *)
+Definition b_unopened_log (log_sum_error : R) (ratio : R) : R :=
+  log_sum_error + ratio.

@@ -707,6 +707,15 @@ Proof. unfold b_ledger_tail; pin. Qed.
 Goal Rabs (b_ledger_tail 3 0 (1 / 100) - (970299 / 1000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_ledger_tail; pin. Qed.
 
+Goal Rabs (b_box_slack (1 / 1000) (1 / 262144) (3) (12) (31 / 10) (1 / 500) (1 / 700) (13) - (12955807407924107142857142857 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_box_slack; pin. Qed.
+
+Goal Rabs (b_unopened_output (1 / 1048576) (1 / 100) (3 / 2) - (14852438822831257735148514851 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_unopened_output; pin. Qed.
+
+Goal Rabs (b_unopened_log (1 / 1048576) (1 / 100) - (262169 / 26214400)) <= 1 / 10 ^ 25.
+Proof. unfold b_unopened_log; pin. Qed.
+
 Goal exp_kernel (0) 16 = 65536%Z.
 Proof. vm_compute. reflexivity. Qed.
 

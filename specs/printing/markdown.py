@@ -25,6 +25,7 @@ TITLES = {
     "regression": "Attention regression (P4)",
     "real_heads": "Real heads: clusters, dropped keys, certified samples",
     "caches": "Quantised caches",
+    "decoding": "Decoding with an index of keys",
 }
 
 #: How the sides are related, where that is not ``at most``.

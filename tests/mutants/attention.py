@@ -410,7 +410,7 @@ MUTANTS = (
         catches="the range of the values before",
     ),
     _prepared(
-        before="                _check_finite(name, rows)\n",
+        before="                check_rows(name, rows)\n",
         after="                pass\n",
         catches="rows that are not finite",
     ),
