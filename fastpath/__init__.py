@@ -93,6 +93,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "fastpath.caches.certify_quantised": ("Codes", "certify_quantised"),
     "fastpath.caches.quantised_cache": ("QuantisedCache",),
     "fastpath.core.certified": ("Certified",),
+    "fastpath.decoding.key_index": ("Decoded", "KeyIndex"),
     "fastpath.dynamic": ("DynamicAttention",),
     "fastpath.exact.attention": ("attention",),
     "fastpath.exact.gradient": ("Gradient", "attention_gradient"),
