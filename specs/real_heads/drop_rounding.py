@@ -468,8 +468,7 @@ FP_DROP = Claim[Weighing](
         "keys times max v - min v.  A term of a sum about the centre passes through fewer than k roundings."
     ),
     not_stated=(
-        "That a given BLAS obeys the model, and numpy's exp FP.exp. What the logarithm of a share lacks is "
-        "certified on instances: its theorem, of the steps above, is missing."
+        "That a given BLAS obeys the model, numpy's exp FP.exp, and that its logarithm errs by a few u."
     ),
     assumes=(
         Hypothesis(
@@ -483,6 +482,11 @@ FP_DROP = Claim[Weighing](
                 "w j * K j a) t (N a)",
                 "Rabs (q a - N a / D) <= u * Rabs (N a / D) + lost",
                 "Rabs (mean a - q a) <= u * Rabs (q a) + lost",
+                "weighed",
+                "exists t : tree, adds n t /\\ (roundings t <= k) /\\ computes u 0 w t total",
+                "computed_square",
+                "computed_share",
+                "computed_threshold",
             ),
         ),
         Hypothesis(
@@ -498,17 +502,17 @@ FP_DROP = Claim[Weighing](
         Hypothesis(
             "|δ M| <= radius",
             lambda i: (_exact_image(i) ** 2).sum() <= Fraction(i.radius) ** 2,
-            alone="share_slack needs it, which has none",
+            mirrors=("norm d (transformed d delta M) <= radius",),
         ),
         Hypothesis(
             "0 < share <= 1/2",
             lambda i: 0 < i.share <= 0.5,
-            alone="share_slack needs it, which has none",
+            mirrors=("0 < share <= 1 / 2",),
         ),
         Hypothesis(
             "the slack that was subtracted is at most 3",
             lambda i: 0 <= i.slack <= 3,
-            alone="share_slack needs it, which has none",
+            mirrors=("0 <= slack <= 3",),
         ),
         Hypothesis(
             "k u <= 1/8 and (d + 2) u <= 1/4",
@@ -562,6 +566,7 @@ FP_DROP = Claim[Weighing](
             # Every query of a cluster is its centre.
             trivial=_change_of_share,
             extremal=_large_logits,
+            theorem="fp_share_slack",
         ),
         Bound(
             name="dropped_keys_output",
