@@ -142,13 +142,15 @@ class CertifiedJudgement(Judgement):
         )
 
 
-def examine(head: Head, certified_attention: CertifiedAttention) -> Examination[CertifiedJudgement]:
+def examine(
+    head: Head, certified_attention: CertifiedAttention, *, causal: bool = False
+) -> Examination[CertifiedJudgement]:
     """Ask an implementation for a head and judge the answer."""
     return Examination(
         name=head.name,
         dtype=head.V.dtype.name,
         shape=(len(head.Q), len(head.K)),
-        judgements=(judge(head, certified_attention),),
+        judgements=(judge(head, certified_attention, causal=causal),),
     )
 
 
