@@ -22,7 +22,11 @@ def test_the_command_works_from_an_installed_wheel(tmp_path: Path) -> None:
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True)
     environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
-    for command in (["show", "S.tv"], ["audit", "S.tv"], ["check", "--json"]):
+    for command in (
+        ["show", "S.tv"],
+        ["audit", "S.tv", "--html", "audit.html"],
+        ["check", "--json"],
+    ):
         done = subprocess.run(
             [sys.executable, "-m", "proofs", *command],
             cwd=tmp_path,
@@ -31,6 +35,7 @@ def test_the_command_works_from_an_installed_wheel(tmp_path: Path) -> None:
             text=True,
         )
         assert done.returncode == 0, done.stderr
+    assert "softmax_tv" in (tmp_path / "audit.html").read_text(encoding="utf-8")
     where = subprocess.run(
         [sys.executable, "-c", "import proofs; print(proofs.__file__)"],
         cwd=tmp_path,

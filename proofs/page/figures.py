@@ -32,12 +32,14 @@ COLOURS = {
     "#030303": "rule",
     "#040404": "accent",
     "#050505": "second",
-    "#060606": "bad",
+    "#060606": "third",
+    "#070707": "good",
+    "#080808": "bad",
 }
-INK, QUIET, RULE, ACCENT, SECOND, BAD = COLOURS
+INK, QUIET, RULE, ACCENT, SECOND, THIRD, GOOD, BAD = COLOURS
 
 #: Inches; at 96 pixels each they leave text legible on a telephone.
-WIDTH, HEIGHT = 5.0, 3.1
+WIDTH, HEIGHT = 4.4, 2.9
 
 #: Heads that one drawing holds, and characters of their names.
 MOST_HEADS, LONGEST_NAME = 40, 28
@@ -133,7 +135,7 @@ def _nearness(items: Sequence[Item], drawing: Drawing) -> tuple[str, str] | None
     shown = heads[:MOST_HEADS]
     if not shown:
         return None
-    drawing.set_size_inches(WIDTH, 1.0 + 0.21 * len(shown))
+    drawing.set_size_inches(WIDTH, 1.2 + 0.2 * max(4, len(shown)))
     axes = drawing.subplots()
     for row, (_, answer, (error, bound)) in enumerate(reversed(shown)):
         colour = ACCENT if answer.outcome == "within" else BAD
@@ -142,6 +144,7 @@ def _nearness(items: Sequence[Item], drawing: Drawing) -> tuple[str, str] | None
         axes.plot(bound, row, "|", color=colour, markersize=11, markeredgewidth=2, zorder=2)
     axes.set_yticks(range(len(shown)), [_short(name) for name, _, _ in reversed(shown)])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
+    axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.grid(visible=False, axis="y")
     _logarithmic(axes, "x")
     axes.set_xlabel("error of an entry, absolute")
@@ -170,7 +173,7 @@ def _functions(items: Sequence[Item], drawing: Drawing) -> tuple[str, str] | Non
             by_function.setdefault(answer.function, []).append(value)
     if not by_function:
         return None
-    drawing.set_size_inches(WIDTH, 1.0 + 0.27 * len(by_function))
+    drawing.set_size_inches(WIDTH, 1.0 + 0.27 * max(3, len(by_function)))
     axes = drawing.subplots()
     for row, values in enumerate(reversed(by_function.values())):
         axes.plot(values, [row] * len(values), "|", color=ACCENT, markersize=9, alpha=0.75)
@@ -214,33 +217,37 @@ def _lengths(items: Sequence[Item], drawing: Drawing) -> tuple[str, str] | None:
     )
     kept = [(_keys(item), _bytes(item)) for item, _ in heads]
     below.plot(*zip(*kept, strict=True), "s", color=INK, markersize=5, fillstyle="none")
-    handles = [
-        Line2D([], [], color=INK, marker="s", fillstyle="none", linestyle="", label="K and V")
-    ]
-    for outcome, colour, label in (
-        ("within", ACCENT, "moments, certified"),
-        ("refused", BAD, "moments, refused"),
-    ):
-        moments = [
+    moments = {
+        outcome: [
             (_keys(item), a.found["expansion"]["bytes"])
             for item, _ in heads
             for a in item.answers
             if a.outcome == outcome and a.found.get("expansion")
         ]
-        if moments:
-            marker = "^" if outcome == "within" else "x"
-            below.plot(*zip(*moments, strict=True), marker, color=colour, markersize=5)
-            handles.append(Line2D([], [], color=colour, marker=marker, linestyle="", label=label))
+        for outcome in ("within", "refused")
+    }
+    if moments["within"]:
+        below.plot(*zip(*moments["within"], strict=True), "^", color=ACCENT, markersize=5)
     _logarithmic(below, "xy")
     below.set_xticks(sorted(set(lengths)), [str(n) for n in sorted(set(lengths))])
     below.set_xlabel("keys n")
     below.set_ylabel("bytes")
-    _legend(below, *handles)
+    _legend(
+        below,
+        Line2D([], [], color=INK, marker="s", fillstyle="none", linestyle="", label="K and V"),
+        Line2D([], [], color=ACCENT, marker="^", linestyle="", label="moments"),
+    )
+    refused = [taken for _, taken in moments["refused"]]
+    told = (
+        f" Where it was refused they would take {up(min(refused))} bytes or more."
+        if refused
+        else ""
+    )
     return (
         "Error and bytes against n",
         "Above, exact attention's largest error and its certificate, a pair a head. Below, what has to be "
-        "kept: all keys and values, which grow with n, or the moments of P2's polynomial method, which "
-        "do not, of heads as they are and cut to their first columns.",
+        "kept: all keys and values, which grow with n, or the moments of P2's polynomial method, which do "
+        f"not, where it certifies.{told}",
     )
 
 
@@ -256,6 +263,7 @@ def _times(items: Sequence[Item], drawing: Drawing) -> tuple[str, str] | None:
         return None
     axes = drawing.subplots()
     typical = {n: [median(row[k] for row in timed if row[0] == n) for k in (1, 2)] for n in lengths}
+    handles = []
     for k, colour, marker, label in ((2, INK, "s", "exact"), (1, ACCENT, "o", "certified")):
         axes.plot(
             [row[0] for row in timed],
@@ -265,12 +273,13 @@ def _times(items: Sequence[Item], drawing: Drawing) -> tuple[str, str] | None:
             markersize=4.5,
             fillstyle="none",
         )
-        axes.plot(lengths, [typical[n][k - 1] for n in lengths], color=colour, label=label)
+        axes.plot(lengths, [typical[n][k - 1] for n in lengths], color=colour)
+        handles.append(Line2D([], [], color=colour, marker=marker, fillstyle="none", label=label))
     _logarithmic(axes, "xy")
     axes.set_xticks(lengths, [str(n) for n in lengths])
     axes.set_xlabel("keys n")
     axes.set_ylabel("seconds")
-    axes.legend(loc="upper left")
+    _legend(axes, *handles)
     faster = [n for n in lengths if typical[n][0] < typical[n][1]]
     crossover = (
         f"From n = {faster[0]} on certified attention is the faster."
@@ -299,15 +308,16 @@ def _coverage(items: Sequence[Item], drawing: Drawing) -> tuple[str, str] | None
             continue
         if not (figures := _figures(answer)):
             continue
-        label = " ".join(
-            filter(None, (answer.function, str(answer.found.get("format", ""))))
-        ).replace("attention float", "attention, float")
+        detail = answer.found.get("format", "")
+        if answer.section == "heads":
+            detail = answer.found["dtype"]
+        label = f"{answer.function} {detail}".rstrip()
         rows.setdefault(label, []).append(tuple(x / largest[name] for x in figures))
     if not rows:
         return None
     axes = drawing.subplots()
     drawing.set_size_inches(WIDTH, 3.6)
-    colours = (ACCENT, SECOND, INK, BAD, QUIET)
+    colours = (ACCENT, GOOD, SECOND, THIRD, INK, QUIET)
     low = min(value for pairs in rows.values() for pair in pairs for value in pair) / 3
     high = max(value for pairs in rows.values() for pair in pairs for value in pair) * 3
     for (label, pairs), colour in zip(rows.items(), colours, strict=False):
@@ -414,9 +424,10 @@ def _figures(answer: Answer) -> tuple[float, float] | None:
 
 
 def _short(name: str) -> str:
-    """Return a name, or the ends of a long one."""
+    """Return what can be drawn of a name, or of the ends of a long one."""
     half = LONGEST_NAME // 2
-    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
+    short = name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half:]}"
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in short)
 
 
 def _keys(item: Item) -> int:
@@ -438,19 +449,21 @@ def _logarithmic(axes: Axes, which: str) -> None:
         if name in which:
             set_scale("log")
             low, high = sorted(axis.get_view_interval())
-            if high < 30 * low:  # powers of ten alone would leave the axis without a number
+            # Powers of ten alone may leave an axis without a number; side by side others would overlap.
+            if high < (10 if name == "x" else 100) * low:
                 axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter(lambda value, _: _power(value))
             axis.set_minor_formatter(lambda value, _: "")
 
 
 def _power(value: float) -> str:
-    """Return a number of one digit times a power of ten as it is written."""
+    """Return a number of two digits at most times a power of ten as it is written."""
     if 1e-2 <= value < 1e4:
         return f"{value:g}"
-    digit, _, exponent = f"{value:.0e}".partition("e")
+    digits, _, exponent = f"{value:.1e}".partition("e")
+    digits = digits.removesuffix(".0")
     power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return power if digit == "1" else f"{digit}×{power}"
+    return power if digits == "1" else f"{digits}×{power}"
 
 
 def _legend(axes: Axes, *handles: Line2D) -> None:

@@ -128,7 +128,11 @@ def _write(path: Path, claims: Mapping[str, Any], **told: Any) -> None:
         coq=coq,
         **told,
     )
-    lines = (line.strip() for line in text.splitlines())
+    # Markup needs no indentation; what Coq and the script say keeps theirs.
+    lines = (
+        line.strip() if line.lstrip().startswith("<") else line.rstrip()
+        for line in text.splitlines()
+    )
     try:
         text = "\n".join(filter(None, lines)) + "\n"
         path.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -42,7 +42,7 @@ class Page(HTMLParser):
 
     def __post_init__(self) -> None:
         super().__init__()
-        self._open: list[str] = []
+        self._open: list[tuple[str, int]] = []
         self._number: tuple[dict[str, str | None], str] | None = None
         self.source = self.path.read_text("utf-8")
         self.feed(self.source)
@@ -54,8 +54,9 @@ class Page(HTMLParser):
         assert len(attributes) == len(attrs), f"{tag} has an attribute twice: {attrs}"
         self.elements.append((tag, attributes))
         if tag not in VOID:
-            self._open.append(tag)
-            self.texts.setdefault(tag, []).append("")
+            texts = self.texts.setdefault(tag, [])
+            self._open.append((tag, len(texts)))
+            texts.append("")
         if tag == "data":
             self._number = attributes, ""
 
@@ -64,7 +65,7 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open, f"{tag} is closed and was not opened"
-        assert self._open.pop() == tag, f"{tag} is closed before what it holds"
+        assert self._open.pop()[0] == tag, f"{tag} is closed before what it holds"
         if tag == "data" and self._number:
             held, shown = self._number
             value = json.loads(str(held["value"]))
@@ -72,8 +73,8 @@ class Page(HTMLParser):
             self._number = None
 
     def handle_data(self, data: str) -> None:
-        for tag in set(self._open):
-            self.texts[tag][-1] += data
+        for tag, index in self._open:
+            self.texts[tag][index] += data
         if self._number:
             self._number = self._number[0], self._number[1] + data
 

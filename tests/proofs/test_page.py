@@ -42,6 +42,9 @@ LARGEST = 3 << 20
 #: What an attacker would call a head, and what a formula is made of.
 NAME = 'h<script>alert("1")</script>$\\frac$_^{'
 
+#: What no file of UTF-8 and no drawing can hold.
+UNPRINTABLE = "lone \ud800 and \x07"
+
 
 def _head(n: int, name: str) -> Head:
     rng = np.random.default_rng(n)
@@ -61,7 +64,7 @@ def checked() -> Check:
         rows=(Q, K, V),
     )
     matrix = FeatureMatrix(name="m", X=np.random.default_rng(3).standard_normal((3, 7)))
-    items = [_head(4, "plain"), _head(9, NAME), matrix, history]
+    items = [_head(4, UNPRINTABLE), _head(9, NAME), matrix, history]
     return check("fastpath", "a <b>test</b>", items, "Not run: much.")
 
 
@@ -223,6 +226,16 @@ def test_the_verdict_comes_first_and_every_head_is_told(page: Page) -> None:
         assert words in told
     assert "Not run: much." in page.text("p")
     assert NAME in page.text("button")
+    assert "lone \\ud800 and \x07" in page.text("button")
+
+
+def test_what_was_refused_is_told_as_such(page: Page, checked: Check) -> None:
+    refused = [j for s in checked.sections for j in s.judgements if j.outcome == "REFUSED"]
+    assert refused
+    told = page.text("td")
+    assert told.count("refused") == len(refused)
+    for judgement in refused:
+        assert " ".join(judgement.refusal.split()) in told
 
 
 def test_nothing_that_is_named_is_markup(page: Page) -> None:
