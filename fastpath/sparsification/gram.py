@@ -82,8 +82,9 @@ def gram(X: Any, *, workers: int | None = None) -> Gram:
 
     Parameters
     ----------
-    X : array_like or sparse CSR or CSC, shape (n, d), float32 or float64
-        Never changed, and a sparse X never made dense beyond blocks of 2048 columns, one a worker.
+    X : array_like or sparse matrix, shape (n, d), float32, float64, integers or booleans
+        Never changed, and a sparse X, of which formats other than CSR and CSC are converted, never made dense
+        beyond blocks of 2048 columns, one a worker.
     workers : int, optional
         Threads for products of matrices, dense or scipy's; by default every core that the process may use.
         No bit of the result depends on it.

@@ -147,7 +147,7 @@ def sparsify(
 
     Parameters
     ----------
-    X : array_like or sparse CSR or CSC, shape (n, d), float32, float64 or integers
+    X : array_like or sparse matrix, shape (n, d), float32, float64, integers or booleans
         Never changed; sparse X is never made dense beyond a block of columns.
     guarantee : {"exact", "loewner", "entrywise", "columns"}
         In which sense Y is close.
@@ -160,8 +160,9 @@ def sparsify(
         One of the table's, or ``"auto"``.  *loewner*: the factor of the Gram matrix, which has no error
         and m <= n columns, unless a failure probability is given and an OSNAP sketch of the width that the
         claim asks for, with its Gram matrix, is cheaper.  *entrywise*: jl where it takes fewer
-        columns than n.  *columns*: Carathéodory without epsilon up to 32 rows; else BSS while its n⁴
-        steps take less than 10 s or ten Gram matrices; else leverage sampling.
+        columns than n.  *columns*: Carathéodory up to 32 rows, without epsilon or where the others would
+        keep more; else BSS while its n⁴ steps take less than 10 s or ten Gram matrices; else leverage
+        sampling.
     width : int in [1, d], optional
         m, or for sampling its mean, for gram-of-sketch the width of the sketch.
     rng : numpy.random.Generator, optional
@@ -275,7 +276,7 @@ def _certified(X: FeatureMatrix, plan: Plan, rng: np.random.Generator) -> Sparsi
             drawn = _draw(X, plan.method, width, factor, whitening, rng)
         if isinstance(drawn, Refusal):
             return drawn
-        result = _measured(plan, G, *drawn)
+        result = measured(plan.guarantee, plan.method, G, *drawn)
         if isinstance(result, Refusal):
             return result
         if result.epsilon + result.slack <= (plan.epsilon or np.finfo(np.float64).max):
@@ -365,14 +366,19 @@ def _or_double(Y: Matrix) -> str:
     return ", or give it in float64" if Y.dtype == np.float32 else ""
 
 
-def _measured(
-    plan: Plan, G: Gram, Y: Matrix, columns: NDArray[np.intp] | None, weights: Array | None
+def measured(
+    guarantee: str,
+    method: str,
+    G: Gram,
+    Y: Matrix,
+    columns: NDArray[np.intp] | None,
+    weights: Array | None,
 ) -> Sparsified | Refusal:
-    """Prove how close Y Yᵀ is to G."""
+    """Prove how close Y Yᵀ is to G, in the sense of a guarantee, whatever the method that found Y."""
     H = _result_gram(Y)
     if isinstance(H, Refusal):
         return H
-    if plan.guarantee == "entrywise":
+    if guarantee == "entrywise":
         epsilon, slack, how = entrywise_error(G, H), 0.0, "entries"
     else:
         closeness = certified_closeness(G, H)
@@ -396,8 +402,8 @@ def _measured(
         logit_error=logit_error,
         entry_error=entry_error,
         row_error=row_error,
-        method=plan.method,
-        claims=CLAIMS[plan.method] + CERTIFICATE_CLAIMS[how],
+        method=method,
+        claims=CLAIMS[method] + CERTIFICATE_CLAIMS[how],
     )
 
 
