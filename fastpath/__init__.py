@@ -1,39 +1,46 @@
 """fastpath: fast attention that returns, with every answer, a bound on its error.
 
 Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``attest show FP.softmax``.
+To import this package loads next to nothing; each name brings its modules when it is first used.
 """
 
-from fastpath import kernels
-from fastpath.caches.audit_ledger import Audited, AuditLedger
-from fastpath.caches.bit_planes import BitPlaneCache, CertifiedBits
-from fastpath.caches.certify_quantised import Codes, certify_quantised
-from fastpath.caches.quantised_cache import QuantisedCache
-from fastpath.core.certified import Certified
-from fastpath.dynamic import DynamicAttention
-from fastpath.exact.attention import attention
-from fastpath.exact.gradient import Gradient, attention_gradient
-from fastpath.exact.merge import merge
-from fastpath.exact.prepared import Prepared
-from fastpath.polynomial.attention import (
-    CertifiedExpansion,
-    Expansion,
-    ExpansionError,
-    polynomial_attention,
-)
-from fastpath.polynomial.moment_state import MomentState
-from fastpath.real_heads.attention import CertifiedHead, certified_attention
-from fastpath.real_heads.certify import CertifiedRows, certify
-from fastpath.regression import AttentionRegression
-from fastpath.sparsification.certificate import (
-    Closeness,
-    certified_closeness,
-    certify_loewner,
-    entrywise_error,
-)
-from fastpath.sparsification.gram import Gram, gram
-from fastpath.sparsification.heavy_keys import HeavyKeys, KeyGram, heavy_keys, key_gram
-from fastpath.sparsification.sparsify import Sparsified, sparsify
-from fastpath.streaming.attention import StreamingAttention
+from typing import TYPE_CHECKING
+
+from fastpath.core.faces import lazily
+
+if TYPE_CHECKING:
+    from fastpath import kernels
+    from fastpath.caches.audit_ledger import Audited, AuditLedger
+    from fastpath.caches.bit_planes import BitPlaneCache, CertifiedBits
+    from fastpath.caches.certify_quantised import Codes, certify_quantised
+    from fastpath.caches.quantised_cache import QuantisedCache
+    from fastpath.core.certified import Certified
+    from fastpath.decoding.key_index import Decoded, KeyIndex
+    from fastpath.dynamic import DynamicAttention
+    from fastpath.exact.attention import attention
+    from fastpath.exact.gradient import Gradient, attention_gradient
+    from fastpath.exact.merge import merge
+    from fastpath.exact.prepared import Prepared
+    from fastpath.polynomial.attention import (
+        CertifiedExpansion,
+        Expansion,
+        ExpansionError,
+        polynomial_attention,
+    )
+    from fastpath.polynomial.moment_state import MomentState
+    from fastpath.real_heads.attention import CertifiedHead, certified_attention
+    from fastpath.real_heads.certify import CertifiedRows, certify
+    from fastpath.regression import AttentionRegression
+    from fastpath.sparsification.certificate import (
+        Closeness,
+        certified_closeness,
+        certify_loewner,
+        entrywise_error,
+    )
+    from fastpath.sparsification.gram import Gram, gram
+    from fastpath.sparsification.heavy_keys import HeavyKeys, KeyGram, heavy_keys, key_gram
+    from fastpath.sparsification.sparsify import Sparsified, sparsify
+    from fastpath.streaming.attention import StreamingAttention
 
 __all__ = [
     "AttentionRegression",
@@ -47,6 +54,7 @@ __all__ = [
     "CertifiedRows",
     "Closeness",
     "Codes",
+    "Decoded",
     "DynamicAttention",
     "Expansion",
     "ExpansionError",
@@ -54,6 +62,7 @@ __all__ = [
     "Gram",
     "HeavyKeys",
     "KeyGram",
+    "KeyIndex",
     "MomentState",
     "Prepared",
     "QuantisedCache",
@@ -75,3 +84,41 @@ __all__ = [
     "polynomial_attention",
     "sparsify",
 ]
+
+#: Where each name stands.
+_HOMES: dict[str, tuple[str, ...]] = {
+    "fastpath.kernels": (),
+    "fastpath.caches.audit_ledger": ("Audited", "AuditLedger"),
+    "fastpath.caches.bit_planes": ("BitPlaneCache", "CertifiedBits"),
+    "fastpath.caches.certify_quantised": ("Codes", "certify_quantised"),
+    "fastpath.caches.quantised_cache": ("QuantisedCache",),
+    "fastpath.core.certified": ("Certified",),
+    "fastpath.decoding.key_index": ("Decoded", "KeyIndex"),
+    "fastpath.dynamic": ("DynamicAttention",),
+    "fastpath.exact.attention": ("attention",),
+    "fastpath.exact.gradient": ("Gradient", "attention_gradient"),
+    "fastpath.exact.merge": ("merge",),
+    "fastpath.exact.prepared": ("Prepared",),
+    "fastpath.polynomial.attention": (
+        "CertifiedExpansion",
+        "Expansion",
+        "ExpansionError",
+        "polynomial_attention",
+    ),
+    "fastpath.polynomial.moment_state": ("MomentState",),
+    "fastpath.real_heads.attention": ("CertifiedHead", "certified_attention"),
+    "fastpath.real_heads.certify": ("CertifiedRows", "certify"),
+    "fastpath.regression": ("AttentionRegression",),
+    "fastpath.sparsification.certificate": (
+        "Closeness",
+        "certified_closeness",
+        "certify_loewner",
+        "entrywise_error",
+    ),
+    "fastpath.sparsification.gram": ("Gram", "gram"),
+    "fastpath.sparsification.heavy_keys": ("HeavyKeys", "KeyGram", "heavy_keys", "key_gram"),
+    "fastpath.sparsification.sparsify": ("Sparsified", "sparsify"),
+    "fastpath.streaming.attention": ("StreamingAttention",),
+}
+
+__getattr__, __dir__ = lazily(__name__, _HOMES)

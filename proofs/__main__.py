@@ -31,7 +31,7 @@ from proofs.judging.heads import (
 )
 
 #: Packages of the extra ``report``, which most commands do without.
-REPORT_PACKAGES = ("safetensors",)
+REPORT_PACKAGES = ("safetensors", "jinja2", "matplotlib")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,6 +66,10 @@ def _check(arguments: argparse.Namespace) -> int:
     from proofs.command.check import check, scaled, selected
     from proofs.command.report import as_json, print_check
 
+    if arguments.html is not None:
+        from proofs.page import check_path, write_check
+
+        check_path(arguments.html)
     items: list[Head | FeatureMatrix | Replacements]
     if arguments.file is None:
         if arguments.scale is not None:
@@ -90,6 +94,8 @@ def _check(arguments: argparse.Namespace) -> int:
             functions=arguments.section,
             causal=arguments.causal,
         )
+    if arguments.html is not None:
+        write_check(arguments.html, found)
     if arguments.json:
         print(as_json(found))
     else:
@@ -110,7 +116,15 @@ def _audit(arguments: argparse.Namespace) -> int:
     if claims := outsiders(arguments.source, arguments.claims):
         if arguments.proofs:
             raise InputError("--proofs runs this project's proofs; claims from outside have none.")
+        if arguments.html is not None:
+            raise InputError(
+                "--html shows this project's ledger; of claims from outside it has none."
+            )
         return audit_outsiders(claims, json=arguments.json)
+    if arguments.html is not None:
+        from proofs.page import check_path, write_audit
+
+        check_path(arguments.html)
     if sys.stderr.isatty():
         logging.basicConfig(level=logging.INFO, format="%(message)s")  # what Coq has read
     ids = members(arguments.claims, ledger().records)
@@ -118,6 +132,8 @@ def _audit(arguments: argparse.Namespace) -> int:
         report = audit(ids, proofs=arguments.proofs, each=lambda ids: track(ids, str))
     except (ValueError, CoqMissingError) as error:
         raise InputError(str(error)) from None
+    if arguments.html is not None:
+        write_audit(arguments.html, report)
     if arguments.json:
         print(audit_as_json(report))
     else:
@@ -229,6 +245,7 @@ def _long_heads(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from proofs.command import attack
     from proofs.command.algebra import add_commands
     from proofs.command.falsify import IDS, add_command, add_source
 
@@ -303,6 +320,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print too which papers' hypotheses hold, a row a head",
     )
+    _html(check)
     _implementation(
         check,
         "attention, polynomial_attention, certified_attention, DynamicAttention, AttentionRegression or "
@@ -318,6 +336,7 @@ def _parser() -> argparse.ArgumentParser:
         "--proofs", action="store_true", help="run Coq too, on what the named claims need"
     )
     audit.add_argument("--json", action="store_true", help="print one JSON document instead")
+    _html(audit)
     add_source(audit)
     audit.set_defaults(run=_audit)
 
@@ -345,6 +364,7 @@ def _parser() -> argparse.ArgumentParser:
     conform.set_defaults(run=_conform)
 
     add_command(commands)
+    attack.add_command(commands)
     add_commands(commands)
     fingerprint = commands.add_parser(
         "fingerprint",
@@ -387,6 +407,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     long_heads.set_defaults(run=_long_heads)
     return parser
+
+
+def _html(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        type=Path,
+        help="write what was found to one HTML file too, which needs no network",
+    )
 
 
 def _implementation(parser: argparse.ArgumentParser, functions: str) -> None:

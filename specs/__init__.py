@@ -10,6 +10,8 @@ from specs.caches import audits as cache_audits
 from specs.caches import box as cache_box
 from specs.caches import variation as cache_variation
 from specs.claim import Claim, by_id
+from specs.decoding import boxes as index_boxes
+from specs.decoding import unopened as index_unopened
 from specs.dynamic import costs as p1_costs
 from specs.dynamic import hardness as p1_hardness
 from specs.dynamic import problem as p1_dynamic
@@ -77,6 +79,8 @@ CLAIMS: dict[str, Claim[Any]] = {
         *cache_box.CLAIMS,
         *cache_variation.CLAIMS,
         *cache_audits.CLAIMS,
+        *index_boxes.CLAIMS,
+        *index_unopened.CLAIMS,
     )
 }
 

@@ -76,13 +76,16 @@ class Hypothesis(Generic[Instance]):
     holds
         Whether an instance satisfies it.
     mirrors
-        The hypotheses of the claim's theorems that it stands for: a predicate of Coq by its name, or a
+        The premises of the claim's theorems that it stands for: a predicate of Coq by its name, or a
         relation as Coq prints it, without names of modules.
+    alone
+        Why no theorem has such a premise, where none has.
     """
 
     statement: str
     holds: Callable[[Instance], bool]
     mirrors: tuple[str, ...] = ()
+    alone: str = ""
 
 
 def _no_parameters(instance: Any, bits: int) -> Mapping[str, Value]:
@@ -130,9 +133,6 @@ class Bound(Generic[Instance]):
         Where the theorem's conclusion has the bound, if not as an upper bound of what stands alone.
     attained
         The Coq theorem that the bound is attained, where there is one.
-    given
-        The hypotheses of the theorem that no instance can break, written as in ``Hypothesis.mirrors``: its
-        type has them, its parameters or the program that is its quantity.
     approached
         The Coq theorem that no smaller multiple of the bound holds, where it is approached only.
     """
@@ -154,7 +154,6 @@ class Bound(Generic[Instance]):
     relation: Relation = Relation.AT_MOST
     attained: str = ""
     approached: str = ""
-    given: tuple[str, ...] = ()
 
     @property
     def domains(self) -> dict[sympy.Symbol, sympy.Set]:

@@ -91,6 +91,19 @@ class AuditLedger(Locked):
     Notes
     -----
     Claims: Q.ledger.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> rng = np.random.default_rng(0)
+    >>> ledger = fastpath.AuditLedger(0.05, 1e-6, tolerance=0.01, audit_probability=0.5)
+    >>> for answer in range(2000):
+    ...     if ledger.audit(rng):
+    ...         ledger.record(0.001)  # the error of the answer, which was fixed before
+    >>> said = ledger.bound()
+    >>> said.steps, said.errors, said.uncovered < 0.05
+    (2000, 0, True)
     """
 
     def __init__(

@@ -161,6 +161,18 @@ def certify_quantised(
     Notes
     -----
     Claims: Q.augmented, FP.augmented, FP.softmax; Q.hull.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 200, 32)) / 4
+    >>> scale = np.abs(K).max() / 127
+    >>> codes = fastpath.Codes.of(np.rint(K / scale).astype(np.int8), scale)
+    >>> served = fastpath.certify_quantised(Q, codes, V, codes.radius(), 0.0)
+    >>> exact = fastpath.attention(Q, K, V)
+    >>> bool((abs(served.output - exact.output) <= served.error_bound).all())
+    True
     """
     check_bound(bound)
     queries = exact_floats("Q", Q)

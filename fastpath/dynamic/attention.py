@@ -100,6 +100,20 @@ class DynamicAttention(Locked):
 
     Claims: P1.correct, P1.update, P1.query, P1.kept, P1.worstcase, FP.dynamic, FP.exp; with a scale
     FP.scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 100, 16))
+    >>> tokens = fastpath.DynamicAttention(Q, K, V, scale=1 / 4)
+    >>> tokens.update_key(17, 3, 0.5)
+    >>> tokens.append(Q[0], K[0], V[0])
+    100
+    >>> tokens.evict(5)
+    >>> row, bound = tokens.query_row(8), tokens.error_bound(8)
+    >>> row.shape, bound < 1e-11
+    ((16,), True)
     """
 
     def __init__(

@@ -1,6 +1,5 @@
 """Keys and values with what exact attention computes of them, whatever the queries are."""
 
-from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -12,6 +11,7 @@ from fastpath.core.directed import up
 from fastpath.core.inputs import Matrix, exact_floats
 from fastpath.core.locked import Locked
 from fastpath.core.norms import CONVERTED_ROWS
+from fastpath.core.once import once
 from fastpath.exact.scaled_values import Ranges, ScaledValues, column_range
 
 #: Where the largest sum of squares is finite and no less, squares in the entries' own type lose less than
@@ -70,11 +70,21 @@ class Prepared(Locked):
     average over many: room is doubled when it is used up, and so twice the memory is taken at most.
 
     Claims: FP.sum, of the norms; what attention claims is attention's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 100, 16))
+    >>> prepared = fastpath.Prepared(K[:90], V[:90])
+    >>> prepared.append(K[90:], V[90:])
+    >>> fastpath.attention(Q[:1], prepared).output.shape
+    (1, 16)
     """
 
     def __init__(self, K: ArrayLike, V: ArrayLike) -> None:
         super().__init__()
-        k, v = _checked(K, V)
+        k, v = keys_and_values(K, V)
         self._state = _State.of(Rows(k), Rows(v), None)
 
     @property
@@ -124,7 +134,7 @@ class Prepared(Locked):
         with self._lock:
             state = self._state
             k, v = (
-                _rows(name, x, of.array)
+                rows_after(name, x, of.array)
                 for name, x, of in (("K", K, state.keys), ("V", V, state.values))
             )
             if k.shape[-2] != v.shape[-2]:
@@ -132,7 +142,7 @@ class Prepared(Locked):
                     f"K and V must have the same number of rows, got {k.shape[-2]} and {v.shape[-2]}."
                 )
             for name, rows in (("K", k), ("V", v)):
-                _check_finite(name, rows)
+                check_rows(name, rows)
             self._state = _State.of(state.keys.extended(k), state.values.extended(v), state)
 
 
@@ -263,7 +273,7 @@ class RowNorms:
             longest = squares[first : max(int(ranges[1][-1]), first + 1)].max(keepdims=True)
         return self._bound(longest)
 
-    @cached_property
+    @once
     def _longest(self) -> NDArray[np.float64]:
         return self._bound(self._squares.array.max(keepdims=True))
 
@@ -360,7 +370,7 @@ class _State(NamedTuple):
         return cls(keys, values, tuple(sides))
 
 
-def _checked(K: ArrayLike, V: ArrayLike) -> tuple[Matrix, Matrix]:
+def keys_and_values(K: ArrayLike, V: ArrayLike) -> tuple[Matrix, Matrix]:
     """Return keys and values of one type whose shapes fit, or refuse."""
     k, v = (exact_floats(name, x) for name, x in (("K", K), ("V", V)))
     for name, array in (("K", k), ("V", v)):
@@ -375,12 +385,13 @@ def _checked(K: ArrayLike, V: ArrayLike) -> tuple[Matrix, Matrix]:
             f"K and V must have the same number of rows, and of heads, got shapes {k.shape} and {v.shape}."
         )
     for name, array in (("K", k), ("V", v)):
-        _check_finite(name, array)
+        check_rows(name, array)
     dtype = np.result_type(k, v)
     return k.astype(dtype, copy=False), v.astype(dtype, copy=False)
 
 
-def _check_finite(name: str, array: Matrix) -> None:
+def check_rows(name: str, array: Matrix) -> None:
+    """Refuse what is not finite."""
     finite = np.isfinite(array)
     if not finite.all():
         raise ValueError(
@@ -388,7 +399,7 @@ def _check_finite(name: str, array: Matrix) -> None:
         )
 
 
-def _rows(name: str, x: ArrayLike, present: Matrix) -> Matrix:
+def rows_after(name: str, x: ArrayLike, present: Matrix) -> Matrix:
     """Return rows that go after those present, or refuse."""
     rows = exact_floats(name, x)
     if np.result_type(rows, present) != present.dtype:

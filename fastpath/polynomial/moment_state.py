@@ -71,6 +71,18 @@ class MomentState(Locked):
     while no thread is in a call.
 
     Claims: P2.poly, P2.kappa, P2.recentre, P2.onepass, FP.moments.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).uniform(-0.7, 0.7, (3, 5000, 2))
+    >>> first, second = (fastpath.MomentState(2, 2, degree=5) for _ in range(2))
+    >>> first.update(K[:3000], V[:3000])
+    >>> second.update(K[3000:], V[3000:])
+    >>> first.merge(second)
+    >>> first.count, first.query(Q[:10]).output.shape
+    (5000, (10, 2))
     """
 
     def __init__(self, d: int, d_v: int, degree: int, *, centre: ArrayLike | None = None) -> None:

@@ -145,6 +145,18 @@ def certify(
     ----------
     S. S. Wilks, Determination of sample sizes for setting tolerance limits, Annals of Mathematical
     Statistics 12(1), 1941.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> rng = np.random.default_rng(0)
+    >>> Q, K, V = rng.standard_normal((3, 100, 16)) / 2
+    >>> weights = np.exp(Q @ K.T)
+    >>> mine = (weights @ V / weights.sum(axis=1, keepdims=True)).astype(np.float16)
+    >>> checked = fastpath.certify(Q, K, V, mine, rng=rng)
+    >>> checked.rows_checked, bool(checked.error_bound < 2e-4)
+    (100, True)
     """
     keys, values, _ = arrays_of(K, V)
     heads = checked_heads(

@@ -73,6 +73,20 @@ class AttentionRegression:
     The paper's loss is twice this one.
 
     Claims: P4.loss, P4.gradient, P4.hessian, P4.kantorovich, P4.affine.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> rng = np.random.default_rng(0)
+    >>> A1, A2, A3 = rng.standard_normal((3, 60, 2))
+    >>> X, Y = rng.standard_normal((2, 2, 2)) / 2
+    >>> B = fastpath.attention(A1 @ X, A2, A3 @ Y).output
+    >>> found = fastpath.AttentionRegression(A1, A2, A3, B).solve(X + 0.1)
+    >>> found.success, found.certificate.radius < 1e-6
+    (True, True)
+    >>> float(np.abs(found.X - X).max()) < 1e-6
+    True
     """
 
     def __init__(self, A1: ArrayLike, A2: ArrayLike, A3: ArrayLike, B: ArrayLike) -> None:

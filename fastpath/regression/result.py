@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.inputs import Array
+from fastpath.core.once import once
 from fastpath.regression.certificate import Certificate
 
 
@@ -93,7 +93,7 @@ class RegressionResult:
         """What ``success`` is about, in words."""
         return "a critical point" if self.success else "no critical point"
 
-    @cached_property
+    @once
     def certificate(self) -> Certificate:
         """Within which radius of (X, Y) an exact critical point lies (P4.kantorovich)."""
         return self._certify()

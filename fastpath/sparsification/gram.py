@@ -109,6 +109,15 @@ def gram(X: Any, *, workers: int | None = None) -> Gram:
     Outer products, whose sums Python lets no two threads take at once, are one worker's.
 
     Claims: P3.gram.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> X = np.random.default_rng(0).standard_normal((10, 500))
+    >>> G = fastpath.gram(X)
+    >>> G.matrix.shape, G.error < 1e-12
+    ((10, 10), True)
     """
     return gram_of(feature_matrix(X), worker_count(workers))
 

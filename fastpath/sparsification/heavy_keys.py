@@ -204,6 +204,21 @@ def heavy_keys(
     ----------
     R. Kannan, C. Bhattacharyya, P. Kacham, D. P. Woodruff, LevAttention: time, space, and streaming
     efficient algorithm for heavy attentions, arXiv 2410.05462.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> rng = np.random.default_rng(0)
+    >>> K = rng.standard_normal((1000, 8))
+    >>> K[[3, 500]] *= 50
+    >>> heavy = fastpath.heavy_keys(K, 0.1)
+    >>> heavy.keys.tolist(), heavy.missed < 0.1
+    ([3, 500], True)
+    >>> shares = np.square(rng.standard_normal((100, 8)) @ K.T)
+    >>> shares /= shares.sum(axis=1, keepdims=True)
+    >>> bool((shares <= heavy.scores).all())
+    True
     """
     k = matrix("K", K)
     least = _share("epsilon", epsilon)

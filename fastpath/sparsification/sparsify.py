@@ -192,6 +192,19 @@ def sparsify(
 
     Claims: P3.gram, P3.loewner, P3.randomised, P3.sketches, P3.deterministic, P3.jl, P3.caratheodory,
     P3.certificate, P3.entries, P3.sketch, P3.composed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((20, 2000)) / 50
+    >>> exact = fastpath.sparsify(X)
+    >>> exact.Y.shape, exact.method, exact.epsilon < 1e-9
+    ((20, 20), 'gram', True)
+    >>> columns = fastpath.sparsify(X, guarantee="columns", epsilon=0.5, rng=rng)
+    >>> columns.Y.shape[1] < 300, columns.epsilon <= 0.5, columns.certificate
+    (True, True, 'cholesky')
     """
     features = feature_matrix(X)
     if rng is None:
@@ -263,7 +276,7 @@ def _certified(X: FeatureMatrix, plan: Plan, rng: np.random.Generator) -> Sparsi
             drawn = _draw(X, plan.method, width, factor, whitening, rng)
         if isinstance(drawn, Refusal):
             return drawn
-        result = _measured(plan, G, *drawn)
+        result = measured(plan.guarantee, plan.method, G, *drawn)
         if isinstance(result, Refusal):
             return result
         if result.epsilon + result.slack <= (plan.epsilon or np.finfo(np.float64).max):
@@ -353,14 +366,19 @@ def _or_double(Y: Matrix) -> str:
     return ", or give it in float64" if Y.dtype == np.float32 else ""
 
 
-def _measured(
-    plan: Plan, G: Gram, Y: Matrix, columns: NDArray[np.intp] | None, weights: Array | None
+def measured(
+    guarantee: str,
+    method: str,
+    G: Gram,
+    Y: Matrix,
+    columns: NDArray[np.intp] | None,
+    weights: Array | None,
 ) -> Sparsified | Refusal:
-    """Prove how close Y Yᵀ is to G."""
+    """Prove how close Y Yᵀ is to G, in the sense of a guarantee, whatever the method that found Y."""
     H = _result_gram(Y)
     if isinstance(H, Refusal):
         return H
-    if plan.guarantee == "entrywise":
+    if guarantee == "entrywise":
         epsilon, slack, how = entrywise_error(G, H), 0.0, "entries"
     else:
         closeness = certified_closeness(G, H)
@@ -384,8 +402,8 @@ def _measured(
         logit_error=logit_error,
         entry_error=entry_error,
         row_error=row_error,
-        method=plan.method,
-        claims=CLAIMS[plan.method] + CERTIFICATE_CLAIMS[how],
+        method=method,
+        claims=CLAIMS[method] + CERTIFICATE_CLAIMS[how],
     )
 
 

@@ -111,6 +111,20 @@ class StreamingAttention(Locked):
 
     Claims: P2.poly, P2.onepass, P2.order, P2.heap, P2.recovery, FP.moments; S.output and FP.scores with a
     scale.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).uniform(-0.7, 0.7, (3, 5000, 2))
+    >>> state = fastpath.StreamingAttention(2, 2, logit_bound=1.0, tolerance=1e-3, sparsity=3)
+    >>> for first in range(0, 5000, 1000):
+    ...     state.absorb(K[first : first + 1000], V[first : first + 1000])
+    >>> found = state.attend(Q)
+    >>> found.output.shape, bool((found.error_bound <= 1e-3 * np.abs(V).max()).all())
+    ((5000, 2), True)
+    >>> state.nbytes < 2000
+    True
     """
 
     #: What is pickled without it had no scale.

@@ -803,16 +803,16 @@ Definition b_hull_output (distance : R) (excess : R) (lightest : R) : R :=
   distance + excess / lightest.
 
 (** Q.augmented: the distance of an output from a centre, by averages of augmented values. *)
-Definition b_augmented_output (radius_mean : R) (radius_scatter : R) (value_error : R) (radius_value_error : R) (growth : R) (centre_error : R) : R :=
-  (centre_error + value_error + growth * radius_value_error + growth * sqrt radius_mean * sqrt radius_scatter) * exp radius_mean.
+Definition b_augmented_output (radius_mean : R) (radius_square : R) (scatter : R) (value_error : R) (radius_value_error : R) (growth : R) (centre_error : R) : R :=
+  (centre_error + value_error + growth * radius_value_error + growth * sqrt radius_square * sqrt scatter) * exp radius_mean.
 
 (** Q.augmented: the change of a log-sum-exp, by the average of the radii. *)
 Definition b_augmented_log (radius_mean : R) (growth : R) : R :=
   growth * radius_mean.
 
-(** FP.augmented: the average of r (v - y)², by averages that were computed. *)
-Definition b_augmented_scatter (second_moment : R) (radius_mean : R) (centre : R) (first_error : R) (against : R) (along : R) : R :=
-  second_moment + 2 * against + radius_mean * centre ^ 2%nat + 2 * centre * first_error - 2 * along.
+(** FP.augmented: the average of (v - y)², by averages that were computed. *)
+Definition b_augmented_scatter (second_moment : R) (centre : R) (centre_error : R) : R :=
+  second_moment + 2 * centre * centre_error - centre ^ 2%nat.
 
 (** Q.tv: the total variation, at the level where the relaxation is largest. *)
 Definition b_variation_relaxed (upper_level : R) (dual_value : R) : R :=
@@ -837,3 +837,15 @@ Definition b_variation_no_subset (target : nat) : R :=
 (** Q.ledger: the probability that so many errors come of which so few are audited. *)
 Definition b_ledger_tail (errors : nat) (audited : nat) (audit_rate : R) : R :=
   sum_f_R0 (fun i : nat => audit_rate ^ i * (1 - audit_rate) ^ (errors - i)%nat * C errors i) audited.
+
+(** I.box: by how much a logit may exceed what is computed for the box of its key. *)
+Definition b_box_slack (logit_error : R) (defect : R) (query_length : R) (key_length : R) (image_length : R) (key_image_error : R) (query_image_error : R) (box_extent : R) : R :=
+  logit_error + image_length * key_image_error + query_image_error * (box_extent + key_image_error) + defect * key_length * query_length.
+
+(** I.unopened: the distance of attention on all keys from what attention on the opened ones gave. *)
+Definition b_unopened_output (rounding : R) (ratio : R) (value_distance : R) : R :=
+  rounding + (ratio * value_distance) / (1 + ratio).
+
+(** I.unopened: the distance of the log-sum-exp of all keys from what that of the opened ones gave. *)
+Definition b_unopened_log (log_sum_error : R) (ratio : R) : R :=
+  log_sum_error + ratio.

@@ -25,6 +25,7 @@ STEMS = (
     "regression",
     "real_heads",
     "caches",
+    "decoding",
 )
 
 

@@ -467,23 +467,56 @@ FP_DROP = Claim[Weighing](
         "slack; and attention computed on the kept keys is within its rounding and the share of the dropped "
         "keys times max v - min v.  A term of a sum about the centre passes through fewer than k roundings."
     ),
-    not_stated="That a given BLAS obeys the model, and numpy's exp FP.exp.",
+    not_stated=(
+        "That a given BLAS obeys the model, and numpy's exp FP.exp. What the logarithm of a share lacks is "
+        "certified on instances: its theorem, of the steps above, is missing."
+    ),
     assumes=(
-        Hypothesis("everything is finite", _finite),
-        Hypothesis("M and N are square, and every key has a value", _square_factors),
-        Hypothesis("some key is kept", lambda i: not all(i.dropped)),
+        Hypothesis(
+            "everything is finite",
+            _finite,
+            mirrors=(
+                "exists t : tree, adds d t /\\ computes u lost (fun l : nat => step l * M l a) t "
+                "(image a)",
+                "exists t : tree, adds n t /\\ (roundings t <= k) /\\ computes u 0 w t D",
+                "exists t : tree, adds n t /\\ (roundings t <= k) /\\ computes u lost (fun j : nat => "
+                "w j * K j a) t (N a)",
+                "Rabs (q a - N a / D) <= u * Rabs (N a / D) + lost",
+                "Rabs (mean a - q a) <= u * Rabs (q a) + lost",
+            ),
+        ),
+        Hypothesis(
+            "M and N are square, and every key has a value",
+            _square_factors,
+            alone="shapes are the theorems' types",
+        ),
+        Hypothesis(
+            "some key is kept",
+            lambda i: not all(i.dropped),
+            mirrors=("0 < fsum n (off S a)",),
+        ),
         Hypothesis(
             "|δ M| <= radius",
             lambda i: (_exact_image(i) ** 2).sum() <= Fraction(i.radius) ** 2,
+            alone="share_slack needs it, which has none",
         ),
-        Hypothesis("0 < share <= 1/2", lambda i: 0 < i.share <= 0.5),
-        Hypothesis("the slack that was subtracted is at most 3", lambda i: 0 <= i.slack <= 3),
+        Hypothesis(
+            "0 < share <= 1/2",
+            lambda i: 0 < i.share <= 0.5,
+            alone="share_slack needs it, which has none",
+        ),
+        Hypothesis(
+            "the slack that was subtracted is at most 3",
+            lambda i: 0 <= i.slack <= 3,
+            alone="share_slack needs it, which has none",
+        ),
         Hypothesis(
             "k u <= 1/8 and (d + 2) u <= 1/4",
             lambda i: (
                 max(2 * len(i.keys) + 2, len(i.query) + 2) * i.arithmetic.unit_roundoff
                 <= Fraction(1, 4)
             ),
+            mirrors=("INR (d + 2) * u <= 1 / 4", "INR (2 * S k) * u <= 1 / 4"),
         ),
     ),
     bounds=(
@@ -498,6 +531,7 @@ FP_DROP = Claim[Weighing](
             parameters=_image_parameters,
             trivial=lambda i, bits: _length(_exact_image(i), bits),
             extremal=_rounded_down,
+            theorem="fp_image_error",
         ),
         Bound(
             name="centre_mean_error",
@@ -513,6 +547,7 @@ FP_DROP = Claim[Weighing](
             # The mean without weights.
             trivial=lambda i, bits: _length(_mean_of_weights(i) - _exactly(i.origin), bits),
             extremal=_lost_bit,
+            theorem="fp_centre_mean_error",
         ),
         Bound(
             name="share_slack",
@@ -539,6 +574,7 @@ FP_DROP = Claim[Weighing](
             parameters=_output_parameters,
             trivial=_uniform_error,
             extremal=_far_key,
+            theorem="fp_dropped_keys_output",
         ),
     ),
     witness=_witness,

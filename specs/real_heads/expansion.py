@@ -97,8 +97,8 @@ R_CERTIFY = Claim[Drawing](
         "returned is wrong with at most the sum of their probabilities is the theorem retried_certificates."
     ),
     assumes=(
-        Hypothesis("0 <= skipped < rows", lambda i: 0 <= i.skipped < i.rows),
-        Hypothesis("0 < uncovered < 1", lambda i: 0 < i.uncovered < 1),
+        Hypothesis("0 <= skipped < rows", lambda i: 0 <= i.skipped < i.rows, mirrors=("k <= m",)),
+        Hypothesis("0 < uncovered < 1", lambda i: 0 < i.uncovered < 1, mirrors=("0 <= f <= 1",)),
     ),
     bounds=(
         Bound(
@@ -187,6 +187,7 @@ R_BALANCE = Claim[Balanced](
             lambda i: (
                 i.for_queries.shape == i.for_keys.shape == 2 * i.query.shape == 2 * i.key.shape
             ),
+            alone="shapes are the theorem's types",
         ),
     ),
     bounds=(
@@ -279,6 +280,7 @@ def _one_sided(half_distance: float) -> Clusters:
 _PAIRED = Hypothesis[Clusters](
     "there is a key, and every key has a value and a cluster",
     lambda i: 0 < len(i.keys) == len(i.values) == len(i.labels),
+    mirrors=("positive",),
 )
 
 
@@ -503,8 +505,13 @@ R_DROP = Claim[Dropped](
         Hypothesis(
             "every key has a value, and is dropped or kept",
             lambda i: len(i.keys) == len(i.values) == len(i.dropped),
+            alone="shapes are the theorem's types",
         ),
-        Hypothesis("some key is kept", lambda i: not all(i.dropped)),
+        Hypothesis(
+            "some key is kept",
+            lambda i: not all(i.dropped),
+            mirrors=("0 < fsum n (off S (fun j : nat => w j * exp (r j)))",),
+        ),
     ),
     bounds=(
         Bound(

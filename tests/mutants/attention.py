@@ -298,7 +298,7 @@ MUTANTS = (
     ),
     _semantics(
         file="fastpath/exact/blocks.py",
-        before="block.queries * dtype.type(scale)",
+        before="block.queries * block.queries.dtype.type(scale)",
         after="block.queries",
         catches="the scale",
     ),
@@ -410,7 +410,7 @@ MUTANTS = (
         catches="the range of the values before",
     ),
     _prepared(
-        before="                _check_finite(name, rows)\n",
+        before="                check_rows(name, rows)\n",
         after="                pass\n",
         catches="rows that are not finite",
     ),

@@ -299,6 +299,8 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "Q.witcert": lambda i: replace(i, radii=tuple(0 * c for c in i.radii)),
         "Q.tv_hard": lambda i: replace(i, numbers=(1, 2)),
         "Q.ledger": lambda i: replace(i, audited=i.errors),
+        "I.box": lambda i: replace(i, half=i.half / 4),
+        "I.unopened": lambda i: replace(i, bounds=i.logits - 1),
     }
     if not claim.assumes:
         assert claim.id in NO_HYPOTHESES, "a claim without hypotheses holds everywhere"

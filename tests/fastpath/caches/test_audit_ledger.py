@@ -11,6 +11,7 @@ import pytest
 
 from fastpath import AuditLedger
 from fastpath.caches.audit_ledger import most_errors
+from fastpath.core.directed import up
 from tests.judging import most_failures
 
 
@@ -117,7 +118,7 @@ def test_an_error_is_what_exceeds_the_tolerance() -> None:
         ledger.record(error)
     found = ledger.bound()
     assert (found.steps, found.audits, found.errors, found.most_errors) == (4, 4, 2, 2)
-    assert found.uncovered == pytest.approx(0.5, rel=1e-9)
+    assert found.uncovered == up(0.5)
 
 
 def test_an_answer_that_waits_for_its_audit_may_have_erred() -> None:

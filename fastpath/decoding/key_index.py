@@ -1,0 +1,637 @@
+r"""An index of keys for decoding: a query reads the few that matter, and is told what the others can change.
+
+Keys lie sorted in small clusters.  For a query, the box of a cluster bounds the logits of its keys (I.box),
+and its count and that bound what it can weigh.  Clusters are opened, largest first, until what is left
+closed can weigh no more than a share of the rest; attention on the keys that were opened is then off by its
+own rounding and
+
+.. math:: \frac{\rho}{1 + \rho} \max_j |v_j - y|, \qquad \rho = \sum_{closed} e^{bound} / \sum_{open} e^{s},
+
+in each column (I.unopened).  It holds for every query and every run.
+
+What the theorems cover of this program: I.box, that a logit is at most what was computed for its box plus
+the slack, given the lengths of what rounding made of both images (FP.product), that of the computed product
+(FP.softmax), and that images lie in their boxes; I.unopened, the formula above and that of the log-sum-exp,
+given an upper bound of every closed logit and a lower one of the sum that was opened; FP.softmax and FP.lse,
+attention on opened keys; FP.sum and FP.exp, the sum of the bounds.  What they do not see is here: that every
+key lies in exactly one cluster, the appended ones among those that are always opened; that boxes are taken
+of the images of the very rows that lie in their cluster, and rounded outward (``Boxes.of``); that what
+overflowed opens its cluster; and that the range of the values is that of all of them.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastpath.core.arithmetic import standard_arithmetic
+from fastpath.core.bounds.decoding import unopened_log, unopened_output
+from fastpath.core.bounds.softmax import positive_sum, rounding_logit, rounding_weight
+from fastpath.core.certified import Certified
+from fastpath.core.directed import above, down, library_up, up
+from fastpath.core.inputs import Array, Matrix, exact_floats, open_unit
+from fastpath.core.locked import Locked
+from fastpath.core.norms import lengths
+from fastpath.core.offers import Refusal
+from fastpath.core.state_files import read_arrays, write_arrays
+from fastpath.decoding.boxes import Boxes, Rotation, slack_of
+from fastpath.exact.attention import attend_prepared
+from fastpath.exact.prepared import (
+    PreparedHead,
+    check_rows,
+    constants_of,
+    keys_and_values,
+    rows_after,
+)
+
+_KIND = "key index, 1"
+
+#: Boxes stand side by side, coordinate below coordinate: their product is half as fast again.
+_AXES = {"middles": 1, "halves": 1}
+
+CLAIMS = ("I.box", "I.unopened", "FP.product", "FP.sum")
+
+#: Appended keys that are read by every query until there are so many, and are sorted in.
+WAITING = 512
+
+#: Blocks of one size that are merged: a key is sorted once for each power of four that its index grows by.
+MERGED = 4
+
+#: Fewer keys are all read: that takes no longer than to choose among them.
+FEWEST = 4096
+
+#: Of more than this share of the keys, reading them where they lie takes longer than reading all.
+LARGEST_SHARE = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded(Certified):
+    """Attention of a few queries, and how much of the index was read for them.
+
+    Attributes
+    ----------
+    method : str
+        ``"clusters"`` where the bounds of those that stayed closed sufficed, or ``"exact"``.
+    reason : str
+        Why every key was read, in a sentence; empty where not.
+    keys_read : int
+        How many keys were read.
+    """
+
+    method: str
+    reason: str
+    keys_read: int
+
+
+@standard_arithmetic
+class KeyIndex(Locked):
+    """Keep keys and values so that a query reads those that matter, and certify each answer.
+
+    One key head: of several each has an index, and the queries that read it are a group.
+
+    Parameters
+    ----------
+    K : array_like, shape (n, d)
+        Keys, of a type that :func:`fastpath.attention` reads; copied.
+    V : array_like, shape (n, d_v)
+        Values, likewise; mixed types are promoted.
+
+    Attributes
+    ----------
+    nbytes : int
+        What is stored, with what the certificates need.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`fastpath.attention`, for K and V; or if they are of several heads.
+
+    Notes
+    -----
+    Cost: n keys are sorted in O(n^(3/2)) operations; one is appended in O(n^(1/2)) on average, since blocks
+    of keys are sorted again when four of a size have come together.  A query looks at the boxes of all
+    clusters, which hold 8 keys each of 65,536, and more as the root of their number; it reads the clusters
+    that are opened.  It pays where attention is sharp: where weights are spread every key is read.
+
+    Claims: I.box, I.unopened; FP.softmax, FP.exp, FP.lse, FP.sum, FP.product.
+    """
+
+    _rotation: Rotation
+    _middles: Growing
+    _halves: Growing
+    _sizes: Growing
+    _starts: Growing
+
+    def __init__(self, K: ArrayLike, V: ArrayLike) -> None:
+        super().__init__()
+        k, v = keys_and_values(K, V)
+        for name, x, columns in (("K", k, "d"), ("V", v, "d_v")):
+            if x.ndim != 2:
+                raise ValueError(
+                    f"{name} must have shape (n, {columns}), got {x.shape}: of several heads each has an "
+                    "index of its own."
+                )
+            _check_size(name, x)
+        self._keys, self._values = Growing(k), Growing(v)
+        self._blocks: list[_Block] = []
+        #: How many keys lie in clusters; those after them are read by every query.
+        self._sorted = 0
+        #: What exact attention needs of the first keys, in whatever order.
+        self._known: PreparedHead | None = None
+        self._sort(_level(len(k)))
+
+    def __len__(self) -> int:
+        """How many keys there are."""
+        with self._lock:
+            return int(self._keys.count)
+
+    def __repr__(self) -> str:
+        with self._lock:
+            k, v = self._keys.array, self._values.array
+            return f"KeyIndex(K of shape {k.shape}, V of shape {v.shape}, {k.dtype})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            self._known = None  # made anew from the keys, which it would copy
+            return super().__getstate__()
+
+    @property
+    def nbytes(self) -> int:
+        """What is stored, in bytes."""
+        with self._lock:
+            return sum(x.array.nbytes for x in self._arrays().values())
+
+    def append(self, K: ArrayLike, V: ArrayLike) -> None:
+        """Append a key and its value, or several.
+
+        Parameters
+        ----------
+        K : array_like, shape (d,) or (m, d)
+            Of a type that the keys' type holds exactly.
+        V : array_like, shape (d_v,) or (m, d_v)
+            Likewise.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a type is wider than the keys' type, shapes do not fit, or an entry is not finite or too
+            large; nothing has changed then.
+        """
+        with self._lock:
+            k = rows_after("K", K, self._keys.array)
+            v = rows_after("V", V, self._values.array)
+            if len(k) != len(v):
+                raise ValueError(
+                    f"K and V must have the same number of rows, got {len(k)} and {len(v)}."
+                )
+            for name, rows in (("K", k), ("V", v)):
+                check_rows(name, rows)
+                _check_size(name, rows)
+            self._keys.put(self._keys.count, k)
+            self._values.put(self._values.count, v)
+            waiting = self._keys.count - self._sorted
+            if waiting >= WAITING:
+                self._sort(_level(waiting))
+
+    def attend(self, q: ArrayLike, tolerance: float) -> Decoded:
+        """Attend to all keys, reading those that the tolerance asks for.
+
+        Parameters
+        ----------
+        q : array_like, shape (d,) or (g, d)
+            A query, or a group that reads the same keys; scaled as it is meant, of a type that the keys'
+            type holds exactly.
+        tolerance : float
+            In (0, 1): what each entry may err by, relative to the largest magnitude of a value.
+
+        Returns
+        -------
+        Decoded
+            ``output`` of shape (d_v,) or (g, d_v), and ``error_bound`` likewise, at most the tolerance
+            unless ``method`` is ``"exact"``; then it is the rounding of exact attention.  With
+            ``log_sum_exp`` over all keys.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the type of q is wider than the keys', its shape does not fit, an entry is not finite, or a
+            logit could overflow; or if the tolerance is not as above.
+        """
+        with self._lock:
+            queries = _queries(q, self._keys.array)
+            found = self._attend(
+                queries if queries.ndim > 1 else queries[None], open_unit("tolerance", tolerance)
+            )
+        return found if queries.ndim > 1 else _of_one(found)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index to a file.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        with self._lock:
+            blocks = [(b.start, b.first, b.level) for b in self._blocks]
+            sizes = [(b.longest_key, b.extent) for b in self._blocks]
+            write_arrays(
+                path,
+                _KIND,
+                {name: x.array for name, x in self._arrays().items()}
+                | {
+                    "rotation": self._rotation.matrix,
+                    "blocks": np.array(blocks, np.int64),
+                    "lengths": np.array(sizes),
+                },
+            )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> KeyIndex:
+        """Return the index that a file holds, bit for bit.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        ValueError
+            If it was truncated or changed, or holds something else.
+        """
+        arrays = read_arrays(path, _KIND)
+        new = object.__new__(cls)
+        Locked.__init__(new)
+        new._rotation = Rotation(arrays.pop("rotation"))
+        new._blocks = [
+            _Block(start=start, first=first, level=level, longest_key=longest, extent=extent)
+            for (start, first, level), (longest, extent) in zip(
+                arrays.pop("blocks").tolist(), arrays.pop("lengths").tolist(), strict=True
+            )
+        ]
+        for name, array in arrays.items():
+            setattr(new, f"_{name}", Growing(array, _AXES.get(name, 0)))
+        new._sorted = int(arrays["sizes"].sum())
+        new._known = None
+        return new
+
+    def _arrays(self) -> dict[str, Growing]:
+        names = ("keys", "values", "middles", "halves", "sizes", "starts")
+        return {name: getattr(self, f"_{name}") for name in names}
+
+    # ------------------------------------------------------------------------------ sorting
+
+    def _sort(self, level: int) -> None:
+        """Make a block of the keys that wait, and of blocks before them that are not larger."""
+        start, kept = self._sorted, list(self._blocks)
+        first = self._sizes.count if kept else 0
+        while kept:
+            if kept[-1].level < level:
+                taken = 1
+            elif [b.level for b in kept[1 - MERGED :]] == [level] * (MERGED - 1):
+                taken, level = MERGED - 1, level + 1
+            else:
+                break
+            start, first = kept[-taken].start, kept[-taken].first
+            del kept[-taken:]
+        rows = slice(start, self._keys.count)
+        k = self._keys.array[rows]
+        rotation = self._rotation if kept else Rotation.of(k)
+        boxes, order = Boxes.of(k, rotation)
+        block = _Block(
+            start=start,
+            first=first,
+            level=level,
+            longest_key=boxes.longest_key,
+            extent=boxes.extent,
+        )
+        starts = start + np.cumsum(boxes.sizes) - boxes.sizes
+        parts = {
+            "middles": boxes.middles,
+            "halves": boxes.halves,
+            "sizes": boxes.sizes,
+            "starts": starts,
+        }
+        k, v = k[order], self._values.array[rows][order]
+        # Of all rows, since those that were last may come first.
+        known = None if self._known is None else self._whole()
+        # All is made: from here on nothing fails.
+        self._keys.put(start, k)
+        self._values.put(start, v)
+        for name, new in parts.items():
+            if kept:
+                getattr(self, f"_{name}").put(first, new)
+            else:
+                setattr(self, f"_{name}", Growing(new, _AXES.get(name, 0)))
+        self._rotation, self._blocks, self._sorted = rotation, [*kept, block], rows.stop
+        if known is not None:
+            # Norms and ranges are of a set; what was scaled of the values has their order.
+            self._known = PreparedHead(
+                self._keys.array,
+                self._values.array,
+                norms=known.norms,
+                whole=known.values.whole,
+            )
+
+    # ---------------------------------------------------------------------------- attending
+
+    def _attend(self, q: Matrix, tolerance: float) -> Decoded:
+        side = self._whole()
+        found: Decoded | Refusal = Refusal(
+            reason=f"{self._keys.count} keys are read as fast as chosen among"
+        )
+        if self._keys.count >= FEWEST:
+            found = self._by_clusters(q, side, tolerance)
+        if isinstance(found, Refusal):
+            return _decoded(attend_prepared(q, side), "exact", f"{found.reason}.", len(side.k))
+        return found
+
+    def _whole(self) -> PreparedHead:
+        """Return what exact attention needs of all keys."""
+        k, v = self._keys.array, self._values.array
+        if self._known is None:
+            self._known = PreparedHead(k, v)
+        elif len(self._known.k) < len(k):
+            self._known = self._known.extended(k, v)
+        return self._known
+
+    def _by_clusters(self, q: Matrix, side: PreparedHead, tolerance: float) -> Decoded | Refusal:
+        """Attend to the keys that can matter, or say why all are to be read."""
+        lower, upper = (x[0].astype(np.float64) for x in side.values.whole)
+        allowed = float(down(tolerance * np.maximum(-lower, upper).max()))
+        spread = float(up(upper - lower).max())
+        # Half of what may be left out for clusters, and half for keys of those that are opened.
+        share = min(0.5, allowed / spread) / 2 if spread else 0.25
+        images = q @ self._rotation.matrix
+        # The longer of each: all queries of a group are served alike.
+        both = lengths(np.concatenate([q, images]))
+        length, image_length = (float(x.max()) for x in (both[: len(q)], both[len(q) :]))
+        clusters = self._clusters(images, length, image_length)
+        opened = clusters.opened(share)
+        sizes = self._sizes.array[opened]
+        waiting = self._keys.count - self._sorted
+        read = int(sizes.sum()) + waiting
+        if not read <= LARGEST_SHARE * self._keys.count:
+            return Refusal(
+                reason=f"the clusters' bounds leave {read / self._keys.count:.0%} of the keys to be read"
+            )
+        rows = _rows(self._starts.array[opened], sizes, self._sorted, waiting)
+        reach = float(up(length * side.largest_key))
+        keys = _keys(q, self._keys.array.take(rows, axis=0), clusters.shift, reach)
+        kept = keys.opened(share)
+        rows = rows[kept]
+        part = PreparedHead(
+            self._keys.array.take(rows, axis=0),
+            self._values.array.take(rows, axis=0),
+            norms=side.norms,
+            whole=side.values.whole,
+        )
+        answer = attend_prepared(q, part)
+        logarithm, log_bound = answer.log_sum_exp, answer.log_sum_exp_bound
+        assert logarithm is not None
+        assert log_bound is not None
+        ratio = up(
+            clusters.closed(opened, logarithm, log_bound) + keys.closed(kept, logarithm, log_bound)
+        )
+        output = answer.output.astype(np.float64)
+        farthest = up(np.maximum(np.maximum(upper - output, output - lower), 0))
+        bound = unopened_output(answer.error_bound, ratio[:, None], farthest)
+        worst = float(bound.max())
+        if not worst <= allowed:
+            return Refusal(
+                reason=f"the keys that matter certify {worst:.3g}, and {allowed:.3g} is allowed"
+            )
+        return Decoded(
+            output=answer.output,
+            error_bound=bound,
+            claims=(*CLAIMS, *answer.claims),
+            log_sum_exp=logarithm,
+            log_sum_exp_bound=unopened_log(log_bound, ratio),
+            method="clusters",
+            reason="",
+            keys_read=read,
+        )
+
+    def _clusters(self, images: Matrix, length: float, image_length: float) -> _Closable:
+        """Bound what the keys of each cluster weigh."""
+        logits = images @ self._middles.array
+        upper = np.abs(images) @ self._halves.array
+        upper += logits
+        # A guess at the log-sum-exp, were all keys in the middles of their boxes.
+        shift = logits.max(axis=1, keepdims=True)
+        logits -= shift
+        np.exp(logits, out=logits)
+        counts = self._sizes.array.astype(images.dtype)
+        shift += np.log(logits @ counts)[:, None]
+        slack, reach = slack_of(
+            self._rotation, length, image_length, self._longest_key, self._extent
+        )
+        return _Closable.of(upper, shift, counts, slack, reach)
+
+    @property
+    def _longest_key(self) -> float:
+        return max(block.longest_key for block in self._blocks)
+
+    @property
+    def _extent(self) -> float:
+        return max(block.extent for block in self._blocks)
+
+
+def _keys(q: Matrix, k: Matrix, shift: Matrix, reach: float) -> _Closable:
+    """Bound what each of some keys weighs; ``reach`` bounds their logits, and the shift is a guess."""
+    constants = constants_of(q)
+    error = rounding_logit(q.shape[1], constants["unit_roundoff"], reach, constants["tiny"])
+    logits = q @ k.T
+    shift = np.maximum(shift, logits.max(axis=1, keepdims=True))
+    return _Closable.of(logits, shift, np.ones(len(k), q.dtype), float(error), reach)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Closable:
+    """Clusters, or keys, of which the lightest are closed.
+
+    Attributes
+    ----------
+    weights : array, shape (m,)
+        What each weighs at most for any of the queries, relative to e^shift: a count times a weight.  NaN or
+        infinite where something overflowed.
+    shift : array of the same type, shape (g, 1)
+    keys : float
+        At least how many keys there are.
+    error : float
+        By how much the logarithm of a weight may exceed what was computed.
+    """
+
+    weights: Matrix
+    shift: Matrix
+    keys: float
+    error: float
+
+    @classmethod
+    def of(
+        cls, logits: Matrix, shift: Matrix, counts: Matrix, logit_error: float, reach: float
+    ) -> _Closable:
+        """Weigh by logits, which are spent, of at most ``reach`` and an error."""
+        constants = constants_of(logits)
+        logits -= shift
+        weights = logits.max(axis=0)
+        np.exp(weights, out=weights)
+        weights *= counts
+        reach = float(up(up(reach + logit_error) + float(np.abs(shift).max())))
+        error = rounding_weight(
+            logit_error, constants["unit_roundoff"], reach, constants["exp_error"], 1
+        )
+        return cls(
+            weights=weights,
+            shift=shift,
+            keys=float(up(counts.sum(dtype=np.float64))),
+            error=float(error),
+        )
+
+    def opened(self, share: float) -> NDArray[np.intp]:
+        """Return which to open, ascending: the others weigh at most a share of e^shift, as computed.
+
+        What overflowed is opened.
+        """
+        weights = self.weights
+        small = weights <= share / (2 * len(weights))
+        candidates = np.flatnonzero(~small)
+        ascending = np.sort(weights[candidates])
+        room = share - float(weights[small].sum(dtype=np.float64))
+        fits = int(np.count_nonzero(np.cumsum(ascending, dtype=np.float64) <= room))
+        if fits == len(candidates):
+            # All would fit, as far as is guessed: something is read.
+            return np.atleast_1d(weights.argmax())
+        opened: NDArray[np.intp] = candidates[~(weights[candidates] < ascending[fits])]
+        return opened
+
+    def closed(self, opened: NDArray[np.intp], logarithm: Array, log_bound: Array) -> Array:
+        """Bound what the others weigh relative to e^logarithm, known within a bound, for each query.
+
+        Whichever were opened, and whatever the shift is.  The weights of those that were are spent.
+        """
+        constants, m = constants_of(self.weights), len(self.weights)
+        self.weights[opened] = 0
+        # A count, its product and each addition of the sum are at most a rounding each.
+        computed = float(self.weights.sum(dtype=np.float64))
+        total = positive_sum(computed, m, m + 2, constants["unit_roundoff"], constants["tiny"])
+        # What underflow took from each weight, for each key.
+        total = up(total + up(self.keys * constants["tiny"]))
+        shift = self.shift[:, 0].astype(np.float64)
+        exponent = above(above(above(shift - logarithm) + log_bound) + self.error)
+        ratio: Array = up(total * library_up(np.exp(exponent)))
+        return ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Block:
+    """Keys that were sorted together: rows from ``start``, clusters from ``first``, to the next block's."""
+
+    start: int
+    first: int
+    level: int
+    longest_key: float
+    extent: float
+
+
+def _rows(
+    starts: NDArray[np.intp], sizes: NDArray[np.intp], first: int, waiting: int
+) -> NDArray[np.intp]:
+    """Return the rows of some clusters, and those from the first that waits on."""
+    total = int(sizes.sum())
+    rows = np.arange(total + waiting)
+    rows[:total] += np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+    rows[total:] += first - total
+    return rows
+
+
+def _queries(q: ArrayLike, k: Matrix) -> Matrix:
+    """Return one query or several of the keys' type, or refuse."""
+    queries = exact_floats("q", q)
+    if np.result_type(queries, k) != k.dtype:
+        raise TypeError(
+            f"q must be of a type that {k.dtype} holds, as the index's keys are, got {queries.dtype}."
+        )
+    if queries.ndim not in (1, 2) or queries.shape[-1] != k.shape[1]:
+        raise ValueError(
+            f"q must have shape ({k.shape[1]},) or (g, {k.shape[1]}), as the index's keys, got "
+            f"{queries.shape}."
+        )
+    if queries.size == 0:
+        raise ValueError(f"q must not be empty, got shape {queries.shape}.")
+    check_rows("q", queries)
+    return np.ascontiguousarray(queries, k.dtype)
+
+
+def _level(keys: int) -> int:
+    """Return how often four blocks of the least size were merged in one of so many keys."""
+    level = 0
+    while keys >= WAITING * MERGED ** (level + 1):
+        level += 1
+    return level
+
+
+def _check_size(name: str, rows: Matrix) -> None:
+    """Refuse values whose spread could overflow."""
+    if name == "V" and rows.dtype == np.float64:
+        largest = np.abs(rows).max()
+        if largest > 2.0**1021:
+            raise ValueError(
+                f"V must not exceed 2^1021 in magnitude in float64, got {largest:.3g}: its spread could "
+                "overflow."
+            )
+
+
+def _decoded(answer: Certified, method: str, reason: str, read: int) -> Decoded:
+    return Decoded(
+        output=answer.output,
+        error_bound=answer.error_bound,
+        claims=answer.claims,
+        log_sum_exp=answer.log_sum_exp,
+        log_sum_exp_bound=answer.log_sum_exp_bound,
+        method=method,
+        reason=reason,
+        keys_read=read,
+    )
+
+
+def _of_one(found: Decoded) -> Decoded:
+    """Return the answer of a group of one without its axis."""
+    assert found.log_sum_exp is not None
+    assert found.log_sum_exp_bound is not None
+    return replace(
+        found,
+        output=found.output[0],
+        error_bound=found.error_bound[0],
+        log_sum_exp=found.log_sum_exp[0],
+        log_sum_exp_bound=found.log_sum_exp_bound[0],
+    )
+
+
+class Growing:
+    """An array that grows at the end of an axis, from any place on."""
+
+    def __init__(self, array: NDArray[Any], axis: int = 0) -> None:
+        self._buffer, self._axis, self.count = array.copy(), axis, array.shape[axis]
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """What it holds."""
+        return self._buffer[self._at(0, self.count)]
+
+    def put(self, start: int, new: NDArray[Any]) -> None:
+        """Let this stand from a place on, and end there."""
+        stop = start + new.shape[self._axis]
+        if stop > self._buffer.shape[self._axis]:
+            shape = list(self._buffer.shape)
+            shape[self._axis] = max(stop, 2 * start)
+            buffer = np.empty(shape, self._buffer.dtype)
+            buffer[self._at(0, start)] = self._buffer[self._at(0, start)]
+            self._buffer = buffer
+        self._buffer[self._at(start, stop)] = new
+        self.count = stop
+
+    def _at(self, start: int, stop: int) -> tuple[slice, ...]:
+        return (*[slice(None)] * self._axis, slice(start, stop))

@@ -1,0 +1,175 @@
+"""An index of keys: each term of its certificate and each step of its upkeep, left out."""
+
+from functools import partial
+
+from tests.mutants.runner import Mutant
+
+INDEX = "tests/fastpath/decoding/test_key_index.py"
+BOXES = "tests/fastpath/decoding/test_boxes.py"
+CLOSED = f"{INDEX}::test_keys_that_stay_closed_count_by_what_they_weigh"
+OWN = f"{INDEX}::test_keys_of_an_open_cluster_are_closed_by_their_own_logits"
+CORNER = f"{INDEX}::test_a_key_may_lie_in_the_corner_of_its_box"
+SLACK = f"{BOXES}::test_a_slack_has_every_term_of_the_theorem"
+INVARIANT = f"{INDEX}::test_every_key_lies_in_the_box_of_its_cluster_or_waits"
+
+_index = partial(Mutant, file="fastpath/decoding/key_index.py")
+_boxes = partial(Mutant, file="fastpath/decoding/boxes.py")
+
+MUTANTS = (
+    _index(
+        before="clusters.closed(opened, logarithm, log_bound) + keys",
+        after="keys",
+        tests=CLOSED,
+        catches="the clusters that stay closed",
+    ),
+    _index(
+        before=" + keys.closed(kept, logarithm, log_bound)\n",
+        after="\n",
+        tests=OWN,
+        catches="the keys that stay closed in clusters that are opened",
+    ),
+    _index(
+        before="        weights *= counts\n",
+        after="",
+        tests=CLOSED,
+        catches="how many keys a cluster holds",
+    ),
+    _index(
+        before="        weights = logits.max(axis=0)\n",
+        after="        weights = logits.min(axis=0)\n",
+        tests=f"{INDEX}::test_the_heaviest_for_any_query_of_a_group_counts_for_all",
+        catches="the queries for which a key weighs more",
+    ),
+    _index(
+        before="np.maximum(np.maximum(upper - output, output - lower), 0)",
+        after="np.maximum(upper - output, 0)",
+        tests=CLOSED,
+        catches="values below the output",
+    ),
+    _index(
+        before="np.maximum(np.maximum(upper - output, output - lower), 0)",
+        after="np.maximum(output - lower, 0)",
+        tests=CLOSED,
+        catches="values above the output",
+    ),
+    _index(
+        before="            log_sum_exp_bound=unopened_log(log_bound, ratio),\n",
+        after="            log_sum_exp_bound=log_bound,\n",
+        tests=CLOSED,
+        catches="closed keys in the log-sum-exp",
+    ),
+    _index(
+        before="bound = unopened_output(answer.error_bound, ratio[:, None], farthest)",
+        after="bound = unopened_output(0.0, ratio[:, None], farthest)",
+        tests=f"{INDEX}::test_the_rounding_of_attention_on_opened_keys_is_part_of_the_bound",
+        catches="the rounding of attention on opened keys",
+    ),
+    _index(
+        before="above(above(shift - logarithm) + log_bound)",
+        after="above(above(shift - logarithm) - 1)",
+        tests=CLOSED,
+        catches="what the log-sum-exp may be off by, and more",
+    ),
+    _index(
+        before="        upper += logits\n",
+        after="        upper = logits.copy()\n",
+        tests=CORNER,
+        catches="the halves of the boxes",
+    ),
+    _index(
+        before="np.abs(images) @ self._halves.array",
+        after="images @ self._halves.array",
+        tests=CORNER.replace("corner_of_its_box", "corner_of_its_box_below"),
+        catches="the magnitude of a query's coordinates",
+    ),
+    _index(
+        before="    rows[total:] += first - total\n",
+        after="    rows = rows[: max(total, 1)]\n",
+        tests=f"{INDEX}::test_keys_that_wait_are_read",
+        catches="keys that wait",
+    ),
+    _index(
+        before="        known = None if self._known is None else self._whole()\n",
+        after="        known = self._known\n",
+        tests=f"{INDEX}::test_a_value_that_came_last_counts_when_its_key_stays_closed",
+        catches="the values that were last when blocks were sorted",
+    ),
+    _index(
+        before="        k, v = k[order], self._values.array[rows][order]\n",
+        after="        k, v = k[order], self._values.array[rows]\n",
+        tests=INVARIANT,
+        catches="that values go with their keys",
+    ),
+    _index(
+        before="        starts = start + np.cumsum(boxes.sizes) - boxes.sizes\n",
+        after="        starts = np.cumsum(boxes.sizes) - boxes.sizes\n",
+        tests=INVARIANT,
+        catches="where a block begins",
+    ),
+    _index(
+        before="                taken, level = MERGED - 1, level + 1\n",
+        after="                break\n",
+        tests=f"{INDEX}::test_a_block_of_every_size_is_made_of_four",
+        catches="that blocks are merged",
+    ),
+    _index(
+        before="            if len(k) != len(v):\n",
+        after="            if False:\n",
+        tests=f"{INDEX}::test_what_is_refused_leaves_the_state_as_it_was",
+        catches="keys without values",
+    ),
+    _index(
+        before="                check_rows(name, rows)\n",
+        after="                pass\n",
+        tests=f"{INDEX}::test_what_is_refused_leaves_the_state_as_it_was",
+        catches="appended rows that are not finite",
+    ),
+    _index(
+        before='    check_rows("q", queries)\n',
+        after="",
+        tests=f"{INDEX}::test_what_is_refused_leaves_the_state_as_it_was",
+        catches="queries that are not finite",
+    ),
+    _index(
+        before="        if not worst <= allowed:\n",
+        after="        if worst > allowed:\n",
+        tests=f"{INDEX}::test_the_truth_is_within_the_bound",
+        catches="bounds that are NaN",
+    ),
+    _boxes(
+        before="        rotation.defect,\n",
+        after="        0.0,\n",
+        tests=f"{INDEX}::test_a_matrix_that_is_no_rotation_is_paid_for",
+        catches="the matrix's distance from a rotation",
+    ),
+    _boxes(
+        before="        rotation.image_error(longest_key),\n",
+        after="        0.0,\n",
+        tests=SLACK,
+        catches="the rounding of the keys' images",
+    ),
+    _boxes(
+        before="        rotation.image_error(query_length),\n",
+        after="        0.0,\n",
+        tests=SLACK,
+        catches="the rounding of the queries' images",
+    ),
+    _boxes(
+        before="        logit_error,\n        rotation.defect",
+        after="        0.0,\n        rotation.defect",
+        tests=SLACK,
+        catches="the rounding of what is computed for a box",
+    ),
+    _boxes(
+        before="        halves = up(np.maximum(high - wide, wide - low))\n",
+        after="        halves = np.maximum(high - wide, wide - low) * (1 - 2.0**-30)\n",
+        tests=f"{BOXES}::test_every_image_lies_in_its_box",
+        catches="that boxes are rounded outward",
+    ),
+    _boxes(
+        before="        self.defect = float(up(defect + product_loss(self._size, self._size, d, d * d)))\n",
+        after="        self.defect = defect / 2\n",
+        tests=f"{BOXES}::test_a_rotation_says_how_far_it_is_from_one",
+        catches="a part of the defect",
+    ),
+)
