@@ -10,9 +10,10 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.slow
-def test_a_decoding_loop_reports_bounds_fallbacks_and_audits() -> None:
+@pytest.mark.parametrize("over", ["cache", "index"])
+def test_a_decoding_loop_reports_bounds_fallbacks_and_audits(over: str) -> None:
     found = subprocess.run(
-        [sys.executable, "examples/decode_with_a_cache.py", "--first", "200"],
+        [sys.executable, "examples/decode_with_a_cache.py", "--first", "200", "--over", over],
         cwd=ROOT,
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -21,5 +22,6 @@ def test_a_decoding_loop_reports_bounds_fallbacks_and_audits() -> None:
     )
     assert found.stdout.count("of 56 steps in full precision") == 3
     assert (
-        "smollm2_L8H3_n256: errors and bounds relative to max |V|, tolerance 0.05" in found.stdout
+        f"smollm2_L8H3_n256: errors and bounds relative to max |V|, tolerance 0.05, over {over}"
+        in found.stdout
     )
