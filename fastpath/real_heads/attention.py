@@ -22,6 +22,8 @@ from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
 from fastpath.core.scaling import Scaled, scaled
 from fastpath.exact.prepared import Prepared, arrays_of
 from fastpath.polynomial.attention import polynomial_offer
+from fastpath.real_heads.causal_clusters import CausalClusteredHead
+from fastpath.real_heads.causal_dropping import CausalDroppedKeys
 from fastpath.real_heads.certify import certified_rows, checked_heads, fewest_rows
 from fastpath.real_heads.clustered_head import ClusteredHead
 from fastpath.real_heads.dropped_keys import DroppedKeys
@@ -40,7 +42,7 @@ SHARPNESS_ROWS, SHARP = 32, 0.1
 REPAIRED = 0.02
 
 #: The fraction of the tolerance that the pilot's errors must meet.
-PILOT_ROOM = 0.5
+PILOT_ROOM = 0.7
 
 #: The samples that a pilot starts with, and how often it tries.
 FIRST_SAMPLES, PILOTS = 512, 7
@@ -318,11 +320,8 @@ def _ways(head: Head, asked: _Asked) -> list[Offer[CertifiedHead] | Refusal]:
     if isinstance(plain, Refusal):
         return [exact, plain]
     found = [_polynomial(plain, asked)]
-    if plain.head.causal:
-        found += [Refusal(reason="keys are neither dropped nor clustered under a causal mask")]
-    else:
-        needed = _needed_keys(plain.head, asked)
-        found += [_dropping(plain, asked, needed), _clusters(head, plain, asked, needed)]
+    needed = _needed_keys(plain.head, asked)
+    found += [_dropping(plain, asked, needed), _clusters(head, plain, asked, needed)]
     return [*found, exact]
 
 
@@ -435,6 +434,8 @@ def _needed_keys(head: Head, asked: _Asked) -> float:
     """Return the fraction of the keys that would be kept if each row could choose its own."""
     drawn = asked.rng.integers(0, len(head.queries), SHARPNESS_ROWS)
     weights = head.queries[drawn] @ head.keys.T
+    if head.causal:
+        weights[np.arange(len(head.keys)) > drawn[:, None]] = -np.inf
     weights -= weights.max(axis=1, keepdims=True)
     np.exp(weights, out=weights)
     spread = float(np.ptp(head.values, axis=0).max())
@@ -447,10 +448,11 @@ def _dropping(plain: _Plain, asked: _Asked, needed: float) -> Offer[CertifiedHea
     head = plain.head
     if needed > SHARP:
         return Refusal(reason="the head is not sharp")
-    planning = DroppedKeys.planning_cost(head)
+    way = CausalDroppedKeys if head.causal else DroppedKeys
+    planning = way.planning_cost(head)
 
     def take() -> CertifiedHead | Refusal:
-        planned = DroppedKeys.planned(head, plain.allowed, asked.rng)
+        planned = way.planned(head, plain.allowed, asked.rng)
         if isinstance(planned, Refusal):
             return planned
         cost = planned.cost(asked.rng)
@@ -461,7 +463,7 @@ def _dropping(plain: _Plain, asked: _Asked, needed: float) -> Offer[CertifiedHea
     sharp = "the head is sharp, and dropping keys of little weight certifies every row"
     return _too_dear("planning which keys to drop", planning, head, PLANNING) or Offer(
         way="dropped keys",
-        cost=planning + DroppedKeys.likely_cost(head, needed),
+        cost=planning + way.likely_cost(head, needed),
         certifies=sharp,
         take=take,
     )
@@ -475,10 +477,12 @@ def _clusters(
         return Refusal(reason="clusters do not certify every row")
     if needed <= SHARP:
         return Refusal(reason="clusters do not serve a sharp head")
-    planning = ClusteredHead.planning_cost(head)
-    least = ClusteredHead.least_cost(head) + _certificate_cost(
-        head, asked, asked.failure_probability / 2
-    )
+    if head.causal:
+        planning = CausalClusteredHead.planning_cost([head])
+        least = CausalClusteredHead.least_cost([head])
+    else:
+        planning, least = ClusteredHead.planning_cost(head), ClusteredHead.least_cost(head)
+    least += _certificate_cost(head, asked, asked.failure_probability / 2)
     return (
         _too_dear("planning clusters", planning, head, PLANNING)
         or _too_dear("certified clusters", planning + least, head, WORTHWHILE)
@@ -492,7 +496,8 @@ def _clusters(
 
 
 def _certificate_cost(head: Head, asked: _Asked, chance: float) -> float:
-    return rows_cost(head, fewest_rows(asked.uncovered, chance, len(head.queries)))
+    drawn = rows_cost(head, fewest_rows(asked.uncovered, chance, len(head.queries)))
+    return drawn / 2 if head.causal else drawn
 
 
 def _by_clusters(given: Head, head: Head, asked: _Asked, spent: float) -> CertifiedHead | Refusal:
@@ -500,7 +505,11 @@ def _by_clusters(given: Head, head: Head, asked: _Asked, spent: float) -> Certif
 
     What is certified is the head as it was given, whose scale exact attention takes itself.
     """
-    clustered = ClusteredHead.planned(head, asked.rng)
+    clustered: ClusteredHead | CausalClusteredHead | Refusal
+    if head.causal:
+        clustered = CausalClusteredHead.planned([head], asked.rng)
+    else:
+        clustered = ClusteredHead.planned(head, asked.rng)
     if isinstance(clustered, Refusal):
         return clustered
     chance, aim = asked.failure_probability, PILOT_ROOM * asked.allowed
@@ -518,12 +527,13 @@ def _by_clusters(given: Head, head: Head, asked: _Asked, spent: float) -> Certif
         spent += cost + certificate
         output = clustered.output(samples, repaired, asked.rng)
         drawn = fewest_rows(asked.uncovered, chance, len(head.queries))
-        found = certified_rows([given], output[None], asked.uncovered, chance, drawn, asked.rng, 1)
+        output = output.reshape(1, *output.shape[-2:])
+        found = certified_rows([given], output, asked.uncovered, chance, drawn, asked.rng, 1)
         if found.error_bound <= asked.allowed:
             break
         aim *= min(PILOT_ROOM, asked.allowed / float(found.error_bound))
     return CertifiedHead(
-        output=output,
+        output=output[0],
         error_bound=found.error_bound,
         claims=found.claims,
         uncovered=asked.uncovered,
