@@ -35,7 +35,7 @@ CLUSTERS_ROW, CLUSTERS_SUMMED, CLUSTERS_SAMPLED = 6e4, 210.0, 360.0
 CLUSTERS_FETCHED, CLUSTERS_PAIR = 9000.0, 1.6
 
 #: The same of clusters under a causal mask, of half of the pairs.
-CAUSAL_SUMMED, CAUSAL_SAMPLED, CAUSAL_FETCHED, CAUSAL_PAIR = 600.0, 500.0, 15000.0, 1.6
+CAUSAL_SUMMED, CAUSAL_SAMPLED, CAUSAL_FETCHED, CAUSAL_PAIR = 330.0, 360.0, 6000.0, 1.6
 
 # ------------------------------------------------------------------------- features, in float64
 

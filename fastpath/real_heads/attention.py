@@ -546,7 +546,10 @@ def _by_clusters(given: Head, head: Head, asked: _Asked, spent: float) -> Certif
 
 
 def _sample_size(
-    clustered: ClusteredHead, aim: float, most: float, rng: np.random.Generator
+    clustered: ClusteredHead | CausalClusteredHead,
+    aim: float,
+    most: float,
+    rng: np.random.Generator,
 ) -> tuple[int, float, float] | Refusal:
     """Return how many keys to sample and which fraction of the rows to repair, and what that costs.
 

@@ -15,7 +15,6 @@ from fastpath.core.costs import (
     CAUSAL_SAMPLED,
     CAUSAL_SUMMED,
     CLUSTERS_ROW,
-    exact_cost,
     pair_cost,
     rows_cost,
 )
@@ -42,6 +41,10 @@ TOGETHER = 32
 #: A sum over the past below this, relative to the heaviest key of all time, may hold nothing but weights
 #: that were raised to it: the row is computed exactly.
 LIGHTEST_PAST = float(np.exp(-40.0))
+
+
+#: What keeps a quotient from dividing by nothing: a weight is at least e^-LARGEST_LOGIT = 2^-87.
+LIGHTEST_SUM, LEAST_WEIGHT = 2.0**-100, 2.0**-60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +140,9 @@ class CausalClusteredHead:
         self._centres = self._queries.means(q)
         self._steps = q - self._centres[self._queries.labels]
         ones = np.ones((len(k), 1), np.float32)
-        self._summed = np.concatenate([v, ones, self._k], axis=1)
-        self._columns = v.shape[1] + 1
+        self._values = np.concatenate([v, ones], axis=1)
+        self._summed = np.concatenate([self._values, self._k], axis=1)
+        self._columns = self._values.shape[1]
         self._keys_in_columns = np.ascontiguousarray(self._k.T)
         labels = self._keys.labels
         self._segments = (labels * self._blocks + self._keys.order // self._block).astype(np.intp)
@@ -181,7 +185,7 @@ class CausalClusteredHead:
         return summed * overhead + fetched + pairs * pair_cost(head)
 
     def _draw_pilot(self, rng: np.random.Generator) -> dict[int, NDArray[np.intp]]:
-        """Return some rows of some clusters in the order of time, each row equally likely to be among them."""
+        """Return some rows of some clusters in the order of time: each row is as likely as any other."""
         labels = self._queries.labels[rng.integers(0, len(self._steps), PILOT_CLUSTERS)]
         return {
             int(a): np.sort(
@@ -236,7 +240,9 @@ class CausalClusteredHead:
         np.exp(weights, out=weights)
         clusters = len(self._keys.sizes)
         # No row looks back upon the last block.
-        sums = np.zeros((max(1, blocks - 1), clusters, len(some), self._summed.shape[1]), np.float32)
+        sums = np.zeros(
+            (max(1, blocks - 1), clusters, len(some), self._summed.shape[1]), np.float32
+        )
         for segment in range(clusters * blocks):
             b, t = divmod(segment, blocks)
             keys = slice(starts[segment], starts[segment + 1])
@@ -246,7 +252,7 @@ class CausalClusteredHead:
             sums[t] += sums[t - 1]
         # A cluster that no key has come to yet has no mean, and weighs nothing.
         count = sums[..., self._columns - 1 : self._columns]
-        sums[..., self._columns :] /= np.maximum(count, np.finfo(np.float32).tiny)
+        sums[..., self._columns :] /= np.maximum(count, np.float32(LIGHTEST_SUM))
         return _Prefixes(weights=weights, shifts=shifts, sums=sums)
 
     def pilot(self, samples: int, rng: np.random.Generator) -> Pilot:
@@ -350,23 +356,20 @@ class CausalClusteredHead:
         drawn = 0
         if samples and parts:
             squares = scratch.squares[: len(rows)]
-            np.divide(
-                factors, (past + np.exp(np.minimum(offsets, 80.0)))[:, None], out=squares
-            )
+            np.divide(factors, (past + np.exp(np.minimum(offsets, 80.0)))[:, None], out=squares)
             squares *= squares
             drawn = self._correct(
                 total, predicted, factors, squares, rows, a, over, j, samples, parts, rng, scratch
             )
-        total[total[:, -1] < LIGHTEST_PAST, -1] = np.nan
-        total[: edges[1], -1] = 0
-        total[~np.isfinite(total[:, -1]), -1] = np.nan
-        sums = total.astype(np.float64)
-        share = 1 / (1 + np.exp(np.minimum(offsets - np.log(sums[:, -1]), 700.0)))
-        merged = own.output.astype(np.float64)
-        merged += share[:, None] * (sums[:, :-1] / sums[:, -1:] - merged)
-        merged[: edges[1]] = own.output[: edges[1]]
-        predicted = predicted * np.where(times > 0, share, 0)
-        return merged.astype(own.output.dtype), predicted.astype(np.float32), drawn
+        # Rows of the first block have no past.
+        merged, later = own.output.copy(), slice(edges[1], None)
+        sums = total[later].astype(np.float64)
+        sums[~((sums[:, -1] >= LIGHTEST_PAST) & (sums[:, -1] < np.inf))] = np.nan
+        share = 1 / (1 + np.exp(np.minimum(offsets[later] - np.log(sums[:, -1]), 700.0)))
+        merged[later] += share[:, None] * (sums[:, :-1] / sums[:, -1:] - merged[later])
+        predicted[later] *= share
+        predicted[: edges[1]] = 0
+        return merged, predicted, drawn
 
     def _correct(
         self,
@@ -397,24 +400,25 @@ class CausalClusteredHead:
         )
         if not len(chosen):
             return 0
-        values = self._summed[:, : self._columns].take(chosen, axis=0)
+        values = self._values.take(chosen, axis=0)
         values /= probabilities[:, None]
-        segments = self._segments.take(chosen)
-        sampled_times = segments % blocks
+        labels, sampled_times = np.divmod(self._segments.take(chosen), blocks)
         # Sums of the sampled keys as if each were its cluster's mean: up to the end of each block.
-        rest = np.zeros((clusters * blocks, self._columns), np.float32)
-        different, firsts = np.unique(segments, return_index=True)
+        places = sampled_times * clusters + labels
+        summed = np.zeros((blocks * clusters, self._columns), np.float32)
+        firsts = np.flatnonzero(np.diff(places, prepend=-1))
         weighed = values * weights.take(chosen)[:, None]
-        rest[different] = np.add.reduceat(weighed, firsts, axis=0)
-        rest = rest.reshape(clusters, blocks, -1).cumsum(axis=1)
-        uncertain = np.bincount(segments[probabilities < 1], minlength=clusters * blocks)
-        with np.errstate(all="ignore"):
-            each = uncertain.reshape(clusters, blocks) / (typical.astype(np.float64) ** 2)
-        each[~np.isfinite(each)] = 0
-        each = each.cumsum(axis=1)
+        summed[places[firsts]] = np.add.reduceat(weighed, firsts, axis=0)
+        rest = summed.reshape(blocks, clusters, -1)
+        # A key that is sampled for certain leaves no error.
+        uncertain = np.bincount(places[probabilities < 1], minlength=blocks * clusters)
+        each = uncertain.reshape(blocks, clusters) / np.maximum(typical.T, LEAST_WEIGHT) ** 2
+        for t in range(1, blocks):
+            rest[t] += rest[t - 1]
+            each[t] += each[t - 1]
         for t, part in parts:
-            total[part] -= factors[part] @ rest[:, t - 1]
-            predicted[part] *= np.sqrt(squares[part] @ each[:, t - 1]) / scale
+            total[part] -= factors[part] @ rest[t - 1]
+            predicted[part] *= np.sqrt(squares[part] @ each[t - 1]) / scale
         # Sampled keys in the order of time: each serves the rows of all later blocks.
         in_time = np.argsort(sampled_times, kind="stable")
         ends = np.searchsorted(sampled_times[in_time], np.arange(blocks + 1))
