@@ -37,6 +37,9 @@ CLUSTERS_FETCHED, CLUSTERS_PAIR = 9000.0, 1.6
 #: The same of clusters under a causal mask, of half of the pairs.
 CAUSAL_SUMMED, CAUSAL_SAMPLED, CAUSAL_FETCHED, CAUSAL_PAIR = 330.0, 360.0, 6000.0, 1.6
 
+#: Few keys for all queries: a row, besides its pairs.
+SAMPLED_ROW = 2e4
+
 # ------------------------------------------------------------------------- features, in float64
 
 #: A multiply-add of a symmetric product, of which half are done.

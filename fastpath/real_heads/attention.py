@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from math import ceil
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +16,7 @@ from fastpath.core.cores import run, worker_count
 from fastpath.core.costs import exact_cost, rows_cost
 from fastpath.core.directed import down, up
 from fastpath.core.head import Head, Heads
-from fastpath.core.inputs import Array, generator, open_unit
+from fastpath.core.inputs import Array, Matrix, generator, open_unit
 from fastpath.core.norms import lengths, longest_row
 from fastpath.core.offers import Offer, Refusal, take_cheapest
 from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
@@ -28,6 +29,8 @@ from fastpath.real_heads.certify import certified_rows, checked_heads, fewest_ro
 from fastpath.real_heads.clustered_head import ClusteredHead
 from fastpath.real_heads.dropped_keys import DroppedKeys
 from fastpath.real_heads.exact_rows import exact_head
+from fastpath.real_heads.pilot import Pilot
+from fastpath.real_heads.sampled_keys import SampledKeys
 
 #: Where exact attention takes less (3500 queries and keys, 30 ms) nothing is planned: it is as fast.
 LARGE = 1e9
@@ -37,9 +40,6 @@ PLANNING, WORTHWHILE = 0.15, 0.7
 
 #: Rows that tell how sharp a head is, and the share of the keys that they may need where dropping pays.
 SHARPNESS_ROWS, SHARP = 32, 0.1
-
-#: Rows with the largest predicted errors, which may be computed exactly in the end.
-REPAIRED = 0.02
 
 #: The fraction of the tolerance that the pilot's errors must meet.
 PILOT_ROOM = 0.7
@@ -214,9 +214,11 @@ def certified_attention(
         )
     # Each head draws from a source of its own, so that it does not matter which comes first.
     sources = [rng] if len(heads) == 1 else [_source(rng) for _ in range(len(heads))]
-    tasks = [
-        partial(
-            _certified_head,
+    # Heads that share keys may share clusters.
+    together = _sharing(heads) if rows == "quantile" else 1
+    workers_each = max(1, threads * together // len(heads))
+    asked = [
+        (
             head,
             _Asked(
                 tolerance=tolerance,
@@ -227,10 +229,19 @@ def certified_attention(
                 rng=source,
             ),
         )
-        for head, source in zip(heads.each(max(1, threads // len(heads))), sources, strict=True)
+        for head, source in zip(heads.each(workers_each), sources, strict=True)
     ]
-    found = run(tasks, threads)
+    tasks = [
+        partial(_certified_heads, asked[first : first + together])
+        for first in range(0, len(asked), together)
+    ]
+    found = list(chain.from_iterable(run(tasks, threads)))
     return _together(heads, found, uncovered, failure_probability)
+
+
+def _sharing(heads: Heads) -> int:
+    """Return how many heads, one after another, have the same keys and values."""
+    return len(heads) // int(np.prod(heads.keys.shape[:-2], dtype=int))
 
 
 def _source(rng: np.random.Generator) -> np.random.Generator:
@@ -280,9 +291,57 @@ def _together(
     )
 
 
-def _certified_head(head: Head, asked: "_Asked") -> CertifiedHead:
-    """Take the cheapest way of one head."""
-    taken = take_cheapest(_ways(head, asked))
+def _certified_heads(asked: Sequence[tuple[Head, "_Asked"]]) -> list[CertifiedHead]:
+    """Take the cheapest way of heads that share keys: those that only samples serve together."""
+    if len(asked) == 1:
+        return [_certified_head(*asked[0])]
+    plain = [_only_sampled(head, of_head) for head, of_head in asked]
+    some = [index for index, found in enumerate(plain) if found is not None]
+    refused: tuple[Refusal, ...] = ()
+    together: list[CertifiedHead] = []
+    if len(some) > 1:
+        taken = take_cheapest(
+            _sampled_ways(
+                [asked[index][0] for index in some],
+                [head for head in plain if head is not None],
+                [asked[index][1] for index in some],
+            )
+        )
+        if isinstance(taken, Refusal):
+            refused = (taken,)
+        else:
+            together = [
+                replace(answer, reason=f"{'; '.join((*taken.refusals, answer.reason))}.")
+                for answer in taken.answer
+            ]
+    answers = dict(zip(some, together, strict=False))
+    return [
+        answers[index]
+        if index in answers
+        else _certified_head(head, of_head, refused if index in some else ())
+        for index, (head, of_head) in enumerate(asked)
+    ]
+
+
+def _only_sampled(head: Head, asked: "_Asked") -> Head | None:
+    """Return the head without its scale where it is large and not sharp, and no polynomial serves it."""
+    if (head.options is not None and head.options.asked) or rows_cost(
+        head, len(head.queries)
+    ) < LARGE:
+        return None
+    plain = _plain(head, asked)
+    if isinstance(plain, Refusal) or not isinstance(_polynomial(plain, asked), Refusal):
+        return None
+    # What the head itself draws stays the same.
+    drawn = replace(asked, rng=np.random.default_rng(0))
+    return plain.head if _needed_keys(plain.head, drawn) > SHARP else None
+
+
+def _certified_head(
+    head: Head, asked: "_Asked", refused: tuple[Refusal, ...] = ()
+) -> CertifiedHead:
+    """Take the cheapest way of one head, of which sampled keys and clusters may have been refused before."""
+    taken = take_cheapest(_ways(head, asked, refused))
     assert not isinstance(taken, Refusal)  # exact attention never refuses
     others = (
         f"{offer.certifies} at {offer.cost / exact_cost(head):.2g} of exact attention's time"
@@ -305,7 +364,9 @@ class _Asked:
     rng: np.random.Generator
 
 
-def _ways(head: Head, asked: _Asked) -> list[Offer[CertifiedHead] | Refusal]:
+def _ways(
+    head: Head, asked: _Asked, refused: tuple[Refusal, ...]
+) -> list[Offer[CertifiedHead] | Refusal]:
     exact = Offer(
         way="exact",
         cost=exact_cost(head),
@@ -321,8 +382,27 @@ def _ways(head: Head, asked: _Asked) -> list[Offer[CertifiedHead] | Refusal]:
         return [exact, plain]
     found = [_polynomial(plain, asked)]
     needed = _needed_keys(plain.head, asked)
-    found += [_dropping(plain, asked, needed), _clusters(head, plain, asked, needed)]
+    found.append(_dropping(plain, asked, needed))
+    if not asked.quantile:
+        found.append(Refusal(reason="neither clusters nor sampled keys certify every row"))
+    elif needed <= SHARP:
+        found.append(Refusal(reason="neither clusters nor sampled keys serve a sharp head"))
+    elif refused:
+        found += refused
+    else:
+        for way in _sampled_ways([head], [plain.head], [asked]):
+            found.append(way if isinstance(way, Refusal) else _first(way))
     return [*found, exact]
+
+
+def _first(offer: Offer[list[CertifiedHead]]) -> Offer[CertifiedHead]:
+    """Return the offer of one head alone."""
+
+    def take() -> CertifiedHead | Refusal:
+        found = offer.take()
+        return found if isinstance(found, Refusal) else found[0]
+
+    return Offer(way=offer.way, cost=offer.cost, certifies=offer.certifies, take=take)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -402,9 +482,9 @@ def _certain(found: Certified, method: str, reason: str, cost: float) -> Certifi
     )
 
 
-def _too_dear(what: str, cost: float, head: Head, most: float) -> Refusal | None:
+def _too_dear(what: str, cost: float, exact: float, most: float) -> Refusal | None:
     """Refuse what takes more than a part of exact attention's time."""
-    relative = cost / exact_cost(head)
+    relative = cost / exact
     if relative <= most:
         return None
     return Refusal(reason=f"{what} would take {relative:.2g} of exact attention's time")
@@ -425,7 +505,7 @@ def _polynomial(plain: _Plain, asked: _Asked) -> Offer[CertifiedHead] | Refusal:
             return found
         return plain.certain(found, offer.way, offer.certifies, offer.cost / exact_cost(head))
 
-    return _too_dear("a polynomial", offer.cost, head, WORTHWHILE) or Offer(
+    return _too_dear("a polynomial", offer.cost, exact_cost(head), WORTHWHILE) or Offer(
         way=offer.way, cost=offer.cost, certifies=offer.certifies, take=take
     )
 
@@ -456,12 +536,12 @@ def _dropping(plain: _Plain, asked: _Asked, needed: float) -> Offer[CertifiedHea
         if isinstance(planned, Refusal):
             return planned
         cost = planned.cost(asked.rng)
-        return _too_dear("dropping keys", cost, head, WORTHWHILE) or plain.certain(
+        return _too_dear("dropping keys", cost, exact_cost(head), WORTHWHILE) or plain.certain(
             planned.attend(), "dropped keys", sharp, (planning + cost) / exact_cost(head)
         )
 
     sharp = "the head is sharp, and dropping keys of little weight certifies every row"
-    return _too_dear("planning which keys to drop", planning, head, PLANNING) or Offer(
+    return _too_dear("planning which keys to drop", planning, exact_cost(head), PLANNING) or Offer(
         way="dropped keys",
         cost=planning + way.likely_cost(head, needed),
         certifies=sharp,
@@ -469,30 +549,42 @@ def _dropping(plain: _Plain, asked: _Asked, needed: float) -> Offer[CertifiedHea
     )
 
 
-def _clusters(
-    given: Head, plain: _Plain, asked: _Asked, needed: float
-) -> Offer[CertifiedHead] | Refusal:
-    head = plain.head
-    if not asked.quantile:
-        return Refusal(reason="clusters do not certify every row")
-    if needed <= SHARP:
-        return Refusal(reason="clusters do not serve a sharp head")
-    if head.causal:
-        planning = CausalClusteredHead.planning_cost([head])
-        least = CausalClusteredHead.least_cost([head])
-    else:
-        planning, least = ClusteredHead.planning_cost(head), ClusteredHead.least_cost(head)
-    least += _certificate_cost(head, asked, asked.failure_probability / 2)
-    return (
-        _too_dear("planning clusters", planning, head, PLANNING)
-        or _too_dear("certified clusters", planning + least, head, WORTHWHILE)
-        or Offer(
-            way="clusters",
-            cost=planning + least,
-            certifies=f"clusters certify all but {asked.uncovered:g} of the rows",
-            take=lambda: _by_clusters(given, head, asked, planning),
-        )
+def _sampled_ways(
+    given: Sequence[Head], heads: Sequence[Head], asked: Sequence[_Asked]
+) -> list[Offer[list[CertifiedHead]] | Refusal]:
+    """Offer what certifies all but a fraction of the rows of each of some heads, which share keys.
+
+    What is certified are the heads as they were given, whose scale exact attention takes itself.
+    """
+    exact = sum(map(exact_cost, heads))
+    chance = asked[0].failure_probability / 2
+    certificate = sum(_certificate_cost(head, asked[0], chance) for head in heads)
+    found: list[Offer[list[CertifiedHead]] | Refusal] = []
+    cheapest = WORTHWHILE * exact
+    clusters: type[_Sampling] = CausalClusteredHead if heads[0].causal else ClusteredHead
+    ways: tuple[tuple[type[_Sampling], str], ...] = (
+        (clusters, "clusters"),
+        (SampledKeys, "sampled keys"),
     )
+    for way, name in ways:
+        planning, least = way.planning_cost(heads), way.least_cost(heads)
+        refusal = _too_dear(f"planning {name}", planning, exact, PLANNING) or _too_dear(
+            f"certified {name}", planning + least + certificate, exact, WORTHWHILE
+        )
+        if refusal:
+            found.append(refusal)
+            continue
+        most = cheapest
+        found.append(
+            Offer(
+                way=name,
+                cost=planning + least + certificate,
+                certifies=f"{name} certify all but {asked[0].uncovered:g} of the rows",
+                take=partial(_by_samples, way, name, given, heads, asked, planning, most),
+            )
+        )
+        cheapest = min(cheapest, planning + least + certificate)
+    return found
 
 
 def _certificate_cost(head: Head, asked: _Asked, chance: float) -> float:
@@ -500,77 +592,116 @@ def _certificate_cost(head: Head, asked: _Asked, chance: float) -> float:
     return drawn / 2 if head.causal else drawn
 
 
-def _by_clusters(given: Head, head: Head, asked: _Asked, spent: float) -> CertifiedHead | Refusal:
-    """Take as many samples as a pilot finds necessary, and more after each certificate that fails.
-
-    What is certified is the head as it was given, whose scale exact attention takes itself.
-    """
-    clustered: ClusteredHead | CausalClusteredHead | Refusal
-    if head.causal:
-        clustered = CausalClusteredHead.planned([head], asked.rng)
-    else:
-        clustered = ClusteredHead.planned(head, asked.rng)
-    if isinstance(clustered, Refusal):
-        return clustered
-    chance, aim = asked.failure_probability, PILOT_ROOM * asked.allowed
+def _by_samples(
+    way: type["_Sampling"],
+    name: str,
+    given: Sequence[Head],
+    heads: Sequence[Head],
+    asked: Sequence[_Asked],
+    spent: float,
+    most: float,
+) -> list[CertifiedHead] | Refusal:
+    """Take as many samples as a pilot finds necessary, and more after each certificate that fails."""
+    first, exact = asked[0], sum(map(exact_cost, heads))
+    planned = way.planned(heads, first.rng)
+    if isinstance(planned, Refusal):
+        return planned
+    chance, aim = first.failure_probability, PILOT_ROOM * first.allowed
     while True:
         chance /= 2
-        certificate = _certificate_cost(head, asked, chance)
-        most = WORTHWHILE * exact_cost(head) - spent
-        sized = _sample_size(clustered, aim, most - certificate, asked.rng)
+        certificate = sum(_certificate_cost(head, first, chance) for head in heads)
+        sized = _sample_size(name, planned, aim, most - spent - certificate, first.rng)
         if isinstance(sized, Refusal):
             return sized
         samples, repaired, cost = sized
-        refusal = _too_dear("certified clusters", spent + cost + certificate, head, WORTHWHILE)
+        refusal = _too_dear(f"certified {name}", spent + cost + certificate, exact, WORTHWHILE)
         if refusal:
             return refusal
         spent += cost + certificate
-        output = clustered.output(samples, repaired, asked.rng)
-        drawn = fewest_rows(asked.uncovered, chance, len(head.queries))
-        output = output.reshape(1, *output.shape[-2:])
-        found = certified_rows([given], output, asked.uncovered, chance, drawn, asked.rng, 1)
-        if found.error_bound <= asked.allowed:
+        output = planned.output(samples, repaired, first.rng)
+        drawn = fewest_rows(first.uncovered, chance, len(heads[0].queries))
+        found = [
+            certified_rows(
+                [head], output[i : i + 1], first.uncovered, chance, drawn, of_head.rng, 1
+            )
+            for i, (head, of_head) in enumerate(zip(given, asked, strict=True))
+        ]
+        worst = max(float(head.error_bound) for head in found)
+        if worst <= first.allowed:
             break
-        aim *= min(PILOT_ROOM, asked.allowed / float(found.error_bound))
-    return CertifiedHead(
-        output=output[0],
-        error_bound=found.error_bound,
-        claims=found.claims,
-        uncovered=asked.uncovered,
-        failure_probability=asked.failure_probability,
-        method="clusters",
-        reason=f"{samples} samples a cluster and {repaired:.0%} of the rows repaired met the tolerance on "
-        f"{found.rows_checked} rows",
-        predicted_cost=spent / exact_cost(head),
-    )
+        aim *= min(PILOT_ROOM, first.allowed / worst)
+    per = "" if name == "sampled keys" else " a cluster"
+    shared = f", for {len(heads)} heads together" if len(heads) > 1 else ""
+    return [
+        CertifiedHead(
+            output=output[i],
+            error_bound=head.error_bound,
+            claims=head.claims,
+            uncovered=first.uncovered,
+            failure_probability=first.failure_probability,
+            method=name,
+            reason=f"{samples} samples{per} and {repaired:.0%} of the rows repaired met the tolerance on "
+            f"{head.rows_checked} rows{shared}",
+            predicted_cost=spent / exact,
+        )
+        for i, head in enumerate(found)
+    ]
 
 
 def _sample_size(
-    clustered: ClusteredHead | CausalClusteredHead,
-    aim: float,
-    most: float,
-    rng: np.random.Generator,
+    name: str, planned: "_Sampling", aim: float, most: float, rng: np.random.Generator
 ) -> tuple[int, float, float] | Refusal:
     """Return how many keys to sample and which fraction of the rows to repair, and what that costs.
 
     Errors fall like one by the square root of the samples.
     """
-    samples = 0
+    samples = planned.fewest
     for _ in range(PILOTS):
-        pilot = clustered.pilot(samples, rng)
-        kept = np.argsort(pilot.predicted)[: len(pilot.errors) - ceil(REPAIRED * len(pilot.errors))]
+        pilot = planned.pilot(samples, rng)
         choices = []
-        for repaired, errors in ((0.0, pilot.errors), (REPAIRED, pilot.errors[kept])):
+        for repaired in planned.repairs:
+            kept = len(pilot.errors) - ceil(repaired * len(pilot.errors))
+            errors = pilot.errors[np.argsort(pilot.predicted, kind="stable")[:kept]]
             # NaN is the largest error.
             error = float(np.max(np.nan_to_num(errors, nan=np.inf)))
             # Of the least numbers a share may be 0.
             missed = error / aim if aim else np.inf
             more = max(1.0, missed) ** 2
-            choices.append((clustered.cost(pilot.sampled * more, repaired), repaired, missed))
+            choices.append((planned.cost(pilot.sampled * more, repaired), repaired, missed))
         cost, repaired, missed = min(choices)
         if missed <= 1:
             return samples, repaired, cost
         if not cost < most:
             break
         samples = int(samples * max(1.5, missed**2)) if samples else FIRST_SAMPLES
-    return Refusal(reason="no number of samples that pays meets the tolerance on the pilot's rows")
+    samples_of = "samples" if name == "clusters" else name
+    return Refusal(
+        reason=f"no number of {samples_of} that pays meets the tolerance on the pilot's rows"
+    )
+
+
+class _Sampling(Protocol):
+    """A way that approximates heads by samples: how it is planned, tried and taken."""
+
+    @property
+    def fewest(self) -> int:
+        """The fewest samples that are tried."""
+
+    @property
+    def repairs(self) -> tuple[float, ...]:
+        """Which fractions of the rows may be computed exactly in the end."""
+
+    @staticmethod
+    def planning_cost(heads: Sequence[Head]) -> float: ...
+
+    @staticmethod
+    def least_cost(heads: Sequence[Head]) -> float: ...
+
+    @classmethod
+    def planned(cls, heads: Sequence[Head], rng: np.random.Generator) -> "_Sampling | Refusal": ...
+
+    def cost(self, sampled: float, repaired: float) -> float: ...
+
+    def pilot(self, samples: int, rng: np.random.Generator) -> Pilot: ...
+
+    def output(self, samples: int, repaired: float, rng: np.random.Generator) -> Matrix: ...

@@ -1,8 +1,7 @@
 """Causal attention by clusters on both sides: sums over the past, and a block's own keys exactly."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import ceil, sqrt
 
 import numpy as np
@@ -25,15 +24,15 @@ from fastpath.real_heads.balanced_clusters import Clusters, balancing
 from fastpath.real_heads.clustered_head import (
     CLUSTERS,
     LARGEST_LOGIT,
-    LARGEST_SCALE,
     PILOT_CLUSTERS,
     PILOT_ROWS,
-    Pilot,
+    REPAIRED,
+    batches,
+    systematic_sample,
 )
 from fastpath.real_heads.exact_rows import exact_rows
-
-#: Blocks of time: a block's own keys are taken exactly, and those of the blocks before it by clusters.
-TIME_BLOCKS = 16
+from fastpath.real_heads.own_blocks import block_size, own_block
+from fastpath.real_heads.pilot import Pilot
 
 #: Query clusters whose sums over all keys are taken at once.
 TOGETHER = 32
@@ -103,6 +102,9 @@ class CausalClusteredHead:
     rng : numpy.random.Generator
         Draws the samples from which clusters are made, and the pilot's rows.
     """
+
+    #: The fewest keys that are sampled, and which fractions of rows may be repaired.
+    fewest, repairs = 0, (0.0, REPAIRED)
 
     @classmethod
     def planned(
@@ -200,35 +202,25 @@ class CausalClusteredHead:
     def _exact(self, rows: NDArray[np.intp]) -> Matrix:
         """Return exact attention of some rows."""
         output = np.empty((len(rows), self._columns - 1), self._heads[0].dtype)
-        for index, head in enumerate(self._heads):
-            of_head = np.flatnonzero(rows % len(self._heads) == index)
-            of_head = of_head[np.argsort(rows[of_head])]
-            if len(of_head):
-                output[of_head] = exact_rows(head, rows[of_head] // len(self._heads)).output
+        for head, some in self._of_heads(rows):
+            output[some] = exact_rows(head, rows[some] // len(self._heads)).output
         return output
 
     def _own(self, rows: NDArray[np.intp]) -> _Own:
         """Return attention of some rows over their own block."""
-        count = len(self._heads)
         output = np.empty((len(rows), self._columns - 1), self._heads[0].dtype)
         logarithms = np.empty(len(rows))
-        order = np.lexsort((rows, rows % count))
-        places = rows[order] % count * self._blocks + rows[order] // count // self._block
-        for some in np.split(order, np.flatnonzero(np.diff(places)) + 1):
-            head, first = self._heads[rows[some[0]] % count], rows[some[0]] // count
-            first -= first % self._block
-            block = slice(first, first + self._block)
-            own = Head(
-                queries=head.queries[block],
-                keys=head.keys[block],
-                values=head.values[block],
-                causal=True,
-                workers=head.workers,
-            )
-            found = exact_rows(own, rows[some] // count - first)
-            assert found.log_sum_exp is not None
-            output[some], logarithms[some] = found.output, found.log_sum_exp
+        for head, some in self._of_heads(rows):
+            times = rows[some] // len(self._heads)
+            output[some], logarithms[some] = own_block(head, times)
         return _Own(output=output, logarithms=logarithms)
+
+    def _of_heads(self, rows: NDArray[np.intp]) -> Iterator[tuple[Head, NDArray[np.intp]]]:
+        """Yield each head that some rows are of, and which are, in the order of time."""
+        for index, head in enumerate(self._heads):
+            some = np.flatnonzero(rows % len(self._heads) == index)
+            if len(some):
+                yield head, some[np.argsort(rows[some])]
 
     def _prefixes(self, some: NDArray[np.intp]) -> _Prefixes:
         """Take the sums of some query clusters."""
@@ -284,12 +276,6 @@ class CausalClusteredHead:
         output = np.empty((len(order), v.shape[1]), v.dtype)
         predicted = np.empty(len(order), np.float32)
         own = self._own(np.arange(len(order)))
-        clusters = np.arange(len(self._centres))
-        batches = [
-            clusters[first : first + TOGETHER] for first in range(0, len(clusters), TOGETHER)
-        ]
-        # Each batch draws from a source of its own, so that it does not matter which comes first.
-        sources = [np.random.default_rng(rng.integers(0, 2**32, 4)) for _ in batches]
 
         def compute(some: NDArray[np.intp], source: np.random.Generator) -> None:
             prefixes = self._prefixes(some)
@@ -303,8 +289,8 @@ class CausalClusteredHead:
                     rows, int(a), prefixes, j, samples, of_rows, source, scratch
                 )
 
-        tasks = [partial(compute, *batch) for batch in zip(batches, sources, strict=True)]
-        run(tasks, worker_count(self._heads[0].workers))
+        workers = worker_count(self._heads[0].workers)
+        run(batches(compute, len(self._centres), TOGETHER, rng), workers)
         predicted[~np.isfinite(output[order]).all(axis=1)] = np.inf
         np.clip(output, v.min(axis=0), v.max(axis=0), out=output)
         exactly = max(int(repaired * len(order)), int(np.count_nonzero(np.isinf(predicted))))
@@ -450,24 +436,9 @@ class CausalClusteredHead:
         scratch: _Scratch,
     ) -> tuple[NDArray[np.intp], Matrix, float]:
         """Draw keys with probabilities min(1, scale score), and return these and the scale."""
-        probabilities, by_key = scratch.by_key
-        np.multiply(weights, self._scores, out=probabilities)
-        probabilities *= np.take(typical.ravel(), self._segments, out=by_key, mode="clip")
-        total = float(probabilities.sum())
-        if not 0 < total < np.inf:
-            return np.empty(0, np.intp), np.empty(0, np.float32), 1.0
-        scale = min(samples / total, LARGEST_SCALE)
-        probabilities *= np.float32(scale)
-        np.minimum(probabilities, 1, out=probabilities)
-        np.cumsum(probabilities, dtype=np.float64, out=scratch.cumulated)
-        at = np.arange(rng.random(), scratch.cumulated[-1], 1.0)
-        chosen = np.searchsorted(scratch.cumulated, at, side="right")
-        return chosen, probabilities.take(chosen), scale
-
-
-def block_size(keys: int) -> int:
-    """Return the number of keys of a block of time."""
-    return ceil(keys / TIME_BLOCKS)
+        scores = np.multiply(weights, self._scores, out=scratch.by_key[0])
+        scores *= np.take(typical.ravel(), self._segments, out=scratch.by_key[1], mode="clip")
+        return systematic_sample(scores, samples, rng, scratch.cumulated)
 
 
 def _narrowed(heads: Sequence[Head]) -> tuple[Matrix, Matrix]:

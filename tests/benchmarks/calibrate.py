@@ -101,7 +101,7 @@ def dropping(one: float) -> Measured:
             keys, q = np.sort(rng.permutation(n)[:kept]), given.queries[:queries]
             shift = (q @ given.keys.T).max(axis=1)
             rows.append([kept, kept * queries * costs.pair_cost(given)])
-            taken.append(least(lambda q=q, k=keys, s=shift: planned._sums(q, k, s)) / one)
+            taken.append(least(lambda q=q, k=keys, s=shift: planned._sums(q, k, s, None)) / one)
     yield from zip(("DROPPING_FETCHED", "DROPPING_PAIR"), fitted(rows, taken), strict=True)
 
 
@@ -109,7 +109,7 @@ def clusters(one: float) -> Measured:
     given = head(8192, 32, 0.2)
 
     def plan() -> Any:
-        return ClusteredHead.planned(given, np.random.default_rng(0))
+        return ClusteredHead.planned([given], np.random.default_rng(0))
 
     pilot = costs.rows_cost(given, PILOT_CLUSTERS * PILOT_ROWS)
     n = len(given.queries)
@@ -118,7 +118,7 @@ def clusters(one: float) -> Measured:
     yield "CLUSTERS_SUMMED", _output(planned, 0) / one / _summed(planned)
     rows, more = [], []
     # Of two sizes, since clusters are as many as the root of the rows.
-    small = ClusteredHead.planned(head(1024, 32, 0.2), np.random.default_rng(0))
+    small = ClusteredHead.planned([head(1024, 32, 0.2)], np.random.default_rng(0))
     for clustered in (planned, small):
         assert isinstance(clustered, ClusteredHead)
         without = _output(clustered, 0)

@@ -9,8 +9,9 @@ from fastpath import attention, certified_attention
 from fastpath.core.head import Head
 from fastpath.core.offers import Refusal
 from fastpath.real_heads import attention as real_heads
-from fastpath.real_heads import causal_clusters
-from fastpath.real_heads.causal_clusters import CausalClusteredHead, block_size
+from fastpath.real_heads import causal_clusters, own_blocks
+from fastpath.real_heads.causal_clusters import CausalClusteredHead
+from fastpath.real_heads.own_blocks import block_size
 
 N, D = 600, 4
 
@@ -18,7 +19,7 @@ N, D = 600, 4
 @pytest.fixture(autouse=True)
 def few_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small heads have several blocks of time and of clusters."""
-    monkeypatch.setattr(causal_clusters, "TIME_BLOCKS", 5)
+    monkeypatch.setattr(own_blocks, "TIME_BLOCKS", 5)
     monkeypatch.setattr(causal_clusters, "TOGETHER", 8)
 
 
@@ -221,6 +222,7 @@ def test_a_causal_head_is_certified_by_clusters(
     monkeypatch.setattr(real_heads, "LARGE", 0)
     monkeypatch.setattr(real_heads, "exact_cost", lambda head: np.inf)
     monkeypatch.setattr(real_heads, "polynomial_offer", lambda *_: Refusal(reason=""))
+    monkeypatch.setattr(real_heads.SampledKeys, "planned", lambda *_: Refusal(reason=""))
     rng = np.random.default_rng(0)
     Q, K, V = (rng.standard_normal((3000, 4)).astype(np.float32) for _ in range(3))
     found = certified_attention(
