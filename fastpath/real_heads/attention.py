@@ -60,8 +60,8 @@ class CertifiedHead(Certified):
     failure_probability : float
         The probability that more than that fraction do in any head; 0 where it is certain.
     method : str
-        ``"exact"``, ``"polynomial"``, ``"dropped keys"`` or ``"clusters"``; where heads differ, the names
-        of all that were used, with commas.
+        ``"exact"``, ``"polynomial"``, ``"dropped keys"``, ``"clusters"`` or ``"sampled keys"``; where heads
+        differ, the names of all that were used, with commas.
     reason : str
         Why that method, in a sentence: why others were refused, or what they would have taken.  Of several
         heads: which took which, and why.
@@ -111,7 +111,8 @@ def certified_attention(
     - by a polynomial, where one is affordable (:func:`fastpath.polynomial_attention`);
     - on sharp heads by dropping, for each cluster of queries around c, the keys whose share of the weight
       is at most :math:`w_j e^{\max_i |q_i - c| |k_j - \kappa|} / W`, with :math:`w_j = e^{c \cdot k_j}`,
-      their sum W and weighted mean :math:`\kappa`, and so next to nothing (R.drop);
+      their sum W and weighted mean :math:`\kappa`, and so next to nothing (R.drop); under a causal mask by
+      bands of rows, W and :math:`\kappa` being those of the keys that all rows of a band see;
     - else by exact attention.
 
     ``rows="quantile"`` bounds that of all but a fraction of the rows, with a probability, on heads that are
@@ -121,8 +122,9 @@ def certified_attention(
     .. math:: D_i = \sum_b e^{(q_i - q_a) \cdot \mu_b} \sum_{j \in b} w_j
 
     and likewise the numerator (R.expansion, order 0).  What that leaves out is estimated from a sample of the
-    keys, as large as a pilot finds necessary.  :func:`fastpath.certify` has the last word, on rows drawn
-    afresh.
+    keys, as large as a pilot finds necessary.  Under a causal mask the sums are over the blocks of time
+    before a row's own, whose keys are exact.  Where the tolerance is loose a few keys, the same for all
+    queries, may do.  :func:`fastpath.certify` has the last word, on rows drawn afresh.
 
     Parameters
     ----------
@@ -145,8 +147,7 @@ def certified_attention(
         Factor of q.k.  Every way takes it: Q times it is rounded, which the certificate includes (S.output),
         unless it is a power of two.
     causal : {False, True, "upper-left", "lower-right"}
-        As for :func:`fastpath.attention`.  Keys are then neither dropped nor clustered; with more keys than
-        queries, or fewer, exact attention is taken.
+        As for :func:`fastpath.attention`.  With more keys than queries, or fewer, exact attention is taken.
     window, mask, bias, softcap, sinks, empty_rows
         The options of :func:`fastpath.attention`; with any of the first five exact attention is taken.
     rng : numpy.random.Generator, optional
@@ -174,6 +175,9 @@ def certified_attention(
 
     - clusters: 210 (sqrt(n_q) n_k + n_q sqrt(n_k)); with s samples 570 instead, 9000 s sqrt(n_q) and 1.6 s
       pairs a query; where rows are repaired 2 % of all pairs; and those of the certificate's rows;
+    - clusters under a causal mask: 900 in place of 210 and 1330 of 570, half of the pairs, and 0.75 n/16
+      pairs a query for its own block;
+    - s sampled keys: 20,000 and s pairs a query, and those of the certificate's rows;
     - dropping: 400 for each of n_k keys and 4 sqrt(n_q) clusters, and 1.35 times the pairs that are kept;
     - a polynomial: 40 features (d_v + 1) a row.
 
@@ -183,8 +187,11 @@ def certified_attention(
     The pilot's 512 rows certify nothing; each certificate draws its own, and each spends half of the
     failure probability that is left.
 
+    Heads that share keys and are not sharp are clustered and sampled together; each has a certificate of its
+    own, and what its tolerance takes all of them take.
+
     Claims: R.drop, R.jensen, R.balance, FP.drop and FP.softmax vouch for dropped keys; R.certify alone for
-    clusters.  With a scale that is no power of two S.output and FP.scores join them.
+    clusters and sampled keys.  With a scale that is no power of two S.output and FP.scores join them.
     """
     keys, values, _ = arrays_of(K, V)
     heads = checked_heads(

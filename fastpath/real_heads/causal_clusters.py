@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from fastpath.core.cores import run, worker_count
 from fastpath.core.costs import (
     CAUSAL_FETCHED,
+    CAUSAL_OWN,
     CAUSAL_PAIR,
+    CAUSAL_ROW,
     CAUSAL_SAMPLED,
     CAUSAL_SUMMED,
-    CLUSTERS_ROW,
     pair_cost,
     rows_cost,
 )
@@ -165,7 +166,7 @@ class CausalClusteredHead:
         """Predict what making this object takes (``fastpath.core.costs``)."""
         head = heads[0]
         rows = len(heads) * len(head.queries) + len(head.keys)
-        return CLUSTERS_ROW * rows + rows_cost(head, PILOT_CLUSTERS * PILOT_ROWS) / 2
+        return CAUSAL_ROW * rows + rows_cost(head, PILOT_CLUSTERS * PILOT_ROWS) / 2
 
     @staticmethod
     def least_cost(heads: Sequence[Head]) -> float:
@@ -173,7 +174,7 @@ class CausalClusteredHead:
         head = heads[0]
         n_q, n_k = len(heads) * len(head.queries), len(head.keys)
         summed = int(CLUSTERS * sqrt(n_q)) * n_k + n_q * int(CLUSTERS * sqrt(n_k))
-        own = n_q * block_size(n_k) / 2 * pair_cost(head)
+        own = CAUSAL_OWN * n_q * block_size(n_k) / 2 * pair_cost(head)
         return CAUSAL_SUMMED * summed + own
 
     def cost(self, sampled: float, repaired: float) -> float:
@@ -182,7 +183,7 @@ class CausalClusteredHead:
         n_k = len(head.keys)
         summed = len(self._centres) * n_k + n_q * len(self._keys.sizes)
         overhead = CAUSAL_SUMMED + (CAUSAL_SAMPLED if sampled else 0)
-        pairs = n_q * (CAUSAL_PAIR * sampled + repaired * n_k + self._block) / 2
+        pairs = n_q * (CAUSAL_PAIR * sampled + repaired * n_k + CAUSAL_OWN * self._block) / 2
         fetched = CAUSAL_FETCHED * len(self._centres) * sampled
         return summed * overhead + fetched + pairs * pair_cost(head)
 

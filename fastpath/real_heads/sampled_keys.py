@@ -6,13 +6,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.core.costs import SAMPLED_ROW, pair_cost, rows_cost
+from fastpath.core.costs import CAUSAL_OWN, EXACT_CALL, SAMPLED_ROW, pair_cost
 from fastpath.core.head import Head
-from fastpath.core.inputs import Matrix
+from fastpath.core.inputs import Array, Matrix
 from fastpath.core.offers import Refusal
 from fastpath.real_heads.exact_rows import exact_rows
-from fastpath.real_heads.own_blocks import block_size, own_block, with_logarithms
+from fastpath.real_heads.own_blocks import TIME_BLOCKS, block_size, own_block, with_logarithms
 from fastpath.real_heads.pilot import PILOT_ROWS, Pilot
+
+#: Keys that all pilots together try.
+_TRIED = 8192
 
 
 class SampledKeys:
@@ -42,14 +45,17 @@ class SampledKeys:
         self._heads = heads
         count = max(1, min(PILOT_ROWS // len(heads), len(heads[0].queries)))
         self._rows = [np.sort(rng.permutation(len(head.queries))[:count]) for head in heads]
-        self._exact = [
-            exact_rows(head, rows).output for head, rows in zip(heads, self._rows, strict=True)
-        ]
+        each = list(zip(heads, self._rows, strict=True))
+        self._exact = [exact_rows(head, rows).output for head, rows in each]
+        self._own = [own_block(head, rows) if head.causal else None for head, rows in each]
 
     @staticmethod
     def planning_cost(heads: Sequence[Head]) -> float:
         """Predict what making this object takes (``fastpath.core.costs``)."""
-        return rows_cost(heads[0], PILOT_ROWS) / (2 if heads[0].causal else 1)
+        pilots = PILOT_ROWS * (len(heads[0].keys) + _TRIED) * pair_cost(heads[0])
+        if not heads[0].causal:
+            return pilots
+        return pilots / 2 + 4 * len(heads) * TIME_BLOCKS * EXACT_CALL
 
     @staticmethod
     def least_cost(heads: Sequence[Head]) -> float:
@@ -64,8 +70,10 @@ class SampledKeys:
         """Try some rows with so many keys."""
         chosen = self._sample(samples, rng)
         errors = [
-            np.abs(_attend(head, rows, chosen) - exact).max(axis=1)
-            for head, rows, exact in zip(self._heads, self._rows, self._exact, strict=True)
+            np.abs(_attend(head, rows, chosen, own) - exact).max(axis=1)
+            for head, rows, exact, own in zip(
+                self._heads, self._rows, self._exact, self._own, strict=True
+            )
         ]
         of_all = np.concatenate(errors)
         return Pilot(errors=of_all, predicted=np.zeros_like(of_all), sampled=float(len(chosen)))
@@ -74,7 +82,7 @@ class SampledKeys:
         """Return attention of all heads (heads, n_q, d_v) over so many keys; no row is repaired."""
         chosen = self._sample(samples, rng)
         rows = np.arange(len(self._heads[0].queries))
-        return np.stack([_attend(head, rows, chosen) for head in self._heads])
+        return np.stack([_attend(head, rows, chosen, None) for head in self._heads])
 
     def _sample(self, samples: int, rng: np.random.Generator) -> NDArray[np.intp]:
         """Draw one key of each of so many runs."""
@@ -87,18 +95,28 @@ class SampledKeys:
 def _cost(heads: Sequence[Head], sampled: float) -> float:
     head = heads[0]
     pairs = min(sampled, len(head.keys)) * pair_cost(head)
+    calls = 1
     if head.causal:
-        pairs = (pairs + block_size(len(head.keys)) * pair_cost(head)) / 2
-    return len(heads) * len(head.queries) * (SAMPLED_ROW + pairs)
+        # Of the past, and of the own block.
+        own = block_size(len(head.keys)) * pair_cost(head)
+        pairs = SAMPLED_ROW + CAUSAL_OWN * (pairs + own) / 2
+        calls = 2 * TIME_BLOCKS
+    return len(heads) * (len(head.queries) * (SAMPLED_ROW + pairs) + calls * EXACT_CALL)
 
 
-def _attend(head: Head, rows: NDArray[np.intp], chosen: NDArray[np.intp]) -> Matrix:
-    """Return some ascending rows over the chosen keys, which ascend."""
+def _attend(
+    head: Head,
+    rows: NDArray[np.intp],
+    chosen: NDArray[np.intp],
+    own: tuple[Matrix, Array] | None,
+) -> Matrix:
+    """Return some ascending rows over the chosen keys, which ascend, and their own blocks."""
     if not head.causal:
         some = replace(head, keys=head.keys[chosen], values=head.values[chosen])
         return exact_rows(some, rows).output
     size = block_size(len(head.keys))
-    output, logarithms = own_block(head, rows)
+    output, logarithms = own or own_block(head, rows)
+    output = output.copy()
     for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows // size)) + 1):
         first = int(rows[part[0]] // size * size)
         past = chosen[: np.searchsorted(chosen, first)]

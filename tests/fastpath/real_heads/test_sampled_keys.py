@@ -99,6 +99,11 @@ def every_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(real_heads, "polynomial_offer", lambda *_: Refusal(reason=""))
 
 
+def without_clusters(monkeypatch: pytest.MonkeyPatch) -> None:
+    for way in (real_heads.ClusteredHead, real_heads.CausalClusteredHead):
+        monkeypatch.setattr(way, "planning_cost", lambda heads: np.inf)
+
+
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("way", ["sampled keys", "clusters"])
 def test_heads_that_share_keys_take_a_way_together_and_are_certified_each(
@@ -107,6 +112,8 @@ def test_heads_that_share_keys_take_a_way_together_and_are_certified_each(
     every_way(monkeypatch)
     if way == "clusters":
         monkeypatch.setattr(real_heads.SampledKeys, "planned", lambda *_: Refusal(reason="no"))
+    else:
+        without_clusters(monkeypatch)
     rng = np.random.default_rng(0)
     Q, K, V = (rng.standard_normal((h, 3000, 4)).astype(np.float32) for h in (4, 2, 2))
     Q[3] *= 12  # a sharp one goes its own way
@@ -156,3 +163,29 @@ def test_a_group_whose_samples_are_refused_goes_head_by_head(
     assert (found.method, planned) == ("exact", [2, 2])
     assert "no way for 2 heads" in found.reason
     assert np.array_equal(found.output, attention(Q, K[None], V[None]).output)
+
+
+def test_the_certificate_of_a_group_is_that_of_its_worst_head(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One head whose output is spoiled is not certified by the other's."""
+    every_way(monkeypatch)
+    without_clusters(monkeypatch)
+    compute = SampledKeys.output
+    spoiled: list[Any] = []
+
+    def spoiling(self: SampledKeys, *given: Any) -> Any:
+        found = compute(self, *given)
+        if not spoiled:
+            found[1] += np.float32(1)
+        spoiled.append(found)
+        return found
+
+    monkeypatch.setattr(SampledKeys, "output", spoiling)
+    Q, K, V = inputs()
+    found = certified_attention(
+        Q, K[None], V[None], tolerance=0.2, rows="quantile", rng=np.random.default_rng(0)
+    )
+    assert found.method == "sampled keys", found.reason
+    assert len(spoiled) == 2
+    assert (found.error_bound <= 0.2 * np.abs(V).max()).all()
