@@ -25,11 +25,11 @@ Proof.
 Qed.
 
 Theorem r_drop_satisfiable :
-  ~ (forall (n : nat) (w r rho : nat -> R) (S : nat -> bool), (0 < n)%nat ->
-    TotalVariation.positive n w -> Sums.fsum n (fun j : nat => w j * r j) = 0 -> (forall j :
-    nat, (j < n)%nat -> Rabs (r j) <= rho j) -> False).
+  ~ (forall (n m : nat) (w r rho : nat -> R) (S : nat -> bool), (0 < n <= m)%nat ->
+    TotalVariation.positive m w -> Sums.fsum n (fun j : nat => w j * r j) = 0 -> (forall j :
+    nat, (j < m)%nat -> Rabs (r j) <= rho j) -> False).
 Proof.
-  intros N. apply (N 2%nat (fun _ => 1) (fun j => if Nat.eqb j 0 then 1 else - 1) (fun _ => 1)
+  intros N. apply (N 2%nat 3%nat (fun _ => 1) (fun j => if Nat.eqb j 0 then 1 else - 1) (fun _ => 1)
     (fun j => Nat.eqb j 0)).
   - lia.
   - intros j _. lra.
@@ -38,12 +38,12 @@ Proof.
 Qed.
 
 Theorem r_drop_output_satisfiable :
-  ~ (forall (n : nat) (w r rho : nat -> R) (S : nat -> bool) (v : nat -> R) (lo hi : R), (0 <
-    n)%nat -> TotalVariation.positive n w -> Sums.fsum n (fun j : nat => w j * r j) = 0 ->
-    (forall j : nat, (j < n)%nat -> Rabs (r j) <= rho j) -> TotalVariation.ranges n v lo hi ->
-    lo <= hi -> 0 < Sums.fsum n (Sums.off S (fun j : nat => w j * exp (r j))) -> False).
+  ~ (forall (n m : nat) (w r rho : nat -> R) (S : nat -> bool) (v : nat -> R) (lo hi : R), (0 < n
+    <= m)%nat -> TotalVariation.positive m w -> Sums.fsum n (fun j : nat => w j * r j) = 0 ->
+    (forall j : nat, (j < m)%nat -> Rabs (r j) <= rho j) -> TotalVariation.ranges m v lo hi ->
+    lo <= hi -> 0 < Sums.fsum m (Sums.off S (fun j : nat => w j * exp (r j))) -> False).
 Proof.
-  intros N. apply (N 2%nat (fun _ => 1) (fun j => if Nat.eqb j 0 then 1 else - 1) (fun _ => 1)
+  intros N. apply (N 2%nat 3%nat (fun _ => 1) (fun j => if Nat.eqb j 0 then 1 else - 1) (fun _ => 1)
     (fun j => Nat.eqb j 0) (fun _ => 1) 0 2).
   - lia.
   - intros j _. lra.
