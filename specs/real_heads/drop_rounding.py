@@ -510,7 +510,7 @@ FP_DROP = Claim[Weighing](
         ),
         Hypothesis(
             "|δ M| <= radius",
-            lambda i: (_exact_image(i) ** 2).sum() <= Fraction(i.radius) ** 2,
+            lambda i: i.radius >= 0 and (_exact_image(i) ** 2).sum() <= Fraction(i.radius) ** 2,
             mirrors=("norm d (transformed d delta M) <= radius",),
         ),
         Hypothesis(
