@@ -70,3 +70,17 @@ def test_the_first_lines_of_an_example_say_how_it_is_run() -> None:
     for name in SAYS:
         text = (ROOT / "examples" / f"{name}.py").read_text("utf-8")
         assert f"    python examples/{name}.py" in text.split('"""')[1]
+
+
+@pytest.mark.slow
+def test_decoding_over_an_index_reports_bounds_fallbacks_and_audits() -> None:
+    done = subprocess.run(
+        [sys.executable, "examples/decode_with_a_cache.py", "--first", "200", "--over", "index"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("of 56 steps in full precision") == 3
+    assert "tolerance 0.05, over index" in done.stdout

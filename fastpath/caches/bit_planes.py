@@ -25,6 +25,7 @@ from fastpath.core.directed import UNIT_ROUNDOFF, above, below, up
 from fastpath.core.inputs import Array, Matrix, heads_inputs, integer, open_unit
 from fastpath.core.norms import lengths
 from fastpath.core.semantics import semantics
+from fastpath.exact.blocks import check_factors
 
 #: Planes of each number: one more would say less than a bfloat16 scale's own rounding.
 PLANES = 12
@@ -171,6 +172,7 @@ class BitPlaneCache:
             for x, radii in ((k, True), (v, False))
         )
         self._largest = float(np.abs(v).max())
+        self._largest_key = float(np.abs(k).max())
 
     @property
     def nbytes(self) -> int:
@@ -209,7 +211,16 @@ class BitPlaneCache:
         q, _, _ = heads_inputs(Q, dummy, dummy[..., :1])
         if not np.isfinite(q).all():
             raise ValueError("Q must be finite, got NaN or infinity.")
-        factor = semantics(q.shape[:-2], q.shape[-2], n, scale=scale).scale
+        options = semantics(q.shape[:-2], q.shape[-2], n, scale=scale)
+        check_factors(options, np.dtype(np.float64))
+        factor = options.scale
+        largest, most = float(np.abs(q).max()), np.finfo(np.float64).max / 8
+        size = up(up(largest * abs(factor)) * up(self._largest_key * self._keys.columns))
+        if not size <= most:
+            raise ValueError(
+                f"Q and K must keep |scale| |q|.|k| at most {most:.3g}, got up to {size:.3g}: a logit could "
+                "overflow."
+            )
         queries = q.reshape(-1, *q.shape[-2:]).astype(np.float64)
         group = len(queries) // heads
         shape = (*queries.shape[:2], self._values.columns)

@@ -30,20 +30,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.decoding import unopened_log, unopened_output
-from fastpath.core.bounds.softmax import positive_sum, rounding_logit, rounding_weight
 from fastpath.core.certified import Certified
-from fastpath.core.directed import above, down, library_up, up
-from fastpath.core.inputs import Array, Matrix, exact_floats, open_unit
+from fastpath.core.directed import down, up
+from fastpath.core.inputs import Matrix, exact_floats, open_unit
 from fastpath.core.locked import Locked
 from fastpath.core.norms import lengths
 from fastpath.core.offers import Refusal
-from fastpath.core.state_files import read_arrays, write_arrays
+from fastpath.core.state_files import load, write_arrays
 from fastpath.decoding.boxes import Boxes, Rotation, slack_of
+from fastpath.decoding.closable import Closable, WeighedKeys
 from fastpath.exact.attention import attend_prepared
 from fastpath.exact.prepared import (
     PreparedHead,
     check_rows,
-    constants_of,
     keys_and_values,
     rows_after,
 )
@@ -63,6 +62,10 @@ MERGED = 4
 
 #: Fewer keys are all read: that takes no longer than to choose among them.
 FEWEST = 4096
+
+#: The part of what may be left out that is for clusters which stay closed; the rest is for keys of those that
+#: are opened.
+FOR_CLUSTERS = 0.75
 
 #: Of more than this share of the keys, reading them where they lie takes longer than reading all.
 LARGEST_SHARE = 0.25
@@ -237,18 +240,7 @@ class KeyIndex(Locked):
             If it cannot be written.
         """
         with self._lock:
-            blocks = [(b.start, b.first, b.level) for b in self._blocks]
-            sizes = [(b.longest_key, b.extent) for b in self._blocks]
-            write_arrays(
-                path,
-                _KIND,
-                {name: x.array for name, x in self._arrays().items()}
-                | {
-                    "rotation": self._rotation.matrix,
-                    "blocks": np.array(blocks, np.int64),
-                    "lengths": np.array(sizes),
-                },
-            )
+            write_arrays(path, _KIND, self._contents())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> KeyIndex:
@@ -261,7 +253,21 @@ class KeyIndex(Locked):
         ValueError
             If it was truncated or changed, or holds something else.
         """
-        arrays = read_arrays(path, _KIND)
+        return load(path, (_KIND,), cls._from_contents, cls._contents)
+
+    def _contents(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays."""
+        blocks = [(b.start, b.first, b.level) for b in self._blocks]
+        sizes = [(b.longest_key, b.extent) for b in self._blocks]
+        return {name: x.array for name, x in self._arrays().items()} | {
+            "rotation": self._rotation.matrix,
+            "blocks": np.array(blocks, np.int64),
+            "lengths": np.array(sizes),
+        }
+
+    @classmethod
+    def _from_contents(cls, arrays: dict[str, NDArray[Any]]) -> KeyIndex:
+        """Return the index that has these contents."""
         new = object.__new__(cls)
         Locked.__init__(new)
         new._rotation = Rotation(arrays.pop("rotation"))
@@ -275,7 +281,34 @@ class KeyIndex(Locked):
             setattr(new, f"_{name}", Growing(array, _AXES.get(name, 0)))
         new._sorted = int(arrays["sizes"].sum())
         new._known = None
+        new._check_contents()
         return new
+
+    def _check_contents(self) -> None:
+        """Refuse arrays that no index has: of other shapes, or of clusters that leave keys out."""
+        parts = {name: x.array for name, x in self._arrays().items()}
+        keys, values, sizes, starts = (
+            parts[name] for name in ("keys", "values", "sizes", "starts")
+        )
+        d, clusters = keys.shape[1], len(sizes)
+        bounds = [*(b.first for b in self._blocks), clusters]
+        rows = [*(b.start for b in self._blocks), self._sorted]
+        sound = (
+            keys.ndim == values.ndim == 2
+            and len(keys) == len(values) >= self._sorted
+            and keys.dtype == values.dtype == parts["middles"].dtype == parts["halves"].dtype
+            and self._rotation.matrix.shape == (d, d)
+            and parts["middles"].shape == parts["halves"].shape == (d, clusters)
+            and starts.shape == sizes.shape == (clusters,)
+            and bool((sizes > 0).all() and (parts["halves"] >= 0).all())
+            and bool((starts == np.cumsum(sizes) - sizes).all())
+            and bounds[0] == rows[0] == 0
+            and bounds == sorted(bounds)
+            and rows == [*starts[bounds[:-1]].tolist(), self._sorted]
+            and all(np.isfinite(x).all() for x in (keys, values, self._rotation.matrix))
+        )
+        if not sound:
+            raise ValueError("contents must be those of an index.")
 
     def _arrays(self) -> dict[str, Growing]:
         names = ("keys", "values", "middles", "halves", "sizes", "starts")
@@ -362,14 +395,13 @@ class KeyIndex(Locked):
         lower, upper = (x[0].astype(np.float64) for x in side.values.whole)
         allowed = float(down(tolerance * np.maximum(-lower, upper).max()))
         spread = float(up(upper - lower).max())
-        # Half of what may be left out for clusters, and half for keys of those that are opened.
-        share = min(0.5, allowed / spread) / 2 if spread else 0.25
+        share = min(0.5, allowed / spread) if spread else 0.5
         images = q @ self._rotation.matrix
         # The longer of each: all queries of a group are served alike.
         both = lengths(np.concatenate([q, images]))
         length, image_length = (float(x.max()) for x in (both[: len(q)], both[len(q) :]))
         clusters = self._clusters(images, length, image_length)
-        opened = clusters.opened(share)
+        opened = clusters.opened(FOR_CLUSTERS * share)
         sizes = self._sizes.array[opened]
         waiting = self._keys.count - self._sorted
         read = int(sizes.sum()) + waiting
@@ -379,21 +411,17 @@ class KeyIndex(Locked):
             )
         rows = _rows(self._starts.array[opened], sizes, self._sorted, waiting)
         reach = float(up(length * side.largest_key))
-        keys = _keys(q, self._keys.array.take(rows, axis=0), clusters.shift, reach)
-        kept = keys.opened(share)
-        rows = rows[kept]
-        part = PreparedHead(
-            self._keys.array.take(rows, axis=0),
-            self._values.array.take(rows, axis=0),
-            norms=side.norms,
-            whole=side.values.whole,
+        keys = WeighedKeys.of(q, self._keys.array.take(rows, axis=0), reach)
+        heavy = Closable(
+            weights=keys.weights.max(axis=0), shift=keys.shift, keys=float(read), error=keys.error
         )
-        answer = attend_prepared(q, part)
+        kept = heavy.opened((1 - FOR_CLUSTERS) * share)
+        answer = keys.attend(kept, self._values.array.take(rows[kept], axis=0), side.values)
         logarithm, log_bound = answer.log_sum_exp, answer.log_sum_exp_bound
         assert logarithm is not None
         assert log_bound is not None
         ratio = up(
-            clusters.closed(opened, logarithm, log_bound) + keys.closed(kept, logarithm, log_bound)
+            clusters.closed(opened, logarithm, log_bound) + heavy.closed(kept, logarithm, log_bound)
         )
         output = answer.output.astype(np.float64)
         farthest = up(np.maximum(np.maximum(upper - output, output - lower), 0))
@@ -414,7 +442,7 @@ class KeyIndex(Locked):
             keys_read=read,
         )
 
-    def _clusters(self, images: Matrix, length: float, image_length: float) -> _Closable:
+    def _clusters(self, images: Matrix, length: float, image_length: float) -> Closable:
         """Bound what the keys of each cluster weigh."""
         logits = images @ self._middles.array
         upper = np.abs(images) @ self._halves.array
@@ -428,7 +456,7 @@ class KeyIndex(Locked):
         slack, reach = slack_of(
             self._rotation, length, image_length, self._longest_key, self._extent
         )
-        return _Closable.of(upper, shift, counts, slack, reach)
+        return Closable.of(upper, shift, counts, slack, reach)
 
     @property
     def _longest_key(self) -> float:
@@ -437,92 +465,6 @@ class KeyIndex(Locked):
     @property
     def _extent(self) -> float:
         return max(block.extent for block in self._blocks)
-
-
-def _keys(q: Matrix, k: Matrix, shift: Matrix, reach: float) -> _Closable:
-    """Bound what each of some keys weighs; ``reach`` bounds their logits, and the shift is a guess."""
-    constants = constants_of(q)
-    error = rounding_logit(q.shape[1], constants["unit_roundoff"], reach, constants["tiny"])
-    logits = q @ k.T
-    shift = np.maximum(shift, logits.max(axis=1, keepdims=True))
-    return _Closable.of(logits, shift, np.ones(len(k), q.dtype), float(error), reach)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Closable:
-    """Clusters, or keys, of which the lightest are closed.
-
-    Attributes
-    ----------
-    weights : array, shape (m,)
-        What each weighs at most for any of the queries, relative to e^shift: a count times a weight.  NaN or
-        infinite where something overflowed.
-    shift : array of the same type, shape (g, 1)
-    keys : float
-        At least how many keys there are.
-    error : float
-        By how much the logarithm of a weight may exceed what was computed.
-    """
-
-    weights: Matrix
-    shift: Matrix
-    keys: float
-    error: float
-
-    @classmethod
-    def of(
-        cls, logits: Matrix, shift: Matrix, counts: Matrix, logit_error: float, reach: float
-    ) -> _Closable:
-        """Weigh by logits, which are spent, of at most ``reach`` and an error."""
-        constants = constants_of(logits)
-        logits -= shift
-        weights = logits.max(axis=0)
-        np.exp(weights, out=weights)
-        weights *= counts
-        reach = float(up(up(reach + logit_error) + float(np.abs(shift).max())))
-        error = rounding_weight(
-            logit_error, constants["unit_roundoff"], reach, constants["exp_error"], 1
-        )
-        return cls(
-            weights=weights,
-            shift=shift,
-            keys=float(up(counts.sum(dtype=np.float64))),
-            error=float(error),
-        )
-
-    def opened(self, share: float) -> NDArray[np.intp]:
-        """Return which to open, ascending: the others weigh at most a share of e^shift, as computed.
-
-        What overflowed is opened.
-        """
-        weights = self.weights
-        small = weights <= share / (2 * len(weights))
-        candidates = np.flatnonzero(~small)
-        ascending = np.sort(weights[candidates])
-        room = share - float(weights[small].sum(dtype=np.float64))
-        fits = int(np.count_nonzero(np.cumsum(ascending, dtype=np.float64) <= room))
-        if fits == len(candidates):
-            # All would fit, as far as is guessed: something is read.
-            return np.atleast_1d(weights.argmax())
-        opened: NDArray[np.intp] = candidates[~(weights[candidates] < ascending[fits])]
-        return opened
-
-    def closed(self, opened: NDArray[np.intp], logarithm: Array, log_bound: Array) -> Array:
-        """Bound what the others weigh relative to e^logarithm, known within a bound, for each query.
-
-        Whichever were opened, and whatever the shift is.  The weights of those that were are spent.
-        """
-        constants, m = constants_of(self.weights), len(self.weights)
-        self.weights[opened] = 0
-        # A count, its product and each addition of the sum are at most a rounding each.
-        computed = float(self.weights.sum(dtype=np.float64))
-        total = positive_sum(computed, m, m + 2, constants["unit_roundoff"], constants["tiny"])
-        # What underflow took from each weight, for each key.
-        total = up(total + up(self.keys * constants["tiny"]))
-        shift = self.shift[:, 0].astype(np.float64)
-        exponent = above(above(above(shift - logarithm) + log_bound) + self.error)
-        ratio: Array = up(total * library_up(np.exp(exponent)))
-        return ratio
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -509,14 +509,14 @@ def _sums(
                     waiting[seeing] &= np.isneginf(largest)
             tile -= np.where(np.isneginf(shift[seeing]), 0, shift[seeing])
         np.exp(tile, out=tile)
-        numerator[seeing] += _by_blocks(tile, values[keys])
+        numerator[seeing] += product_by_blocks(tile, values[keys])
         # A product with ones: numpy's own row sum takes twice as long.
-        denominator[seeing] += _block_sums(tile, ones)
+        denominator[seeing] += sums_by_blocks(tile, ones)
     shift[np.isneginf(shift)] = 0
     return _Sums(numerator=numerator, denominator=denominator, shift=shift)
 
 
-def _by_blocks(weights: Matrix, values: Matrix) -> Matrix:
+def product_by_blocks(weights: Matrix, values: Matrix) -> Matrix:
     """Return the product of a tile of weights and its values, added up by blocks and then the blocks."""
     rows, keys = weights.shape
     if keys <= KEY_BLOCK:
@@ -531,7 +531,7 @@ def _by_blocks(weights: Matrix, values: Matrix) -> Matrix:
     return total
 
 
-def _block_sums(weights: Matrix, ones: Matrix) -> Matrix:
+def sums_by_blocks(weights: Matrix, ones: Matrix) -> Matrix:
     """Return the sum of every row of a tile, likewise."""
     rows, keys = weights.shape
     if keys <= KEY_BLOCK:

@@ -52,7 +52,12 @@ class RegressionResult:
     gradient_norm : float
         Its norm.
     success : bool
-        Whether the norm is at most tolerance times 1 + |B|.
+        Whether the norm is at most tolerance times 1 + |B|: whether ``found`` is a critical point.
+    found : str
+        What that is, in words: ``"a critical point"`` or ``"no critical point"``.  That no other has a lower
+        loss is never known.
+    starts : int
+        From how many starts it is the lowest end.
     status : int
         0 converged, 1 out of iterations, 2 at the floor of float64 (neither the method's steps, the best Y
         nor steps along the gradient lower the loss by more than rounding may), 3 stopped by the callback,
@@ -80,7 +85,13 @@ class RegressionResult:
     nfev: int
     njev: int
     nhev: int
+    starts: int = 1
     _certify: Callable[[], Certificate] = field(repr=False, compare=False)
+
+    @property
+    def found(self) -> str:
+        """What ``success`` is about, in words."""
+        return "a critical point" if self.success else "no critical point"
 
     @once
     def certificate(self) -> Certificate:

@@ -19,7 +19,7 @@ from fastpath.core.norms import sum_above
 from fastpath.core.offers import Refusal
 from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
 from fastpath.core.scaling import logit_shift
-from fastpath.core.state_files import Arrays, read_arrays, write_arrays
+from fastpath.core.state_files import Arrays, load, write_arrays
 from fastpath.polynomial.minimax import largest_useful_degree, minimax, widened
 from fastpath.polynomial.moment_state import MomentState, answer
 from fastpath.polynomial.moments import CLAIMS, LARGEST_REACH, query_roundings, rounding_bound
@@ -344,7 +344,7 @@ class StreamingAttention(Locked):
         ValueError
             If it is no such file, or truncated, or changed since.
         """
-        return cls._from_contents(read_arrays(path, KIND, UNSCALED_KIND))
+        return load(path, (KIND, UNSCALED_KIND), cls._from_contents, cls._contents)
 
     def _contents(self) -> Arrays:
         """Return a copy of everything as arrays."""

@@ -1,8 +1,8 @@
 """``python -m tests.benchmarks [--quick]``: measure, keep the figures, and write BENCHMARKS.md and its plots.
 
 Everything takes turns in one process with one BLAS thread.  ``--quick`` is a reduced set of some minutes;
-``--only NAME`` the benchmarks of one table; ``--report`` measures nothing and writes the page again.  Peers
-that are not installed (``pip install .[peers]``) are skipped, and what is not measured stays as it was.
+``--only NAME ...`` the benchmarks of some tables; ``--report`` measures nothing and writes the page again.
+Peers that are not installed (``pip install .[peers]``) are skipped, and what is not measured stays as it was.
 """
 
 import argparse
@@ -29,14 +29,11 @@ ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_
 QUICK_ROUNDS = 5
 
 
-def chosen(quick: bool, only: str | None) -> list[str]:
-    """Return what pytest is to run: whole files, or the benchmarks of tables."""
-    if only is None and not quick:
+def chosen(quick: bool, only: list[str]) -> list[str]:
+    """Return what pytest is to run: every file, or the benchmarks of tables."""
+    if not only and not quick:
         return [str(report.HERE)]
-    tables = [table for table in TABLES if only in (None, table.name)]
-    if not tables:
-        names = ", ".join(table.name for table in TABLES)
-        raise SystemExit(f"--only must be one of {names}; got {only}.")
+    tables = [table for table in TABLES if not only or table.name in only]
     found = []
     for table in tables:
         test = str(report.HERE / table.test)
@@ -44,8 +41,10 @@ def chosen(quick: bool, only: str | None) -> list[str]:
     return found
 
 
-def run_of(quick: bool, load: tuple[float, float], cpu: dict[str, Any]) -> dict[str, Any]:
-    """Return what a run was made on."""
+def run_of(
+    quick: bool, only: list[str], load: tuple[float, float], cpu: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what was run, and on what."""
     extensions = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     kernels = sorted({x["architecture"] for x in threadpool_info() if "architecture" in x})
     versions = {}
@@ -56,7 +55,8 @@ def run_of(quick: bool, load: tuple[float, float], cpu: dict[str, Any]) -> dict[
             continue
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "set": "the reduced set" if quick else "the full set",
+        "set": f"the {'reduced' if quick else 'full'} set"
+        + (f" of {', '.join(only)}" if only else ""),
         "processor": cpu.get("brand_raw") or platform.machine(),
         "instructions": f"numpy {extensions[-1] if extensions else 'baseline'}, BLAS {', '.join(kernels)}",
         "cores": os.cpu_count(),
@@ -70,7 +70,7 @@ def main() -> int:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", metavar="NAME")
+    parser.add_argument("--only", nargs="+", default=[], choices=[table.name for table in TABLES])
     parser.add_argument("--report", action="store_true")
     options = parser.parse_args()
     if options.report:
@@ -88,7 +88,11 @@ def main() -> int:
         if not raw.exists() or not raw.stat().st_size:
             return done.returncode or 1
         found = json.loads(raw.read_text("utf-8"))
-    run = run_of(options.quick, (before, os.getloadavg()[0]), found["machine_info"]["cpu"])
+    run = run_of(
+        options.quick, options.only, (before, os.getloadavg()[0]), found["machine_info"]["cpu"]
+    )
+    if done.returncode:
+        run["set"] += ", of which not all was measured"
     report.write(report.merged(report.read(), found, run))
     return done.returncode
 

@@ -21,7 +21,7 @@ from fastpath.distributed import attention, gram, merged_states
 from fastpath.streaming.distributed import FAN_IN
 
 #: Columns of keys and of values, and the highest power of a logit, of the moments.
-D, D_V, DEGREE = 2, 1, 4
+D, D_V, DEGREE = 4, 2, 4
 
 #: Rows of a partition.
 PARTITION = 250_000

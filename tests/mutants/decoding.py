@@ -5,6 +5,7 @@ from functools import partial
 from tests.mutants.runner import Mutant
 
 INDEX = "tests/fastpath/decoding/test_key_index.py"
+TERMS = "tests/fastpath/decoding/test_closable.py"
 BOXES = "tests/fastpath/decoding/test_boxes.py"
 CLOSED = f"{INDEX}::test_keys_that_stay_closed_count_by_what_they_weigh"
 OWN = f"{INDEX}::test_keys_of_an_open_cluster_are_closed_by_their_own_logits"
@@ -13,28 +14,29 @@ SLACK = f"{BOXES}::test_a_slack_has_every_term_of_the_theorem"
 INVARIANT = f"{INDEX}::test_every_key_lies_in_the_box_of_its_cluster_or_waits"
 
 _index = partial(Mutant, file="fastpath/decoding/key_index.py")
+_closable = partial(Mutant, file="fastpath/decoding/closable.py")
 _boxes = partial(Mutant, file="fastpath/decoding/boxes.py")
 
 MUTANTS = (
     _index(
-        before="clusters.closed(opened, logarithm, log_bound) + keys",
-        after="keys",
+        before="clusters.closed(opened, logarithm, log_bound) + heavy",
+        after="heavy",
         tests=CLOSED,
         catches="the clusters that stay closed",
     ),
     _index(
-        before=" + keys.closed(kept, logarithm, log_bound)\n",
+        before=" + heavy.closed(kept, logarithm, log_bound)\n",
         after="\n",
         tests=OWN,
         catches="the keys that stay closed in clusters that are opened",
     ),
-    _index(
+    _closable(
         before="        weights *= counts\n",
         after="",
         tests=CLOSED,
         catches="how many keys a cluster holds",
     ),
-    _index(
+    _closable(
         before="        weights = logits.max(axis=0)\n",
         after="        weights = logits.min(axis=0)\n",
         tests=f"{INDEX}::test_the_heaviest_for_any_query_of_a_group_counts_for_all",
@@ -64,7 +66,7 @@ MUTANTS = (
         tests=f"{INDEX}::test_the_rounding_of_attention_on_opened_keys_is_part_of_the_bound",
         catches="the rounding of attention on opened keys",
     ),
-    _index(
+    _closable(
         before="above(above(shift - logarithm) + log_bound)",
         after="above(above(shift - logarithm) - 1)",
         tests=CLOSED,
@@ -135,6 +137,36 @@ MUTANTS = (
         after="        if worst > allowed:\n",
         tests=f"{INDEX}::test_the_truth_is_within_the_bound",
         catches="bounds that are NaN",
+    ),
+    _closable(
+        before="        terms = min(KEY_BLOCK, m) + -(-m // KEY_BLOCK)\n",
+        after="        terms = 0\n",
+        tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",
+        catches="the roundings of sums",
+    ),
+    _closable(
+        before="2 * largest, constants",
+        after="0 * largest, constants",
+        tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",
+        catches="the rounding of shifted logits",
+    ),
+    _closable(
+        before='        total = up(total + up(self.keys * constants["tiny"]))\n',
+        after="",
+        tests=f"{TERMS}::test_weights_that_underflow_are_counted",
+        catches="what underflow takes from weights",
+    ),
+    _closable(
+        before="            spread,\n            magnitude,\n",
+        after="            0 * spread,\n            magnitude,\n",
+        tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",
+        catches="the spread of the values",
+    ),
+    _closable(
+        before="        if fits == len(candidates):\n",
+        after="        if False:\n",
+        tests=f"{TERMS}::test_something_is_always_opened",
+        catches="that something is read where all might stay closed",
     ),
     _boxes(
         before="        rotation.defect,\n",

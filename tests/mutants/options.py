@@ -135,10 +135,29 @@ MUTANTS = (
     ),
     Mutant(
         file="fastpath/dynamic/sums.py",
-        before="scaled=self.tokens.scale != 1",
-        after="scaled=False",
+        before=(
+            "            scaled=self.tokens.scale != 1,\n            magnitude=self._largest_value,\n"
+            "            denominator=denominator,\n            mass=mass,\n"
+        ),
+        after=(
+            "            scaled=False,\n            magnitude=self._largest_value,\n"
+            "            denominator=denominator,\n            mass=mass,\n"
+        ),
         tests=EVERY,
         catches="the scale of rows that are kept",
+    ),
+    Mutant(
+        file="fastpath/dynamic/sums.py",
+        before=(
+            "            scaled=self.tokens.scale != 1,\n            magnitude=self._largest_value,\n"
+            "            denominator=denominator,\n            mass=denominator,\n"
+        ),
+        after=(
+            "            scaled=False,\n            magnitude=self._largest_value,\n"
+            "            denominator=denominator,\n            mass=denominator,\n"
+        ),
+        tests=EVERY,
+        catches="the scale of rows that are as they were computed",
     ),
     Mutant(
         file="fastpath/dynamic/kept.py",

@@ -43,7 +43,6 @@ def main() -> None:
         ["show", "S.tv"],
         ["audit", "S.tv", "FP.softmax"],
         ["check", "--json"],
-        ["conform", "--impl", "fastpath"],
     ):
         with tempfile.TemporaryDirectory() as folder:
             done = subprocess.run(

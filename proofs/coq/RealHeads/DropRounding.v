@@ -6,7 +6,7 @@
     weights that were raised are a part of the sum that is known, and move the mean by that part of a
     diameter; (3) what is computed on the kept keys errs by its rounding, and by what they lack.
 
-    What the logarithm of a share lacks (share_slack) has no theorem here. *)
+    What the logarithm of a share lacks is in ShareSlack.v. *)
 
 Require Import Reals Lra Lia.
 From Attest Require Import Bounds.

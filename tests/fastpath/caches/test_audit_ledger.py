@@ -201,3 +201,18 @@ def test_a_ledger_that_means_nothing_is_refused(arguments: Any, says: str) -> No
     for rate in (0, -0.1, 1.5, float("nan")):
         with pytest.raises(ValueError, match="audit_probability must be"):
             AuditLedger(0.1, 0.1, 0.1, audit_probability=rate)
+
+
+@pytest.mark.parametrize("rate", [5e-324, 1e-300, 2.0**-70, 1 - 2.0**-53])
+@pytest.mark.parametrize("failure", [5e-324, 1e-300, 0.5])
+def test_any_rate_and_any_probability_of_failure_has_a_statement(
+    rate: float, failure: float
+) -> None:
+    """Catches: a count of errors that no float holds."""
+    ledger, rng = AuditLedger(0.5, failure, 1.0, audit_probability=rate), np.random.default_rng(0)
+    for _ in range(20):
+        if ledger.audit(rng):
+            ledger.record(2.0)
+    stated = ledger.bound()
+    assert stated.errors <= stated.most_errors <= stated.steps
+    assert rate > 0.5 or stated.most_errors == stated.steps
