@@ -37,6 +37,7 @@ from fastpath.core.inputs import Array, Matrix, exact_floats, open_unit
 from fastpath.core.locked import Locked
 from fastpath.core.norms import lengths
 from fastpath.core.offers import Refusal
+from fastpath.core.shown import shown
 from fastpath.core.state_files import read_arrays, write_arrays
 from fastpath.decoding.boxes import Boxes, Rotation, slack_of
 from fastpath.exact.attention import attend_prepared
@@ -81,6 +82,8 @@ class Decoded(Certified):
     keys_read : int
         How many keys were read.
     """
+
+    __repr__ = shown
 
     method: str
     reason: str

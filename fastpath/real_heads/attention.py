@@ -1,10 +1,13 @@
 """Attention on real heads, whose logits no polynomial reaches: fast, and certified afterwards."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from math import ceil
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +23,8 @@ from fastpath.core.norms import lengths, longest_row
 from fastpath.core.offers import Offer, Refusal, take_cheapest
 from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
 from fastpath.core.scaling import Scaled, scaled
+from fastpath.core.semantics import Causal, EmptyRows
+from fastpath.core.shown import shown
 from fastpath.exact.prepared import Prepared, arrays_of
 from fastpath.polynomial.attention import polynomial_offer
 from fastpath.real_heads.certify import certified_rows, checked_heads, fewest_rows
@@ -67,6 +72,8 @@ class CertifiedHead(Certified):
         What it was predicted to take, planning and certificate included, relative to exact attention.
     """
 
+    __repr__ = shown
+
     uncovered: float
     failure_probability: float
     method: str
@@ -88,17 +95,17 @@ def certified_attention(
     V: ArrayLike | None = None,
     *,
     tolerance: float,
-    rows: str = "all",
+    rows: Literal["all", "quantile"] = "all",
     uncovered: float = 0.01,
     failure_probability: float = 1e-9,
     scale: float = 1.0,
-    causal: bool | str = False,
+    causal: Causal = False,
     window: tuple[int | None, int | None] | None = None,
     mask: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     softcap: float | None = None,
     sinks: ArrayLike | None = None,
-    empty_rows: str = "refuse",
+    empty_rows: EmptyRows = "refuse",
     rng: np.random.Generator | None = None,
     workers: int | None = None,
 ) -> CertifiedHead:
@@ -289,7 +296,7 @@ def _together(
     )
 
 
-def _certified_head(head: Head, asked: "_Asked") -> CertifiedHead:
+def _certified_head(head: Head, asked: _Asked) -> CertifiedHead:
     """Take the cheapest way of one head."""
     taken = take_cheapest(_ways(head, asked))
     assert not isinstance(taken, Refusal)  # exact attention never refuses
