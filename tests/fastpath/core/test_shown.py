@@ -64,7 +64,7 @@ def test_help_names_array_like_and_does_not_expand_it() -> None:
 
 def test_the_version_is_written_once() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))
-    assert project["project"]["dynamic"] == ["version"]
+    assert "version" in project["project"]["dynamic"]
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "fastpath.__version__"}
     assert re.fullmatch(r"\d+\.\d+\.\d+", fastpath.__version__)
 
