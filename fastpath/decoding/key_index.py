@@ -36,6 +36,7 @@ from fastpath.core.inputs import Matrix, exact_floats, open_unit
 from fastpath.core.locked import Locked
 from fastpath.core.norms import lengths
 from fastpath.core.offers import Refusal
+from fastpath.core.shown import shown
 from fastpath.core.state_files import load, write_arrays
 from fastpath.decoding.boxes import Boxes, Rotation, slack_of
 from fastpath.decoding.closable import Closable, WeighedKeys
@@ -84,6 +85,8 @@ class Decoded(Certified):
     keys_read : int
         How many keys were read.
     """
+
+    __repr__ = shown
 
     method: str
     reason: str
