@@ -222,6 +222,8 @@ def test_a_matrix_that_is_no_rotation_is_paid_for(monkeypatch: pytest.MonkeyPatc
 
 def test_a_guess_that_was_too_high_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The middle of a box may have a far larger logit than each of its keys."""
+    axes = boxes.Rotation(np.eye(5))
+    monkeypatch.setattr(boxes.Rotation, "of", classmethod(lambda cls, k: axes))
     cluster(monkeypatch, 1, 5, 1)
     K = np.full((7, 5), -10.0)
     K[1:6] += 10 * np.eye(5)
