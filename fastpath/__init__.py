@@ -2,6 +2,16 @@
 
 Needs numpy and scipy only.  What a bound rests on is named by its claim ids: ``attest show FP.softmax``.
 To import this package loads next to nothing; each name brings its modules when it is first used.
+
+attention, attention_gradient       exact attention of heads, masks and options; its gradient; merge, Prepared
+certify, certified_attention        an output of anybody's; attention to a tolerance, by the fastest way
+polynomial_attention, MomentState   few columns or small logits, in linear time; kept, merged and saved
+StreamingAttention, KeyIndex        one pass over a stream; the keys that matter to a query
+QuantisedCache, certify_quantised   keys and values in few bits; BitPlaneCache, AuditLedger
+DynamicAttention                    tokens that change, come and go
+sparsify, gram, heavy_keys          features and keys that stand for all; certify_loewner
+AttentionRegression                 fit a layer by least squares
+kernels                             judge a kernel by what its arithmetic can give
 """
 
 from typing import TYPE_CHECKING
@@ -41,6 +51,8 @@ if TYPE_CHECKING:
     from fastpath.sparsification.heavy_keys import HeavyKeys, KeyGram, heavy_keys, key_gram
     from fastpath.sparsification.sparsify import Sparsified, sparsify
     from fastpath.streaming.attention import StreamingAttention
+
+__version__ = "0.1.0"
 
 __all__ = [
     "AttentionRegression",

@@ -106,7 +106,9 @@ class Bound(Generic[Instance]):
         The symbols of ``expression`` in the order in which every generated function takes them.  A constant
         has none; then ``points`` and ``parameters`` say nothing either, and are left out too.
     expression
-        The bound itself; the single source of the Python, the Coq and the printed formula.
+        The bound itself; the single source of the Python, the Coq and the printed formula.  Its symbols
+        assume what their numbers are, so that ``expression.subs("eta", 1)``, which looks for a symbol that
+        assumes nothing, replaces nothing: ``at(eta=1)`` replaces by name, and ``evaluate(eta=1)`` encloses.
     domain
         The numbers that an argument may be, where they are fewer than its kind allows (see ``domains``).
     provided
@@ -172,6 +174,23 @@ class Bound(Generic[Instance]):
         """Return the expression as LaTeX, symbols by their names."""
         names = {a: r"\mathrm{" + a.name.replace("_", r"\_") + "}" for a in self.arguments}
         return str(sympy.latex(self.expression, symbol_names=names))
+
+    def at(self, **values: Any) -> sympy.Expr:
+        """Return the expression with arguments, by their names, replaced by numbers or expressions.
+
+        Raises
+        ------
+        TypeError
+            If a name is not one of the bound's arguments.
+        """
+        arguments = {a.name: a for a in self.arguments}
+        for name in values:
+            if name not in arguments:
+                raise TypeError(
+                    f"{self.name} takes {', '.join(arguments) or 'nothing'}; got {name}."
+                )
+        replaced = {arguments[name]: sympy.sympify(value) for name, value in values.items()}
+        return self.expression.subs(replaced, simultaneous=True)
 
     def evaluate(self, *, digits: int = 30, **values: Fraction | float) -> Enclosure:
         """Enclose the bound at given arguments to a number of significant digits.

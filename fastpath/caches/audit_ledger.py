@@ -25,6 +25,7 @@ from fastpath.core.directed import above, float_at_most, library_down, library_u
 from fastpath.core.inputs import generator, integer, open_unit
 from fastpath.core.locked import Locked
 from fastpath.core.norms import sum_above
+from fastpath.core.shown import shown
 from fastpath.core.state_files import load, write_arrays
 
 _KIND = "audit ledger, 1"
@@ -57,6 +58,8 @@ class Audited:
     tolerance : float
         What counts as an error.
     """
+
+    __repr__ = shown
 
     steps: int
     audits: int

@@ -25,6 +25,7 @@ from fastpath.core.directed import UNIT_ROUNDOFF, above, below, up
 from fastpath.core.inputs import Array, Matrix, heads_inputs, integer, open_unit
 from fastpath.core.norms import lengths
 from fastpath.core.semantics import semantics
+from fastpath.core.shown import shown
 from fastpath.exact.blocks import check_factors
 
 #: Planes of each number: one more would say less than a bfloat16 scale's own rounding.
@@ -48,6 +49,8 @@ class CertifiedBits(Certified):
     reached : array of bool of that shape
         Whether the bound is within the tolerance; where it is not, all planes were read that matter.
     """
+
+    __repr__ = shown
 
     bits_read: Array
     reached: NDArray[np.bool_]

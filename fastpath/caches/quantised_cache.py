@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,7 @@ from fastpath.core.certified import Certified
 from fastpath.core.cores import worker_count
 from fastpath.core.inputs import Array, Matrix, exact_floats, heads_inputs, in_range, integer
 from fastpath.core.locked import Locked
-from fastpath.core.semantics import Semantics, semantics
+from fastpath.core.semantics import Causal, EmptyRows, Semantics, semantics
 from fastpath.core.state_files import load, write_arrays
 from fastpath.exact.blocks import check_finite
 
@@ -197,14 +197,14 @@ class QuantisedCache(Locked):
         Q: ArrayLike,
         *,
         scale: float = 1.0,
-        causal: bool | str = False,
+        causal: Causal = False,
         window: tuple[int | None, int | None] | None = None,
         mask: ArrayLike | None = None,
         bias: ArrayLike | None = None,
         softcap: float | None = None,
         sinks: ArrayLike | None = None,
-        empty_rows: str = "refuse",
-        bound: str = "augmented",
+        empty_rows: EmptyRows = "refuse",
+        bound: Literal["augmented", "hull"] = "augmented",
         workers: int | None = None,
     ) -> Certified:
         """Attend to the cache, and bound the distance from attention on the keys and values as given.
@@ -253,7 +253,7 @@ class QuantisedCache(Locked):
         Q: ArrayLike,
         *,
         scale: float = 1.0,
-        causal: bool | str = False,
+        causal: Causal = False,
         window: tuple[int | None, int | None] | None = None,
         mask: ArrayLike | None = None,
         bias: ArrayLike | None = None,

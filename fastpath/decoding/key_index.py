@@ -36,7 +36,8 @@ from fastpath.core.inputs import Matrix, exact_floats, open_unit
 from fastpath.core.locked import Locked
 from fastpath.core.norms import lengths
 from fastpath.core.offers import Refusal
-from fastpath.core.state_files import read_arrays, write_arrays
+from fastpath.core.shown import shown
+from fastpath.core.state_files import load, write_arrays
 from fastpath.decoding.boxes import Boxes, Rotation, slack_of
 from fastpath.decoding.closable import Closable, WeighedKeys
 from fastpath.exact.attention import attend_prepared
@@ -57,8 +58,8 @@ CLAIMS = ("I.box", "I.unopened", "FP.product", "FP.sum")
 #: Appended keys that are read by every query until there are so many, and are sorted in.
 WAITING = 512
 
-#: Blocks of one size that are merged: a key is sorted once for each power of four that its index grows by.
-MERGED = 4
+#: Blocks of one size that are merged: a key is sorted once for each power of three that its index grows by.
+MERGED = 3
 
 #: Fewer keys are all read: that takes no longer than to choose among them.
 FEWEST = 4096
@@ -68,7 +69,7 @@ FEWEST = 4096
 FOR_CLUSTERS = 0.75
 
 #: Of more than this share of the keys, reading them where they lie takes longer than reading all.
-LARGEST_SHARE = 0.25
+LARGEST_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,8 @@ class Decoded(Certified):
     keys_read : int
         How many keys were read.
     """
+
+    __repr__ = shown
 
     method: str
     reason: str
@@ -116,7 +119,7 @@ class KeyIndex(Locked):
     Notes
     -----
     Cost: n keys are sorted in O(n^(3/2)) operations; one is appended in O(n^(1/2)) on average, since blocks
-    of keys are sorted again when four of a size have come together.  A query looks at the boxes of all
+    of keys are sorted again when three of a size have come together.  A query looks at the boxes of all
     clusters, which hold 8 keys each of 65,536, and more as the root of their number; it reads the clusters
     that are opened.  It pays where attention is sharp: where weights are spread every key is read.
 
@@ -240,18 +243,7 @@ class KeyIndex(Locked):
             If it cannot be written.
         """
         with self._lock:
-            blocks = [(b.start, b.first, b.level) for b in self._blocks]
-            sizes = [(b.longest_key, b.extent) for b in self._blocks]
-            write_arrays(
-                path,
-                _KIND,
-                {name: x.array for name, x in self._arrays().items()}
-                | {
-                    "rotation": self._rotation.matrix,
-                    "blocks": np.array(blocks, np.int64),
-                    "lengths": np.array(sizes),
-                },
-            )
+            write_arrays(path, _KIND, self._contents())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> KeyIndex:
@@ -264,7 +256,21 @@ class KeyIndex(Locked):
         ValueError
             If it was truncated or changed, or holds something else.
         """
-        arrays = read_arrays(path, _KIND)
+        return load(path, (_KIND,), cls._from_contents, cls._contents)
+
+    def _contents(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays."""
+        blocks = [(b.start, b.first, b.level) for b in self._blocks]
+        sizes = [(b.longest_key, b.extent) for b in self._blocks]
+        return {name: x.array for name, x in self._arrays().items()} | {
+            "rotation": self._rotation.matrix,
+            "blocks": np.array(blocks, np.int64),
+            "lengths": np.array(sizes),
+        }
+
+    @classmethod
+    def _from_contents(cls, arrays: dict[str, NDArray[Any]]) -> KeyIndex:
+        """Return the index that has these contents."""
         new = object.__new__(cls)
         Locked.__init__(new)
         new._rotation = Rotation(arrays.pop("rotation"))
@@ -278,7 +284,34 @@ class KeyIndex(Locked):
             setattr(new, f"_{name}", Growing(array, _AXES.get(name, 0)))
         new._sorted = int(arrays["sizes"].sum())
         new._known = None
+        new._check_contents()
         return new
+
+    def _check_contents(self) -> None:
+        """Refuse arrays that no index has: of other shapes, or of clusters that leave keys out."""
+        parts = {name: x.array for name, x in self._arrays().items()}
+        keys, values, sizes, starts = (
+            parts[name] for name in ("keys", "values", "sizes", "starts")
+        )
+        d, clusters = keys.shape[1], len(sizes)
+        bounds = [*(b.first for b in self._blocks), clusters]
+        rows = [*(b.start for b in self._blocks), self._sorted]
+        sound = (
+            keys.ndim == values.ndim == 2
+            and len(keys) == len(values) >= self._sorted
+            and keys.dtype == values.dtype == parts["middles"].dtype == parts["halves"].dtype
+            and self._rotation.matrix.shape == (d, d)
+            and parts["middles"].shape == parts["halves"].shape == (d, clusters)
+            and starts.shape == sizes.shape == (clusters,)
+            and bool((sizes > 0).all() and (parts["halves"] >= 0).all())
+            and bool((starts == np.cumsum(sizes) - sizes).all())
+            and bounds[0] == rows[0] == 0
+            and bounds == sorted(bounds)
+            and rows == [*starts[bounds[:-1]].tolist(), self._sorted]
+            and all(np.isfinite(x).all() for x in (keys, values, self._rotation.matrix))
+        )
+        if not sound:
+            raise ValueError("contents must be those of an index.")
 
     def _arrays(self) -> dict[str, Growing]:
         names = ("keys", "values", "middles", "halves", "sizes", "starts")
@@ -360,8 +393,13 @@ class KeyIndex(Locked):
             self._known = self._known.extended(k, v)
         return self._known
 
-    def _by_clusters(self, q: Matrix, side: PreparedHead, tolerance: float) -> Decoded | Refusal:
-        """Attend to the keys that can matter, or say why all are to be read."""
+    def _by_clusters(
+        self, q: Matrix, side: PreparedHead, tolerance: float, guess: Matrix | None = None
+    ) -> Decoded | Refusal:
+        """Attend to the keys that can matter, or say why all are to be read.
+
+        ``guess`` is the log-sum-exp that a first try found for each query, where it had guessed too high.
+        """
         lower, upper = (x[0].astype(np.float64) for x in side.values.whole)
         allowed = float(down(tolerance * np.maximum(-lower, upper).max()))
         spread = float(up(upper - lower).max())
@@ -370,7 +408,7 @@ class KeyIndex(Locked):
         # The longer of each: all queries of a group are served alike.
         both = lengths(np.concatenate([q, images]))
         length, image_length = (float(x.max()) for x in (both[: len(q)], both[len(q) :]))
-        clusters = self._clusters(images, length, image_length)
+        clusters = self._clusters(images, length, image_length, guess)
         opened = clusters.opened(FOR_CLUSTERS * share)
         sizes = self._sizes.array[opened]
         waiting = self._keys.count - self._sorted
@@ -398,6 +436,8 @@ class KeyIndex(Locked):
         bound = unopened_output(answer.error_bound, ratio[:, None], farthest)
         worst = float(bound.max())
         if not worst <= allowed:
+            if guess is None:
+                return self._by_clusters(q, side, tolerance, logarithm[:, None].astype(q.dtype))
             return Refusal(
                 reason=f"the keys that matter certify {worst:.3g}, and {allowed:.3g} is allowed"
             )
@@ -412,17 +452,20 @@ class KeyIndex(Locked):
             keys_read=read,
         )
 
-    def _clusters(self, images: Matrix, length: float, image_length: float) -> Closable:
+    def _clusters(
+        self, images: Matrix, length: float, image_length: float, shift: Matrix | None
+    ) -> Closable:
         """Bound what the keys of each cluster weigh."""
         logits = images @ self._middles.array
         upper = np.abs(images) @ self._halves.array
         upper += logits
-        # A guess at the log-sum-exp, were all keys in the middles of their boxes.
-        shift = logits.max(axis=1, keepdims=True)
-        logits -= shift
-        np.exp(logits, out=logits)
         counts = self._sizes.array.astype(images.dtype)
-        shift += np.log(logits @ counts)[:, None]
+        if shift is None:
+            # A guess at the log-sum-exp, were all keys in the middles of their boxes.
+            shift = logits.max(axis=1, keepdims=True)
+            logits -= shift
+            np.exp(logits, out=logits)
+            shift += np.log(logits @ counts)[:, None]
         slack, reach = slack_of(
             self._rotation, length, image_length, self._longest_key, self._extent
         )
@@ -478,7 +521,7 @@ def _queries(q: ArrayLike, k: Matrix) -> Matrix:
 
 
 def _level(keys: int) -> int:
-    """Return how often four blocks of the least size were merged in one of so many keys."""
+    """Return how often blocks of the least size were merged in one of so many keys."""
     level = 0
     while keys >= WAITING * MERGED ** (level + 1):
         level += 1

@@ -1,5 +1,7 @@
 """Dynamic attention: exact answers while tokens change, with a rounding certificate on every row."""
 
+from __future__ import annotations
+
 from typing import Literal
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The gradient of attention, in blocks, with a rounding certificate a row."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +31,8 @@ from fastpath.core.cores import run, worker_count
 from fastpath.core.directed import UNIT_ROUNDOFF, library_down, up
 from fastpath.core.inputs import Matrix, exact_floats, heads_inputs
 from fastpath.core.norms import row_norms
-from fastpath.core.semantics import Semantics, semantics
+from fastpath.core.semantics import Causal, EmptyRows, Semantics, semantics
+from fastpath.core.shown import shown
 from fastpath.exact.blocks import (
     Block,
     block_of,
@@ -84,6 +87,8 @@ class Gradient:
         None without sinks.
     """
 
+    __repr__ = shown
+
     dQ: Certified
     dK: Certified
     dV: Certified
@@ -101,13 +106,13 @@ def attention_gradient(
     dO: ArrayLike,
     *,
     scale: float = 1.0,
-    causal: bool | str = False,
+    causal: Causal = False,
     window: tuple[int | None, int | None] | None = None,
     mask: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     softcap: float | None = None,
     sinks: ArrayLike | None = None,
-    empty_rows: str = "refuse",
+    empty_rows: EmptyRows = "refuse",
     workers: int | None = None,
 ) -> Gradient:
     """Compute the derivatives of sum(dO * attention(Q, K, V)) by Q, K, V and sinks, and bound their errors.
@@ -343,7 +348,7 @@ class _Sums:
         #: What errs in every row alike.
         self.lost_keys, self.lost_values = 0.0, 0.0
 
-    def add(self, other: "_Sums") -> None:
+    def add(self, other: _Sums) -> None:
         """Add what other queries give."""
         self.keys += other.keys
         self.by_weights += other.by_weights

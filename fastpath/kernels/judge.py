@@ -1,5 +1,7 @@
 """Judge what a kernel returned: every entry within its tolerance, or a sentence on one that is not."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any

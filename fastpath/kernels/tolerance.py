@@ -1,5 +1,7 @@
 """The tolerance of an attention kernel: what its declared arithmetic may return, entry by entry."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +18,7 @@ from fastpath.core.directed import above, below, library_down, library_up, up
 from fastpath.core.inputs import Array, Matrix, heads_inputs, in_range, plain_array
 from fastpath.core.norms import TINY
 from fastpath.core.once import once
-from fastpath.core.semantics import Indices, Semantics, semantics
+from fastpath.core.semantics import Causal, EmptyRows, Indices, Semantics, semantics
 from fastpath.exact.attention import attend_heads
 from fastpath.exact.blocks import Block, block_of, check_finite, logit_magnitude, scores_of
 from fastpath.exact.prepared import PreparedHead
@@ -66,13 +68,13 @@ def tolerance(
     model: RoundingModel,
     *,
     scale: float = 1.0,
-    causal: bool | str = False,
+    causal: Causal = False,
     window: tuple[int | None, int | None] | None = None,
     mask: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     softcap: float | None = None,
     sinks: ArrayLike | None = None,
-    empty_rows: str = "refuse",
+    empty_rows: EmptyRows = "refuse",
     rows: ArrayLike | None = None,
     workers: int | None = None,
 ) -> Tolerance:

@@ -1,5 +1,7 @@
 r"""Polynomial attention: softmax attention in time linear in n where logits are bounded and d is small."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -16,6 +18,7 @@ from fastpath.core.costs import FEATURE_PRODUCT
 from fastpath.core.head import Head
 from fastpath.core.inputs import Array, open_unit
 from fastpath.core.offers import Offer, Refusal
+from fastpath.core.shown import shown
 from fastpath.polynomial.minimax import (
     Polynomial,
     largest_useful_degree,
@@ -75,6 +78,8 @@ class Expansion:
 @dataclass(frozen=True, kw_only=True)
 class CertifiedExpansion(Certified):
     """An output with a bound on its error, and the expansion that it came from."""
+
+    __repr__ = shown
 
     expansion: Expansion
 

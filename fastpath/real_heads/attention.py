@@ -1,11 +1,13 @@
 """Attention on real heads, whose logits no polynomial reaches: fast, and certified afterwards."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from math import ceil
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +23,8 @@ from fastpath.core.norms import lengths, longest_row
 from fastpath.core.offers import Offer, Refusal, take_cheapest
 from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
 from fastpath.core.scaling import Scaled, scaled
+from fastpath.core.semantics import Causal, EmptyRows
+from fastpath.core.shown import shown
 from fastpath.exact.prepared import Prepared, arrays_of
 from fastpath.polynomial.attention import polynomial_offer
 from fastpath.real_heads.causal_clusters import CausalClusteredHead
@@ -69,6 +73,8 @@ class CertifiedHead(Certified):
         What it was predicted to take, planning and certificate included, relative to exact attention.
     """
 
+    __repr__ = shown
+
     uncovered: float
     failure_probability: float
     method: str
@@ -90,17 +96,17 @@ def certified_attention(
     V: ArrayLike | None = None,
     *,
     tolerance: float,
-    rows: str = "all",
+    rows: Literal["all", "quantile"] = "all",
     uncovered: float = 0.01,
     failure_probability: float = 1e-9,
     scale: float = 1.0,
-    causal: bool | str = False,
+    causal: Causal = False,
     window: tuple[int | None, int | None] | None = None,
     mask: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     softcap: float | None = None,
     sinks: ArrayLike | None = None,
-    empty_rows: str = "refuse",
+    empty_rows: EmptyRows = "refuse",
     rng: np.random.Generator | None = None,
     workers: int | None = None,
 ) -> CertifiedHead:
@@ -309,7 +315,7 @@ def _together(
     )
 
 
-def _certified_heads(asked: Sequence[tuple[Head, "_Asked"]]) -> list[CertifiedHead]:
+def _certified_heads(asked: Sequence[tuple[Head, _Asked]]) -> list[CertifiedHead]:
     """Take the cheapest way of heads that share keys: those that only samples serve together."""
     if len(asked) == 1:
         return [_certified_head(*asked[0])]
@@ -341,7 +347,7 @@ def _certified_heads(asked: Sequence[tuple[Head, "_Asked"]]) -> list[CertifiedHe
     ]
 
 
-def _only_sampled(head: Head, asked: "_Asked") -> Head | None:
+def _only_sampled(head: Head, asked: _Asked) -> Head | None:
     """Return the head without its scale where it is large and not sharp, and no polynomial serves it."""
     if (head.options is not None and head.options.asked) or rows_cost(
         head, len(head.queries)
@@ -356,7 +362,7 @@ def _only_sampled(head: Head, asked: "_Asked") -> Head | None:
 
 
 def _certified_head(
-    head: Head, asked: "_Asked", refused: tuple[Refusal, ...] = ()
+    head: Head, asked: _Asked, refused: tuple[Refusal, ...] = ()
 ) -> CertifiedHead:
     """Take the cheapest way of one head, of which sampled keys and clusters may have been refused before."""
     taken = take_cheapest(_ways(head, asked, refused))
@@ -611,7 +617,7 @@ def _certificate_cost(head: Head, asked: _Asked, chance: float) -> float:
 
 
 def _by_samples(
-    way: type["_Sampling"],
+    way: type[_Sampling],
     name: str,
     given: Sequence[Head],
     heads: Sequence[Head],
@@ -667,7 +673,7 @@ def _by_samples(
 
 
 def _sample_size(
-    name: str, planned: "_Sampling", aim: float, most: float, rng: np.random.Generator
+    name: str, planned: _Sampling, aim: float, most: float, rng: np.random.Generator
 ) -> tuple[int, float, float] | Refusal:
     """Return how many keys to sample and which fraction of the rows to repair, and what that costs.
 
@@ -716,7 +722,7 @@ class _Sampling(Protocol):
     def least_cost(heads: Sequence[Head]) -> float: ...
 
     @classmethod
-    def planned(cls, heads: Sequence[Head], rng: np.random.Generator) -> "_Sampling | Refusal": ...
+    def planned(cls, heads: Sequence[Head], rng: np.random.Generator) -> _Sampling | Refusal: ...
 
     def cost(self, sampled: float, repaired: float) -> float: ...
 

@@ -1,11 +1,13 @@
 """Attention regression: train one attention layer by least squares, with exact second derivatives."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import cycle
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -181,11 +183,11 @@ class AttentionRegression:
         X0: ArrayLike | None = None,
         Y0: ArrayLike | None = None,
         *,
-        method: str = "auto",
+        method: Literal["auto", "varpro", "newton", "newton-cg", "gradient", "sketched"] = "auto",
         tolerance: float = 1e-8,
         max_iterations: int = 200,
         callback: Callable[[Progress], Any] | None = None,
-        sketch: str = "srht",
+        sketch: Literal["srht", "tensorsketch"] = "srht",
         sketch_rows: int | None = None,
         rng: np.random.Generator | None = None,
     ) -> RegressionResult:

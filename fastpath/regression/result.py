@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.inputs import Array
 from fastpath.core.once import once
+from fastpath.core.shown import shown
 from fastpath.regression.certificate import Certificate
 
 
@@ -24,6 +25,8 @@ class Progress:
     gradient_norm : float
         The Frobenius norm of the gradient there.
     """
+
+    __repr__ = shown
 
     nit: int
     X: Array
@@ -71,6 +74,8 @@ class RegressionResult:
         Within which radius an exact critical point lies, or why none is known; computed when first
         asked for, since it can cost more than the solution.
     """
+
+    __repr__ = shown
 
     X: Array
     Y: Array

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil, sqrt
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,20 @@ from fastpath.sparsification.feature_matrix import FeatureMatrix
 from fastpath.sparsification.gram import gram_cost
 
 Answer = TypeVar("Answer")
+
+#: In which sense Y is close, and by which method: ``METHODS`` says which go together.
+Guarantee: TypeAlias = Literal["exact", "loewner", "entrywise", "columns"]
+Method: TypeAlias = Literal[
+    "auto",
+    "gram",
+    "gram-of-sketch",
+    "osnap",
+    "countsketch",
+    "leverage",
+    "jl",
+    "bss",
+    "caratheodory",
+]
 
 #: The methods of each guarantee.
 METHODS = {

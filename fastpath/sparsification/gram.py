@@ -23,6 +23,7 @@ from fastpath.core.costs import (
 )
 from fastpath.core.directed import UNIT_ROUNDOFF
 from fastpath.core.inputs import Matrix
+from fastpath.core.shown import shown
 from fastpath.sparsification.feature_matrix import (
     BLOCK,
     Entries,
@@ -61,6 +62,8 @@ class Gram:
     roundings : int
         The most roundings that a term of any of its sums has passed through.
     """
+
+    __repr__ = shown
 
     matrix: NDArray[np.float64]
     roundings: int

@@ -1,5 +1,7 @@
 """Fewer feature columns: Y with Y Yᵀ close to X Xᵀ, in one of four senses, with a certificate."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +23,11 @@ from fastpath.core.bounds.sparsification import (
 from fastpath.core.directed import UNIT_ROUNDOFF, up
 from fastpath.core.inputs import Array, Matrix
 from fastpath.core.offers import Refusal, take_cheapest
+from fastpath.core.shown import shown
 from fastpath.sparsification.barriers import barrier_columns
 from fastpath.sparsification.caratheodory import caratheodory_columns
 from fastpath.sparsification.certificate import certified_closeness, entrywise_error, range_factor
-from fastpath.sparsification.choice import SPARSITY, Asked, Plan, ways
+from fastpath.sparsification.choice import SPARSITY, Asked, Guarantee, Method, Plan, ways
 from fastpath.sparsification.feature_matrix import (
     FeatureMatrix,
     by_columns,
@@ -108,6 +111,8 @@ class Sparsified:
         The ids of the claims that the numbers rest on.
     """
 
+    __repr__ = shown
+
     Y: Matrix
     columns: NDArray[np.intp] | None
     weights: Array | None
@@ -126,10 +131,10 @@ class Sparsified:
 def sparsify(
     X: ArrayLike | Any,
     *,
-    guarantee: str = "exact",
+    guarantee: Guarantee = "exact",
     epsilon: float | None = None,
     failure_probability: float | None = None,
-    method: str = "auto",
+    method: Method = "auto",
     width: int | None = None,
     rng: np.random.Generator | None = None,
 ) -> Sparsified:

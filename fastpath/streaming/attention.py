@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from numbers import Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -139,7 +139,7 @@ class StreamingAttention(Locked):
         tolerance: float,
         sparsity: int,
         scale: float = 1.0,
-        recovery: str = "heap",
+        recovery: Literal["heap", "sketch"] = "heap",
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__()

@@ -31,6 +31,7 @@ WITHOUT = {
             "CertifiedHead",
             "CertifiedRows",
             "Closeness",
+            "Decoded",
             "Expansion",
             "Gradient",
             "Gram",

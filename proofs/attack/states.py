@@ -159,6 +159,17 @@ _LAYOUTS: tuple[dict[str, Any], ...] = (
 _CACHED = SCALE | SOFTCAP | SINKS
 
 
+def _index(module: ModuleType, x: Heads) -> Iterator[Statement]:
+    # Fewer keys are all read.
+    rows = np.random.default_rng(x.choice).integers(len(x.K), size=4096 + x.choice % 64)
+    K, V = x.K[rows], x.V[rows]
+    indexed = 4096 - x.choice % 1024
+    index = module.KeyIndex(K[:indexed], V[:indexed])
+    index.append(K[indexed:], V[indexed:])
+    Q = x.Q[:2]
+    yield from output(index.attend(Q, _TOLERANCES[x.choice % 4]), Q, K, V, {})
+
+
 def _quantised(module: ModuleType, x: Heads) -> Iterator[Statement]:
     rng, options = np.random.default_rng(x.choice), x.asked(_CACHED)
     layout = _LAYOUTS[rng.integers(len(_LAYOUTS))]
@@ -277,6 +288,7 @@ ATTACKS = (
     Attack(function="MomentState", sample=short, statements=_moments),
     Attack(function="DynamicAttention", sample=tokens, statements=_dynamic),
     Attack(function="StreamingAttention", sample=short, statements=_streaming),
+    Attack(function="KeyIndex", sample=short, statements=_index),
     Attack(function="QuantisedCache", sample=heads, statements=_quantised),
     Attack(function="certify_quantised", sample=heads, statements=_certified_cache),
     Attack(function="BitPlaneCache", sample=heads, statements=_planes),

@@ -81,7 +81,8 @@ def _attack(arguments: argparse.Namespace) -> int:
         found.append(one)
         print("\n  ".join(_lines(one, arguments.verbose)), flush=True)
     broken = sum(one.violations for one in found)
-    print(f"{len(found)} functions, {sum(f.tried for f in found)} inputs, {broken} violations.")
+    functions = "1 function" if len(found) == 1 else f"{len(found)} functions"
+    print(f"{functions}, {sum(f.tried for f in found)} inputs, {broken} violations.")
     if arguments.keep is not None:
         entries = [
             {

@@ -11,6 +11,7 @@ from typing import Any
 
 import sympy
 
+from proofs.command.claims_document import claims_document
 from proofs.command.layout import print_paragraph, print_table, styled
 from proofs.command.report import counted
 from proofs.evidence import coq_checker as check
@@ -43,22 +44,8 @@ def print_audit(report: AuditReport) -> None:
 
 
 def audit_as_json(report: AuditReport) -> str:
-    """Return what the table and the sentences below it say, and every fault."""
-    document = {
-        "agrees": report.agrees,
-        "claims": [
-            {
-                **_found(audited.record.id, audited.finding),
-                "where": audited.record.where,
-                "scope": audited.record.scope,
-                "differences": list(audited.differences),
-            }
-            for audited in report.claims
-        ],
-        "differences": list(report.differences),
-        "not_run": list(report.not_run),
-    }
-    return json.dumps(document, indent=2)
+    """Return what the table, the sentences below it and the page say."""
+    return json.dumps(claims_document(report=report), indent=2, allow_nan=False)
 
 
 def findings_as_json(findings: Mapping[str, Finding]) -> str:

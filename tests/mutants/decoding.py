@@ -19,6 +19,12 @@ _boxes = partial(Mutant, file="fastpath/decoding/boxes.py")
 
 MUTANTS = (
     _index(
+        before="            if guess is None:\n",
+        after="            if False:\n",
+        tests=f"{INDEX}::test_a_guess_that_was_too_high_is_made_again",
+        catches="a guess that is made again",
+    ),
+    _index(
         before="clusters.closed(opened, logarithm, log_bound) + heavy",
         after="heavy",
         tests=CLOSED,
@@ -111,7 +117,7 @@ MUTANTS = (
     _index(
         before="                taken, level = MERGED - 1, level + 1\n",
         after="                break\n",
-        tests=f"{INDEX}::test_a_block_of_every_size_is_made_of_four",
+        tests=f"{INDEX}::test_blocks_of_a_size_are_merged",
         catches="that blocks are merged",
     ),
     _index(

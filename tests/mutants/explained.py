@@ -11,6 +11,8 @@ class Explained:
     ----------
     file, function : str
         Where; the function's qualified name.
+    line : str
+        The text of the line where it begins.
     before, after : str
         What stands there, and what would be planted.
     why : str
@@ -19,9 +21,28 @@ class Explained:
 
     file: str
     function: str
+    line: str
     before: str
     after: str
     why: str
 
 
-EXPLAINED: tuple[Explained, ...] = ()
+EXPLAINED = (
+    Explained(
+        file="reference/arithmetic/exponential.py",
+        function="exp_nonpositive",
+        line="t = 1 << work",
+        before="1",
+        after="(0)",
+        why="the innermost term, y^(N+1)/(N+1)!, is below a unit of the working precision: the proof has it, "
+        "and the guard bits hide it (tests/reference/test_terms.py counts the terms)",
+    ),
+    Explained(
+        file="reference/models/lazy_sums.py",
+        function="KeptWeights.apply",
+        line="self.denominators = np.append(self.denominators, 0)",
+        before="0",
+        after="(1)",
+        why="what is appended to the denominators is replaced by _refresh two lines below",
+    ),
+)

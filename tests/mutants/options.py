@@ -121,8 +121,8 @@ MUTANTS = (
         catches="that heads share the failure probability",
     ),
     _ways(
-        before="[given], output[None]",
-        after="[head], output[None]",
+        before="enumerate(zip(given, asked, strict=True))",
+        after="enumerate(zip(heads, asked, strict=True))",
         tests=HEADS + "test_heads_share_the_failure_probability",
         catches="that clusters are certified for the head as it was given",
     ),

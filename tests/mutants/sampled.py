@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.mutants import reached
-from tests.mutants.explained import EXPLAINED
+from tests.mutants.explained import EXPLAINED, Explained
 from tests.mutants.mutations import Mutation, mutations
 from tests.mutants.runner import ROOT, Outcome, planted
 
@@ -143,7 +143,8 @@ class Tests:
 def judged(file: str, mutation: Mutation, tests: Tests) -> str:
     """Return ``killed``, ``survived`` or ``explained``."""
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    text = mutation.planted((ROOT / file).read_text(encoding="utf-8"))
+    source = (ROOT / file).read_text(encoding="utf-8")
+    text = mutation.planted(source)
     for stage, longest in tests.of(file, mutation.function):
         outcome, said = planted(module, text, stage, marked=QUICK, longest=longest)
         if outcome is Outcome.BROKEN:
@@ -152,9 +153,21 @@ def judged(file: str, mutation: Mutation, tests: Tests) -> str:
             assert green is Outcome.SURVIVED, said
         if outcome is not Outcome.SURVIVED:
             return "killed"
-    known = {(e.file, e.function, e.before, e.after) for e in EXPLAINED}
-    mine = (file, mutation.function, mutation.before, mutation.after)
-    return "explained" if mine in known else "survived"
+    return (
+        "explained" if any(explains(e, file, source, mutation) for e in EXPLAINED) else "survived"
+    )
+
+
+def explains(known: Explained, file: str, source: str, mutation: Mutation) -> bool:
+    """Whether an explanation is of this fault."""
+    line = source.splitlines()[mutation.line - 1].strip()
+    return (known.file, known.function, known.line, known.before, known.after) == (
+        file,
+        mutation.function,
+        line,
+        mutation.before,
+        mutation.after,
+    )
 
 
 if __name__ == "__main__":

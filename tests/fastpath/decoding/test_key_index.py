@@ -27,6 +27,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_index, "FEWEST", 1)
     monkeypatch.setattr(key_index, "LARGEST_SHARE", 1.0)
     monkeypatch.setattr(key_index, "WAITING", 4)
+    monkeypatch.setattr(key_index, "MERGED", 3)
     monkeypatch.setattr(boxes, "CLUSTER_KEYS", 2)
 
 
@@ -219,6 +220,20 @@ def test_a_matrix_that_is_no_rotation_is_paid_for(monkeypatch: pytest.MonkeyPatc
     assert_certified(np.ones((1, 1)), K, V, found, 0.3)
 
 
+def test_a_guess_that_was_too_high_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The middle of a box may have a far larger logit than each of its keys."""
+    axes = boxes.Rotation(np.eye(5))
+    monkeypatch.setattr(boxes.Rotation, "of", classmethod(lambda cls, k: axes))
+    cluster(monkeypatch, 1, 5, 1)
+    K = np.full((7, 5), -10.0)
+    K[1:6] += 10 * np.eye(5)
+    K[0], K[6] = -6.0, -6.4
+    V = np.r_[0.0, np.zeros(5), 1.0][:, None]
+    found = KeyIndex(K, V).attend(np.ones((1, 5)), 0.02)
+    assert found.method == "clusters"
+    assert_certified(np.ones((1, 5)), K, V, found, 0.02)
+
+
 def test_what_overflows_is_opened() -> None:
     rng = np.random.default_rng(2)
     K, V = (rng.standard_normal((12, 2)).astype(np.float32) for _ in "KV")
@@ -286,13 +301,13 @@ def test_every_key_lies_in_the_box_of_its_cluster_or_waits(seed: int) -> None:
     assert index._rotation.matrix.dtype == dtype
 
 
-def test_a_block_of_every_size_is_made_of_four() -> None:
+def test_blocks_of_a_size_are_merged() -> None:
     index = KeyIndex(np.ones((1, 1)), np.ones((1, 1)))
     for _ in range(199):
         index.append([1.0], [1.0])
     levels = [b.level for b in index._blocks]
     assert max(levels.count(level) for level in levels) < key_index.MERGED
-    assert len(levels) <= 3 * (max(levels) + 1)
+    assert len(levels) <= (key_index.MERGED - 1) * (max(levels) + 1)
 
 
 def test_real_heads_are_certified_and_read_in_part() -> None:

@@ -130,15 +130,21 @@ def test_keys_are_dropped_of_the_past_and_of_the_own_band() -> None:
     assert kept < 0.6
 
 
-def test_what_a_row_sees_is_weighed_against_keys_that_all_rows_of_its_band_see() -> None:
-    """Keys of the band outweigh its past by e^100: were they counted, the past of earlier rows would go."""
-    n = 20
-    Q = np.ones((n, 1)) + np.arange(n)[:, None] / 64
-    K = np.zeros((n, 1))
-    K[-1] = 100.0
-    K[:4] = np.linspace(0, 1, 4)[:, None]
-    V = np.r_[np.linspace(-1, 1, n - 1), 0.0][:, None]
-    assert certified(Q, K, V, 1e-3) is not None
+@pytest.mark.parametrize("last", [100.0, 43.2])
+def test_what_a_row_sees_is_weighed_against_keys_that_all_rows_of_its_band_see(last: float) -> None:
+    """A last key outweighs all; what earlier rows see is next to nothing beside it, and not to be dropped.
+
+    Were the sum that of all keys, or its weights relative to the last, so that those of the past were raised,
+    31 keys would be below the threshold, of which a row has seven percent of its weight.
+    """
+    n = 60
+    raised = 40 + np.log(25)
+    K = np.arange(n)[:, None] * 2.0**-20
+    K[25:56] = raised + np.log(0.005 / n) - 0.5
+    K[56], K[-1] = raised - np.log(50), last
+    V = np.where(np.arange(n) == 56, 1.0, -1.0)[:, None]
+    Q = 1 + np.arange(n)[:, None] * 2.0**-30
+    assert certified(Q, K, V, 0.01) is not None
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
