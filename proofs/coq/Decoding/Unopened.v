@@ -5,10 +5,10 @@
     Z (o_Z - y) and a sum of the others' weights times values within D of y; (2) U / (Z + U) grows with
     U, which is at most the sum of the largest weights that those may have; (3) ln (1 + rho) <= rho. *)
 
-Require Import Reals Lra Lia.
+Require Import Reals Lra.
 From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums Vectors.
-From Attest.Softmax Require Import Softmax TotalVariation.
+From Attest.Softmax Require Import Softmax.
 From Attest.RealHeads Require Import RealHeads.
 Open Scope R_scope.
 
