@@ -492,6 +492,7 @@ FP_DROP = Claim[Weighing](
                 "Rabs (q a - N a / D) <= u * Rabs (N a / D) + lost",
                 "Rabs (mean a - q a) <= u * Rabs (q a) + lost",
                 "weighed",
+                "Rabs (b l - (x l - X)) <= u * Rabs (x l - X)",
                 "exists t : tree, adds n t /\\ (roundings t <= k) /\\ computes u 0 w t total",
                 "computed_square",
                 "computed_share",

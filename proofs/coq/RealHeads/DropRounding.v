@@ -167,22 +167,22 @@ Proof.
   nra.
 Qed.
 
-(** The mean of the keys under computed weights w: [light] were raised to [lightest]. *)
-Theorem fp_centre_mean_error n d k u lost tiny lightest K w light m N D q mean : 0 <= u ->
-  0 <= lost -> 2 * lost <= tiny -> INR (2 * S k) * u <= 1 / 4 ->
+(** The mean of the first n of m keys under computed weights w: [light] were raised to [lightest]. *)
+Theorem fp_centre_mean_error n m d k u lost tiny lightest K w light largest N D q mean :
+  (0 < n <= m)%nat -> 0 <= u -> 0 <= lost -> 2 * lost <= tiny -> INR (2 * S k) * u <= 1 / 4 ->
   positive n w -> 0 <= lightest -> (forall j, (j < n)%nat -> light j = true -> w j <= lightest) ->
   1 / 2 <= fsum n (off light w) ->
-  (forall j a, (j < n)%nat -> (a < d)%nat -> Rabs (K j a) <= m a) ->
+  (forall j a, (j < n)%nat -> (a < d)%nat -> Rabs (K j a) <= largest a) ->
   (exists t, adds n t /\ (roundings t <= k)%nat /\ computes u 0 w t D) ->
   (forall a, (a < d)%nat -> exists t, adds n t /\ (roundings t <= k)%nat /\
      computes u lost (fun j => w j * K j a) t (N a)) ->
   (forall a, (a < d)%nat -> Rabs (q a - N a / D) <= u * Rabs (N a / D) + lost) ->
   (forall a, (a < d)%nat -> Rabs (mean a - q a) <= u * Rabs (q a) + lost) ->
   norm d (fun a => mean a - kept_average n light w (fun j => K j a))
-    <= b_centre_mean_error d (S k) n u lightest (norm d m) tiny.
+    <= b_centre_mean_error d (S k) m u lightest (norm d largest) tiny.
 Proof.
-  intros Hu Hlost Htiny Hk P Hl0 Hlight Heavy HK (td & Htd & Hrd & HD) HN Hq Hmean.
-  pose proof (pos_INR n). pose proof (pos_INR k).
+  intros [n0 Hnm] Hu Hlost Htiny Hk P Hl0 Hlight Heavy HK (td & Htd & Hrd & HD) HN Hq Hmean.
+  pose proof (pos_INR n). pose proof (le_INR n m Hnm) as nm. pose proof (pos_INR k).
   assert (Hk' : 2 * (INR k * u) + 2 * u <= 1 / 4) 
     by (rewrite mult_INR, (S_INR k) in Hk; simpl (INR 2) in Hk; lra).
   assert (C0 : 0 <= INR k * u) by (apply Rmult_le_pos; auto).
@@ -200,27 +200,26 @@ Proof.
     rewrite (fsum_ext n (fun j => Rabs (w j)) w) in E
       by (intros j Hj; apply Rabs_right, Rle_ge, Rlt_le, P; auto).
     rewrite !Rmult_0_r, Rplus_0_r in E. exact E. }
-  assert (n0 : (0 < n)%nat) by (destruct n; [unfold Y in Heavy; simpl in Heavy; lra | lia]).
   assert (T0 : 0 <= INR n * lost) by (apply Rmult_le_pos; auto).
   assert (Row : forall a, (a < d)%nat ->
     Rabs (mean a - kept_average n light w (fun j => K j a))
-      <= (gamma (2 * S k) u + 4 * (INR n * lightest)) * m a + 2 * (INR n + 1) * tiny).
+      <= (gamma (2 * S k) u + 4 * (INR m * lightest)) * largest a + 2 * (INR m + 1) * tiny).
   { intros a Ha. destruct (HN a Ha) as (t & Ht & Hrt & Hs).
-    assert (Hm : 0 <= m a) by (eapply Rle_trans; [apply Rabs_pos | apply (HK 0%nat a n0 Ha)]).
+    assert (Hm : 0 <= largest a) by (eapply Rle_trans; [apply Rabs_pos | apply (HK 0%nat a n0 Ha)]).
     set (x := fun j => w j * K j a). set (A := fsum n x).
-    assert (Term : forall j, (j < n)%nat -> Rabs (x j) <= m a * w j).
+    assert (Term : forall j, (j < n)%nat -> Rabs (x j) <= largest a * w j).
     { intros j Hj. unfold x. rewrite Rabs_mult, (Rabs_right (w j)) by (apply Rle_ge, Rlt_le, P; auto).
       rewrite Rmult_comm. apply Rmult_le_compat_r; [apply Rlt_le, P | apply HK]; auto. }
-    assert (Sum : fsum n (fun j => Rabs (x j)) <= m a * Z)
+    assert (Sum : fsum n (fun j => Rabs (x j)) <= largest a * Z)
       by (unfold Z; rewrite <- fsum_scale; apply fsum_le; auto).
-    assert (Na : Rabs (N a - A) <= gamma k u * (m a * Z) + (1 + gamma k u) * (INR n * lost)).
+    assert (Na : Rabs (N a - A) <= gamma k u * (largest a * Z) + (1 + gamma k u) * (INR n * lost)).
     { pose proof (fp_sum u lost x t (N a) k Hu Hlost ltac:(lra) Hs Hrt) as E.
       rewrite !(adds_exact n t) in E by auto.
       rewrite (unscaled_products t), (adds_length n t) in E by (auto; apply Ht).
       eapply Rle_trans; [exact E |]. apply Rplus_le_compat_r, Rmult_le_compat_l; auto. }
-    assert (Q : Rabs (mean a - A / Z) <= gamma (2 * S k) u * m a
+    assert (Q : Rabs (mean a - A / Z) <= gamma (2 * S k) u * largest a
       + 3 / 2 * ((1 + gamma k u) * (INR n * lost) / Z) + 3 * lost).
-    { apply (twice_rounded_quotient k u lost Z A (m a) _ (N a) D (q a)); auto; try lra.
+    { apply (twice_rounded_quotient k u lost Z A (largest a) _ (N a) D (q a)); auto; try lra.
       - apply Rmult_le_pos; lra.
       - eapply Rle_trans; [apply fsum_abs | exact Sum]. }
     assert (Loss : (1 + gamma k u) * (INR n * lost) / Z <= 8 / 7 * (INR n * tiny)).
@@ -228,36 +227,39 @@ Proof.
       - assert (INR n * lost <= INR n * tiny / 2) by nra. nra.
       - apply Rmult_le_compat_l; [| lra]. assert (INR n * lost <= INR n * tiny / 2) by nra. lra. }
     assert (Kept : Rabs (A / Z - kept_average n light w (fun j => K j a))
-      <= 4 * (INR n * lightest) * m a).
+      <= 4 * (INR n * lightest) * largest a).
     { unfold kept_average. fold x Y. unfold A. rewrite (fsum_split n light x).
       set (Al := fsum n (on light x)). set (Ah := fsum n (off light x)).
-      assert (Bl : Rabs Al <= m a * r).
+      assert (Bl : Rabs Al <= largest a * r).
       { unfold Al, r. rewrite <- fsum_scale. eapply Rle_trans; [apply fsum_abs |].
         apply fsum_le. intros j Hj. unfold on. destruct (light j); auto.
         rewrite Rabs_R0. lra. }
-      assert (Bh : Rabs Ah <= m a * Y).
+      assert (Bh : Rabs Ah <= largest a * Y).
       { unfold Ah, Y. rewrite <- fsum_scale. eapply Rle_trans; [apply fsum_abs |].
         apply fsum_le. intros j Hj. unfold off. destruct (light j); auto.
         rewrite Rabs_R0. lra. }
       replace ((Al + Ah) / Z - Ah / Y) with ((Al - Ah / Y * r) / Z)
         by (rewrite HZ; field; lra).
       rewrite Rabs_div_pos by lra. apply div_le; [lra |].
-      assert (Rabs (Ah / Y) <= m a) by (rewrite Rabs_div_pos by lra; apply div_le; lra).
-      apply Rle_trans with (2 * (m a * r)).
+      assert (Rabs (Ah / Y) <= largest a) by (rewrite Rabs_div_pos by lra; apply div_le; lra).
+      apply Rle_trans with (2 * (largest a * r)).
       - unfold Rminus. eapply Rle_trans; [apply Rabs_triang |]. rewrite Rabs_Ropp, Rabs_mult, (Rabs_right r)
-          by lra. assert (Rabs (Ah / Y) * r <= m a * r) by (apply Rmult_le_compat_r; auto). lra.
-      - apply Rle_trans with (2 * (m a * (INR n * lightest))).
-        + assert (m a * r <= m a * (INR n * lightest)) by (apply Rmult_le_compat_l; auto). lra.
-        + assert (0 <= m a * (INR n * lightest)) by (repeat apply Rmult_le_pos; auto). nra. }
+          by lra. assert (Rabs (Ah / Y) * r <= largest a * r) by (apply Rmult_le_compat_r; auto). lra.
+      - apply Rle_trans with (2 * (largest a * (INR n * lightest))).
+        + assert (largest a * r <= largest a * (INR n * lightest)) by (apply Rmult_le_compat_l; auto). lra.
+        + assert (0 <= largest a * (INR n * lightest)) by (repeat apply Rmult_le_pos; auto). nra. }
     replace (mean a - kept_average n light w (fun j => K j a)) with
       (mean a - A / Z + (A / Z - kept_average n light w (fun j => K j a))) by ring.
     eapply Rle_trans; [apply Rabs_triang |].
-    assert (0 <= INR n * tiny) by (apply Rmult_le_pos; lra). lra. }
-  eapply Rle_trans; [apply (norm_affine d _ (2 * (INR n + 1) * tiny) _
+    assert (0 <= INR n * tiny <= INR m * tiny)
+      by (split; [apply Rmult_le_pos | apply Rmult_le_compat_r]; lra).
+    assert (INR n * lightest * largest a <= INR m * lightest * largest a)
+      by (repeat apply Rmult_le_compat_r; auto). lra. }
+  eapply Rle_trans; [apply (norm_affine d _ (2 * (INR m + 1) * tiny) _
     ltac:(apply Rmult_le_pos; lra) Row) |].
   rewrite norm_scale_nonneg.
   - unfold b_centre_mean_error, gamma. rewrite mult_INR in *. simpl (INR 2) in *. right. field. lra.
-  - assert (0 <= INR n * lightest) by (apply Rmult_le_pos; auto).
+  - pose proof (pos_INR m). assert (0 <= INR m * lightest) by (apply Rmult_le_pos; auto).
     pose proof (gamma_nonneg (2 * S k) u Hu ltac:(lra)). lra.
 Qed.
 

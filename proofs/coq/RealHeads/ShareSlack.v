@@ -1,13 +1,10 @@
 (** What the logarithm of a key's share lacks, as it is computed about a cluster's centre (claim FP.drop).
 
-    Steps: (1) R.jensen of the computed weights that were not raised, of which each is at most
-      e^theta
-    times the exact one; (2) the step's product with the distance of a key from their mean, in the
-    coordinates of R.balance; (3) a square of a distance of two images errs relative to the
-      squares of
-    both, hence the root; (4) the roundings of the distance are a part of that root; (5) the sum
-      of the
-    weights, and the threshold. *)
+    Steps: (1) R.jensen of the computed weights that were not raised, of which each is at most e^theta times
+    the exact one; they are those of the first keys, over which the sum is at most that over all; (2) the
+    step's product with the distance of a key from their mean, in the coordinates of R.balance; (3) a square
+    of a distance of two images errs relative to the squares of both, hence the root; (4) the roundings of
+    the distance are a part of that root; (5) the sum of the weights, and the threshold. *)
 
 Require Import Reals Lra Lia.
 From Attest Require Import Bounds.
@@ -26,26 +23,30 @@ Proof.
   destruct (light l); ring.
 Qed.
 
-Lemma jensen_share n light w L t X theta j : positive n w -> 0 < fsum n (off light w) ->
+(** The sum over all keys is at least that over the first n, of which the weights are. *)
+Lemma jensen_share n m light w L t X theta j : (n <= m)%nat -> positive n w ->
+  0 < fsum n (off light w) ->
   (forall l, (l < n)%nat -> light l = false -> ln (w l) - theta <= L l - X) ->
-  ln (softmax n (fun l => L l + t l) j)
+  ln (softmax m (fun l => L l + t l) j)
     <= L j - X + theta - ln (fsum n (off light w)) + (t j - kept_average n light w t).
 Proof.
-  intros P H0 Hw. set (H := fsum n (off light w)) in *. set (m := kept_average n light w t).
-  assert (Hm : fsum n (off light (fun l => w l * t l)) = m * H)
-    by (unfold m, kept_average; fold H; field; lra).
-  set (E := exp (X - theta + m)). assert (E0 : 0 < E) by apply exp_pos.
-  set (total := fsum n (fun l => exp (L l + t l))).
+  intros Hnm P H0 Hw. set (H := fsum n (off light w)) in *. set (T := kept_average n light w t).
+  assert (Hm : fsum n (off light (fun l => w l * t l)) = T * H)
+    by (unfold T, kept_average; fold H; field; lra).
+  set (E := exp (X - theta + T)). assert (E0 : 0 < E) by apply exp_pos.
+  set (total := fsum m (fun l => exp (L l + t l))).
   assert (Low : E * H <= total).
   { apply Rle_trans with (fsum n (off light (fun l => exp (L l + t l)))).
-    - replace (E * H) with (E * (H + (m * H - m * H))) by ring. rewrite <- Hm at 1. unfold H at 1 2.
-      rewrite <- (fsum_scale n m), <- fsum_minus, <- fsum_plus, <- fsum_scale.
+    - replace (E * H) with (E * (H + (T * H - T * H))) by ring. rewrite <- Hm at 1. unfold H at 1 2.
+      rewrite <- (fsum_scale n T), <- fsum_minus, <- fsum_plus, <- fsum_scale.
       apply fsum_le. intros l Hl. specialize (P l Hl). unfold off. destruct (light l) eqn:F; [lra
         |].
-      specialize (Hw l Hl F). apply Rle_trans with (E * (w l * exp (t l - m))).
-      + apply Rmult_le_compat_l; [lra |]. pose proof (exp_ineq1_le (t l - m)). nra.
+      specialize (Hw l Hl F). apply Rle_trans with (E * (w l * exp (t l - T))).
+      + apply Rmult_le_compat_l; [lra |]. pose proof (exp_ineq1_le (t l - T)). nra.
       + rewrite <- (exp_ln (w l)) by auto. unfold E. rewrite <- !exp_plus. apply exp_le. lra.
-    - unfold total. rewrite (fsum_split n light (fun l => exp (L l + t l))).
+    - apply Rle_trans with (fsum n (fun l => exp (L l + t l))).
+      2: { apply fsum_longer; auto. intros l _. left. apply exp_pos. }
+      rewrite (fsum_split n light (fun l => exp (L l + t l))).
       pose proof (fsum_on_nonneg n light (fun l => exp (L l + t l))
         (fun l _ => Rlt_le _ _ (exp_pos (L l + t l)))). lra. }
   assert (T0 : 0 < total) by (eapply Rlt_le_trans; [| exact Low]; apply Rmult_lt_0_compat; auto).
@@ -438,56 +439,60 @@ Proof.
   apply le_div; [lra | nra].
 Qed.
 
-(** j: a key; radius: at least |delta M|; [share] / n: the part of the weight that a key may have;
-    [slack]: what was subtracted from the threshold. *)
-Theorem fp_share_slack n d k u exp_error lost tiny lightest reach logit_error step_length radius
+(** j: a key of all m, of which the first n are weighed; radius: at least |delta M|; [share] / m: the part
+    of the weight that a key may have; [slack]: what was subtracted from the threshold.  A logit of a
+    later key may be above X. *)
+Theorem fp_share_slack n m d k u exp_error lost tiny lightest reach logit_error step_length radius
   defect key_length mean_error factor_norm key_image_error image_length share slack
   K c delta M N o x b w light X total mean y z s out threshold j :
   0 <= u -> u <= / 65536 -> 0 <= lost -> 2 * lost <= tiny -> tiny <= u -> 0 <= exp_error ->
     exp_error * u <= 1 / 2 ->
   INR (d + 2) * u <= 1 / 4 -> INR (2 * S k) * u <= 1 / 4 -> 0 <= lightest <= 1 ->
-  0 < share <= 1 / 2 -> 0 <= slack <= 3 -> (j < n)%nat ->
-  (forall l, (l < n)%nat -> Rabs (dot d c (K l)) <= reach /\ Rabs (x l - dot d c (K l)) <=
+  0 < share <= 1 / 2 -> 0 <= slack <= 3 -> (0 < n <= m)%nat -> (j < m)%nat ->
+  (forall l, (l < m)%nat -> Rabs (dot d c (K l)) <= reach /\ Rabs (x l - dot d c (K l)) <=
     logit_error) ->
   weighed n u exp_error lightest X x b w light ->
+  (forall l, (l < m)%nat -> Rabs (b l - (x l - X)) <= u * Rabs (x l - X)) ->
   (exists t, adds n t /\ (roundings t <= k)%nat /\ computes u 0 w t total) ->
   norm d delta <= step_length -> norm d (transformed d delta M) <= radius ->
   frobenius d d (inverse_defect d M N) <= defect -> frobenius d d N <= factor_norm ->
-  (forall l, (l < n)%nat -> norm d (K l) <= key_length) ->
+  (forall l, (l < m)%nat -> norm d (K l) <= key_length) ->
   norm d (fun a => mean a - kept_average n light w (fun l => K l a)) <= mean_error ->
-  (forall l, (l < n)%nat -> norm d (y l) <= image_length /\
+  (forall l, (l < m)%nat -> norm d (y l) <= image_length /\
      norm d (fun a => transformed d (fun i => K l i - o i) N a - y l a) <= key_image_error) ->
   norm d (fun a => transformed d (fun i => mean i - o i) N a - z a) <= key_image_error ->
   computed_square d u lost (y j) z s -> computed_share u lost radius s (b j) out ->
-  computed_threshold u (ln total) (ln (share / INR n)) slack threshold ->
-  ln (softmax n (fun l => dot d (fun a => c a + delta a) (K l)) j) - ln (share / INR n)
+  computed_threshold u (ln total) (ln (share / INR m)) slack threshold ->
+  ln (softmax m (fun l => dot d (fun a => c a + delta a) (K l)) j) - ln (share / INR m)
       - (out - threshold) + slack
-    <= b_share_slack d (S k) n u exp_error tiny lightest reach logit_error step_length radius
+    <= b_share_slack d (S k) m u exp_error tiny lightest reach logit_error step_length radius
       defect key_length mean_error factor_norm key_image_error image_length share.
 Proof.
-  intros Hu Hu1 Hlost Htiny Htu He Heu Hd Hk Hl Hshare Hslack Hj HL W HS Hsl HR Hdef Hfn Hkl Hme
+  intros Hu Hu1 Hlost Htiny Htu He Heu Hd Hk Hl Hshare Hslack [Hn Hnm] Hj HL W HB HS Hsl HR Hdef Hfn Hkl Hme
     Hy Hz
     Hsq Hout Hth.
   pose proof (heaviest _ _ _ _ _ _ _ _ _ Heu W) as Heavy.
   destruct (ln_of_sum n k u exp_error lightest X x b w light total Hu Heu Hk Hl W HS) as [Sum Size].
   assert (n1 : 1 <= INR n) by (apply (le_INR 1); lia).
+  pose proof (le_INR n m Hnm) as nm.
+  assert (First : forall l, (l < n)%nat -> (l < m)%nat) by (intros; lia).
   pose proof (pos_INR d) as d0. pose proof (pos_INR k) as k0.
   set (Y := fsum n (off light w)) in *.
   set (L := fun l => dot d c (K l)). set (t := fun l => dot d delta (K l)).
   set (E := exp_error * u / (1 - exp_error * u)).
   assert (eu0 : 0 <= exp_error * u) by (apply Rmult_le_pos; auto).
   destruct W as [(l0 & Hl0 & X0) W].
-  assert (le0 : 0 <= logit_error) by (destruct (HL l0 Hl0) as [_ B]; eapply Rle_trans; [apply
+  assert (le0 : 0 <= logit_error) by (destruct (HL l0 (First l0 Hl0)) as [_ B]; eapply Rle_trans; [apply
     Rabs_pos | exact B]).
   set (far := reach + logit_error).
-  assert (XL : forall l, (l < n)%nat -> Rabs (x l) <= far).
+  assert (XL : forall l, (l < m)%nat -> Rabs (x l) <= far).
   { intros l Hl1. destruct (HL l Hl1) as [A B]. unfold far.
     replace (x l) with (dot d c (K l) + (x l - dot d c (K l))) by ring.
     eapply Rle_trans; [apply Rabs_triang | lra]. }
   assert (XX : Rabs X <= far) by (rewrite X0; auto).
-  assert (Below : forall l, (l < n)%nat -> Rabs (x l - X) <= 2 * far /\
+  assert (Below : forall l, (l < m)%nat -> Rabs (x l - X) <= 2 * far /\
     Rabs (b l - (L l - X)) <= logit_error + 2 * u * far).
-  { intros l Hl1. destruct (W l Hl1) as (_ & B & _). destruct (HL l Hl1) as [_ A].
+  { intros l Hl1. pose proof (HB l Hl1) as B. destruct (HL l Hl1) as [_ A].
     assert (D : Rabs (x l - X) <= 2 * far).
     { unfold Rminus. eapply Rle_trans; [apply Rabs_triang |]. rewrite Rabs_Ropp.
       pose proof (XL l Hl1). lra. }
@@ -496,13 +501,13 @@ Proof.
     eapply Rle_trans; [apply Rabs_triang |].
     assert (u * Rabs (x l - X) <= u * (2 * far)) by (apply Rmult_le_compat_l; auto). lra. }
   (* The exact share, by Jensen's inequality. *)
-  assert (J : ln (softmax n (fun l => L l + t l) j)
+  assert (J : ln (softmax m (fun l => L l + t l) j)
     <= L j - X + (logit_error + 2 * u * far + E) - ln Y + (t j - kept_average n light w t)).
   { apply jensen_share; auto.
     - intros l Hl1. apply (W l Hl1).
     - fold Y. lra.
     - intros l Hl1 Fl. destruct (W l Hl1) as (_ & _ & P & Q). rewrite Fl in Q.
-      destruct (Below l Hl1) as [_ B]. apply Rabs_bounds in B. pose proof (exp_pos (b l)) as e0.
+      destruct (Below l (First l Hl1)) as [_ B]. apply Rabs_bounds in B. pose proof (exp_pos (b l)) as e0.
       assert (R1 : Rabs (w l / exp (b l) - 1) <= exp_error * u).
       { replace (w l / exp (b l) - 1) with ((w l - exp (b l)) / exp (b l)) by (field; lra).
         rewrite Rabs_div_pos by auto. apply div_le; auto. }
@@ -510,8 +515,8 @@ Proof.
       replace (1 + (w l / exp (b l) - 1)) with (w l * / exp (b l)) in R2 by (field; lra).
       rewrite ln_mult, ln_Rinv, ln_exp in R2 by (auto using Rinv_0_lt_compat).
       apply Rabs_bounds in R2. lra. }
-  assert (Same : softmax n (fun l => dot d (fun a => c a + delta a) (K l)) j
-    = softmax n (fun l => L l + t l) j).
+  assert (Same : softmax m (fun l => dot d (fun a => c a + delta a) (K l)) j
+    = softmax m (fun l => L l + t l) j).
   { assert (Q : forall l, dot d (fun a => c a + delta a) (K l) = L l + t l).
     { intros l. unfold L, t, dot. rewrite <- fsum_plus. apply fsum_ext. intros. ring. }
     unfold softmax, normalize. rewrite Q. f_equal. apply fsum_ext. intros. now rewrite Q. }
@@ -540,7 +545,7 @@ Proof.
     key_length mean_error key_image_error v
     Hsl HR Hdef (Hkl j Hj) Al Me eq_refl Yj2 Hz) as Step. fold (t j) in Step.
   pose proof (image_of_mean n d g K N o mean z y factor_norm mean_error key_image_error
-    image_length G G1 Hfn Me Hy Hz) as Zl.
+    image_length G G1 Hfn Me (fun l Hl => Hy l (First l Hl)) Hz) as Zl.
   (* The computed distance. *)
   assert (R0 : 0 <= radius) by (eapply Rle_trans; [apply norm_nonneg | exact HR]).
   pose proof (norm_nonneg d (y j)) as y0. pose proof (norm_nonneg d z) as z0.
@@ -573,7 +578,7 @@ Proof.
       with (radius * (sqrt (Rmax s 0) * (1 - 5 * u) + 33 / 32 * sqrt Q)) by ring.
     apply Rmult_le_compat_l; auto. }
   (* Adding up, and the threshold. *)
-  destruct (Below j Hj) as [Bj1 Bj2]. destruct (W j Hj) as (_ & Bj3 & _).
+  destruct (Below j Hj) as [Bj1 Bj2]. pose proof (HB j Hj) as Bj3.
   assert (far0 : 0 <= far) by (eapply Rle_trans; [apply Rabs_pos | exact XX]).
   assert (Bj : u * Rabs (b j) <= 3 * u * far).
   { replace (3 * u * far) with (u * (3 * far)) by ring. apply Rmult_le_compat_l; [auto |].
@@ -581,34 +586,36 @@ Proof.
     eapply Rle_trans; [apply Rabs_triang |].
     assert (u * Rabs (x j - X) <= / 2 * Rabs (x j - X))
       by (apply Rmult_le_compat_r; [apply Rabs_pos | lra]). lra. }
-  assert (A0 : ln (share / INR n) = - ln (INR n / share)).
-  { replace (INR n / share) with (/ (share / INR n)) by (field; lra).
+  assert (A0 : ln (share / INR m) = - ln (INR m / share)).
+  { replace (INR m / share) with (/ (share / INR m)) by (field; lra).
     rewrite ln_Rinv; [ring |]. apply Rdiv_lt_0_compat; lra. }
-  assert (A1 : 0 <= ln (INR n / share)).
+  assert (A1 : 0 <= ln (INR m / share)).
   { rewrite <- ln_1. apply ln_le_ln; [lra |]. apply le_div; lra. }
-  assert (N0 : 0 <= ln (INR n)) by (rewrite <- ln_1; apply ln_le_ln; lra).
-  assert (Th : threshold - ln total - ln (share / INR n) + slack
-    <= 8 * u * (ln (INR n) + ln (INR n / share) + 5)).
+  assert (N0 : 0 <= ln (INR m)) by (rewrite <- ln_1; apply ln_le_ln; lra).
+  assert (Nm : ln (INR n) <= ln (INR m)) by (apply ln_le_ln; lra).
+  assert (Light : INR n * lightest <= INR m * lightest) by (apply Rmult_le_compat_r; lra).
+  assert (Th : threshold - ln total - ln (share / INR m) + slack
+    <= 8 * u * (ln (INR m) + ln (INR m / share) + 5)).
   { apply Rabs_bounds in Hth. destruct Hth as [_ Hth].
-    assert (Rabs (ln (share / INR n)) = ln (INR n / share)) by (rewrite A0, Rabs_Ropp, Rabs_right;
+    assert (Rabs (ln (share / INR m)) = ln (INR m / share)) by (rewrite A0, Rabs_Ropp, Rabs_right;
       lra).
-    assert (8 * u * (Rabs (ln total) + Rabs (ln (share / INR n)) + slack)
-      <= 8 * u * (ln (INR n) + ln (INR n / share) + 5)) by (apply Rmult_le_compat_l; lra).
+    assert (8 * u * (Rabs (ln total) + Rabs (ln (share / INR m)) + slack)
+      <= 8 * u * (ln (INR m) + ln (INR m / share) + 5)) by (apply Rmult_le_compat_l; lra).
     lra. }
-  assert (Last : 8 * u * (ln (INR n) + ln (INR n / share) + 5) + 2 * lost
-    <= 16 * u * (8 + ln (INR n) + ln (INR n / share))).
-  { assert (0 <= u * (ln (INR n) + ln (INR n / share))) by (apply Rmult_le_pos; lra). lra. }
+  assert (Last : 8 * u * (ln (INR m) + ln (INR m / share) + 5) + 2 * lost
+    <= 16 * u * (8 + ln (INR m) + ln (INR m / share))).
+  { assert (0 <= u * (ln (INR m) + ln (INR m / share))) by (apply Rmult_le_pos; lra). lra. }
   assert (Gk : gamma k u <= gamma (S k) u).
   { apply gamma_monotone; auto. rewrite mult_INR in Hk. simpl (INR 2) in Hk.
     assert (0 <= INR (S k) * u) by (apply Rmult_le_pos; [apply pos_INR | auto]). lra. }
   rewrite Ta in J. apply Rabs_bounds in Bj2.
-  assert (Form : b_share_slack d (S k) n u exp_error tiny lightest reach logit_error step_length
+  assert (Form : b_share_slack d (S k) m u exp_error tiny lightest reach logit_error step_length
     radius defect key_length mean_error factor_norm key_image_error image_length share
-    = 2 * logit_error + 7 * u * far + E + gamma (S k) u + 2 * INR n * lightest + mean_error *
+    = 2 * logit_error + 7 * u * far + E + gamma (S k) u + 2 * INR m * lightest + mean_error *
       step_length
       + defect * step_length * (2 * key_length + mean_error) + radius * (2 * key_image_error + 33
         / 32 * sqrt Q)
-      + 16 * u * (8 + ln (INR n) + ln (INR n / share))).
+      + 16 * u * (8 + ln (INR m) + ln (INR m / share))).
   { assert (SQ : Q = 4 * tiny * INR d + (u * (2 * image_length + 4 * key_image_error + 2 *
     factor_norm * mean_error) ^ 2 * (2 + INR d))
       / (1 - u * (2 + INR d))).
