@@ -492,7 +492,6 @@ FP_DROP = Claim[Weighing](
                 "Rabs (q a - N a / D) <= u * Rabs (N a / D) + lost",
                 "Rabs (mean a - q a) <= u * Rabs (q a) + lost",
                 "weighed",
-                "Rabs (b l - (x l - X)) <= u * Rabs (x l - X)",
                 "exists t : tree, adds n t /\\ (roundings t <= k) /\\ computes u 0 w t total",
                 "computed_square",
                 "computed_share",
@@ -511,7 +510,7 @@ FP_DROP = Claim[Weighing](
         ),
         Hypothesis(
             "|δ M| <= radius",
-            lambda i: (_exact_image(i) ** 2).sum() <= Fraction(i.radius) ** 2,
+            lambda i: i.radius >= 0 and (_exact_image(i) ** 2).sum() <= Fraction(i.radius) ** 2,
             mirrors=("norm d (transformed d delta M) <= radius",),
         ),
         Hypothesis(

@@ -142,6 +142,7 @@ def test_what_is_given_is_a_premise_for_which_the_claim_has_no_hypothesis() -> N
         ("Q.tv_hard", lambda i: replace(i, numbers=(-1, 4, 6))),
         ("P4.newton", lambda i: replace(i, lipschitz=-i.lipschitz)),
         ("P4.descent", lambda i: replace(i, cubic=replace(i.cubic, lipschitz=-i.cubic.lipschitz))),
+        ("FP.drop", lambda i: replace(i, radius=-i.radius)),
         ("P4.local", lambda i: replace(i, spectral_norm=-i.spectral_norm)),
         ("L.leverage", lambda i: replace(i, errors=tuple(-e for e in i.errors))),
     ],

@@ -168,8 +168,8 @@ Proof.
 Qed.
 
 (** The mean of the first n of m keys under computed weights w: [light] were raised to [lightest]. *)
-Theorem fp_centre_mean_error n m d k u lost tiny lightest K w light largest N D q mean :
-  (0 < n <= m)%nat -> 0 <= u -> 0 <= lost -> 2 * lost <= tiny -> INR (2 * S k) * u <= 1 / 4 ->
+Theorem fp_centre_mean_error n m d k u lost tiny lightest K w light largest N D q mean : 0 <= u ->
+  0 <= lost -> 2 * lost <= tiny -> INR (2 * S k) * u <= 1 / 4 -> (0 < n <= m)%nat ->
   positive n w -> 0 <= lightest -> (forall j, (j < n)%nat -> light j = true -> w j <= lightest) ->
   1 / 2 <= fsum n (off light w) ->
   (forall j a, (j < n)%nat -> (a < d)%nat -> Rabs (K j a) <= largest a) ->
@@ -181,8 +181,8 @@ Theorem fp_centre_mean_error n m d k u lost tiny lightest K w light largest N D 
   norm d (fun a => mean a - kept_average n light w (fun j => K j a))
     <= b_centre_mean_error d (S k) m u lightest (norm d largest) tiny.
 Proof.
-  intros [n0 Hnm] Hu Hlost Htiny Hk P Hl0 Hlight Heavy HK (td & Htd & Hrd & HD) HN Hq Hmean.
-  pose proof (pos_INR n). pose proof (le_INR n m Hnm) as nm. pose proof (pos_INR k).
+  intros Hu Hlost Htiny Hk [n0 Hnm] P Hl0 Hlight Heavy HK (td & Htd & Hrd & HD) HN Hq Hmean.
+  pose proof (pos_INR n). pose proof (pos_INR k). pose proof (le_INR n m Hnm) as NM.
   assert (Hk' : 2 * (INR k * u) + 2 * u <= 1 / 4) 
     by (rewrite mult_INR, (S_INR k) in Hk; simpl (INR 2) in Hk; lra).
   assert (C0 : 0 <= INR k * u) by (apply Rmult_le_pos; auto).
@@ -251,15 +251,16 @@ Proof.
     replace (mean a - kept_average n light w (fun j => K j a)) with
       (mean a - A / Z + (A / Z - kept_average n light w (fun j => K j a))) by ring.
     eapply Rle_trans; [apply Rabs_triang |].
-    assert (0 <= INR n * tiny <= INR m * tiny)
-      by (split; [apply Rmult_le_pos | apply Rmult_le_compat_r]; lra).
+    assert (0 <= INR n * tiny) by (apply Rmult_le_pos; lra).
+    assert (INR n * tiny <= INR m * tiny) by (apply Rmult_le_compat_r; lra).
     assert (INR n * lightest * largest a <= INR m * lightest * largest a)
-      by (repeat apply Rmult_le_compat_r; auto). lra. }
+      by (apply Rmult_le_compat_r; [auto | apply Rmult_le_compat_r; auto]).
+    lra. }
   eapply Rle_trans; [apply (norm_affine d _ (2 * (INR m + 1) * tiny) _
     ltac:(apply Rmult_le_pos; lra) Row) |].
   rewrite norm_scale_nonneg.
   - unfold b_centre_mean_error, gamma. rewrite mult_INR in *. simpl (INR 2) in *. right. field. lra.
-  - pose proof (pos_INR m). assert (0 <= INR m * lightest) by (apply Rmult_le_pos; auto).
+  - assert (0 <= INR m * lightest) by (apply Rmult_le_pos; lra).
     pose proof (gamma_nonneg (2 * S k) u Hu ltac:(lra)). lra.
 Qed.
 

@@ -94,8 +94,8 @@ Qed.
 
 Theorem fp_centre_mean_error_satisfiable :
   ~ (forall (n m d k : nat) (u lost tiny lightest : R) (K : nat -> nat -> R) (w : nat -> R)
-    (light : nat -> bool) (largest N : nat -> R) (D : R) (q mean : nat -> R), (0 < n <= m)%nat
-    -> 0 <= u -> 0 <= lost -> 2 * lost <= tiny -> INR (2 * S k) * u <= 1 / 4 ->
+    (light : nat -> bool) (largest N : nat -> R) (D : R) (q mean : nat -> R), 0 <= u -> 0 <=
+    lost -> 2 * lost <= tiny -> INR (2 * S k) * u <= 1 / 4 -> (0 < n <= m)%nat ->
     TotalVariation.positive n w -> 0 <= lightest -> (forall j : nat, (j < n)%nat -> light j =
     true -> w j <= lightest) -> 1 / 2 <= Sums.fsum n (Sums.off light w) -> (forall j a : nat, (j
     < n)%nat -> (a < d)%nat -> Rabs (K j a) <= largest a) -> (exists t : Rounding.tree,
@@ -105,8 +105,8 @@ Theorem fp_centre_mean_error_satisfiable :
     (N a)) -> (forall a : nat, (a < d)%nat -> Rabs (q a - N a / D) <= u * Rabs (N a / D) + lost)
     -> (forall a : nat, (a < d)%nat -> Rabs (mean a - q a) <= u * Rabs (q a) + lost) -> False).
 Proof.
-  intros N. apply (N 1%nat 2%nat 1%nat 1%nat (/ 16) (/ 16) (1 / 8) 1 (fun _ => one) one (fun _ => false)
-    one one 1 one one); try lia; try (cbn; lra); try (intros a _; plain).
+  intros N. apply (N 1%nat 1%nat 1%nat 1%nat (/ 16) (/ 16) (1 / 8) 1 (fun _ => one) one (fun _ => false) one one
+    1 one one); try lia; try (cbn; lra); try (intros a _; plain).
   - unfold Sums.off, one. cbn. lra.
   - intros j a _ _. plain.
   - exists (Leaf 0). split; [exact leaf_adds |]. split; [cbn; lia |].
@@ -139,51 +139,48 @@ Theorem fp_share_slack_satisfiable :
     u <= 1 / 4 -> 0 <= lightest <= 1 -> 0 < share <= 1 / 2 -> 0 <= slack <= 3 -> (0 < n <=
     m)%nat -> (j < m)%nat -> (forall l : nat, (l < m)%nat -> Rabs (Vectors.dot d c (K l)) <=
     reach /\ Rabs (x l - Vectors.dot d c (K l)) <= logit_error) -> ShareSlack.weighed n u
-    exp_error lightest X x b w light -> (forall l : nat, (l < m)%nat -> Rabs (b l - (x l - X))
-    <= u * Rabs (x l - X)) -> (exists t : Rounding.tree, Rounding.adds n t /\
-    (Rounding.roundings t <= k)%nat /\ Rounding.computes u 0 w t total) -> Vectors.norm d delta
-    <= step_length -> Vectors.norm d (Expansion.transformed d delta M) <= radius ->
-    Vectors.frobenius d d (Expansion.inverse_defect d M N) <= defect -> Vectors.frobenius d d N
-    <= factor_norm -> (forall l : nat, (l < m)%nat -> Vectors.norm d (K l) <= key_length) ->
-    Vectors.norm d (fun a : nat => mean a - RealHeads.kept_average n light w (fun l : nat => K l
-    a)) <= mean_error -> (forall l : nat, (l < m)%nat -> Vectors.norm d (y l) <= image_length /\
-    Vectors.norm d (fun a : nat => Expansion.transformed d (fun i : nat => K l i - o i) N a - y
-    l a) <= key_image_error) -> Vectors.norm d (fun a : nat => Expansion.transformed d (fun i :
-    nat => mean i - o i) N a - z a) <= key_image_error -> ShareSlack.computed_square d u lost (y
-    j) z s -> ShareSlack.computed_share u lost radius s (b j) out ->
-    ShareSlack.computed_threshold u (ln total) (ln (share / INR m)) slack threshold -> False).
+    exp_error lightest X x b w light -> Rabs (b j - (x j - X)) <= u * Rabs (x j - X) -> (exists
+    t : Rounding.tree, Rounding.adds n t /\ (Rounding.roundings t <= k)%nat /\ Rounding.computes
+    u 0 w t total) -> Vectors.norm d delta <= step_length -> Vectors.norm d
+    (Expansion.transformed d delta M) <= radius -> Vectors.frobenius d d
+    (Expansion.inverse_defect d M N) <= defect -> Vectors.frobenius d d N <= factor_norm ->
+    (forall l : nat, (l < m)%nat -> Vectors.norm d (K l) <= key_length) -> Vectors.norm d (fun a
+    : nat => mean a - RealHeads.kept_average n light w (fun l : nat => K l a)) <= mean_error ->
+    (forall l : nat, (l < m)%nat -> Vectors.norm d (y l) <= image_length /\ Vectors.norm d (fun
+    a : nat => Expansion.transformed d (fun i : nat => K l i - o i) N a - y l a) <=
+    key_image_error) -> Vectors.norm d (fun a : nat => Expansion.transformed d (fun i : nat =>
+    mean i - o i) N a - z a) <= key_image_error -> ShareSlack.computed_square d u lost (y j) z s
+    -> ShareSlack.computed_share u lost radius s (b j) out -> ShareSlack.computed_threshold u
+    (ln total) (ln (share / INR m)) slack threshold -> False).
 Proof.
-  (* The second of two keys is above the first, of which sum and mean are. *)
   intros N. set (Z := fun _ : nat => zero). set (u := / 65536).
-  set (x := fun l : nat => if Nat.eqb l 0 then 0 else 1).
-  set (K := fun l (_ : nat) => x l).
-  assert (Image : forall v, norm 1 (fun a => transformed 1 (fun i => v i - zero i) Z a - zero a) = 0).
-  { intros v. rewrite norm_one. unfold transformed, Z, zero. cbn [Sums.fsum].
-    replace (0 + (v 0%nat - 0) * 0 - 0) with 0 by ring. apply Rabs_R0. }
+  assert (Image : forall x, x 0%nat = 0 ->
+    norm 1 (fun a => transformed 1 (fun i => x i - zero i) Z a - zero a) = 0).
+  { intros x Hx. rewrite norm_one. unfold transformed, Z, zero. cbn [Sums.fsum]. rewrite Hx.
+    replace (0 + (0 - 0) * 0 - 0) with 0 by ring. apply Rabs_R0. }
   assert (None : norm 1 zero = 0) by (rewrite norm_one; apply Rabs_R0).
-  apply (N 1%nat 2%nat 1%nat 1%nat u 1 0 0 0 1 0 0 0 (frobenius 1 1 (inverse_defect 1 Z Z)) 1 0
-    (frobenius 1 1 Z) 0 0 (1 / 2) 0 K one zero Z Z zero x x one (fun _ => false) 0 1 zero Z zero
-    0 1 (ln 1 + ln (1 / 2 / INR 2) - 0) 1%nat); try (unfold u; cbn; lra); try lia.
-  - intros l _. unfold dot, K, one, x. cbn [Sums.fsum].
-    destruct (Nat.eqb l 0); (split; [apply Rabs_le; lra | apply zero_error; lra]).
-  - split; [exists 0%nat; split; [lia | reflexivity] |]. intros l Hl. replace l with 0%nat by lia.
-    unfold x, one, u. cbn [Nat.eqb]. rewrite exp_0. split; [lra |].
-    split; [apply zero_error; [ring | rewrite Rminus_0_r, Rabs_R0; lra] |]. split; [lra |]. apply zero_error; lra.
-  - intros l _. apply zero_error; [ring |]. apply Rmult_le_pos; [unfold u; lra | apply Rabs_pos].
+  apply (N 1%nat 1%nat 1%nat 1%nat u 1 0 0 0 0 0 0 0 (frobenius 1 1 (inverse_defect 1 Z Z)) 0 0
+    (frobenius 1 1 Z) 0 0 (1 / 2) 0 Z zero zero Z Z zero zero zero one (fun _ => false) 0 1 zero Z zero
+    0 0 (ln 1 + ln (1 / 2 / INR 1) - 0) 0%nat); try (unfold u; cbn; lra); try lia.
+  - intros l _. unfold dot, Z, zero. cbn [Sums.fsum]. split; apply zero_error; lra.
+  - split; [exists 0%nat; split; [lia | reflexivity] |]. intros l _. unfold zero, one, u.
+    rewrite exp_0. split; [lra |]. split; [apply zero_error; [ring | rewrite Rminus_0_r, Rabs_R0; lra] |].
+    split; [lra |]. apply zero_error; lra.
+  - apply zero_error; [unfold zero; ring | unfold zero; rewrite Rminus_0_r, Rabs_R0; lra].
   - exists (Leaf 0). split; [exact leaf_adds |]. split; [cbn; lia |].
     apply leaf_computes; unfold one, u; lra.
   - rewrite norm_one. unfold transformed, Z, zero. cbn [Sums.fsum]. apply zero_error; lra.
-  - intros l _. rewrite norm_one. unfold K, x. destruct (Nat.eqb l 0); apply Rabs_le; lra.
-  - rewrite norm_one. unfold kept_average, Sums.off, K, x, zero, one. cbn [Sums.fsum].
-    cbn [Nat.eqb]. apply zero_error; [field | lra].
+  - intros l _. unfold Z. rewrite None. lra.
+  - rewrite norm_one. unfold kept_average, Sums.off, Z, zero, one. cbn [Sums.fsum].
+    apply zero_error; [field | lra].
   - intros l _. change (Z l) with zero. split; [rewrite None; lra |].
-    rewrite Image. lra.
-  - rewrite Image. lra.
+    rewrite Image by reflexivity. lra.
+  - rewrite Image by reflexivity. lra.
   - exists (Leaf 0), (Leaf 0), (Leaf 0), 0, 0, 0, 0. repeat split; auto using leaf_adds, Permutation_refl;
       try (apply leaf_computes; unfold Z, zero, u; lra); apply zero_error; unfold u; rewrite ?Rplus_0_r, ?Rabs_R0; lra.
-  - exists 0, 0, 0. rewrite Rmax_left, sqrt_0 by lra. unfold x, u. cbn [Nat.eqb].
-    repeat split; apply zero_error; rewrite ?Rmult_0_r, ?Rplus_0_l, ?Rabs_R0, ?Rabs_R1; lra.
+  - exists 0, 0, 0. rewrite Rmax_left, sqrt_0 by lra. unfold zero, u.
+    repeat split; apply zero_error; rewrite ?Rmult_0_r, ?Rplus_0_r, ?Rabs_R0; lra.
   - unfold computed_threshold. apply zero_error; [ring |].
     repeat apply Rmult_le_pos; unfold u; try lra.
-    pose proof (Rabs_pos (ln 1)). pose proof (Rabs_pos (ln (1 / 2 / INR 2))). lra.
+    pose proof (Rabs_pos (ln 1)). pose proof (Rabs_pos (ln (1 / 2 / INR 1))). lra.
 Qed.

@@ -1,10 +1,13 @@
 (** What the logarithm of a key's share lacks, as it is computed about a cluster's centre (claim FP.drop).
 
-    Steps: (1) R.jensen of the computed weights that were not raised, of which each is at most e^theta times
-    the exact one; they are those of the first keys, over which the sum is at most that over all; (2) the
-    step's product with the distance of a key from their mean, in the coordinates of R.balance; (3) a square
-    of a distance of two images errs relative to the squares of both, hence the root; (4) the roundings of
-    the distance are a part of that root; (5) the sum of the weights, and the threshold. *)
+    Steps: (1) R.jensen of the computed weights that were not raised, of which each is at most
+      e^theta
+    times the exact one; (2) the step's product with the distance of a key from their mean, in the
+    coordinates of R.balance; (3) a square of a distance of two images errs relative to the
+      squares of
+    both, hence the root; (4) the roundings of the distance are a part of that root; (5) the sum
+      of the
+    weights, and the threshold. *)
 
 Require Import Reals Lra Lia.
 From Attest Require Import Bounds.
@@ -23,29 +26,27 @@ Proof.
   destruct (light l); ring.
 Qed.
 
-(** The sum over all keys is at least that over the first n, of which the weights are. *)
-Lemma jensen_share n m light w L t X theta j : (n <= m)%nat -> positive n w ->
-  0 < fsum n (off light w) ->
+Lemma jensen_share n m light w L t X theta j : (n <= m)%nat -> positive n w -> 0 < fsum n (off light w) ->
   (forall l, (l < n)%nat -> light l = false -> ln (w l) - theta <= L l - X) ->
   ln (softmax m (fun l => L l + t l) j)
     <= L j - X + theta - ln (fsum n (off light w)) + (t j - kept_average n light w t).
 Proof.
-  intros Hnm P H0 Hw. set (H := fsum n (off light w)) in *. set (T := kept_average n light w t).
-  assert (Hm : fsum n (off light (fun l => w l * t l)) = T * H)
-    by (unfold T, kept_average; fold H; field; lra).
-  set (E := exp (X - theta + T)). assert (E0 : 0 < E) by apply exp_pos.
+  intros Hm P H0 Hw. set (H := fsum n (off light w)) in *. set (mu := kept_average n light w t).
+  assert (Hmu : fsum n (off light (fun l => w l * t l)) = mu * H)
+    by (unfold mu, kept_average; fold H; field; lra).
+  set (E := exp (X - theta + mu)). assert (E0 : 0 < E) by apply exp_pos.
   set (total := fsum m (fun l => exp (L l + t l))).
   assert (Low : E * H <= total).
   { apply Rle_trans with (fsum n (off light (fun l => exp (L l + t l)))).
-    - replace (E * H) with (E * (H + (T * H - T * H))) by ring. rewrite <- Hm at 1. unfold H at 1 2.
-      rewrite <- (fsum_scale n T), <- fsum_minus, <- fsum_plus, <- fsum_scale.
+    - replace (E * H) with (E * (H + (mu * H - mu * H))) by ring. rewrite <- Hmu at 1. unfold H at 1 2.
+      rewrite <- (fsum_scale n mu), <- fsum_minus, <- fsum_plus, <- fsum_scale.
       apply fsum_le. intros l Hl. specialize (P l Hl). unfold off. destruct (light l) eqn:F; [lra
         |].
-      specialize (Hw l Hl F). apply Rle_trans with (E * (w l * exp (t l - T))).
-      + apply Rmult_le_compat_l; [lra |]. pose proof (exp_ineq1_le (t l - T)). nra.
+      specialize (Hw l Hl F). apply Rle_trans with (E * (w l * exp (t l - mu))).
+      + apply Rmult_le_compat_l; [lra |]. pose proof (exp_ineq1_le (t l - mu)). nra.
       + rewrite <- (exp_ln (w l)) by auto. unfold E. rewrite <- !exp_plus. apply exp_le. lra.
     - apply Rle_trans with (fsum n (fun l => exp (L l + t l))).
-      2: { apply fsum_longer; auto. intros l _. left. apply exp_pos. }
+      2: { apply fsum_longer; auto. intros. left. apply exp_pos. }
       rewrite (fsum_split n light (fun l => exp (L l + t l))).
       pose proof (fsum_on_nonneg n light (fun l => exp (L l + t l))
         (fun l _ => Rlt_le _ _ (exp_pos (L l + t l)))). lra. }
@@ -439,9 +440,8 @@ Proof.
   apply le_div; [lra | nra].
 Qed.
 
-(** j: a key of all m, of which the first n are weighed; radius: at least |delta M|; [share] / m: the part
-    of the weight that a key may have; [slack]: what was subtracted from the threshold.  A logit of a
-    later key may be above X. *)
+(** j: a key; radius: at least |delta M|; [share] / n: the part of the weight that a key may have;
+    [slack]: what was subtracted from the threshold. *)
 Theorem fp_share_slack n m d k u exp_error lost tiny lightest reach logit_error step_length radius
   defect key_length mean_error factor_norm key_image_error image_length share slack
   K c delta M N o x b w light X total mean y z s out threshold j :
@@ -452,7 +452,7 @@ Theorem fp_share_slack n m d k u exp_error lost tiny lightest reach logit_error 
   (forall l, (l < m)%nat -> Rabs (dot d c (K l)) <= reach /\ Rabs (x l - dot d c (K l)) <=
     logit_error) ->
   weighed n u exp_error lightest X x b w light ->
-  (forall l, (l < m)%nat -> Rabs (b l - (x l - X)) <= u * Rabs (x l - X)) ->
+  Rabs (b j - (x j - X)) <= u * Rabs (x j - X) ->
   (exists t, adds n t /\ (roundings t <= k)%nat /\ computes u 0 w t total) ->
   norm d delta <= step_length -> norm d (transformed d delta M) <= radius ->
   frobenius d d (inverse_defect d M N) <= defect -> frobenius d d N <= factor_norm ->
@@ -468,31 +468,30 @@ Theorem fp_share_slack n m d k u exp_error lost tiny lightest reach logit_error 
     <= b_share_slack d (S k) m u exp_error tiny lightest reach logit_error step_length radius
       defect key_length mean_error factor_norm key_image_error image_length share.
 Proof.
-  intros Hu Hu1 Hlost Htiny Htu He Heu Hd Hk Hl Hshare Hslack [Hn Hnm] Hj HL W HB HS Hsl HR Hdef Hfn Hkl Hme
-    Hy Hz
-    Hsq Hout Hth.
+  intros Hu Hu1 Hlost Htiny Htu He Heu Hd Hk Hl Hshare Hslack Hnm Hj HL W Hbj HS Hsl HR Hdef Hfn Hkl Hme
+    Hy Hz Hsq Hout Hth.
   pose proof (heaviest _ _ _ _ _ _ _ _ _ Heu W) as Heavy.
   destruct (ln_of_sum n k u exp_error lightest X x b w light total Hu Heu Hk Hl W HS) as [Sum Size].
   assert (n1 : 1 <= INR n) by (apply (le_INR 1); lia).
-  pose proof (le_INR n m Hnm) as nm.
-  assert (First : forall l, (l < n)%nat -> (l < m)%nat) by (intros; lia).
+  assert (m1 : INR n <= INR m) by (apply le_INR; lia).
   pose proof (pos_INR d) as d0. pose proof (pos_INR k) as k0.
   set (Y := fsum n (off light w)) in *.
   set (L := fun l => dot d c (K l)). set (t := fun l => dot d delta (K l)).
   set (E := exp_error * u / (1 - exp_error * u)).
   assert (eu0 : 0 <= exp_error * u) by (apply Rmult_le_pos; auto).
   destruct W as [(l0 & Hl0 & X0) W].
-  assert (le0 : 0 <= logit_error) by (destruct (HL l0 (First l0 Hl0)) as [_ B]; eapply Rle_trans; [apply
-    Rabs_pos | exact B]).
+  assert (le0 : 0 <= logit_error) by (destruct (HL l0 ltac:(lia)) as [_ B];
+    eapply Rle_trans; [apply Rabs_pos | exact B]).
   set (far := reach + logit_error).
   assert (XL : forall l, (l < m)%nat -> Rabs (x l) <= far).
   { intros l Hl1. destruct (HL l Hl1) as [A B]. unfold far.
     replace (x l) with (dot d c (K l) + (x l - dot d c (K l))) by ring.
     eapply Rle_trans; [apply Rabs_triang | lra]. }
-  assert (XX : Rabs X <= far) by (rewrite X0; auto).
-  assert (Below : forall l, (l < m)%nat -> Rabs (x l - X) <= 2 * far /\
+  assert (XX : Rabs X <= far) by (rewrite X0; apply XL; lia).
+  assert (Below : forall l, (l < m)%nat -> Rabs (b l - (x l - X)) <= u * Rabs (x l - X) ->
+    Rabs (x l - X) <= 2 * far /\
     Rabs (b l - (L l - X)) <= logit_error + 2 * u * far).
-  { intros l Hl1. pose proof (HB l Hl1) as B. destruct (HL l Hl1) as [_ A].
+  { intros l Hl1 B. destruct (HL l Hl1) as [_ A].
     assert (D : Rabs (x l - X) <= 2 * far).
     { unfold Rminus. eapply Rle_trans; [apply Rabs_triang |]. rewrite Rabs_Ropp.
       pose proof (XL l Hl1). lra. }
@@ -503,11 +502,11 @@ Proof.
   (* The exact share, by Jensen's inequality. *)
   assert (J : ln (softmax m (fun l => L l + t l) j)
     <= L j - X + (logit_error + 2 * u * far + E) - ln Y + (t j - kept_average n light w t)).
-  { apply jensen_share; auto.
+  { apply jensen_share; [lia | | |].
     - intros l Hl1. apply (W l Hl1).
     - fold Y. lra.
-    - intros l Hl1 Fl. destruct (W l Hl1) as (_ & _ & P & Q). rewrite Fl in Q.
-      destruct (Below l (First l Hl1)) as [_ B]. apply Rabs_bounds in B. pose proof (exp_pos (b l)) as e0.
+    - intros l Hl1 Fl. destruct (W l Hl1) as (_ & Bl & P & Q). rewrite Fl in Q.
+      destruct (Below l ltac:(lia) Bl) as [_ B]. apply Rabs_bounds in B. pose proof (exp_pos (b l)) as e0.
       assert (R1 : Rabs (w l / exp (b l) - 1) <= exp_error * u).
       { replace (w l / exp (b l) - 1) with ((w l - exp (b l)) / exp (b l)) by (field; lra).
         rewrite Rabs_div_pos by auto. apply div_le; auto. }
@@ -538,14 +537,16 @@ Proof.
     rewrite (fsum_ext n _ (fun l => fsum d (fun a => delta a * (g l * K l a))))
       by (intros; rewrite <- fsum_scale; apply fsum_ext; intros; ring).
     rewrite fsum_swap. apply fsum_ext. intros. now rewrite fsum_scale. }
-  assert (Al : norm d average <= key_length) by (apply combination_norm; auto).
+  assert (Al : norm d average <= key_length)
+    by (apply combination_norm; auto; intros; apply Hkl; lia).
   set (v := norm d (fun a => y j a - z a)).
   destruct (Hy j Hj) as [Yj1 Yj2].
   pose proof (step_along d delta M N o (K j) average mean (y j) z step_length radius defect
     key_length mean_error key_image_error v
     Hsl HR Hdef (Hkl j Hj) Al Me eq_refl Yj2 Hz) as Step. fold (t j) in Step.
   pose proof (image_of_mean n d g K N o mean z y factor_norm mean_error key_image_error
-    image_length G G1 Hfn Me (fun l Hl => Hy l (First l Hl)) Hz) as Zl.
+    image_length G G1 Hfn Me
+    (fun l Hl1 => Hy l ltac:(lia)) Hz) as Zl.
   (* The computed distance. *)
   assert (R0 : 0 <= radius) by (eapply Rle_trans; [apply norm_nonneg | exact HR]).
   pose proof (norm_nonneg d (y j)) as y0. pose proof (norm_nonneg d z) as z0.
@@ -578,7 +579,7 @@ Proof.
       with (radius * (sqrt (Rmax s 0) * (1 - 5 * u) + 33 / 32 * sqrt Q)) by ring.
     apply Rmult_le_compat_l; auto. }
   (* Adding up, and the threshold. *)
-  destruct (Below j Hj) as [Bj1 Bj2]. pose proof (HB j Hj) as Bj3.
+  destruct (Below j Hj Hbj) as [Bj1 Bj2].
   assert (far0 : 0 <= far) by (eapply Rle_trans; [apply Rabs_pos | exact XX]).
   assert (Bj : u * Rabs (b j) <= 3 * u * far).
   { replace (3 * u * far) with (u * (3 * far)) by ring. apply Rmult_le_compat_l; [auto |].
@@ -592,8 +593,8 @@ Proof.
   assert (A1 : 0 <= ln (INR m / share)).
   { rewrite <- ln_1. apply ln_le_ln; [lra |]. apply le_div; lra. }
   assert (N0 : 0 <= ln (INR m)) by (rewrite <- ln_1; apply ln_le_ln; lra).
-  assert (Nm : ln (INR n) <= ln (INR m)) by (apply ln_le_ln; lra).
-  assert (Light : INR n * lightest <= INR m * lightest) by (apply Rmult_le_compat_r; lra).
+  assert (N1 : ln (INR n) <= ln (INR m)) by (apply ln_le_ln; lra).
+  assert (Raised : INR n * lightest <= INR m * lightest) by (apply Rmult_le_compat_r; lra).
   assert (Th : threshold - ln total - ln (share / INR m) + slack
     <= 8 * u * (ln (INR m) + ln (INR m / share) + 5)).
   { apply Rabs_bounds in Hth. destruct Hth as [_ Hth].
