@@ -5,7 +5,7 @@
 Token t asks with its query for attention over the keys and values of tokens 0 ... t.  A cache keeps int8 of
 them; where the certified bound exceeds the tolerance, the answer is computed again from the originals: a
 server would fetch them.  An index reads the keys that matter; where its clusters' bounds do not suffice,
-and always among fewer than 4,096 keys, it reads all.  A ledger audits a share of the answers as if nothing
+and always among fewer than 16,384 keys, it reads all.  A ledger audits a share of the answers as if nothing
 were known of how they are made, and states how many of all can have erred, at every step.
 
 By default the heads of SmolLM2-135M that ship, one after another.

@@ -4,7 +4,16 @@ Moments (:mod:`fastpath.streaming.distributed`), and exact attention, Gram matri
 (:mod:`fastpath.integrations.dask`).
 """
 
-from fastpath.integrations.dask import attention, gram, sparsify
+from fastpath.integrations.dask import attention, gram, merged_answers, merged_grams, sparsify
 from fastpath.streaming.distributed import attend, merged_states, moment_state
 
-__all__ = ["attend", "attention", "gram", "merged_states", "moment_state", "sparsify"]
+__all__ = [
+    "attend",
+    "attention",
+    "gram",
+    "merged_answers",
+    "merged_grams",
+    "merged_states",
+    "moment_state",
+    "sparsify",
+]

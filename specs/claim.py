@@ -108,7 +108,7 @@ class Bound(Generic[Instance]):
     expression
         The bound itself; the single source of the Python, the Coq and the printed formula.  Its symbols
         assume what their numbers are, so that ``expression.subs("eta", 1)``, which looks for a symbol that
-        assumes nothing, replaces nothing: ``at(eta=1)`` replaces by name, and ``evaluate(eta=1)`` encloses.
+        assumes nothing, replaces nothing: ``at(eta=1)`` replaces by name, ``evaluate(eta=1)`` encloses.
     domain
         The numbers that an argument may be, where they are fewer than its kind allows (see ``domains``).
     provided

@@ -1,22 +1,23 @@
 r"""An index of keys for decoding: a query reads the few that matter, and is told what the others can change.
 
 Keys lie sorted in small clusters.  For a query, the box of a cluster bounds the logits of its keys (I.box),
-and its count and that bound what it can weigh.  Clusters are opened, largest first, until what is left
-closed can weigh no more than a share of the rest; attention on the keys that were opened is then off by its
-own rounding and
+and its count and that bound what it can weigh.  The lightest clusters stay closed; of those that are opened
+the keys are read, and the lightest of them stay closed too, each by its own logit.  Attention on the keys
+that are left is off by its own rounding and
 
 .. math:: \frac{\rho}{1 + \rho} \max_j |v_j - y|, \qquad \rho = \sum_{closed} e^{bound} / \sum_{open} e^{s},
 
-in each column (I.unopened).  It holds for every query and every run.
+in each column (I.unopened).  It holds for every query and every run; which keys are closed costs time only.
 
 What the theorems cover of this program: I.box, that a logit is at most what was computed for its box plus
-the slack, given the lengths of what rounding made of both images (FP.product), that of the computed product
-(FP.softmax), and that images lie in their boxes; I.unopened, the formula above and that of the log-sum-exp,
-given an upper bound of every closed logit and a lower one of the sum that was opened; FP.softmax and FP.lse,
-attention on opened keys; FP.sum and FP.exp, the sum of the bounds.  What they do not see is here: that every
-key lies in exactly one cluster, the appended ones among those that are always opened; that boxes are taken
-of the images of the very rows that lie in their cluster, and rounded outward (``Boxes.of``); that what
-overflowed opens its cluster; and that the range of the values is that of all of them.
+the slack, given the lengths of what rounding made of both images (FP.product) and that of the computed
+product (FP.softmax); I.unopened, the formula above and that of the log-sum-exp, given an upper bound of every
+closed logit and a lower one of the sum that was opened; FP.softmax and FP.lse, attention on opened keys, and
+the logits of closed ones; FP.sum, the sums of bounds, and FP.exp, which is measured, their exponentials.
+What they do not see is here: that every key lies in just one cluster, or waits and is read; that boxes are
+taken of the images of the very rows that lie in their cluster, and rounded outward (``Boxes.of``); that what
+overflowed opens its cluster, or ends in a bound that is no number and is refused; and that the range of the
+values is that of all of them.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ WAITING = 512
 MERGED = 3
 
 #: Fewer keys are all read: that takes no longer than to choose among them.
-FEWEST = 4096
+FEWEST = 16384
 
 #: The part of what may be left out that is for clusters which stay closed; the rest is for keys of those that
 #: are opened.
@@ -120,8 +121,9 @@ class KeyIndex(Locked):
     -----
     Cost: n keys are sorted in O(n^(3/2)) operations; one is appended in O(n^(1/2)) on average, since blocks
     of keys are sorted again when three of a size have come together.  A query looks at the boxes of all
-    clusters, which hold 8 keys each of 65,536, and more as the root of their number; it reads the clusters
-    that are opened.  It pays where attention is sharp: where weights are spread every key is read.
+    clusters, which hold 8 keys each of up to a million, and more as the root of their number; it reads the
+    clusters that are opened.  It pays where attention is sharp: where weights are spread every key is read,
+    as it is of fewer than 16,384.
 
     Claims: I.box, I.unopened; FP.softmax, FP.exp, FP.lse, FP.sum, FP.product.
     """

@@ -74,11 +74,44 @@ def attention(Q: ArrayLike, K: Any, V: Any, *, scale: float = 1.0) -> Certified:
     """
     queries = dask.delayed(matrix("Q", Q), traverse=False)
     answered = dask.delayed(_answered)
-    answers = [answered(queries, k, v, scale) for k, v in key_partitions(K, V)]
-    answer: Certified | None = tree(_merged, answers).compute()
+    answer: Certified | None = merged_answers(
+        [answered(queries, k, v, scale) for k, v in key_partitions(K, V)]
+    )
     if answer is None:
         raise ValueError("K must have a key, got partitions without rows.")
     return answer
+
+
+def merged_answers(answers: Sequence[Any]) -> Any:
+    """Merge answers that tasks of the caller's own have given, where keys are made or read.
+
+    Dask may move a partition to a worker that has nothing to do; what a task makes for itself stays.
+
+    Parameters
+    ----------
+    answers : sequence of delayed Certified
+        Of the same queries over disjoint keys, at least one, as :func:`fastpath.merge` takes; None of a
+        task that had no key.
+
+    Returns
+    -------
+    Certified or None
+        On the caller's machine; None where every task had no key.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is none, or as :func:`fastpath.merge`.
+
+    Notes
+    -----
+    A worker holds the answers that one task merges, at most 8, whatever the number of keys.
+
+    Claims: FP.merge, FP.lse, FP.exp.
+    """
+    if not answers:
+        raise ValueError("answers must have an answer, got none.")
+    return tree(_merged, answers).compute()
 
 
 def gram(X: Any) -> Gram:
@@ -106,7 +139,36 @@ def gram(X: Any) -> Gram:
 
     Claims: P3.gram.
     """
-    return _gram(_blocks(X))
+    of_block = dask.delayed(_gram_of_block)
+    return merged_grams([of_block(block) for block in _blocks(X)])
+
+
+def merged_grams(grams: Sequence[Any]) -> Gram:
+    """Sum Gram matrices that tasks of the caller's own have computed, where blocks are made or read.
+
+    Parameters
+    ----------
+    grams : sequence of delayed Gram
+        Of disjoint blocks of columns, at least one.
+
+    Returns
+    -------
+    Gram
+        On the caller's machine.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or blocks differ in their rows.
+
+    Notes
+    -----
+    Claims: P3.gram.
+    """
+    if not grams:
+        raise ValueError("grams must have a Gram matrix, got none.")
+    result: Gram = tree(_gram_sum, grams).compute()
+    return result
 
 
 def sparsify(X: Any, width: int, *, rng: np.random.Generator | None = None) -> Sparsified:
@@ -149,7 +211,7 @@ def sparsify(X: Any, width: int, *, rng: np.random.Generator | None = None) -> S
     elif not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator or None, got {rng!r}.")
     blocks = _blocks(X)
-    G = _gram(blocks)
+    G = gram(blocks)
     whitening = dask.delayed(range_factor(G)[1], traverse=False)
     scored, taken = dask.delayed(_scores), dask.delayed(_taken)
     seeds = rng.integers(2**63, size=len(blocks))
@@ -194,12 +256,6 @@ def _blocks(X: Any) -> list[Any]:
     if not blocks:
         raise ValueError("X must have a block of columns, got none.")
     return blocks
-
-
-def _gram(blocks: Sequence[Any]) -> Gram:
-    of_block = dask.delayed(_gram_of_block)
-    result: Gram = tree(_gram_sum, [of_block(block) for block in blocks]).compute()
-    return result
 
 
 # ------------------------------------------------------------------------------- what workers do

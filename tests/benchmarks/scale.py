@@ -1,8 +1,8 @@
 """What distribution moves and holds, on paper and measured: ``python -m tests.benchmarks.scale``.
 
 ``--rows`` keys are made where they are absorbed, so that there is nothing to move but moments; attention and
-a Gram matrix follow over fewer.  Workers are processes of this machine, so bytes and memory are what would be
-seen anywhere, and times are not.
+a Gram matrix follow over fewer, made where they are used too.  Workers are processes of this machine, so
+bytes and memory are what would be seen anywhere, and times are not.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 from dask import delayed
 
 import fastpath
-from fastpath.distributed import attention, gram, merged_states
+from fastpath.distributed import merged_answers, merged_grams, merged_states
 from fastpath.streaming.distributed import FAN_IN
 
 #: Columns of keys and of values, and the highest power of a logit, of the moments.
@@ -79,6 +79,15 @@ def _rows(seed: int, rows: int, columns: int) -> Any:
     return np.random.default_rng(seed).standard_normal((rows, columns))
 
 
+def _answer(partition: int, Q: Any) -> Any:
+    keys, values = _rows(2 * partition, KEYS, WIDTH), _rows(2 * partition + 1, KEYS, WIDTH)
+    return fastpath.attention(Q, keys, values, workers=1)
+
+
+def _gram(block: int) -> Any:
+    return fastpath.gram(_rows(block, FEATURES, BLOCK), workers=1)
+
+
 def _transferred(dask_worker: Any) -> int:
     return int(dask_worker.transfer_outgoing_bytes_total)
 
@@ -117,22 +126,19 @@ class Measured:
     def attention(self) -> None:
         """Attend to shards of keys."""
         count = SHARES * self.workers
-        # Keys and values of a shard are made by one task, and so in one place.
-        shards = [delayed(_rows)(i, KEYS, 2 * WIDTH) for i in range(count)]
-        keys = [shard[:, :WIDTH] for shard in shards]
-        values = [shard[:, WIDTH:] for shard in shards]
         Q = _rows(1, QUERIES, WIDTH) / WIDTH
         what = f"{KEYS * count:.0e} keys, attention"
-        work = partial(attention, Q, keys, values)
+        queries = delayed(Q, traverse=False)
+        work = partial(merged_answers, [delayed(_answer)(i, queries) for i in range(count)])
         answer = self.line(what, count, answer_bytes(), work, Q.nbytes)
         print(f"  largest certified error: {np.max(answer.error_bound):.2g}")
 
     def gram(self) -> None:
         """Multiply blocks of columns."""
         count = SHARES * self.workers
-        blocks = [delayed(_rows)(i, FEATURES, BLOCK) for i in range(count)]
+        grams = [delayed(_gram)(i) for i in range(count)]
         what = f"{BLOCK * count:.0e} columns, Gram matrix"
-        G = self.line(what, count, gram_bytes(), partial(gram, blocks))
+        G = self.line(what, count, gram_bytes(), partial(merged_grams, grams))
         print(f"  certified relative error: {G.error:.2g}")
 
 

@@ -45,4 +45,21 @@ EXPLAINED = (
         after="(1)",
         why="what is appended to the denominators is replaced by _refresh two lines below",
     ),
+    Explained(
+        file="reference/sparsification.py",
+        function="loewner_interval",
+        line="X: Any, Y: Any, *, weights: Any = None, width: Any = Fraction(1, 1 << 20)",
+        before="1",
+        after="(2)",
+        why="where it is the second 1 the interval is half as wide, and so still at most this wide; "
+        "the first is noticed",
+    ),
+    Explained(
+        file="specs/dynamic/hardness.py",
+        function="<lambda>",
+        line="witness=lambda: Below(64, Fraction(1, 2), Fraction(1), Fraction(1, 4)),",
+        before="64",
+        after="(65)",
+        why="any instance that satisfies the hypotheses is a witness, and one token more does",
+    ),
 )

@@ -88,7 +88,7 @@ def test_a_group_stands_for_its_claims(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["falsify", "K", "--budget", "2"]) == 0
     assert capsys.readouterr().out.startswith("K.exp kernel_exp: not broken")
     assert main(["show", "Z"]) == 2
-    assert "got 'Z'; known are those of FP, K, L, P1" in capsys.readouterr().err
+    assert "got 'Z'; known are those of FP, I, K, L, P1" in capsys.readouterr().err
 
 
 def test_a_group_is_no_other_that_begins_so() -> None:

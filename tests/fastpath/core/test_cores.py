@@ -281,3 +281,13 @@ def test_workers_beside_a_busy_process_on_one_core_end_with_the_same_bits() -> N
         busy.kill()
         busy.wait()
     assert one == many != ""
+
+
+@pytest.mark.parametrize(("counted", "workers"), [(None, 1), (7, 7)])
+def test_where_affinity_is_unknown_all_cores_are_taken(
+    counted: int | None, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches: a system without affinities that is given one worker, or none at all."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: counted)
+    assert cores.worker_count(None) == workers

@@ -21,7 +21,14 @@ from dask import delayed
 from dask.sizeof import sizeof
 
 import fastpath
-from fastpath.distributed import attention, gram, sparsify
+from fastpath.distributed import (
+    attention,
+    gram,
+    merged_answers,
+    merged_grams,
+    merged_states,
+    sparsify,
+)
 from fastpath.integrations.dask import _gram_sum
 from reference import Verdict, attention_verdict
 from reference.arithmetic.decide import decide
@@ -96,6 +103,19 @@ def test_partitions_without_rows_are_passed_over() -> None:
 def test_what_does_not_fit_is_refused(Q: Any, K: Any, V: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         attention(Q, K, V)
+
+
+def test_what_tasks_of_ones_own_have_made_is_put_together() -> None:
+    Q, K, V = _drawn(2, 3, seed=0), _drawn(20, 3, seed=1), _drawn(20, 2, seed=2)
+    cuts = [slice(i, i + 2) for i in range(0, 20, 2)]
+    answer = merged_answers([delayed(fastpath.attention)(Q, K[cut], V[cut]) for cut in cuts])
+    one = fastpath.attention(Q, K, V)
+    assert (np.abs(answer.output - one.output) <= answer.error_bound + one.error_bound).all()
+    G = merged_grams([delayed(fastpath.gram)(K[cut].T) for cut in cuts])
+    assert np.array_equal(G.matrix, gram([K[cut].T for cut in cuts]).matrix)
+    for function in (merged_answers, merged_grams, merged_states):
+        with pytest.raises(ValueError, match="got none"):
+            function([])
 
 
 # ------------------------------------------------------------------------------------ Gram matrix
