@@ -361,9 +361,7 @@ def _only_sampled(head: Head, asked: _Asked) -> Head | None:
     return plain.head if _needed_keys(plain.head, drawn) > SHARP else None
 
 
-def _certified_head(
-    head: Head, asked: _Asked, refused: tuple[Refusal, ...] = ()
-) -> CertifiedHead:
+def _certified_head(head: Head, asked: _Asked, refused: tuple[Refusal, ...] = ()) -> CertifiedHead:
     """Take the cheapest way of one head, of which sampled keys and clusters may have been refused before."""
     taken = take_cheapest(_ways(head, asked, refused))
     assert not isinstance(taken, Refusal)  # exact attention never refuses
