@@ -29,7 +29,7 @@ from fastpath.exact.prepared import Prepared, arrays_of
 from fastpath.polynomial.attention import polynomial_offer
 from fastpath.real_heads.causal_clusters import CausalClusteredHead
 from fastpath.real_heads.causal_dropping import CausalDroppedKeys
-from fastpath.real_heads.certify import certified_rows, checked_heads, fewest_rows
+from fastpath.real_heads.certify import certified_rows, checked_heads, rows_skipping
 from fastpath.real_heads.clustered_head import ClusteredHead
 from fastpath.real_heads.dropped_keys import DroppedKeys
 from fastpath.real_heads.exact_rows import exact_head
@@ -47,6 +47,10 @@ SHARPNESS_ROWS, SHARP = 32, 0.1
 
 #: The fraction of the tolerance that the pilot's errors must meet.
 PILOT_ROOM = 0.7
+
+#: So many errors of the rows drawn are skipped: a third more rows, and the largest of a few thousand errors,
+#: which may be twice the pilot's, decides nothing.
+SKIPPED = 2
 
 #: The samples that a pilot starts with, and how often it tries.
 FIRST_SAMPLES, PILOTS = 512, 7
@@ -610,7 +614,8 @@ def _sampled_ways(
 
 
 def _certificate_cost(head: Head, asked: _Asked, chance: float) -> float:
-    drawn = rows_cost(head, fewest_rows(asked.uncovered, chance, len(head.queries)))
+    rows = rows_skipping(SKIPPED, asked.uncovered, chance, len(head.queries))
+    drawn = rows_cost(head, rows)
     return drawn / 2 if head.causal else drawn
 
 
@@ -641,7 +646,7 @@ def _by_samples(
             return refusal
         spent += cost + certificate
         output = planned.output(samples, repaired, first.rng)
-        drawn = fewest_rows(first.uncovered, chance, len(heads[0].queries))
+        drawn = rows_skipping(SKIPPED, first.uncovered, chance, len(heads[0].queries))
         found = [
             certified_rows(
                 [head], output[i : i + 1], first.uncovered, chance, drawn, of_head.rng, 1

@@ -8,7 +8,7 @@ from math import ceil
 import numpy as np
 
 from fastpath.core.certified import Certified
-from fastpath.core.costs import pair_cost
+from fastpath.core.costs import CAUSAL_DROPPING_ROW, pair_cost
 from fastpath.core.head import Head
 from fastpath.core.offers import Refusal
 from fastpath.core.semantics import Semantics
@@ -53,7 +53,7 @@ class CausalDroppedKeys:
     @staticmethod
     def planning_cost(head: Head) -> float:
         """Predict what making this object takes (``fastpath.core.costs``)."""
-        return DroppedKeys.planning_cost(head)
+        return CAUSAL_DROPPING_ROW * len(head.queries)
 
     @staticmethod
     def likely_cost(head: Head, kept: float) -> float:

@@ -273,6 +273,14 @@ def _row_errors(
     return errors, tuple(dict.fromkeys(chain.from_iterable(claims)))
 
 
+def rows_skipping(skipped: int, uncovered: float, failure_probability: float, existing: int) -> int:
+    """Return about the fewest rows of which so many errors may be skipped, or every row."""
+    rows = fewest_rows(uncovered, failure_probability, existing)
+    while rows < existing and certify_failure(rows, skipped, uncovered) > failure_probability:
+        rows += max(1, rows // 64)
+    return min(rows, existing)
+
+
 def fewest_rows(uncovered: float, failure_probability: float, existing: int) -> int:
     """Return the least m with (1 - f)^m <= the failure probability, or every row."""
     with np.errstate(over="ignore"):

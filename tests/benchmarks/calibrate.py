@@ -29,6 +29,7 @@ from fastpath.core.offers import Refusal
 from fastpath.exact.attention import KEY_BLOCK, QUERY_BLOCK
 from fastpath.polynomial.attention import polynomial_offer
 from fastpath.real_heads.causal_clusters import CausalClusteredHead
+from fastpath.real_heads.causal_dropping import CausalDroppedKeys
 from fastpath.real_heads.clustered_head import PILOT_CLUSTERS, PILOT_ROWS, ClusteredHead
 from fastpath.real_heads.dropped_keys import TOGETHER, DroppedKeys
 from fastpath.real_heads.exact_rows import exact_rows
@@ -142,6 +143,10 @@ def causal(one: float) -> Measured:
     own = one * costs.pair_cost(given) * block_size(len(given.keys)) / 2
     rows = np.arange(len(given.keys))
     yield "CAUSAL_OWN", least(lambda: own_block(given, rows)) / own / len(rows)
+
+    sharp = replace(head(8192, 32, 3.0), causal=True)
+    planning = least(lambda: CausalDroppedKeys.planned(sharp, 0.01, np.random.default_rng(0)))
+    yield "CAUSAL_DROPPING_ROW", planning / one / len(sharp.queries)
 
     def plan() -> Any:
         return CausalClusteredHead.planned([given], np.random.default_rng(0))

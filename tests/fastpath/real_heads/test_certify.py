@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 import fastpath
+from fastpath.core.bounds.real_heads import certify_failure
 from fastpath.core.semantics import semantics
 from fastpath.exact.attention import attend_heads
-from fastpath.real_heads.certify import LARGEST_SKIPPED, fewest_rows
+from fastpath.real_heads.certify import LARGEST_SKIPPED, fewest_rows, rows_skipping
 from reference import Verdict, attention
 from tests.judging import FALSE_ALARM, most_failures
 from tests.strategies import attention_inputs
@@ -362,3 +363,12 @@ def test_so_many_rows_are_drawn_as_the_probability_takes() -> None:
             for i in range(found.rows_skipped + 1)
         )
         assert tail <= Fraction(found.failure_probability) <= Fraction(1e-3)
+
+
+def test_rows_of_which_some_errors_may_be_skipped_are_enough_and_few() -> None:
+    for skipped in range(4):
+        rows = rows_skipping(skipped, 0.01, 1e-9, 10**6)
+        assert certify_failure(rows, skipped, 0.01) <= 1e-9
+        assert certify_failure(rows - rows // 32, skipped, 0.01) > 1e-9 or not skipped
+    assert rows_skipping(0, 0.01, 1e-9, 10**6) == fewest_rows(0.01, 1e-9, 10**6)
+    assert rows_skipping(2, 0.01, 1e-9, 2500) == 2500
