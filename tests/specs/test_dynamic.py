@@ -156,6 +156,20 @@ def test_what_came_and_went_leaves_an_error_within_the_bound(distance, by_factor
     assert decide_bound(BOUNDS["dynamic_output"], row) is Verdict.WITHIN
 
 
+@pytest.mark.parametrize("by_factors", [False, True])
+def test_a_row_is_of_the_tokens_as_they_were_changed(by_factors):
+    """Catches: a change of a value, or of a key, that the row never carries out."""
+    query, keys = np.array([1.0, 0.5], np.float32), np.zeros((2, 2), np.float32)
+    values = np.array([1.0, -1.0], np.float32)
+    changes = [Change(1, 0, 0.25, 3.0), Change(0, 1, -0.5, 2.0), Change(1, 1, 1.0, 5.0)]
+    row = lazy_row(query, keys, values, changes, by_factors=by_factors)
+    assert row.values.tolist() == [2.0, 5.0]
+    assert row.keys.tolist() == [[0.0, -0.5], [0.25, 1.0]]
+    assert values.tolist() == [1.0, -1.0]
+    assert not keys.any()
+    assert decide_bound(BOUNDS["dynamic_output"], row) is Verdict.WITHIN
+
+
 def test_the_bound_needs_the_mass_and_not_the_present_weights_alone():
     row = came_and_went(9.7, True)
     present = replace(row, mass=Fraction(float(row.denominator)))
