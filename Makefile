@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: check test test-all bench generated clean
+.PHONY: check test test-all bench fuzz generated clean
 
 check: $(VENV)/.report
 	$(BIN)/attest check
@@ -26,6 +26,12 @@ bench: $(VENV)/.tests
 	$(BIN)/pip install --quiet -e ".[peers]"
 	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 \
 	  $(BIN)/pytest tests/benchmarks --benchmark-only -m "" -s -n 0
+
+# Guided by coverage, for SECONDS: readers of files, saved states and public functions.
+SECONDS ?= 1800
+fuzz: $(VENV)/.tests
+	$(BIN)/pip install --quiet -e ".[fuzz]"
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 # Rewrite what is generated from the claims: bounds in Python and Coq, and the formulas.
 generated: $(VENV)/.tests
