@@ -31,9 +31,6 @@ _ROWS = 16
 #: Beyond it, radii are taken for this.
 LARGEST_RADIUS = np.finfo(np.float64).max / 4
 
-#: Sums of as many exponentials as memory holds stay finite.
-LARGEST_EXPONENT = 600.0
-
 
 class Scored:
     """The weights of some queries of one head, and how far the originals' may be from them.
@@ -161,7 +158,7 @@ def attend_hull(
 def ends_of_weights(exponents: Array, radii: Array) -> tuple[Array, Array]:
     """Return what weights lie between, up to a factor common to a row, of their logarithms and radii.
 
-    An exponential of a radius is never multiplied with one of a logit: of
+    The largest that any can be is 1.  An exponential of a radius is never multiplied with one of a logit: of
     two large ones the product may be 1, where one is 0 and the other infinite.  Hidden keys have -inf.
 
     Parameters
@@ -173,13 +170,11 @@ def ends_of_weights(exponents: Array, radii: Array) -> tuple[Array, Array]:
     off = np.minimum(radii, LARGEST_RADIUS)
     hidden = np.isneginf(exponents)
     known = np.where(hidden, 0, exponents)
-    low, high = below(known - off), above(known + off)
-    # Between what is certain of the heaviest and what any can be at most, which must not overflow.
-    certain, most = (np.where(hidden, -np.inf, x).max(axis=-1, keepdims=True) for x in (low, high))
-    certain[np.isneginf(certain)], most[np.isneginf(most)] = 0, 0
-    shift = np.maximum(certain / 2 + most / 2, most - LARGEST_EXPONENT)
-    upper = library_up(np.exp(above(np.where(hidden, 0, high - shift)))) + TINY
-    lower = library_down(np.exp(below(low - shift)))
+    high = np.where(hidden, -np.inf, above(known + off))
+    most = high.max(axis=-1, keepdims=True)
+    most[np.isneginf(most)] = 0
+    upper = library_up(np.exp(above(np.where(hidden, 0, high - most)))) + TINY
+    lower = library_down(np.exp(below(below(known - off) - most)))
     return np.where(hidden, 0, lower), np.where(hidden, 0, upper)
 
 

@@ -100,12 +100,20 @@ MUTANTS = (
         catches="that another process is writing",
     ),
     Mutant(
-        file="fastpath/polynomial/moment_state.py",
-        before='        if min(d, d_v, degree + 1) < 1 or contents["sums"].shape != (\n'
-        "            monomial_count(d, degree),\n            d_v + 1,\n        ):\n",
-        after="        if False:\n",
-        tests=NONE,
-        catches="memory for monomials that are not in the file",
+        file="fastpath/caches/quantised_cache.py",
+        before="    if not (np.isfinite(radius).all() and np.isfinite(error).all()):\n",
+        after="    if False:\n",
+        tests="tests/fastpath/caches/test_certify_quantised.py::"
+        "test_radii_that_allow_any_logit_are_refused_in_a_sentence",
+        catches="radii that float32 does not hold",
+    ),
+    Mutant(
+        file="fastpath/caches/quantised_cache.py",
+        before="    if not (np.isfinite(found.log_sum_exp_bound).all() and np.isfinite(found.error_bound).all()):\n",
+        after="    if False:\n",
+        tests="tests/fastpath/caches/test_certify_quantised.py::"
+        "test_radii_that_allow_any_logit_are_refused_in_a_sentence",
+        catches="a bound that is no number",
     ),
     Mutant(
         file="fastpath/caches/audit_ledger.py",
@@ -123,15 +131,14 @@ MUTANTS = (
         catches="logits that overflow",
     ),
     _hull(
-        before="np.maximum(certain / 2 + most / 2, most - LARGEST_EXPONENT)",
-        after="most",
-        tests="tests/fastpath/caches/test_hull.py::"
-        "test_of_keys_that_no_radius_brings_up_the_bound_is_nothing",
-        catches="the shift to between what is certain and what may be",
+        before="    high = np.where(hidden, -np.inf, above(known + off))\n",
+        after="    high = np.where(hidden, -np.inf, known)\n",
+        tests=HULL,
+        catches="what a weight can be at most",
     ),
     _hull(
-        before="    low, high = below(known - off), above(known + off)\n",
-        after="    low, high = below(known), above(known + off)\n",
+        before="below(below(known - off) - most)",
+        after="below(below(known) - most)",
         tests=HULL,
         catches="what a weight can be at least",
     ),
@@ -149,6 +156,7 @@ MUTANTS = (
     _search(
         before="one.tobytes() != other.tobytes()",
         after="one is None",
+        tests=f"{_ATTACK}test_an_argument_that_is_changed_is_a_fault_though_the_answer_is_right",
         catches="an argument that is changed",
     ),
 )
