@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: check test test-all bench bench-quick site generated clean
+.PHONY: check test test-all bench bench-quick site fuzz generated clean
 
 check: $(VENV)/.report
 	$(BIN)/attest check
@@ -30,6 +30,12 @@ bench bench-quick: $(VENV)/.tests
 # The documentation as pages: build/site/html/index.html.
 site: $(VENV)/.tests
 	$(BIN)/python docs/site/build.py
+
+# Guided by coverage, for SECONDS: readers of files, saved states and public functions.
+SECONDS ?= 1800
+fuzz: $(VENV)/.tests
+	$(BIN)/pip install --quiet -e ".[fuzz]"
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 # Rewrite what is generated from the claims: bounds in Python and Coq, and the formulas.
 generated: $(VENV)/.tests

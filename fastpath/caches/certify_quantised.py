@@ -8,10 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastpath.caches.augmented import attend_augmented
 from fastpath.caches.formats import LARGEST_ENTRY
-from fastpath.caches.hull import attend_hull
-from fastpath.caches.quantised_cache import check_bound, check_group, checked_query
+from fastpath.caches.quantised_cache import attend, check_bound, check_group, checked_query
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.certified import Certified
 from fastpath.core.cores import worker_count
@@ -203,10 +201,8 @@ def certify_quantised(
         radius = up(radius + lost)
     if value_lost is not None:
         error = up(error + value_lost.max(axis=-1))
-    certify = attend_augmented if bound == "augmented" else attend_hull
-    found = certify(
-        q, k, v, float32_above(radius), float32_above(error), options, worker_count(workers)
-    )
+    single = float32_above(radius), float32_above(error)
+    found = attend(q, k, v, *single, options, bound, worker_count(workers))
     if output is None:
         return found
     served = exact_floats("output", output)

@@ -171,10 +171,10 @@ def ends_of_weights(exponents: Array, radii: Array) -> tuple[Array, Array]:
     hidden = np.isneginf(exponents)
     known = np.where(hidden, 0, exponents)
     high = np.where(hidden, -np.inf, above(known + off))
-    top = high.max(axis=-1, keepdims=True)
-    top[np.isneginf(top)] = 0
-    upper = library_up(np.exp(above(np.where(hidden, 0, high - top)))) + TINY
-    lower = library_down(np.exp(below(below(known - off) - top)))
+    most = high.max(axis=-1, keepdims=True)
+    most[np.isneginf(most)] = 0
+    upper = library_up(np.exp(above(np.where(hidden, 0, high - most)))) + TINY
+    lower = library_down(np.exp(below(below(known - off) - most)))
     return np.where(hidden, 0, lower), np.where(hidden, 0, upper)
 
 

@@ -245,8 +245,7 @@ class QuantisedCache(Locked):
             sinks=sinks,
             empty_rows=empty_rows,
         )
-        certify = attend_augmented if bound == "augmented" else attend_hull
-        return certify(q, k, v, radius, error, options, worker_count(workers))
+        return attend(q, k, v, radius, error, options, bound, worker_count(workers))
 
     def variation(
         self,
@@ -420,6 +419,32 @@ def check_bound(bound: Any) -> None:
     """Refuse what is no way to bound."""
     if not isinstance(bound, str) or bound not in BOUNDS:
         raise ValueError(f"bound must be 'augmented' or 'hull', got {bound!r}.")
+
+
+def attend(
+    q: Matrix,
+    k: Matrix,
+    v: Matrix,
+    radius: NDArray[np.float32],
+    error: NDArray[np.float32],
+    options: Semantics,
+    bound: str,
+    workers: int,
+) -> Certified:
+    """Attend to approximate keys and values in one of the two ways; refuse where a bound is no number."""
+    sizes = f"{np.abs(q).max():.3g}, {np.max(radius):.3g} and {np.max(error):.3g}"
+    refusal = (
+        "Q, radii of keys and errors of values must keep |scale| |q| times a radius, and both in float32, "
+        f"finite, got up to {sizes}."
+    )
+    if not (np.isfinite(radius).all() and np.isfinite(error).all()):
+        raise ValueError(refusal)
+    certify = attend_augmented if bound == "augmented" else attend_hull
+    found = certify(q, k, v, radius, error, options, workers)
+    assert found.log_sum_exp_bound is not None
+    if not (np.isfinite(found.log_sum_exp_bound).all() and np.isfinite(found.error_bound).all()):
+        raise ValueError(refusal)
+    return found
 
 
 def _pair(

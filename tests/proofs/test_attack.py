@@ -158,6 +158,16 @@ def test_enclosures_decide_and_say_where_they_cannot() -> None:
         judged(_states(third, np.nan), fastpath, x)
 
 
+def test_an_argument_that_is_changed_is_a_fault_though_the_answer_is_right() -> None:
+    def statements(module: Any, x: Any) -> list[Statement]:
+        x.X.fill(9)
+        return []
+
+    attack = Attack(function="anything", sample=matrices, statements=statements)
+    with pytest.raises(BrokenError, match=r"the argument X was changed\."):
+        judged(attack, fastpath, matrices(np.random.default_rng(0)))
+
+
 def test_the_command_says_what_it_found(capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
     file = tmp_path / "kept.json"
     assert main(["attack", "gram", "merge", "--instances", "12", "--keep", str(file)]) == 0

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastpath import Certified, Codes, attention, certify_quantised
+from fastpath import Certified, Codes, QuantisedCache, attention, certify_quantised
 from reference import Verdict, attention_verdict
 
 RNG = np.random.default_rng(3)
@@ -213,3 +213,28 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
 def test_what_does_not_fit_is_refused_in_a_sentence(call: Callable[[], Any], says: str) -> None:
     with pytest.raises((ValueError, TypeError), match=says):
         call()
+
+
+@pytest.mark.parametrize("bound", ["augmented", "hull"])
+@pytest.mark.parametrize(
+    ("q", "radius", "error"),
+    [
+        (1e300, 1e30, 0.0),
+        (1.7e308, 4.0, 0.0),
+        (0.0, 1e39, 0.0),
+        (1.0, 1e300, 0.0),
+        (1.0, 0.0, 1e300),
+    ],
+)
+def test_radii_that_allow_any_logit_are_refused_in_a_sentence(
+    bound: str, q: float, radius: float, error: float
+) -> None:
+    """Catches: a bound that is infinite or NaN, which a fuzzer found."""
+    zeros = np.zeros((2, 3), np.float32)
+    with pytest.raises(
+        ValueError, match=r"must keep \|scale\| \|q\| times a radius, and both in float32, finite"
+    ):
+        certify_quantised(np.full((1, 3), q), zeros, zeros, radius, error, bound=bound)
+    cache = QuantisedCache(np.full((2, 3), 1e-39), zeros)
+    with pytest.raises(ValueError, match=r"must keep"):
+        cache.attention(np.full((1, 3), -1.7e308), bound=bound)

@@ -98,3 +98,10 @@ def test_bits_that_are_not_read_yet_may_say_which_key_is_heaviest() -> None:
         Q, K, V = rng.standard_normal((3, 4)), 1e4 * rng.standard_normal((4, 4)), np.eye(4)
         found, exact = BitPlaneCache(K, V).attention(Q, 0.05), attention(Q, K, V)
         assert (np.abs(found.output - exact.output) <= found.error_bound + exact.error_bound).all()
+
+
+@pytest.mark.parametrize("radius", [1.0, 100.0, 300.0])
+def test_of_keys_that_no_radius_brings_up_the_bound_is_nothing(radius: float) -> None:
+    read, V = np.array([[0.0], [-2.1 * radius - 40]]), np.array([[0.0], [1.0]])
+    found = certify_quantised(np.ones((1, 1)), read, V, radius, 0.0, bound="hull")
+    assert (found.error_bound < np.exp(-30)).all()
