@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: check test test-all bench generated clean
+.PHONY: check test test-all bench bench-quick site generated clean
 
 check: $(VENV)/.report
 	$(BIN)/attest check
@@ -21,11 +21,15 @@ test: $(VENV)/.tests coq
 test-all: test
 	$(BIN)/pytest -m nightly
 
-# Peers (torch, scikit-learn) are large and only measured against; one BLAS thread.
-bench: $(VENV)/.tests
+# Measure all, or a reduced set of some minutes, and write BENCHMARKS.md.  Peers (torch, scikit-learn) are large, and only
+# measured against.
+bench bench-quick: $(VENV)/.tests
 	$(BIN)/pip install --quiet -e ".[peers]"
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 \
-	  $(BIN)/pytest tests/benchmarks --benchmark-only -m "" -s -n 0
+	$(BIN)/python -m tests.benchmarks $(if $(findstring quick,$@),--quick)
+
+# The documentation as pages: build/site/html/index.html.
+site: $(VENV)/.tests
+	$(BIN)/python docs/site/build.py
 
 # Rewrite what is generated from the claims: bounds in Python and Coq, and the formulas.
 generated: $(VENV)/.tests

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import os
 import sys
 import warnings
@@ -29,8 +30,8 @@ from proofs.judging.heads import (
     shipped_replacements,
 )
 
-#: Packages of the extra ``report``, which the libraries do without.
-REPORT_PACKAGES = ("rich", "safetensors")
+#: Packages of the extra ``report``, which most commands do without.
+REPORT_PACKAGES = ("safetensors", "jinja2", "matplotlib")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,18 +63,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     """Examine every head and feature matrix of a file, or all data that ship."""
-    from proofs.command.check import check
+    from proofs.command.check import check, scaled, selected
     from proofs.command.report import as_json, print_check
 
+    if arguments.html is not None:
+        from proofs.page import check_path, write_check
+
+        check_path(arguments.html)
     items: list[Head | FeatureMatrix | Replacements]
     if arguments.file is None:
+        if arguments.scale is not None:
+            raise InputError("--scale needs FILE: the heads that ship are scaled.")
         items = [*shipped_heads(), *shipped_matrices(), shipped_replacements()]
         source = "the real data that ship"
         left_out = f"Not run: the heads that ship with more than {SHIPPED_TOKENS} tokens."
     else:
         heads, matrices = read_file(arguments.file, arguments.names)
-        items, source, left_out = [*heads, *matrices], str(arguments.file), ""
-    found = check(arguments.impl, source, items, left_out)
+        source, left_out = str(arguments.file), ""
+        if arguments.scale is not None:
+            heads = tuple(scaled(head, arguments.scale) for head in heads)
+            source += f" with Q times {arguments.scale:g}"
+        items = [*heads, *matrices]
+    # What an implementation prints is not the report.
+    with redirect_stdout(sys.stderr):
+        found = check(
+            arguments.impl,
+            source,
+            selected(items, arguments.head),
+            left_out,
+            functions=arguments.section,
+            causal=arguments.causal,
+        )
+    if arguments.html is not None:
+        write_check(arguments.html, found)
     if arguments.json:
         print(as_json(found))
     else:
@@ -83,20 +105,39 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _audit(arguments: argparse.Namespace) -> int:
     """Recompute what is known of the claims and compare it with the ledger."""
-    from proofs.command.claims_report import print_audit
+    from proofs.command.claims_report import audit_as_json, print_audit
     from proofs.command.falsify import audit_outsiders, outsiders
+    from proofs.command.layout import track
     from proofs.evidence.audit import audit
     from proofs.evidence.coq_checker import CoqMissingError
+    from specs.claim import members
+    from specs.ledger import ledger
 
     if claims := outsiders(arguments.source, arguments.claims):
         if arguments.proofs:
             raise InputError("--proofs runs this project's proofs; claims from outside have none.")
-        return audit_outsiders(claims)
+        if arguments.html is not None:
+            raise InputError(
+                "--html shows this project's ledger; of claims from outside it has none."
+            )
+        return audit_outsiders(claims, json=arguments.json)
+    if arguments.html is not None:
+        from proofs.page import check_path, write_audit
+
+        check_path(arguments.html)
+    if sys.stderr.isatty():
+        logging.basicConfig(level=logging.INFO, format="%(message)s")  # what Coq has read
+    ids = members(arguments.claims, ledger().records)
     try:
-        report = audit(arguments.claims, proofs=arguments.proofs)
+        report = audit(ids, proofs=arguments.proofs, each=lambda ids: track(ids, str))
     except (ValueError, CoqMissingError) as error:
         raise InputError(str(error)) from None
-    print_audit(report)
+    if arguments.html is not None:
+        write_audit(arguments.html, report)
+    if arguments.json:
+        print(audit_as_json(report))
+    else:
+        print_audit(report)
     return 0 if report.agrees else 1
 
 
@@ -104,18 +145,19 @@ def _show(arguments: argparse.Namespace) -> int:
     """Print what is claimed, what it rests on and where that is."""
     from proofs.command.claims_report import print_claim
     from proofs.command.falsify import outsiders, show_outsiders
-    from specs.claim import hint
+    from specs.claim import hint, members
     from specs.ledger import ledger
 
-    if claims := outsiders(arguments.source, [arguments.claim]):
+    if claims := outsiders(arguments.source, arguments.claims):
         return show_outsiders(claims)
     records = ledger().records
-    if arguments.claim not in records:
-        raise InputError(
-            f"CLAIM must be the id of a claim, got {arguments.claim!r}; "
-            f"{hint(arguments.claim, records)}"
-        )
-    print_claim(records[arguments.claim])
+    ids = members(arguments.claims, records)
+    for id_ in ids:
+        if id_ not in records:
+            raise InputError(f"CLAIM must be the id of a claim, got {id_!r}; {hint(id_, records)}")
+    for k, id_ in enumerate(ids):
+        print("\n" * bool(k), end="")
+        print_claim(records[id_])
     return 0
 
 
@@ -182,6 +224,7 @@ def _fingerprint(arguments: argparse.Namespace) -> int:
 
 def _long_heads(arguments: argparse.Namespace) -> int:
     """Write one head of an encoder over a long text to a file."""
+    from proofs.command.layout import track
     from proofs.command.long_heads import (
         check_output,
         long_head,
@@ -189,7 +232,6 @@ def _long_heads(arguments: argparse.Namespace) -> int:
         read_windows,
         write_head,
     )
-    from proofs.command.report import track
 
     check_output(arguments.output)
     encoder = read_encoder(arguments.model)
@@ -203,8 +245,9 @@ def _long_heads(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from proofs.command import attack
     from proofs.command.algebra import add_commands
-    from proofs.command.falsify import add_command, add_source
+    from proofs.command.falsify import IDS, add_command, add_source
 
     parser = argparse.ArgumentParser(
         prog="attest",
@@ -244,6 +287,31 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATTERN",
         help="how arrays of a head are called, as in '{name}.self_attn.{role}_proj'",
     )
+    check.add_argument(
+        "--head",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="only heads and matrices of that name, with * and ? for any text; may be repeated",
+    )
+    check.add_argument(
+        "--section",
+        metavar="FUNCTION",
+        action="append",
+        default=[],
+        help="only what this function answers; may be repeated",
+    )
+    check.add_argument(
+        "--causal",
+        action="store_true",
+        help="ask for causal attention, of attention and certified_attention",
+    )
+    check.add_argument(
+        "--scale",
+        metavar="X",
+        type=float,
+        help="take Q times X, rounded to its type, for Q: where scores are scaled, X is often 1/sqrt(d)",
+    )
     how = check.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print one JSON document instead")
     how.add_argument("--verbose", action="store_true", help="print a table a section too")
@@ -252,6 +320,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="print too which papers' hypotheses hold, a row a head",
     )
+    _html(check)
     _implementation(
         check,
         "attention, polynomial_attention, certified_attention, DynamicAttention, AttentionRegression or "
@@ -262,13 +331,17 @@ def _parser() -> argparse.ArgumentParser:
     audit = commands.add_parser(
         "audit", help="recompute verdict, assurance and sharpness of each claim"
     )
-    audit.add_argument("claims", metavar="CLAIM", nargs="*", help="claim ids; default: every claim")
-    audit.add_argument("--proofs", action="store_true", help="run Coq too")
+    audit.add_argument("claims", metavar="CLAIM", nargs="*", help=f"{IDS}; default: every claim")
+    audit.add_argument(
+        "--proofs", action="store_true", help="run Coq too, on what the named claims need"
+    )
+    audit.add_argument("--json", action="store_true", help="print one JSON document instead")
+    _html(audit)
     add_source(audit)
     audit.set_defaults(run=_audit)
 
     show = commands.add_parser("show", help="print a claim: statement, hypotheses, evidence")
-    show.add_argument("claim", metavar="CLAIM", help="a claim id, such as S.tv")
+    show.add_argument("claims", metavar="CLAIM", nargs="+", help=IDS)
     add_source(show)
     show.set_defaults(run=_show)
 
@@ -291,6 +364,7 @@ def _parser() -> argparse.ArgumentParser:
     conform.set_defaults(run=_conform)
 
     add_command(commands)
+    attack.add_command(commands)
     add_commands(commands)
     fingerprint = commands.add_parser(
         "fingerprint",
@@ -333,6 +407,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     long_heads.set_defaults(run=_long_heads)
     return parser
+
+
+def _html(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        type=Path,
+        help="write what was found to one HTML file too, which needs no network",
+    )
 
 
 def _implementation(parser: argparse.ArgumentParser, functions: str) -> None:

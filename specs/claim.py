@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
@@ -76,13 +76,16 @@ class Hypothesis(Generic[Instance]):
     holds
         Whether an instance satisfies it.
     mirrors
-        The hypotheses of the claim's theorems that it stands for: a predicate of Coq by its name, or a
+        The premises of the claim's theorems that it stands for: a predicate of Coq by its name, or a
         relation as Coq prints it, without names of modules.
+    alone
+        Why no theorem has such a premise, where none has.
     """
 
     statement: str
     holds: Callable[[Instance], bool]
     mirrors: tuple[str, ...] = ()
+    alone: str = ""
 
 
 def _no_parameters(instance: Any, bits: int) -> Mapping[str, Value]:
@@ -103,7 +106,9 @@ class Bound(Generic[Instance]):
         The symbols of ``expression`` in the order in which every generated function takes them.  A constant
         has none; then ``points`` and ``parameters`` say nothing either, and are left out too.
     expression
-        The bound itself; the single source of the Python, the Coq and the printed formula.
+        The bound itself; the single source of the Python, the Coq and the printed formula.  Its symbols
+        assume what their numbers are, so that ``expression.subs("eta", 1)``, which looks for a symbol that
+        assumes nothing, replaces nothing: ``at(eta=1)`` replaces by name, ``evaluate(eta=1)`` encloses.
     domain
         The numbers that an argument may be, where they are fewer than its kind allows (see ``domains``).
     provided
@@ -130,9 +135,6 @@ class Bound(Generic[Instance]):
         Where the theorem's conclusion has the bound, if not as an upper bound of what stands alone.
     attained
         The Coq theorem that the bound is attained, where there is one.
-    given
-        The hypotheses of the theorem that no instance can break, written as in ``Hypothesis.mirrors``: its
-        type has them, its parameters or the program that is its quantity.
     approached
         The Coq theorem that no smaller multiple of the bound holds, where it is approached only.
     """
@@ -154,7 +156,6 @@ class Bound(Generic[Instance]):
     relation: Relation = Relation.AT_MOST
     attained: str = ""
     approached: str = ""
-    given: tuple[str, ...] = ()
 
     @property
     def domains(self) -> dict[sympy.Symbol, sympy.Set]:
@@ -173,6 +174,23 @@ class Bound(Generic[Instance]):
         """Return the expression as LaTeX, symbols by their names."""
         names = {a: r"\mathrm{" + a.name.replace("_", r"\_") + "}" for a in self.arguments}
         return str(sympy.latex(self.expression, symbol_names=names))
+
+    def at(self, **values: Any) -> sympy.Expr:
+        """Return the expression with arguments, by their names, replaced by numbers or expressions.
+
+        Raises
+        ------
+        TypeError
+            If a name is not one of the bound's arguments.
+        """
+        arguments = {a.name: a for a in self.arguments}
+        for name in values:
+            if name not in arguments:
+                raise TypeError(
+                    f"{self.name} takes {', '.join(arguments) or 'nothing'}; got {name}."
+                )
+        replaced = {arguments[name]: sympy.sympify(value) for name, value in values.items()}
+        return self.expression.subs(replaced, simultaneous=True)
 
     def evaluate(self, *, digits: int = 30, **values: Fraction | float) -> Enclosure:
         """Enclose the bound at given arguments to a number of significant digits.
@@ -338,10 +356,25 @@ class Claim(Generic[Instance]):
 
 
 def hint(id_: str, known: Iterable[str]) -> str:
-    """Return which ids are spelled like an unknown one, or all that there are if none is."""
+    """Return which ids are spelled like an unknown one, or which groups there are if none is."""
     known = sorted(known)
-    alike = difflib.get_close_matches(id_, known, n=3)
-    return f"did you mean {' or '.join(alike)}?" if alike else f"known are {', '.join(known)}."
+    groups = dict.fromkeys(k.partition(".")[0] for k in known)
+    return alike(id_, known) or f"known are those of {', '.join(groups)}."
+
+
+def alike(name: str, known: Iterable[str]) -> str:
+    """Return a question after what is spelled like a name; empty if nothing is."""
+    close = difflib.get_close_matches(name, known, n=3)
+    return f"did you mean {' or '.join(close)}?" if close else ""
+
+
+def members(ids: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return ids in order, with all claims of it in the place of a group, such as P3 or S, once each."""
+    found: dict[str, None] = {}
+    for id_ in ids:
+        group = [] if id_ in known else [k for k in known if k.startswith(f"{id_}.")]
+        found.update(dict.fromkeys(group or [id_]))
+    return [*found]
 
 
 def by_id(claims: Mapping[str, Claim[Any]]) -> Callable[[str], Claim[Any]]:

@@ -17,6 +17,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.caches import ledger_tail
@@ -24,13 +25,17 @@ from fastpath.core.directed import above, float_at_most, library_down, library_u
 from fastpath.core.inputs import generator, integer, open_unit
 from fastpath.core.locked import Locked
 from fastpath.core.norms import sum_above
-from fastpath.core.state_files import read_arrays, write_arrays
+from fastpath.core.shown import shown
+from fastpath.core.state_files import load, write_arrays
 
 _KIND = "audit ledger, 1"
 
 #: The share of the failure probability that is kept for the case that no audit finds an error: 1 % more
 #: audits than Wilks asks at one time.  The D-th error has (1 - FIRST)/(D (D + 1)).
 _FIRST = 0.9
+
+#: More than anybody's answers.
+_MOST_ANSWERS = 2**64
 
 #: Of more audited errors than this, the tail's largest term is taken by its logarithm.
 _EXACT_TERMS = 12
@@ -53,6 +58,8 @@ class Audited:
     tolerance : float
         What counts as an error.
     """
+
+    __repr__ = shown
 
     steps: int
     audits: int
@@ -91,6 +98,19 @@ class AuditLedger(Locked):
     Notes
     -----
     Claims: Q.ledger.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> rng = np.random.default_rng(0)
+    >>> ledger = fastpath.AuditLedger(0.05, 1e-6, tolerance=0.01, audit_probability=0.5)
+    >>> for answer in range(2000):
+    ...     if ledger.audit(rng):
+    ...         ledger.record(0.001)  # the error of the answer, which was fixed before
+    >>> said = ledger.bound()
+    >>> said.steps, said.errors, said.uncovered < 0.05
+    (2000, 0, True)
     """
 
     def __init__(
@@ -217,18 +237,7 @@ class AuditLedger(Locked):
             If it cannot be written.
         """
         with self._lock:
-            write_arrays(
-                path,
-                _KIND,
-                {
-                    "numbers": np.array(
-                        [self._uncovered, self._failure, self._tolerance, self._rate]
-                    ),
-                    "counts": np.array(
-                        [self._steps, self._audits, self._errors, self._waiting], np.int64
-                    ),
-                },
-            )
+            write_arrays(path, _KIND, self._contents())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> AuditLedger:
@@ -241,11 +250,24 @@ class AuditLedger(Locked):
         ValueError
             If it was truncated or changed, or holds something else.
         """
-        arrays = read_arrays(path, _KIND)
+        return load(path, (_KIND,), cls._from_contents, cls._contents)
+
+    def _contents(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays."""
+        return {
+            "numbers": np.array([self._uncovered, self._failure, self._tolerance, self._rate]),
+            "counts": np.array([self._steps, self._audits, self._errors, self._waiting], np.int64),
+        }
+
+    @classmethod
+    def _from_contents(cls, arrays: dict[str, NDArray[Any]]) -> AuditLedger:
+        """Return the ledger that has these contents."""
         uncovered, failure, tolerance, rate = arrays["numbers"].tolist()
         new = cls(uncovered, failure, tolerance, audit_probability=rate)
         new._steps, new._audits, new._errors, waiting = arrays["counts"].tolist()
         new._waiting = bool(waiting)
+        if not 0 <= new._errors <= new._audits <= new._steps - new._waiting:
+            raise ValueError("counts must be those of a ledger.")
         return new
 
 
@@ -257,9 +279,14 @@ def most_errors(audited: int, rate: float, failure_probability: float) -> int:
 
 @lru_cache(maxsize=256)
 def _most(audited: int, rate: float, share: float) -> int:
-    """Return the largest k with P(Bin(k, rate) <= audited) > share, or a few more for rounding."""
+    """Return the largest k with P(Bin(k, rate) <= audited) > share, or a few more for rounding.
+
+    Where that is more than there are answers, some number that is.
+    """
     low, high = audited, audited + 1
     while _tail(high, audited, rate) > share:
+        if high > _MOST_ANSWERS:
+            return high  # of all answers that there are nothing is said
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2

@@ -2,9 +2,9 @@ r"""Attention over approximate keys and values with more columns, which certify 
 
 The keys are within r_j of the keys that were meant, and the values within e_j; a logit moves by at most
 :math:`c_j = \kappa r_j`, :math:`\kappa = |scale| |q|`.  Attention itself is asked for the averages
-of r, r v, r v², e and r e beside those of v, with its own certificate on each, and of them
+of v², r, r², e and r e beside those of v, with its own certificate on each, and of them
 
-.. math:: |o - y| \le \Big[ F \sqrt{\textstyle\sum \hat p c \sum \hat p c (\hat v - y)^2} + b +
+.. math:: |o - y| \le \Big[ F \sqrt{\textstyle\sum \hat p c^2 \sum \hat p (\hat v - y)^2} + b +
           \sum \hat p e + F \sum \hat p c e \Big] e^{\sum \hat p c}, \qquad F = (e^{\bar c} - 1)/\bar c
 
 is computed, y being the answer and b what rounding did to it.
@@ -20,7 +20,7 @@ from fastpath.core.bounds.caches import augmented_log, augmented_output, augment
 from fastpath.core.bounds.softmax import ARITHMETIC
 from fastpath.core.certified import Certified
 from fastpath.core.cores import run
-from fastpath.core.directed import above, below, down, library_up, up
+from fastpath.core.directed import above, below, library_up, up
 from fastpath.core.inputs import Array, Matrix
 from fastpath.core.norms import lengths
 from fastpath.core.semantics import Semantics
@@ -31,8 +31,8 @@ CLAIMS = ("Q.augmented", "FP.augmented")
 #: Rows of which columns are made at once, so that they stay in a core's cache.
 _ROWS = 2048
 
-#: Columns are scaled to at most 1 in magnitude, and pass through at most three roundings.
-_COLUMN_ROUNDINGS = 4
+#: Columns are scaled to at most 1 in magnitude, and products of two are rounded, and may underflow.
+_COLUMN_ROUNDINGS = 2
 
 
 def attend_augmented(
@@ -56,7 +56,7 @@ def attend_augmented(
     width = v.shape[-1]
     unit = ARITHMETIC[q.dtype.name]["unit_roundoff"]
     heads = v[..., 0, 0].size
-    columns = np.empty((heads, v.shape[-2], 3 * width + 3), q.dtype)
+    columns = np.empty((heads, v.shape[-2], 2 * width + 4), q.dtype)
     parts = (x.reshape(heads, *x.shape[v.ndim - 2 :]) for x in (v, radius, error))
     sides = run(
         [partial(_Side, *part) for part in zip(columns, *parts, strict=True)],
@@ -79,21 +79,19 @@ def attend_augmented(
     )
     # Averages are at most the largest, which may be 0.
     largest_radius, largest_error = of_queries("largest_radius"), of_queries("largest_error")
-    radius_mean, error_mean, both_mean = (
-        np.minimum(highest[..., 3 * width + i : 3 * width + i + 1], ceiling)
-        for i, ceiling in enumerate(
-            (largest_radius, largest_error, _rounded_up(largest_radius * largest_error))
-        )
+    largest = (
+        largest_radius,
+        _rounded_up(largest_radius * largest_radius),
+        largest_error,
+        _rounded_up(largest_radius * largest_error),
+    )
+    radius_mean, square_mean, error_mean, both_mean = (
+        np.minimum(highest[..., column : column + 1], ceiling)
+        for column, ceiling in enumerate(largest, 2 * width)
     )
     centre = found[..., :width]
-    cross = centre * found[..., width : 2 * width]
     scatter = augmented_scatter(
-        highest[..., 2 * width : 3 * width],
-        radius_mean,
-        up(np.abs(centre)),
-        column_error[..., width : 2 * width],
-        up(np.maximum(-cross, 0)),
-        down(np.maximum(cross, 0)),
+        highest[..., width : 2 * width], np.abs(centre), found_error[..., :width]
     )
     # What a logit moves by at most.
     lengths_ = lengths(q.reshape(-1, q.shape[-1])).reshape(*q.shape[:-1], 1)
@@ -105,7 +103,8 @@ def attend_augmented(
     with np.errstate(over="ignore", invalid="ignore"):
         relative = augmented_output(
             up(reach * radius_mean),
-            up(reach * scatter),
+            up(up(reach * reach) * square_mean),
+            scatter,
             up(np.ldexp(error_mean, error_unit - value_unit)),
             up(np.ldexp(up(reach * both_mean), error_unit - value_unit)),
             growth,
@@ -149,7 +148,7 @@ def _growth(reach: Array) -> Array:
 
 
 class _Side:
-    """The columns v, r v, r v^2, r, e, r e of a head, each scaled by a power of two to at most 1."""
+    """The columns v, v^2, r, r^2, e, r e of a head, each scaled by a power of two to at most 1."""
 
     def __init__(
         self,
@@ -173,13 +172,10 @@ class _Side:
             values *= second
             part = columns[rows]
             part[:, :width] = values
-            moved = values * radii[rows, None]
-            part[:, width : 2 * width] = moved
-            moved *= values
-            part[:, 2 * width : 3 * width] = moved
-        columns[:, 3 * width] = radii
-        columns[:, 3 * width + 1] = errors
-        columns[:, 3 * width + 2] = radii * errors
+            np.multiply(values, values, out=part[:, width : 2 * width])
+        extra = (radii, radii * radii, errors, radii * errors)
+        for column, averaged in enumerate(extra, 2 * width):
+            columns[:, column] = averaged
         spread = error.max().astype(np.float64)
         self.lower, self.upper = below(low - spread), above(high + spread)
 

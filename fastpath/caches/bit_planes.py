@@ -16,15 +16,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath.caches.formats import LARGEST_ENTRY, bfloat16_at_least, from_bfloat16
-from fastpath.caches.hull import farthest_above
+from fastpath.caches.hull import ends_of_weights, farthest_above
 from fastpath.caches.quantised_cache import DEFAULT_GROUP, check_group
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.softmax import ARITHMETIC, rounding_weight, scaled_logit
 from fastpath.core.certified import Certified
-from fastpath.core.directed import UNIT_ROUNDOFF, above, below, library_down, library_up, up
+from fastpath.core.directed import UNIT_ROUNDOFF, above, below, up
 from fastpath.core.inputs import Array, Matrix, heads_inputs, integer, open_unit
-from fastpath.core.norms import TINY, lengths
+from fastpath.core.norms import lengths
 from fastpath.core.semantics import semantics
+from fastpath.core.shown import shown
+from fastpath.exact.blocks import check_factors
 
 #: Planes of each number: one more would say less than a bfloat16 scale's own rounding.
 PLANES = 12
@@ -47,6 +49,8 @@ class CertifiedBits(Certified):
     reached : array of bool of that shape
         Whether the bound is within the tolerance; where it is not, all planes were read that matter.
     """
+
+    __repr__ = shown
 
     bits_read: Array
     reached: NDArray[np.bool_]
@@ -171,6 +175,7 @@ class BitPlaneCache:
             for x, radii in ((k, True), (v, False))
         )
         self._largest = float(np.abs(v).max())
+        self._largest_key = float(np.abs(k).max())
 
     @property
     def nbytes(self) -> int:
@@ -209,7 +214,16 @@ class BitPlaneCache:
         q, _, _ = heads_inputs(Q, dummy, dummy[..., :1])
         if not np.isfinite(q).all():
             raise ValueError("Q must be finite, got NaN or infinity.")
-        factor = semantics(q.shape[:-2], q.shape[-2], n, scale=scale).scale
+        options = semantics(q.shape[:-2], q.shape[-2], n, scale=scale)
+        check_factors(options, np.dtype(np.float64))
+        factor = options.scale
+        largest, most = float(np.abs(q).max()), np.finfo(np.float64).max / 8
+        size = up(up(largest * abs(factor)) * up(self._largest_key * self._keys.columns))
+        if not size <= most:
+            raise ValueError(
+                f"Q and K must keep |scale| |q|.|k| at most {most:.3g}, got up to {size:.3g}: a logit could "
+                "overflow."
+            )
         queries = q.reshape(-1, *q.shape[-2:]).astype(np.float64)
         group = len(queries) // heads
         shape = (*queries.shape[:2], self._values.columns)
@@ -285,8 +299,7 @@ class _Reading:
                     1,
                 )
             )
-            upper = library_up(weights * library_up(np.exp(radii))) + TINY
-            lower = library_down(weights * library_down(np.exp(-radii)))
+            lower, upper = ends_of_weights(self.logits - shift, radii)
             high = above(self.numbers + self.halves[:, None])
             low = below(self.numbers - self.halves[:, None])
             mean = weights @ self.numbers / weights.sum()
@@ -295,7 +308,7 @@ class _Reading:
                 and self._width(lower, upper, high, low, mean) <= allowed
             ):
                 return True
-            if not self._read_deeper(weights / weights.sum(), radii, mean):
+            if not self._read_deeper(upper, radii, mean):
                 self._width(lower, upper, high, low, mean)
                 return False
 
@@ -313,11 +326,9 @@ class _Reading:
         )
         return float(self.half_width.max())
 
-    def _read_deeper(self, weights: Array, radii: Array, mean: Array) -> bool:
+    def _read_deeper(self, heavy: Array, radii: Array, mean: Array) -> bool:
         """Read one plane more of what matters most, or return that nothing is left."""
-        n = len(weights)
-        heavy = weights * np.exp(np.minimum(radii, 20))
-        heavy /= max(1.0, heavy.sum())
+        n = len(heavy)
         spread = np.abs(self.numbers - mean).max(axis=1)
         importance = np.concatenate([heavy * np.minimum(radii, 1) * spread, heavy * self.halves])
         importance[np.concatenate([self.key_depths, self.value_depths]) >= PLANES] = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +18,8 @@ from fastpath.core.cores import worker_count
 from fastpath.core.directed import UNIT_ROUNDOFF, float32_above, up
 from fastpath.core.inputs import NARROW, Array, Matrix, exact_floats, plain_array
 from fastpath.core.norms import lengths
+from fastpath.core.semantics import Causal, EmptyRows
+from fastpath.core.shown import shown
 
 _INTEGERS = ("int8", "uint8", "int16")
 
@@ -35,6 +37,8 @@ class Codes:
         Half the distance between neighbouring numbers: what rounding to nearest, without clipping, can
         have done to an entry.
     """
+
+    __repr__ = shown
 
     numbers: Array
     steps: Array
@@ -115,14 +119,14 @@ def certify_quantised(
     *,
     output: ArrayLike | None = None,
     scale: float = 1.0,
-    causal: bool | str = False,
+    causal: Causal = False,
     window: tuple[int | None, int | None] | None = None,
     mask: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     softcap: float | None = None,
     sinks: ArrayLike | None = None,
-    empty_rows: str = "refuse",
-    bound: str = "augmented",
+    empty_rows: EmptyRows = "refuse",
+    bound: Literal["augmented", "hull"] = "augmented",
     workers: int | None = None,
 ) -> Certified:
     """Attend to approximate keys and values, and bound the distance from attention on what was meant.
@@ -161,6 +165,18 @@ def certify_quantised(
     Notes
     -----
     Claims: Q.augmented, FP.augmented, FP.softmax; Q.hull.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 200, 32)) / 4
+    >>> scale = np.abs(K).max() / 127
+    >>> codes = fastpath.Codes.of(np.rint(K / scale).astype(np.int8), scale)
+    >>> served = fastpath.certify_quantised(Q, codes, V, codes.radius(), 0.0)
+    >>> exact = fastpath.attention(Q, K, V)
+    >>> bool((abs(served.output - exact.output) <= served.error_bound).all())
+    True
     """
     check_bound(bound)
     queries = exact_floats("Q", Q)

@@ -88,6 +88,31 @@ class Rows:
         arrays = (self.codes, self.scales, self.zeros, self.radii)
         return sum(a.nbytes for a in arrays) + (0 if self.lengths is None else self.lengths.nbytes)
 
+    def sound(self, heads: int, columns: int) -> bool:
+        """Whether the arrays have the shapes and types of so many heads and columns."""
+        kinds = {8: np.int8, 4: np.uint8, "fp8": np.uint8, "bfloat16": np.uint16}
+        width = -(-columns // 2) if self.bits == 4 else columns
+        if self.codes.ndim != 3 or self.codes.dtype != kinds[self.bits]:
+            return False
+        rows = self.codes.shape[1]
+        if self.codes.shape != (heads, rows, width) or self.columns != columns:
+            return False
+        groups = (rows, -(-columns // self.group))
+        if self.lengths is not None:
+            if self.lengths.ndim != 1 or self.lengths.dtype.kind != "i" or (self.lengths < 1).any():
+                return False
+            if int(self.lengths.sum()) != rows:
+                return False
+            groups = (len(self.lengths), columns)
+        scaled = (heads, *groups)
+        return (
+            self.scales.dtype == self.zeros.dtype == np.uint16
+            and (self.bits == "bfloat16" or self.scales.shape == scaled)
+            and (self.bits != 4 or self.zeros.shape == scaled)
+            and (self.radii.size == 0 or self.radii.shape == (heads, rows))
+            and self.radii.dtype in (np.uint8, np.float32)
+        )
+
     def read(self) -> NDArray[np.float32]:
         """Return what the rows are read as, of shape (heads, n, columns)."""
         if self.bits == "bfloat16":

@@ -28,6 +28,9 @@ _NEWTON_STEPS = 40
 #: Queries whose weights are held at once.
 _ROWS = 16
 
+#: Beyond it, radii are taken for this.
+LARGEST_RADIUS = np.finfo(np.float64).max / 4
+
 
 class Scored:
     """The weights of some queries of one head, and how far the originals' may be from them.
@@ -81,19 +84,16 @@ class Scored:
         self.weights, self.slack = weights, np.broadcast_to(slack, weights.shape)
         #: What each logit may be off by, rounding included.
         self.radii = np.where(seen, up(moved + slack), 0)
-        self.upper = np.where(seen, library_up(weights * library_up(np.exp(self.radii))) + TINY, 0)
-        self.lower = np.where(seen, library_down(weights * library_down(np.exp(-self.radii))), 0)
         self.seen = seen
-        self.sink = None
+        exponents, off = np.where(seen, scores - shift, -np.inf), self.radii
         if block.sink is not None:
-            weight = np.exp(block.sink - shift)
-            self.sink = np.concatenate(
-                [
-                    library_down(weight * library_down(np.exp(-slack[:, :1]))),
-                    library_up(weight * library_up(np.exp(slack[:, :1]))) + TINY,
-                ],
-                axis=1,
-            )
+            exponents = np.concatenate([exponents, block.sink - shift], axis=1)
+            off = np.concatenate([off, slack[:, :1]], axis=1)
+        lower, upper = ends_of_weights(exponents, off)
+        count = scores.shape[1]
+        self.lower, self.upper, self.sink = lower[:, :count], upper[:, :count], None
+        if block.sink is not None:
+            self.sink = np.concatenate([lower[:, count:], upper[:, count:]], axis=1)
 
 
 def attend_hull(
@@ -153,6 +153,29 @@ def attend_hull(
             np.isfinite(logarithm), up(kernel + moved.reshape(shape[:-1])), 0
         ),
     )
+
+
+def ends_of_weights(exponents: Array, radii: Array) -> tuple[Array, Array]:
+    """Return what weights lie between, up to a factor common to a row, of their logarithms and radii.
+
+    The largest that any can be is 1.  An exponential of a radius is never multiplied with one of a logit: of
+    two large ones the product may be 1, where one is 0 and the other infinite.  Hidden keys have -inf.
+
+    Parameters
+    ----------
+    exponents, radii : arrays of shape (..., n)
+        Of some key finite; differences of numbers of at most an eighth of the largest.
+    """
+    # So large a radius undoes any difference.
+    off = np.minimum(radii, LARGEST_RADIUS)
+    hidden = np.isneginf(exponents)
+    known = np.where(hidden, 0, exponents)
+    high = np.where(hidden, -np.inf, above(known + off))
+    top = high.max(axis=-1, keepdims=True)
+    top[np.isneginf(top)] = 0
+    upper = library_up(np.exp(above(np.where(hidden, 0, high - top)))) + TINY
+    lower = library_down(np.exp(below(below(known - off) - top)))
+    return np.where(hidden, 0, lower), np.where(hidden, 0, upper)
 
 
 def farthest_above(

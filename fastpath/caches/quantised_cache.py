@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,8 +18,8 @@ from fastpath.core.certified import Certified
 from fastpath.core.cores import worker_count
 from fastpath.core.inputs import Array, Matrix, exact_floats, heads_inputs, in_range, integer
 from fastpath.core.locked import Locked
-from fastpath.core.semantics import Semantics, semantics
-from fastpath.core.state_files import read_arrays, write_arrays
+from fastpath.core.semantics import Causal, EmptyRows, Semantics, semantics
+from fastpath.core.state_files import load, write_arrays
 from fastpath.exact.blocks import check_finite
 
 _KIND = "quantised cache, 1"
@@ -69,6 +70,19 @@ class QuantisedCache(Locked):
     Memory of heads of 32 columns: 0.27 of float32 with int8, 0.16 with int4.
 
     Claims: Q.augmented, FP.augmented, FP.softmax; Q.hull.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 200, 32)).astype(np.float32)
+    >>> cache = fastpath.QuantisedCache(K, V)
+    >>> served = cache.attention(Q, scale=32**-0.5)
+    >>> exact = fastpath.attention(Q, K, V, scale=32**-0.5)
+    >>> bool((abs(served.output - exact.output) <= served.error_bound + exact.error_bound).all())
+    True
+    >>> round(cache.nbytes / (K.nbytes + V.nbytes), 2)
+    0.27
     """
 
     def __init__(
@@ -183,14 +197,14 @@ class QuantisedCache(Locked):
         Q: ArrayLike,
         *,
         scale: float = 1.0,
-        causal: bool | str = False,
+        causal: Causal = False,
         window: tuple[int | None, int | None] | None = None,
         mask: ArrayLike | None = None,
         bias: ArrayLike | None = None,
         softcap: float | None = None,
         sinks: ArrayLike | None = None,
-        empty_rows: str = "refuse",
-        bound: str = "augmented",
+        empty_rows: EmptyRows = "refuse",
+        bound: Literal["augmented", "hull"] = "augmented",
         workers: int | None = None,
     ) -> Certified:
         """Attend to the cache, and bound the distance from attention on the keys and values as given.
@@ -239,7 +253,7 @@ class QuantisedCache(Locked):
         Q: ArrayLike,
         *,
         scale: float = 1.0,
-        causal: bool | str = False,
+        causal: Causal = False,
         window: tuple[int | None, int | None] | None = None,
         mask: ArrayLike | None = None,
         bias: ArrayLike | None = None,
@@ -281,15 +295,7 @@ class QuantisedCache(Locked):
             If it cannot be written.
         """
         with self._lock:
-            arrays = {
-                "formats": np.array([str(self._key_bits), str(self._value_bits)]),
-                "numbers": np.array([self._group, self._per_channel, *self._dims]),
-                "leading": np.array(self._leading, np.int64),
-                "evicted": self._evicted,
-            }
-            for name in ("keys", "waiting", "values"):
-                arrays |= _packed(name, getattr(self, f"_{name}"))
-            write_arrays(path, _KIND, arrays)
+            write_arrays(path, _KIND, self._contents())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> QuantisedCache:
@@ -302,7 +308,23 @@ class QuantisedCache(Locked):
         ValueError
             If it was truncated or changed, or holds something else.
         """
-        arrays = read_arrays(path, _KIND)
+        return load(path, (_KIND,), cls._from_contents, cls._contents)
+
+    def _contents(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays."""
+        arrays = {
+            "formats": np.array([str(self._key_bits), str(self._value_bits)]),
+            "numbers": np.array([self._group, self._per_channel, *self._dims]),
+            "leading": np.array(self._leading, np.int64),
+            "evicted": self._evicted,
+        }
+        for name in ("keys", "waiting", "values"):
+            arrays |= _packed(name, getattr(self, f"_{name}"))
+        return arrays
+
+    @classmethod
+    def _from_contents(cls, arrays: dict[str, NDArray[Any]]) -> QuantisedCache:
+        """Return the cache that has these contents."""
         new = object.__new__(cls)
         Locked.__init__(new)
         new._key_bits, new._value_bits = (
@@ -315,7 +337,25 @@ class QuantisedCache(Locked):
         new._keys = _unpacked(arrays, "keys", new._key_bits, d, new._group)
         new._waiting = _unpacked(arrays, "waiting", "bfloat16", d, new._group)
         new._values = _unpacked(arrays, "values", new._value_bits, width, new._group)
+        new._check_contents()
         return new
+
+    def _check_contents(self) -> None:
+        """Refuse arrays that no cache has."""
+        parts = [(p, self._dims[0]) for p in (self._keys, self._waiting) if p is not None]
+        count = sum(len(p) for p, _ in parts)
+        if self._values is not None:
+            parts.append((self._values, self._dims[1]))
+        gone = self._evicted
+        sound = (
+            min(self._group, *self._dims, *self._leading) > 0
+            and count == len(self)
+            and gone.ndim == 1
+            and bool((np.diff(gone, prepend=-1) > 0).all())
+            and bool((gone < len(gone) + count).all())
+        )
+        if not (sound and all(p.sound(math.prod(self._leading), d) for p, d in parts)):
+            raise ValueError("contents must be those of a cache.")
 
     def _add(self, k: Matrix, v: Matrix) -> None:
         """Store checked rows; nothing changes before all of it is made."""

@@ -7,10 +7,12 @@ buffers are, belongs to the caller's context; how the processor rounds, to the t
 
 from collections.abc import Callable
 from contextvars import Context
-from functools import cached_property, update_wrapper
+from functools import update_wrapper
 from typing import Any, TypeVar
 
 import numpy as np
+
+from fastpath.core.once import once
 
 Public = TypeVar("Public", bound=Callable[..., Any])
 
@@ -63,8 +65,8 @@ def _guarded_member(member: Any) -> Any:
         return type(member)(_guarded(member.__func__))
     if isinstance(member, property) and member.fget:
         return property(_guarded(member.fget), member.fset, member.fdel)
-    if isinstance(member, cached_property):
-        member.func = _guarded(member.func)
+    if isinstance(member, once):
+        member.compute = _guarded(member.compute)
         return member
     return _guarded(member) if callable(member) else member
 

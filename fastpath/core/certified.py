@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastpath.core.shown import shown
+
 
 @dataclass(frozen=True, kw_only=True)
 class Certified:
@@ -28,6 +30,8 @@ class Certified:
     log_sum_exp_bound : float64 array of the same shape, or None
         Bound on its absolute error.
     """
+
+    __repr__ = shown
 
     output: NDArray[Any]
     error_bound: NDArray[np.float64]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
 from itertools import islice
-from threading import Lock
+from threading import RLock
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -64,21 +64,32 @@ def run_in_order(
 class _Blas:
     """How many calls need BLAS on one thread at the moment, and how many threads its libraries had before.
 
-    A fork while they run copies a lock that nobody will release, and calls that will not end: the child
-    starts anew, and its next call gives the threads back.
+    A fork while they run copies calls that will not end: the child starts anew, and its next call gives the
+    threads back.  None happens while threads are set or given back, which other threads do outside of the
+    interpreter's lock: the child would have some libraries on one thread and others not, and inside of a
+    library a lock that nobody will release.
     """
 
-    lock = Lock()
+    #: A signal's handler may fork while its own thread holds it.
+    lock = RLock()
     calls = 0
     before: tuple[tuple[Any, int], ...] | None = None
 
 
+def _hold() -> None:
+    _Blas.lock.acquire()
+
+
+def _go_on() -> None:
+    _Blas.lock.release()
+
+
 def _start_anew() -> None:
-    _Blas.lock, _Blas.calls = Lock(), 0
+    _Blas.lock, _Blas.calls = RLock(), 0
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
+    os.register_at_fork(before=_hold, after_in_parent=_go_on, after_in_child=_start_anew)
 
 
 @contextmanager
@@ -88,8 +99,9 @@ def _blas_on_one_thread() -> Iterator[None]:
         if _Blas.before is None:
             found = [(library, library.get_num_threads()) for library in _libraries()]
             _Blas.before = tuple(pair for pair in found if pair[1] not in (None, 1))
+        if not _Blas.calls:
             for library, _ in _Blas.before:
-                library.set_num_threads(1)
+                _set(library, 1)
         _Blas.calls += 1
     try:
         yield
@@ -98,8 +110,22 @@ def _blas_on_one_thread() -> Iterator[None]:
             _Blas.calls -= 1
             if not _Blas.calls:
                 for library, threads in _Blas.before or ():
-                    library.set_num_threads(threads)
+                    _set(library, threads)
                 _Blas.before = None
+
+
+def _set(library: Any, threads: int) -> None:
+    """Set how many threads a library has.
+
+    From version 3.8 on threadpoolctl lets one thread of the process do so, and ignores the others as long as
+    that one lives; here it does not matter which, and who had it can have it back.
+    """
+    release = getattr(library, "clear_controlling_thread", lambda force: None)
+    release(force=True)
+    try:
+        library.set_num_threads(threads)
+    finally:
+        release(force=True)
 
 
 @cache

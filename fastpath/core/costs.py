@@ -34,6 +34,14 @@ DROPPING_ROW, DROPPING_KEY, DROPPING_FETCHED, DROPPING_PAIR = 1.5e5, 400.0, 1000
 CLUSTERS_ROW, CLUSTERS_SUMMED, CLUSTERS_SAMPLED = 6e4, 210.0, 360.0
 CLUSTERS_FETCHED, CLUSTERS_PAIR = 9000.0, 1.6
 
+#: The same of clusters under a causal mask, a sampled key being seen by half of the rows; and a pair within
+#: a block of time, relative to exact attention.
+CAUSAL_ROW, CAUSAL_SUMMED, CAUSAL_SAMPLED = 8e4, 900.0, 430.0
+CAUSAL_FETCHED, CAUSAL_PAIR, CAUSAL_OWN = 6000.0, 1.6, 1.5
+
+#: Few keys for all queries: a row, besides its pairs; and a call of exact attention, besides its rows.
+SAMPLED_ROW, EXACT_CALL = 2e4, 2e7
+
 # ------------------------------------------------------------------------- features, in float64
 
 #: A multiply-add of a symmetric product, of which half are done.

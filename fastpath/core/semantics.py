@@ -5,12 +5,19 @@ visible(i, j)  <=>  -left <= j - (i + offset) <= right  and  mask_ij  and  bias_
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.inputs import exact_floats, integer, plain_array, real_number
+
+#: How queries and keys may be aligned: ``True`` where there are as many of either.
+Causal: TypeAlias = bool | Literal["upper-left", "lower-right"]
+
+#: What becomes of a query that sees nothing.
+EmptyRows: TypeAlias = Literal["refuse", "zeros"]
+
 
 Indices = NDArray[np.intp]
 
@@ -193,13 +200,13 @@ def semantics(
     keys: int,
     *,
     scale: float = 1.0,
-    causal: bool | str = False,
+    causal: Causal = False,
     window: tuple[int | None, int | None] | None = None,
     mask: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     softcap: float | None = None,
     sinks: ArrayLike | None = None,
-    empty_rows: str = "refuse",
+    empty_rows: EmptyRows = "refuse",
 ) -> Semantics:
     """Return the options for heads of one shape, or refuse.
 

@@ -37,7 +37,8 @@ from fastpath.core.inputs import Matrix, exact_floats, open_unit
 from fastpath.core.locked import Locked
 from fastpath.core.norms import lengths
 from fastpath.core.offers import Refusal
-from fastpath.core.state_files import read_arrays, write_arrays
+from fastpath.core.shown import shown
+from fastpath.core.state_files import load, write_arrays
 from fastpath.decoding.boxes import Boxes, Rotation, slack_of
 from fastpath.decoding.closable import Closable, WeighedKeys
 from fastpath.exact.attention import attend_prepared
@@ -85,6 +86,8 @@ class Decoded(Certified):
     keys_read : int
         How many keys were read.
     """
+
+    __repr__ = shown
 
     method: str
     reason: str
@@ -242,18 +245,7 @@ class KeyIndex(Locked):
             If it cannot be written.
         """
         with self._lock:
-            blocks = [(b.start, b.first, b.level) for b in self._blocks]
-            sizes = [(b.longest_key, b.extent) for b in self._blocks]
-            write_arrays(
-                path,
-                _KIND,
-                {name: x.array for name, x in self._arrays().items()}
-                | {
-                    "rotation": self._rotation.matrix,
-                    "blocks": np.array(blocks, np.int64),
-                    "lengths": np.array(sizes),
-                },
-            )
+            write_arrays(path, _KIND, self._contents())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> KeyIndex:
@@ -266,7 +258,21 @@ class KeyIndex(Locked):
         ValueError
             If it was truncated or changed, or holds something else.
         """
-        arrays = read_arrays(path, _KIND)
+        return load(path, (_KIND,), cls._from_contents, cls._contents)
+
+    def _contents(self) -> dict[str, NDArray[Any]]:
+        """Return everything as arrays."""
+        blocks = [(b.start, b.first, b.level) for b in self._blocks]
+        sizes = [(b.longest_key, b.extent) for b in self._blocks]
+        return {name: x.array for name, x in self._arrays().items()} | {
+            "rotation": self._rotation.matrix,
+            "blocks": np.array(blocks, np.int64),
+            "lengths": np.array(sizes),
+        }
+
+    @classmethod
+    def _from_contents(cls, arrays: dict[str, NDArray[Any]]) -> KeyIndex:
+        """Return the index that has these contents."""
         new = object.__new__(cls)
         Locked.__init__(new)
         new._rotation = Rotation(arrays.pop("rotation"))
@@ -280,7 +286,34 @@ class KeyIndex(Locked):
             setattr(new, f"_{name}", Growing(array, _AXES.get(name, 0)))
         new._sorted = int(arrays["sizes"].sum())
         new._known = None
+        new._check_contents()
         return new
+
+    def _check_contents(self) -> None:
+        """Refuse arrays that no index has: of other shapes, or of clusters that leave keys out."""
+        parts = {name: x.array for name, x in self._arrays().items()}
+        keys, values, sizes, starts = (
+            parts[name] for name in ("keys", "values", "sizes", "starts")
+        )
+        d, clusters = keys.shape[1], len(sizes)
+        bounds = [*(b.first for b in self._blocks), clusters]
+        rows = [*(b.start for b in self._blocks), self._sorted]
+        sound = (
+            keys.ndim == values.ndim == 2
+            and len(keys) == len(values) >= self._sorted
+            and keys.dtype == values.dtype == parts["middles"].dtype == parts["halves"].dtype
+            and self._rotation.matrix.shape == (d, d)
+            and parts["middles"].shape == parts["halves"].shape == (d, clusters)
+            and starts.shape == sizes.shape == (clusters,)
+            and bool((sizes > 0).all() and (parts["halves"] >= 0).all())
+            and bool((starts == np.cumsum(sizes) - sizes).all())
+            and bounds[0] == rows[0] == 0
+            and bounds == sorted(bounds)
+            and rows == [*starts[bounds[:-1]].tolist(), self._sorted]
+            and all(np.isfinite(x).all() for x in (keys, values, self._rotation.matrix))
+        )
+        if not sound:
+            raise ValueError("contents must be those of an index.")
 
     def _arrays(self) -> dict[str, Growing]:
         names = ("keys", "values", "middles", "halves", "sizes", "starts")

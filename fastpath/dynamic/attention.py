@@ -1,5 +1,7 @@
 """Dynamic attention: exact answers while tokens change, with a rounding certificate on every row."""
 
+from __future__ import annotations
+
 from typing import Literal
 
 import numpy as np
@@ -100,6 +102,20 @@ class DynamicAttention(Locked):
 
     Claims: P1.correct, P1.update, P1.query, P1.kept, P1.worstcase, FP.dynamic, FP.exp; with a scale
     FP.scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 100, 16))
+    >>> tokens = fastpath.DynamicAttention(Q, K, V, scale=1 / 4)
+    >>> tokens.update_key(17, 3, 0.5)
+    >>> tokens.append(Q[0], K[0], V[0])
+    100
+    >>> tokens.evict(5)
+    >>> row, bound = tokens.query_row(8), tokens.error_bound(8)
+    >>> row.shape, bound < 1e-11
+    ((16,), True)
     """
 
     def __init__(
@@ -163,21 +179,22 @@ class DynamicAttention(Locked):
         """Add ``delta`` to entry j of the key of token i: O(n) cached, O(d) dirty, amortised O(n d)."""
         with self._lock:
             tokens = self._tokens
-            good = type(i) is int and type(j) is int and isinstance(delta, float) and i >= 0 <= j
+            good = type(i) is int and type(j) is int and isinstance(delta, float) and j >= 0
             if good:
                 try:
-                    old = tokens.key_entries[i, j]
+                    place = tokens.places[i]
+                    old = tokens.key_entries[place, j]
                     new = old + delta
-                    good = -self._largest <= new <= self._largest and tokens.alive[i] == 1
-                except IndexError:
+                    good = -self._largest <= new <= self._largest
+                except LookupError:
                     good = False  # said in full by what follows
             if not good:
-                i, j, new = self._entry(tokens.keys, i, j, delta)
-                old = tokens.key_entries[i, j]
-            self._strategy.update_key(i, j, old, new)
+                place, j, new = self._entry(tokens.keys, i, j, delta)
+                old = tokens.key_entries[place, j]
+            self._strategy.update_key(place, j, old, new)
             if self._watching:
                 # As in _note, without a call: updates may be all there is.
-                self._touched.append(i)
+                self._touched.append(place)
                 if len(self._touched) >= REVIEW_UPDATES:
                     self._review()
 
@@ -225,12 +242,14 @@ class DynamicAttention(Locked):
     def append(self, q: ArrayLike, k: ArrayLike, v: ArrayLike) -> int:
         """Add a token after the last one and return its index, which stays its own.
 
-        O(n d); where there is no room left, everything is computed anew with room for n/8 more.
+        O(n d); where there is no room left, those evicted are forgotten and everything is computed anew, with
+        room for n/8 more and for as many again as were evicted, up to n.  So a window of n tokens that
+        moves on takes O(n d) a token, however long.
 
         Raises
         ------
         TypeError, ValueError
-            If a vector does not fit, or there are 2^21 tokens already in float32.
+            If a vector does not fit, or there are 2^21 live tokens already in float32.
         """
         with self._lock:
             tokens = self._tokens
@@ -238,16 +257,18 @@ class DynamicAttention(Locked):
             query, key = self._vector("q", q, d), self._vector("k", k, d)
             value = self._vector("v", v, d_v)
             self._check_scaled("q", query, tokens.scale)
-            if tokens.count == self._most:
+            if len(tokens.places) == self._most:
                 raise ValueError(
                     f"append must keep the tokens at most {self._most} in {tokens.dtype}, as many as "
                     "there are."
                 )
-            if tokens.count == self._room:
-                self._begin(self._chooser.plan, tokens.count // 8 + 8)
+            if tokens.count in (self._room, self._most):
+                self._make_room()
+                tokens = self._tokens
             index = tokens.append(query, key, value)
-            self._strategy.appended(index)
-            self._note(index)
+            place = tokens.places[index]
+            self._strategy.appended(place)
+            self._note(place)
             return index
 
     def evict(self, i: int) -> None:
@@ -259,12 +280,13 @@ class DynamicAttention(Locked):
             If the token was evicted before, or is the last one.
         """
         with self._lock:
-            i = self._token(i)
-            if sum(self._tokens.alive) == 1:
+            i = self._index(i)
+            if len(self._tokens.places) == 1:
                 raise ValueError(f"evict must leave a token, got {i}, the last one.")
-            self._strategy.evicting(i)
+            place = self._tokens.places[i]
+            self._strategy.evicting(place)
             self._tokens.evict(i)
-            self._note(i)
+            self._note(place)
 
     # -------------------------------------------------------------------------------------- reads
 
@@ -273,12 +295,11 @@ class DynamicAttention(Locked):
         """Return entry (i, j) of attention: O(k) cached, O(k d) dirty, O(n) kept."""
         with self._lock:
             entry = None
-            if type(i) is int and type(j) is int and i >= 0 <= j:
+            if type(i) is int and type(j) is int and j >= 0:
                 try:
-                    if self._tokens.alive[i]:
-                        entry = self._strategy.entry(i, j)
-                except IndexError:
-                    pass  # said in full by what follows
+                    entry = self._strategy.entry(self._tokens.places[i], j)
+                except LookupError:
+                    entry = None  # said in full by what follows
             if entry is None:
                 i, j = self._token(i), in_range("j", j, len(self._tokens.values) - 1)
                 entry = self._strategy.entry(i, j)
@@ -334,9 +355,20 @@ class DynamicAttention(Locked):
     def live(self) -> NDArray[np.intp]:
         """Indices of the tokens that were not evicted, in order."""
         with self._lock:
-            return self._tokens.live
+            return np.fromiter(self._tokens.places, np.intp, len(self._tokens.places))
 
     # ------------------------------------------------------------------------------------- choice
+
+    def _make_room(self) -> None:
+        """Forget the tokens that were evicted, and compute everything anew with room for more."""
+        before, live = self._tokens, len(self._tokens.places)
+        evicted = before.count - live
+        self._tokens = before.compacted() if evicted else before
+        try:
+            self._begin(self._chooser.plan, max(live // 8 + 8, min(2 * evicted, live)))
+        except BaseException:
+            self._tokens = before
+            raise
 
     def _begin(self, plan: Plan, spare: int = 0) -> None:
         """Follow a plan from now on, with room for some more tokens."""
@@ -395,7 +427,7 @@ class DynamicAttention(Locked):
     # -------------------------------------------------------------------------------------- input
 
     def _entry(self, entries: Matrix, i: int, j: int, delta: float) -> tuple[int, int, float]:
-        """Return both indices from 0 on, and the entry plus delta, or refuse."""
+        """Return the token's place, the other index from 0 on, and the entry plus delta, or refuse."""
         i, j = self._token(i), in_range("j", j, entries.shape[1])
         if isinstance(delta, bool) or not isinstance(delta, (float, int, np.floating, np.integer)):
             raise TypeError(f"delta must be a real number, got {delta!r}.")
@@ -426,16 +458,18 @@ class DynamicAttention(Locked):
             )
 
     def _token(self, i: int) -> int:
+        """Return the place of a live token, or refuse."""
+        return self._tokens.places[self._index(i)]
+
+    def _index(self, i: int) -> int:
         """Return the index of a live token from 0 on, or refuse."""
-        try:
-            if type(i) is int and i >= 0 and self._tokens.alive[i]:
-                return i
-        except IndexError:
-            pass  # said in full by what follows
-        token = in_range("i", i, self._tokens.count)
-        if not self._tokens.alive[token]:
-            raise ValueError(f"i must be a token that is not evicted, got {token}, which was.")
-        return token
+        tokens = self._tokens
+        if type(i) is int and i in tokens.places:
+            return i
+        index = in_range("i", i, tokens.indices)
+        if index not in tokens.places:
+            raise ValueError(f"i must be a token that is not evicted, got {index}, which was.")
+        return index
 
     def _vector(self, name: str, row: ArrayLike, length: int) -> Matrix:
         """Return a vector in the type of the tokens, or refuse."""

@@ -15,6 +15,8 @@ It stands beside what it calls, not among the proofs, since it is a program on t
 that needs the bounds which that interface certifies.
 """
 
+from __future__ import annotations
+
 import math
 from typing import Any, Literal
 

@@ -124,11 +124,13 @@ class Sums(Viewed, ABC):
     def error_bound(self, i: int) -> float:
         """Bound the error of every entry of row i as it is read now (FP.dynamic)."""
         denominator = float(self._row_sums(i)[-1])
+        rebuilds = self.rebuilds - int(self._computed_at[i])
+        if self.settled and not rebuilds:
+            return self._error_bound_as_computed(i, denominator)
         mass = self._mass(i)
         # A pending key adds at most its weights before, part of the mass, and now, part of the
         # denominator; a pending value at most twice its weights before.  A stale row is read anew.
         mass = denominator + (4 * mass if mass <= TURNOVER * denominator else 0.0)
-        rebuilds = self.rebuilds - int(self._computed_at[i])
         return row_error_bound(
             self.tokens.queries[i],
             self._largest_keys,
@@ -140,6 +142,25 @@ class Sums(Viewed, ABC):
             events=self.tokens.count + 4 * self._largest_limit * (rebuilds + 1),
             factors=self.factors,
             steps=self.steps,
+        )
+
+    def _error_bound_as_computed(self, i: int, denominator: float) -> float:
+        """Bound the error of row i where its sums are as they were computed from the definition.
+
+        Each weight has then passed through them once, and was never multiplied by a factor.
+        """
+        n = self.tokens.count
+        return row_error_bound(
+            self.tokens.queries[i],
+            self._largest_keys,
+            scaled=self.tokens.scale != 1,
+            magnitude=self._largest_value,
+            denominator=denominator,
+            mass=denominator,
+            roundings=n + 1,
+            events=n,
+            factors=0,
+            steps=0.0,
         )
 
     # ---------------------------------------------------------------------------------- updates

@@ -60,6 +60,9 @@ class Tokens(Viewed):
     tokens j that it sees (j <= i when causal); ``queries`` are the given ones times the scale.  ``values`` is
     stored by column with a last row of ones, so that both sums are one product: *the sums* of a row are d_v
     numerators and, last, a denominator, all times a common :math:`e^{-shift}`.
+
+    A token keeps its index; where it is stored, its *place*, is another once those evicted before it are no
+    longer kept.  Everything here but ``places`` counts in places, in the order of the indices.
     """
 
     VIEWS = frozenset({"key_entries", "_weights"})
@@ -80,8 +83,9 @@ class Tokens(Viewed):
         self.values = np.ones((v.shape[1] + 1, len(v) + PADDING), v.dtype)
         self.values[:-1, len(v) :] = 0
         self.values[:-1, : len(v)] = v.T
-        #: One byte a token: is it live?
-        self.alive = bytearray(b"\x01" * len(k))
+        #: The place of every live token, by its index, in order; and how many there ever were.
+        self.places = dict(zip(range(len(k)), range(len(k)), strict=True))
+        self.indices = len(k)
         self._evicted = np.empty(0, np.intp)
         self._view()
 
@@ -92,8 +96,18 @@ class Tokens(Viewed):
 
     @property
     def live(self) -> NDArray[np.intp]:
-        """Indices of the tokens that are not evicted."""
-        return np.flatnonzero(np.frombuffer(self.alive, np.uint8))
+        """Places of the tokens that are not evicted."""
+        return np.fromiter(self.places.values(), np.intp, len(self.places))
+
+    def compacted(self) -> "Tokens":
+        """Return the live tokens alone, under their indices, with the same counts of operations."""
+        live = self.live
+        given = self.given_queries[live]
+        new = Tokens(given, self.keys[live], self.values[:-1, live].T, self.causal, self.scale)
+        new.operations = self.operations
+        new.places = dict(zip(self.places, range(len(live)), strict=True))
+        new.indices = self.indices
+        return new
 
     @property
     def given_queries(self) -> Matrix:
@@ -108,29 +122,30 @@ class Tokens(Viewed):
 
     def append(self, query: Matrix, key: Matrix, value: Matrix) -> int:
         """Add a token at the end, doubling the arrays where they are full, and return its index."""
-        index = self.count
-        if index == len(self.keys):
-            rows = [(0, index), (0, 0)]
+        place, index = self.count, self.indices
+        if place == len(self.keys):
+            rows = [(0, place), (0, 0)]
             # All before any is assigned: a MemoryError must leave the tokens as they are.
             grown = np.pad(self.queries, rows), np.pad(self.keys, rows)
             given = None if self._given is None else np.pad(self._given, rows)
             self.values = np.pad(self.values, rows[::-1])
             self.queries, self.keys = grown
             self._given = given
-        self.set_query(index, slice(None), query)
-        self.keys[index] = key
-        self.values[:-1, index] = value
-        self.values[-1, index] = 1
-        self.alive.append(1)
+        self.set_query(place, slice(None), query)
+        self.keys[place] = key
+        self.values[:-1, place] = value
+        self.values[-1, place] = 1
+        self.places[index] = place
         self.count += 1
+        self.indices += 1
         self._view()
         return index
 
-    def evict(self, i: int) -> None:
+    def evict(self, index: int) -> None:
         """Take a token out of every sum."""
-        self.alive[i] = 0
-        self.values[:, i] = 0
-        self._evicted = np.append(self._evicted, i)
+        place = self.places.pop(index)
+        self.values[:, place] = 0
+        self._evicted = np.append(self._evicted, place)
 
     def weights(self, i: int) -> tuple[Matrix, float]:
         """Return exp(logit - shift) of the tokens that row i sees, and the shift, their largest logit.

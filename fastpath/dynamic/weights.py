@@ -24,14 +24,12 @@ class Weights(Sums):
 
     VIEWS = Sums.VIEWS | {"_columns", "_query_columns", "_changed"}
 
-    factors = FACTORS
-
     #: All columns there are.
     _columns: Sequence[Matrix]
 
     def __init__(self, tokens: Tokens, *, room: int, limit: int) -> None:
         super().__init__(tokens, room=room, limit=limit)
-        self.steps = LARGEST_STEPS[tokens.dtype.name]
+        self._largest_steps = LARGEST_STEPS[tokens.dtype.name]
         self._largest_query = np.abs(self.queries_by_column).max(axis=1).tolist()
         self._factors = [0] * room
         self._steps = [0.0] * room
@@ -58,10 +56,15 @@ class Weights(Sums):
         change = keys[i, j] - old
         factors = self._factors[i] + 1
         steps = self._steps[i] + abs(change) * self._largest_query[j]
-        if factors > FACTORS or steps > self.steps:
+        if factors > FACTORS or steps > self._largest_steps:
             self._recompute(i)
             return
         self._factors[i], self._steps[i] = factors, steps
+        # The largest ever: the sums remember what passed through them.
+        if factors > self.factors:
+            self.factors = factors
+        if steps > self.steps:
+            self.steps = steps
         now, place = self._now_and_next(i)
         changed = self._changed
         np.multiply(self._query_columns[j], change, out=changed)

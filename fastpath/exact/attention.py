@@ -7,6 +7,8 @@ shift and the scale of the values are the same for numerator and denominator, th
 nothing, and that no sum that overflowed is divided.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -28,7 +30,7 @@ from fastpath.core.certified import Certified
 from fastpath.core.cores import run, worker_count
 from fastpath.core.directed import UNIT_ROUNDOFF, library_down, library_up, up
 from fastpath.core.inputs import Matrix, heads_inputs
-from fastpath.core.semantics import Indices, Semantics, semantics
+from fastpath.core.semantics import Causal, EmptyRows, Indices, Semantics, semantics
 from fastpath.exact.blocks import (
     Block,
     Scores,
@@ -100,13 +102,13 @@ def attention(
     V: ArrayLike | None = None,
     *,
     scale: float = 1.0,
-    causal: bool | str = False,
+    causal: Causal = False,
     window: tuple[int | None, int | None] | None = None,
     mask: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     softcap: float | None = None,
     sinks: ArrayLike | None = None,
-    empty_rows: str = "refuse",
+    empty_rows: EmptyRows = "refuse",
     workers: int | None = None,
 ) -> Certified:
     r"""Compute softmax attention, and bound its rounding error entry by entry.
@@ -186,6 +188,19 @@ def attention(
 
     Claims: FP.softmax, FP.exp, S.output, FP.lse; FP.scores and FP.tanh where scores are scaled, capped or
     biased.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 100, 16))
+    >>> found = fastpath.attention(Q, K, V, scale=1 / 4, causal=True)
+    >>> found.output.shape, found.error_bound.shape
+    ((100, 16), (100, 16))
+    >>> bool((found.error_bound < 1e-12).all())
+    True
+    >>> found.claims[0]  # what that rests on: attest show FP.softmax
+    'FP.softmax'
     """
     keys, values, sides = arrays_of(K, V)
     q, k, v = heads_inputs(Q, keys, values)
@@ -212,13 +227,6 @@ def attention(
     if not np.isfinite(q).all():
         check_finite(q, k, v, options)
     return _attend(q, sides, options, count)
-
-
-def attend(q: Matrix, k: Matrix, v: Matrix, last: NDArray[np.intp] | None) -> Certified:
-    """Compute :func:`attention` of checked matrices; query i sees the keys up to ``last[i]``, ascending."""
-    options = Semantics(heads=(), queries=len(q), keys=len(k), right=None if last is None else 0)
-    rows = np.arange(len(q)) if last is None else last
-    return attend_heads(q, k, v, options, worker_count(None), rows)
 
 
 def attend_heads(
@@ -358,7 +366,7 @@ def _attend_block(block: Block, buffer: Matrix, width: int, results: Sequence[Ma
 
 
 def _certified(
-    block: Block, scores: Scores, sums: "_Sums", small: bool, width: int
+    block: Block, scores: Scores, sums: _Sums, small: bool, width: int
 ) -> tuple[Matrix, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return output, error bound, log-sum-exp and its bound for a block of queries."""
     values, constants = block.side.values, constants_of(block.queries)

@@ -132,9 +132,12 @@ class Scores:
     capped_error: NDArray[np.float64] | None
 
 
-def scores_of(block: Block) -> Scores:
-    """Bound the scores of a block of queries and their errors, or refuse what could overflow."""
-    options, dtype = block.options, block.queries.dtype
+def scores_of(block: Block, dtype: "np.dtype[Any] | None" = None) -> Scores:
+    """Bound the scores of a block of queries and their errors, or refuse what could overflow.
+
+    ``dtype`` is the type in which nothing may; that of the queries by default.
+    """
+    options, dtype = block.options, block.queries.dtype if dtype is None else dtype
     constants = constants_of(block.queries)
     u, tiny = constants["unit_roundoff"], constants["tiny"]
     d, most = block.queries.shape[1], np.finfo(dtype).max / 8
@@ -178,13 +181,14 @@ def scores_of(block: Block) -> Scores:
     )
 
 
-def scaled_queries(block: Block) -> Matrix:
-    """Return the queries times the scale, or refuse what overflows."""
-    scale, dtype = block.options.scale, block.queries.dtype
+def scaled_queries(block: Block, dtype: "np.dtype[Any] | None" = None) -> Matrix:
+    """Return the queries times the scale, or refuse what overflows, in that type too."""
+    scale = block.options.scale
     if scale == 1:
         return block.queries
-    q: Matrix = block.queries * dtype.type(scale)
-    if not np.isfinite(q).all():
+    q: Matrix = block.queries * block.queries.dtype.type(scale)
+    dtype = q.dtype if dtype is None else dtype
+    if not np.isfinite(q.astype(dtype, copy=False)).all():
         raise ValueError(f"scale and Q must keep scale Q finite in {dtype}, got scale = {scale!r}.")
     return q
 

@@ -48,6 +48,16 @@ def merge(parts: Sequence[Certified]) -> Certified:
     seen here.
 
     Claims: FP.merge, FP.lse, FP.exp, and those of the parts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 100, 16))
+    >>> parts = [fastpath.attention(Q, K[part], V[part]) for part in (slice(60), slice(60, 100))]
+    >>> merged, whole = fastpath.merge(parts), fastpath.attention(Q, K, V)
+    >>> bool((abs(merged.output - whole.output) <= merged.error_bound + whole.error_bound).all())
+    True
     """
     if not isinstance(parts, Sequence) or not parts:
         raise ValueError("parts must be a sequence of at least one part.")

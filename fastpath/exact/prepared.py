@@ -1,6 +1,7 @@
 """Keys and values with what exact attention computes of them, whatever the queries are."""
 
-from functools import cached_property
+from __future__ import annotations
+
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from fastpath.core.directed import up
 from fastpath.core.inputs import Matrix, exact_floats
 from fastpath.core.locked import Locked
 from fastpath.core.norms import CONVERTED_ROWS
+from fastpath.core.once import once
 from fastpath.exact.scaled_values import Ranges, ScaledValues, column_range
 
 #: Where the largest sum of squares is finite and no less, squares in the entries' own type lose less than
@@ -70,6 +72,16 @@ class Prepared(Locked):
     average over many: room is doubled when it is used up, and so twice the memory is taken at most.
 
     Claims: FP.sum, of the norms; what attention claims is attention's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 100, 16))
+    >>> prepared = fastpath.Prepared(K[:90], V[:90])
+    >>> prepared.append(K[90:], V[90:])
+    >>> fastpath.attention(Q[:1], prepared).output.shape
+    (1, 16)
     """
 
     def __init__(self, K: ArrayLike, V: ArrayLike) -> None:
@@ -137,8 +149,8 @@ class Prepared(Locked):
 
 
 def arrays_of(
-    K: "ArrayLike | Prepared", V: ArrayLike | None
-) -> tuple[ArrayLike, ArrayLike, "tuple[PreparedHead, ...] | None"]:
+    K: ArrayLike | Prepared, V: ArrayLike | None
+) -> tuple[ArrayLike, ArrayLike, tuple[PreparedHead, ...] | None]:
     """Return K and V, those of a Prepared with what is known of each of its heads."""
     if not isinstance(K, Prepared):
         if V is None:
@@ -167,7 +179,7 @@ class PreparedHead:
         k: Matrix,
         v: Matrix,
         *,
-        norms: "RowNorms | None" = None,
+        norms: RowNorms | None = None,
         whole: tuple[Matrix, Matrix] | None = None,
     ) -> None:
         self.k = k
@@ -203,18 +215,18 @@ class RowNorms:
     rows, but for the arithmetic, which the largest of all decides.
     """
 
-    _squares: "Rows"
+    _squares: Rows
 
     def __init__(self, x: Matrix) -> None:
         self._grow(x, None)
 
-    def extended(self, x: Matrix) -> "RowNorms":
+    def extended(self, x: Matrix) -> RowNorms:
         """Return the norms of more rows, of which these are the first."""
         new = object.__new__(RowNorms)
         new._grow(x, self)
         return new
 
-    def _grow(self, x: Matrix, earlier: "RowNorms | None") -> None:
+    def _grow(self, x: Matrix, earlier: RowNorms | None) -> None:
         self._columns = x.shape[1]
         name = name_of(x)
         new = x if earlier is None else x[earlier._squares.count :]
@@ -263,7 +275,7 @@ class RowNorms:
             longest = squares[first : max(int(ranges[1][-1]), first + 1)].max(keepdims=True)
         return self._bound(longest)
 
-    @cached_property
+    @once
     def _longest(self) -> NDArray[np.float64]:
         return self._bound(self._squares.array.max(keepdims=True))
 
@@ -320,7 +332,7 @@ class Rows:
     def _axis(rows: Matrix) -> int:
         return max(rows.ndim - 2, 0)
 
-    def extended(self, rows: Matrix) -> "Rows":
+    def extended(self, rows: Matrix) -> Rows:
         """Return these and more, in time that many appended rows share."""
         axis = self._axis(rows)
         stop = self.count + rows.shape[axis]
@@ -349,7 +361,7 @@ class _State(NamedTuple):
     sides: tuple[PreparedHead, ...]
 
     @classmethod
-    def of(cls, keys: Rows, values: Rows, earlier: "_State | None") -> "_State":
+    def of(cls, keys: Rows, values: Rows, earlier: _State | None) -> _State:
         k, v = (x.array.reshape(-1, *x.array.shape[-2:]) for x in (keys, values))
         sides = []
         for i in range(len(k)):

@@ -1,12 +1,11 @@
 """Values scaled by powers of two, so that weighted sums neither overflow nor underflow."""
 
-from functools import cached_property
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fastpath.core.directed import up
 from fastpath.core.inputs import Matrix
+from fastpath.core.once import once
 
 #: The first key that each of some queries sees, and the one after the last; None: all of them.
 Ranges = tuple[NDArray[np.intp], NDArray[np.intp]] | None
@@ -86,7 +85,7 @@ class ScaledValues:
         """How many columns the values have."""
         return int(self._v.shape[1])
 
-    @cached_property
+    @once
     def scaled(self) -> Matrix:
         """The values times 2^-exponent."""
         if not self._exponent.any():
@@ -133,7 +132,7 @@ class ScaledValues:
             return self._of_all
         return self._spread_and_magnitude(lower, upper)
 
-    @cached_property
+    @once
     def _of_all(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return self._spread_and_magnitude(*self.whole)
 
@@ -145,7 +144,7 @@ class ScaledValues:
             low, high = (np.ldexp(x, -self._exponent) for x in (low, high))
         return up(high - low), np.maximum(high, -low)
 
-    @cached_property
+    @once
     def smallest(self) -> NDArray[np.float64]:
         """What one underflow can lose in units of ``scaled``, restoring the scale included.
 
@@ -168,7 +167,7 @@ class ScaledValues:
         restored: NDArray[np.float64] = up(bound * self._unit)
         return restored
 
-    @cached_property
+    @once
     def _unit(self) -> NDArray[np.float64]:
         """The units of ``scaled``."""
         unit: NDArray[np.float64] = np.ldexp(1.0, self._exponent)

@@ -1,5 +1,7 @@
 """Judge the gradients of an attention kernel, given what it returned itself."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -153,10 +155,10 @@ class _Sum:
     size: Array
 
     @classmethod
-    def zeros(cls, shape: tuple[int, ...]) -> "_Sum":
+    def zeros(cls, shape: tuple[int, ...]) -> _Sum:
         return cls(np.zeros(shape), np.zeros(shape), np.zeros(shape))
 
-    def add(self, other: "_Sum") -> None:
+    def add(self, other: _Sum) -> None:
         self.value += other.value
         self.error += other.error
         self.size += other.size

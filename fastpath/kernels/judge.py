@@ -1,5 +1,7 @@
 """Judge what a kernel returned: every entry within its tolerance, or a sentence on one that is not."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -180,6 +182,20 @@ def assert_attention(
     it, 2 n_q n_k^2 multiply-adds a head more, in float64.
 
     Claims: FP.kernel, FP.kernel_matmul; FP.kernel_probable with a failure probability.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastpath import kernels
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 50, 16)).astype(np.float16)
+    >>> logits = Q.astype(np.float32) @ K.T.astype(np.float32) / 4
+    >>> weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    >>> mine = (weights @ V.astype(np.float32) / weights.sum(axis=1, keepdims=True)).astype(np.float16)
+    >>> declared = kernels.RoundingModel(out="float16")
+    >>> kernels.assert_attention(mine, Q, K, V, declared, scale=1 / 4)
+    >>> mine[7, 3] *= 1.01
+    >>> kernels.judge_attention(mine, Q, K, V, declared, scale=1 / 4).refuted
+    True
     """
     judgement = judge_attention(
         output, Q, K, V, model, failure_probability, rows=rows, workers=workers, **semantics

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from fastpath.core.bounds.kernels import kernel_deviation
 from fastpath.core.bounds.softmax import ARITHMETIC, positive_sum, rounding_weight
 from fastpath.core.directed import down, library_down, library_up, up
 from fastpath.core.inputs import Array, Matrix
+from fastpath.core.once import once
 from fastpath.exact.blocks import Block, Scores
 from fastpath.kernels.exponents import OWN_ROUNDINGS, Exponents
 from fastpath.kernels.formats import Format
@@ -39,7 +39,7 @@ class Values:
         #: |v|, v^2, 1, v: multiplied with weights in one product.
         self.columns = np.concatenate([size, scaled * scaled, ones, scaled], axis=1)
 
-    @cached_property
+    @once
     def running(self) -> Array:
         """Sums of |v| over the first 0, 1, ... keys, in units, which only ranges of keys need."""
         size = np.abs(self.scaled).astype(np.float64)

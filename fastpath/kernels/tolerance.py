@@ -1,8 +1,10 @@
 """The tolerance of an attention kernel: what its declared arithmetic may return, entry by entry."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,8 @@ from fastpath.core.cores import run, worker_count
 from fastpath.core.directed import above, below, library_down, library_up, up
 from fastpath.core.inputs import Array, Matrix, heads_inputs, in_range, plain_array
 from fastpath.core.norms import TINY
-from fastpath.core.semantics import Indices, Semantics, semantics
+from fastpath.core.once import once
+from fastpath.core.semantics import Causal, EmptyRows, Indices, Semantics, semantics
 from fastpath.exact.attention import attend_heads
 from fastpath.exact.blocks import Block, block_of, check_finite, logit_magnitude, scores_of
 from fastpath.exact.prepared import PreparedHead
@@ -65,13 +68,13 @@ def tolerance(
     model: RoundingModel,
     *,
     scale: float = 1.0,
-    causal: bool | str = False,
+    causal: Causal = False,
     window: tuple[int | None, int | None] | None = None,
     mask: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     softcap: float | None = None,
     sinks: ArrayLike | None = None,
-    empty_rows: str = "refuse",
+    empty_rows: EmptyRows = "refuse",
     rows: ArrayLike | None = None,
     workers: int | None = None,
 ) -> Tolerance:
@@ -107,6 +110,15 @@ def tolerance(
     a few tiles of 1024 x 256 a worker.
 
     Claims: FP.kernel, FP.kernel_matmul, and those of :func:`fastpath.attention`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastpath import kernels
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 50, 16)).astype(np.float16)
+    >>> allowed = kernels.tolerance(Q, K, V, kernels.RoundingModel(out="float16"), scale=1 / 4)
+    >>> allowed.lower.shape, bool((allowed.upper - allowed.lower < 0.01).all())
+    ((50, 16), True)
     """
     task = prepare(
         Q,
@@ -280,7 +292,7 @@ class Side:
             k, v = k.astype(np.float32), v.astype(np.float32)
             self.single = PreparedHead(k, v), Values(v)
 
-    @cached_property
+    @once
     def double(self) -> tuple[PreparedHead, Values]:
         """Keys and values in float64, where they are needed."""
         return PreparedHead(self._k, self._v), Values(self._v)
@@ -308,9 +320,9 @@ def kernel_bound(
         # Their rounding undoes what the exponential is off by.
         off = float(up(library_up(np.expm1(exponents.most.max())) * 2 + task.exact_weights))
     bound = _assembled(task.model, block, values, sums, centre, centre_bound, off)
-    bound = np.where(may_overflow(task.model, block, values, logarithm), np.inf, bound)
     bound[empty[:, 0]] = 0
-    return bound
+    # Of a row that sees nothing too: weights of 0 times values that have overflowed are no numbers.
+    return np.where(may_overflow(task.model, block, values, logarithm), np.inf, bound)
 
 
 def _sums(
@@ -482,9 +494,13 @@ def may_overflow(
     if low is not None:
         overflows = overflows | (scores > low.largest)
     inputs = model.format("inputs")
+    scale = max(1.0, abs(options.scale))
+    largest_query = np.abs(block.queries).max(axis=1, keepdims=True).astype(np.float64)
+    # The scale may stand on either side before the product; where it is no more than 1, nothing grows.
+    grown = 1.0 if scale == 1 else 2 * scale
+    overflows = overflows | (grown * largest_query > model.unit.largest)
+    overflows = overflows | bool(grown * block.side.largest_key > model.unit.largest)
     if inputs is not None:
-        scale = max(1.0, abs(options.scale))
-        largest_query = np.abs(block.queries).max(axis=1, keepdims=True)
         overflows = overflows | (2 * scale * largest_query > inputs.largest)
         overflows = overflows | bool(2 * scale * block.side.largest_key > inputs.largest)
     exponentials = model.format("exponentials")

@@ -17,7 +17,7 @@ from fastpath.core.locked import Locked
 from fastpath.core.offers import Refusal
 from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
 from fastpath.core.scaling import Scaled, scaled
-from fastpath.core.state_files import Arrays, read_arrays, write_arrays
+from fastpath.core.state_files import Arrays, load, write_arrays
 from fastpath.polynomial.attention import LARGEST_BYTES
 from fastpath.polynomial.minimax import minimax, widened
 from fastpath.polynomial.moments import (
@@ -71,6 +71,18 @@ class MomentState(Locked):
     while no thread is in a call.
 
     Claims: P2.poly, P2.kappa, P2.recentre, P2.onepass, FP.moments.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).uniform(-0.7, 0.7, (3, 5000, 2))
+    >>> first, second = (fastpath.MomentState(2, 2, degree=5) for _ in range(2))
+    >>> first.update(K[:3000], V[:3000])
+    >>> second.update(K[3000:], V[3000:])
+    >>> first.merge(second)
+    >>> first.count, first.query(Q[:10]).output.shape
+    (5000, (10, 2))
     """
 
     def __init__(self, d: int, d_v: int, degree: int, *, centre: ArrayLike | None = None) -> None:
@@ -240,7 +252,7 @@ class MomentState(Locked):
         ValueError
             If it is no such file, or was truncated or changed; nothing of it is looked at then.
         """
-        return cls.from_contents(read_arrays(path, KIND))
+        return load(path, (KIND,), cls.from_contents, cls.contents)
 
     def contents(self) -> Arrays:
         """Return everything as arrays, the sums in the usual order of monomials."""
@@ -262,6 +274,11 @@ class MomentState(Locked):
     def from_contents(cls, contents: Arrays) -> MomentState:
         """Return the state that has these contents."""
         d, d_v, degree = contents["sizes"].tolist()
+        if min(d, d_v, degree + 1) < 1 or contents["sums"].shape != (
+            monomial_count(d, degree),
+            d_v + 1,
+        ):
+            raise ValueError("sums must be those of so many monomials and columns.")
         state = cls(d, d_v, degree, centre=contents["centre"])
         state._dtype = np.dtype(contents["dtype"].item())
         # A 0-dimensional array is what a number became.

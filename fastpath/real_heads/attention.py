@@ -1,10 +1,13 @@
 """Attention on real heads, whose logits no polynomial reaches: fast, and certified afterwards."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from math import ceil
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,17 +18,23 @@ from fastpath.core.cores import run, worker_count
 from fastpath.core.costs import exact_cost, rows_cost
 from fastpath.core.directed import down, up
 from fastpath.core.head import Head, Heads
-from fastpath.core.inputs import Array, generator, open_unit
+from fastpath.core.inputs import Array, Matrix, generator, open_unit
 from fastpath.core.norms import lengths, longest_row
 from fastpath.core.offers import Offer, Refusal, take_cheapest
 from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
 from fastpath.core.scaling import Scaled, scaled
+from fastpath.core.semantics import Causal, EmptyRows
+from fastpath.core.shown import shown
 from fastpath.exact.prepared import Prepared, arrays_of
 from fastpath.polynomial.attention import polynomial_offer
+from fastpath.real_heads.causal_clusters import CausalClusteredHead
+from fastpath.real_heads.causal_dropping import CausalDroppedKeys
 from fastpath.real_heads.certify import certified_rows, checked_heads, fewest_rows
 from fastpath.real_heads.clustered_head import ClusteredHead
 from fastpath.real_heads.dropped_keys import DroppedKeys
 from fastpath.real_heads.exact_rows import exact_head
+from fastpath.real_heads.pilot import Pilot
+from fastpath.real_heads.sampled_keys import SampledKeys
 
 #: Where exact attention takes less (3500 queries and keys, 30 ms) nothing is planned: it is as fast.
 LARGE = 1e9
@@ -36,11 +45,8 @@ PLANNING, WORTHWHILE = 0.15, 0.7
 #: Rows that tell how sharp a head is, and the share of the keys that they may need where dropping pays.
 SHARPNESS_ROWS, SHARP = 32, 0.1
 
-#: Rows with the largest predicted errors, which may be computed exactly in the end.
-REPAIRED = 0.02
-
 #: The fraction of the tolerance that the pilot's errors must meet.
-PILOT_ROOM = 0.5
+PILOT_ROOM = 0.7
 
 #: The samples that a pilot starts with, and how often it tries.
 FIRST_SAMPLES, PILOTS = 512, 7
@@ -58,14 +64,16 @@ class CertifiedHead(Certified):
     failure_probability : float
         The probability that more than that fraction do in any head; 0 where it is certain.
     method : str
-        ``"exact"``, ``"polynomial"``, ``"dropped keys"`` or ``"clusters"``; where heads differ, the names
-        of all that were used, with commas.
+        ``"exact"``, ``"polynomial"``, ``"dropped keys"``, ``"clusters"`` or ``"sampled keys"``; where heads
+        differ, the names of all that were used, with commas.
     reason : str
         Why that method, in a sentence: why others were refused, or what they would have taken.  Of several
         heads: which took which, and why.
     predicted_cost : float
         What it was predicted to take, planning and certificate included, relative to exact attention.
     """
+
+    __repr__ = shown
 
     uncovered: float
     failure_probability: float
@@ -88,17 +96,17 @@ def certified_attention(
     V: ArrayLike | None = None,
     *,
     tolerance: float,
-    rows: str = "all",
+    rows: Literal["all", "quantile"] = "all",
     uncovered: float = 0.01,
     failure_probability: float = 1e-9,
     scale: float = 1.0,
-    causal: bool | str = False,
+    causal: Causal = False,
     window: tuple[int | None, int | None] | None = None,
     mask: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     softcap: float | None = None,
     sinks: ArrayLike | None = None,
-    empty_rows: str = "refuse",
+    empty_rows: EmptyRows = "refuse",
     rng: np.random.Generator | None = None,
     workers: int | None = None,
 ) -> CertifiedHead:
@@ -109,7 +117,8 @@ def certified_attention(
     - by a polynomial, where one is affordable (:func:`fastpath.polynomial_attention`);
     - on sharp heads by dropping, for each cluster of queries around c, the keys whose share of the weight
       is at most :math:`w_j e^{\max_i |q_i - c| |k_j - \kappa|} / W`, with :math:`w_j = e^{c \cdot k_j}`,
-      their sum W and weighted mean :math:`\kappa`, and so next to nothing (R.drop);
+      their sum W and weighted mean :math:`\kappa`, and so next to nothing (R.drop); under a causal mask by
+      bands of rows, W and :math:`\kappa` being those of the keys that all rows of a band see;
     - else by exact attention.
 
     ``rows="quantile"`` bounds that of all but a fraction of the rows, with a probability, on heads that are
@@ -119,8 +128,9 @@ def certified_attention(
     .. math:: D_i = \sum_b e^{(q_i - q_a) \cdot \mu_b} \sum_{j \in b} w_j
 
     and likewise the numerator (R.expansion, order 0).  What that leaves out is estimated from a sample of the
-    keys, as large as a pilot finds necessary.  :func:`fastpath.certify` has the last word, on rows drawn
-    afresh.
+    keys, as large as a pilot finds necessary.  Under a causal mask the sums are over the blocks of time
+    before a row's own, whose keys are exact.  Where the tolerance is loose a few keys, the same for all
+    queries, may do.  :func:`fastpath.certify` has the last word, on rows drawn afresh.
 
     Parameters
     ----------
@@ -143,8 +153,7 @@ def certified_attention(
         Factor of q.k.  Every way takes it: Q times it is rounded, which the certificate includes (S.output),
         unless it is a power of two.
     causal : {False, True, "upper-left", "lower-right"}
-        As for :func:`fastpath.attention`.  Keys are then neither dropped nor clustered; with more keys than
-        queries, or fewer, exact attention is taken.
+        As for :func:`fastpath.attention`.  With more keys than queries, or fewer, exact attention is taken.
     window, mask, bias, softcap, sinks, empty_rows
         The options of :func:`fastpath.attention`; with any of the first five exact attention is taken.
     rng : numpy.random.Generator, optional
@@ -172,6 +181,9 @@ def certified_attention(
 
     - clusters: 210 (sqrt(n_q) n_k + n_q sqrt(n_k)); with s samples 570 instead, 9000 s sqrt(n_q) and 1.6 s
       pairs a query; where rows are repaired 2 % of all pairs; and those of the certificate's rows;
+    - clusters under a causal mask: 900 in place of 210 and 1330 of 570, half of the pairs, and 0.75 n/16
+      pairs a query for its own block;
+    - s sampled keys: 20,000 and s pairs a query, and those of the certificate's rows;
     - dropping: 400 for each of n_k keys and 4 sqrt(n_q) clusters, and 1.35 times the pairs that are kept;
     - a polynomial: 40 features (d_v + 1) a row.
 
@@ -181,8 +193,22 @@ def certified_attention(
     The pilot's 512 rows certify nothing; each certificate draws its own, and each spends half of the
     failure probability that is left.
 
+    Heads that share keys and are not sharp are clustered and sampled together; each has a certificate of its
+    own, and what its tolerance takes all of them take.
+
     Claims: R.drop, R.jensen, R.balance, FP.drop and FP.softmax vouch for dropped keys; R.certify alone for
-    clusters.  With a scale that is no power of two S.output and FP.scores join them.
+    clusters and sampled keys.  With a scale that is no power of two S.output and FP.scores join them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).standard_normal((3, 200, 16)) / 2
+    >>> found = fastpath.certified_attention(Q, K, V, tolerance=0.01)
+    >>> found.method, found.reason
+    ('exact', 'with so few queries and keys exact attention is as fast.')
+    >>> bool((found.error_bound <= 0.01 * np.abs(V).max()).all())
+    True
     """
     keys, values, _ = arrays_of(K, V)
     heads = checked_heads(
@@ -212,9 +238,11 @@ def certified_attention(
         )
     # Each head draws from a source of its own, so that it does not matter which comes first.
     sources = [rng] if len(heads) == 1 else [_source(rng) for _ in range(len(heads))]
-    tasks = [
-        partial(
-            _certified_head,
+    # Heads that share keys may share clusters.
+    together = _sharing(heads) if rows == "quantile" else 1
+    workers_each = max(1, threads * together // len(heads))
+    asked = [
+        (
             head,
             _Asked(
                 tolerance=tolerance,
@@ -225,10 +253,19 @@ def certified_attention(
                 rng=source,
             ),
         )
-        for head, source in zip(heads.each(max(1, threads // len(heads))), sources, strict=True)
+        for head, source in zip(heads.each(workers_each), sources, strict=True)
     ]
-    found = run(tasks, threads)
+    tasks = [
+        partial(_certified_heads, asked[first : first + together])
+        for first in range(0, len(asked), together)
+    ]
+    found = list(chain.from_iterable(run(tasks, threads)))
     return _together(heads, found, uncovered, failure_probability)
+
+
+def _sharing(heads: Heads) -> int:
+    """Return how many heads, one after another, have the same keys and values."""
+    return len(heads) // int(np.prod(heads.keys.shape[:-2], dtype=int))
 
 
 def _source(rng: np.random.Generator) -> np.random.Generator:
@@ -278,9 +315,55 @@ def _together(
     )
 
 
-def _certified_head(head: Head, asked: "_Asked") -> CertifiedHead:
-    """Take the cheapest way of one head."""
-    taken = take_cheapest(_ways(head, asked))
+def _certified_heads(asked: Sequence[tuple[Head, _Asked]]) -> list[CertifiedHead]:
+    """Take the cheapest way of heads that share keys: those that only samples serve together."""
+    if len(asked) == 1:
+        return [_certified_head(*asked[0])]
+    plain = [_only_sampled(head, of_head) for head, of_head in asked]
+    some = [index for index, found in enumerate(plain) if found is not None]
+    refused: tuple[Refusal, ...] = ()
+    together: list[CertifiedHead] = []
+    if len(some) > 1:
+        taken = take_cheapest(
+            _sampled_ways(
+                [asked[index][0] for index in some],
+                [head for head in plain if head is not None],
+                [asked[index][1] for index in some],
+            )
+        )
+        if isinstance(taken, Refusal):
+            refused = (taken,)
+        else:
+            together = [
+                replace(answer, reason=f"{'; '.join((*taken.refusals, answer.reason))}.")
+                for answer in taken.answer
+            ]
+    answers = dict(zip(some, together, strict=False))
+    return [
+        answers[index]
+        if index in answers
+        else _certified_head(head, of_head, refused if index in some else ())
+        for index, (head, of_head) in enumerate(asked)
+    ]
+
+
+def _only_sampled(head: Head, asked: _Asked) -> Head | None:
+    """Return the head without its scale where it is large and not sharp, and no polynomial serves it."""
+    if (head.options is not None and head.options.asked) or rows_cost(
+        head, len(head.queries)
+    ) < LARGE:
+        return None
+    plain = _plain(head, asked)
+    if isinstance(plain, Refusal) or not isinstance(_polynomial(plain, asked), Refusal):
+        return None
+    # What the head itself draws stays the same.
+    drawn = replace(asked, rng=np.random.default_rng(0))
+    return plain.head if _needed_keys(plain.head, drawn) > SHARP else None
+
+
+def _certified_head(head: Head, asked: _Asked, refused: tuple[Refusal, ...] = ()) -> CertifiedHead:
+    """Take the cheapest way of one head, of which sampled keys and clusters may have been refused before."""
+    taken = take_cheapest(_ways(head, asked, refused))
     assert not isinstance(taken, Refusal)  # exact attention never refuses
     others = (
         f"{offer.certifies} at {offer.cost / exact_cost(head):.2g} of exact attention's time"
@@ -303,7 +386,9 @@ class _Asked:
     rng: np.random.Generator
 
 
-def _ways(head: Head, asked: _Asked) -> list[Offer[CertifiedHead] | Refusal]:
+def _ways(
+    head: Head, asked: _Asked, refused: tuple[Refusal, ...]
+) -> list[Offer[CertifiedHead] | Refusal]:
     exact = Offer(
         way="exact",
         cost=exact_cost(head),
@@ -318,12 +403,28 @@ def _ways(head: Head, asked: _Asked) -> list[Offer[CertifiedHead] | Refusal]:
     if isinstance(plain, Refusal):
         return [exact, plain]
     found = [_polynomial(plain, asked)]
-    if plain.head.causal:
-        found += [Refusal(reason="keys are neither dropped nor clustered under a causal mask")]
+    needed = _needed_keys(plain.head, asked)
+    found.append(_dropping(plain, asked, needed))
+    if not asked.quantile:
+        found.append(Refusal(reason="neither clusters nor sampled keys certify every row"))
+    elif needed <= SHARP:
+        found.append(Refusal(reason="neither clusters nor sampled keys serve a sharp head"))
+    elif refused:
+        found += refused
     else:
-        needed = _needed_keys(plain.head, asked)
-        found += [_dropping(plain, asked, needed), _clusters(head, plain, asked, needed)]
+        for way in _sampled_ways([head], [plain.head], [asked]):
+            found.append(way if isinstance(way, Refusal) else _first(way))
     return [*found, exact]
+
+
+def _first(offer: Offer[list[CertifiedHead]]) -> Offer[CertifiedHead]:
+    """Return the offer of one head alone."""
+
+    def take() -> CertifiedHead | Refusal:
+        found = offer.take()
+        return found if isinstance(found, Refusal) else found[0]
+
+    return Offer(way=offer.way, cost=offer.cost, certifies=offer.certifies, take=take)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -403,9 +504,9 @@ def _certain(found: Certified, method: str, reason: str, cost: float) -> Certifi
     )
 
 
-def _too_dear(what: str, cost: float, head: Head, most: float) -> Refusal | None:
+def _too_dear(what: str, cost: float, exact: float, most: float) -> Refusal | None:
     """Refuse what takes more than a part of exact attention's time."""
-    relative = cost / exact_cost(head)
+    relative = cost / exact
     if relative <= most:
         return None
     return Refusal(reason=f"{what} would take {relative:.2g} of exact attention's time")
@@ -426,7 +527,7 @@ def _polynomial(plain: _Plain, asked: _Asked) -> Offer[CertifiedHead] | Refusal:
             return found
         return plain.certain(found, offer.way, offer.certifies, offer.cost / exact_cost(head))
 
-    return _too_dear("a polynomial", offer.cost, head, WORTHWHILE) or Offer(
+    return _too_dear("a polynomial", offer.cost, exact_cost(head), WORTHWHILE) or Offer(
         way=offer.way, cost=offer.cost, certifies=offer.certifies, take=take
     )
 
@@ -435,6 +536,8 @@ def _needed_keys(head: Head, asked: _Asked) -> float:
     """Return the fraction of the keys that would be kept if each row could choose its own."""
     drawn = asked.rng.integers(0, len(head.queries), SHARPNESS_ROWS)
     weights = head.queries[drawn] @ head.keys.T
+    if head.causal:
+        weights[np.arange(len(head.keys)) > drawn[:, None]] = -np.inf
     weights -= weights.max(axis=1, keepdims=True)
     np.exp(weights, out=weights)
     spread = float(np.ptp(head.values, axis=0).max())
@@ -447,117 +550,180 @@ def _dropping(plain: _Plain, asked: _Asked, needed: float) -> Offer[CertifiedHea
     head = plain.head
     if needed > SHARP:
         return Refusal(reason="the head is not sharp")
-    planning = DroppedKeys.planning_cost(head)
+    way = CausalDroppedKeys if head.causal else DroppedKeys
+    planning = way.planning_cost(head)
 
     def take() -> CertifiedHead | Refusal:
-        planned = DroppedKeys.planned(head, plain.allowed, asked.rng)
+        planned = way.planned(head, plain.allowed, asked.rng)
         if isinstance(planned, Refusal):
             return planned
         cost = planned.cost(asked.rng)
-        return _too_dear("dropping keys", cost, head, WORTHWHILE) or plain.certain(
+        return _too_dear("dropping keys", cost, exact_cost(head), WORTHWHILE) or plain.certain(
             planned.attend(), "dropped keys", sharp, (planning + cost) / exact_cost(head)
         )
 
     sharp = "the head is sharp, and dropping keys of little weight certifies every row"
-    return _too_dear("planning which keys to drop", planning, head, PLANNING) or Offer(
+    return _too_dear("planning which keys to drop", planning, exact_cost(head), PLANNING) or Offer(
         way="dropped keys",
-        cost=planning + DroppedKeys.likely_cost(head, needed),
+        cost=planning + way.likely_cost(head, needed),
         certifies=sharp,
         take=take,
     )
 
 
-def _clusters(
-    given: Head, plain: _Plain, asked: _Asked, needed: float
-) -> Offer[CertifiedHead] | Refusal:
-    head = plain.head
-    if not asked.quantile:
-        return Refusal(reason="clusters do not certify every row")
-    if needed <= SHARP:
-        return Refusal(reason="clusters do not serve a sharp head")
-    planning = ClusteredHead.planning_cost(head)
-    least = ClusteredHead.least_cost(head) + _certificate_cost(
-        head, asked, asked.failure_probability / 2
+def _sampled_ways(
+    given: Sequence[Head], heads: Sequence[Head], asked: Sequence[_Asked]
+) -> list[Offer[list[CertifiedHead]] | Refusal]:
+    """Offer what certifies all but a fraction of the rows of each of some heads, which share keys.
+
+    What is certified are the heads as they were given, whose scale exact attention takes itself.
+    """
+    exact = sum(map(exact_cost, heads))
+    chance = asked[0].failure_probability / 2
+    certificate = sum(_certificate_cost(head, asked[0], chance) for head in heads)
+    found: list[Offer[list[CertifiedHead]] | Refusal] = []
+    cheapest = WORTHWHILE * exact
+    clusters: type[_Sampling] = CausalClusteredHead if heads[0].causal else ClusteredHead
+    ways: tuple[tuple[type[_Sampling], str], ...] = (
+        (clusters, "clusters"),
+        (SampledKeys, "sampled keys"),
     )
-    return (
-        _too_dear("planning clusters", planning, head, PLANNING)
-        or _too_dear("certified clusters", planning + least, head, WORTHWHILE)
-        or Offer(
-            way="clusters",
-            cost=planning + least,
-            certifies=f"clusters certify all but {asked.uncovered:g} of the rows",
-            take=lambda: _by_clusters(given, head, asked, planning),
+    for way, name in ways:
+        planning, least = way.planning_cost(heads), way.least_cost(heads)
+        refusal = _too_dear(f"planning {name}", planning, exact, PLANNING) or _too_dear(
+            f"certified {name}", planning + least + certificate, exact, WORTHWHILE
         )
-    )
+        if refusal:
+            found.append(refusal)
+            continue
+        most = cheapest
+        found.append(
+            Offer(
+                way=name,
+                cost=planning + least + certificate,
+                certifies=f"{name} certify all but {asked[0].uncovered:g} of the rows",
+                take=partial(_by_samples, way, name, given, heads, asked, planning, most),
+            )
+        )
+        cheapest = min(cheapest, planning + least + certificate)
+    return found
 
 
 def _certificate_cost(head: Head, asked: _Asked, chance: float) -> float:
-    return rows_cost(head, fewest_rows(asked.uncovered, chance, len(head.queries)))
+    drawn = rows_cost(head, fewest_rows(asked.uncovered, chance, len(head.queries)))
+    return drawn / 2 if head.causal else drawn
 
 
-def _by_clusters(given: Head, head: Head, asked: _Asked, spent: float) -> CertifiedHead | Refusal:
-    """Take as many samples as a pilot finds necessary, and more after each certificate that fails.
-
-    What is certified is the head as it was given, whose scale exact attention takes itself.
-    """
-    clustered = ClusteredHead.planned(head, asked.rng)
-    if isinstance(clustered, Refusal):
-        return clustered
-    chance, aim = asked.failure_probability, PILOT_ROOM * asked.allowed
+def _by_samples(
+    way: type[_Sampling],
+    name: str,
+    given: Sequence[Head],
+    heads: Sequence[Head],
+    asked: Sequence[_Asked],
+    spent: float,
+    most: float,
+) -> list[CertifiedHead] | Refusal:
+    """Take as many samples as a pilot finds necessary, and more after each certificate that fails."""
+    first, exact = asked[0], sum(map(exact_cost, heads))
+    planned = way.planned(heads, first.rng)
+    if isinstance(planned, Refusal):
+        return planned
+    chance, aim = first.failure_probability, PILOT_ROOM * first.allowed
     while True:
         chance /= 2
-        certificate = _certificate_cost(head, asked, chance)
-        most = WORTHWHILE * exact_cost(head) - spent
-        sized = _sample_size(clustered, aim, most - certificate, asked.rng)
+        certificate = sum(_certificate_cost(head, first, chance) for head in heads)
+        sized = _sample_size(name, planned, aim, most - spent - certificate, first.rng)
         if isinstance(sized, Refusal):
             return sized
         samples, repaired, cost = sized
-        refusal = _too_dear("certified clusters", spent + cost + certificate, head, WORTHWHILE)
+        refusal = _too_dear(f"certified {name}", spent + cost + certificate, exact, WORTHWHILE)
         if refusal:
             return refusal
         spent += cost + certificate
-        output = clustered.output(samples, repaired, asked.rng)
-        drawn = fewest_rows(asked.uncovered, chance, len(head.queries))
-        found = certified_rows([given], output[None], asked.uncovered, chance, drawn, asked.rng, 1)
-        if found.error_bound <= asked.allowed:
+        output = planned.output(samples, repaired, first.rng)
+        drawn = fewest_rows(first.uncovered, chance, len(heads[0].queries))
+        found = [
+            certified_rows(
+                [head], output[i : i + 1], first.uncovered, chance, drawn, of_head.rng, 1
+            )
+            for i, (head, of_head) in enumerate(zip(given, asked, strict=True))
+        ]
+        worst = max(float(head.error_bound) for head in found)
+        if worst <= first.allowed:
             break
-        aim *= min(PILOT_ROOM, asked.allowed / float(found.error_bound))
-    return CertifiedHead(
-        output=output,
-        error_bound=found.error_bound,
-        claims=found.claims,
-        uncovered=asked.uncovered,
-        failure_probability=asked.failure_probability,
-        method="clusters",
-        reason=f"{samples} samples a cluster and {repaired:.0%} of the rows repaired met the tolerance on "
-        f"{found.rows_checked} rows",
-        predicted_cost=spent / exact_cost(head),
-    )
+        aim *= min(PILOT_ROOM, first.allowed / worst)
+    per = "" if name == "sampled keys" else " a cluster"
+    shared = f", for {len(heads)} heads together" if len(heads) > 1 else ""
+    return [
+        CertifiedHead(
+            output=output[i],
+            error_bound=head.error_bound,
+            claims=head.claims,
+            uncovered=first.uncovered,
+            failure_probability=first.failure_probability,
+            method=name,
+            reason=f"{samples} samples{per} and {repaired:.0%} of the rows repaired met the tolerance on "
+            f"{head.rows_checked} rows{shared}",
+            predicted_cost=spent / exact,
+        )
+        for i, head in enumerate(found)
+    ]
 
 
 def _sample_size(
-    clustered: ClusteredHead, aim: float, most: float, rng: np.random.Generator
+    name: str, planned: _Sampling, aim: float, most: float, rng: np.random.Generator
 ) -> tuple[int, float, float] | Refusal:
     """Return how many keys to sample and which fraction of the rows to repair, and what that costs.
 
     Errors fall like one by the square root of the samples.
     """
-    samples = 0
+    samples = planned.fewest
     for _ in range(PILOTS):
-        pilot = clustered.pilot(samples, rng)
-        kept = np.argsort(pilot.predicted)[: len(pilot.errors) - ceil(REPAIRED * len(pilot.errors))]
+        pilot = planned.pilot(samples, rng)
         choices = []
-        for repaired, errors in ((0.0, pilot.errors), (REPAIRED, pilot.errors[kept])):
+        for repaired in planned.repairs:
+            kept = len(pilot.errors) - ceil(repaired * len(pilot.errors))
+            errors = pilot.errors[np.argsort(pilot.predicted, kind="stable")[:kept]]
             # NaN is the largest error.
             error = float(np.max(np.nan_to_num(errors, nan=np.inf)))
             # Of the least numbers a share may be 0.
             missed = error / aim if aim else np.inf
             more = max(1.0, missed) ** 2
-            choices.append((clustered.cost(pilot.sampled * more, repaired), repaired, missed))
+            choices.append((planned.cost(pilot.sampled * more, repaired), repaired, missed))
         cost, repaired, missed = min(choices)
         if missed <= 1:
             return samples, repaired, cost
         if not cost < most:
             break
         samples = int(samples * max(1.5, missed**2)) if samples else FIRST_SAMPLES
-    return Refusal(reason="no number of samples that pays meets the tolerance on the pilot's rows")
+    samples_of = "samples" if name == "clusters" else name
+    return Refusal(
+        reason=f"no number of {samples_of} that pays meets the tolerance on the pilot's rows"
+    )
+
+
+class _Sampling(Protocol):
+    """A way that approximates heads by samples: how it is planned, tried and taken."""
+
+    @property
+    def fewest(self) -> int:
+        """The fewest samples that are tried."""
+
+    @property
+    def repairs(self) -> tuple[float, ...]:
+        """Which fractions of the rows may be computed exactly in the end."""
+
+    @staticmethod
+    def planning_cost(heads: Sequence[Head]) -> float: ...
+
+    @staticmethod
+    def least_cost(heads: Sequence[Head]) -> float: ...
+
+    @classmethod
+    def planned(cls, heads: Sequence[Head], rng: np.random.Generator) -> _Sampling | Refusal: ...
+
+    def cost(self, sampled: float, repaired: float) -> float: ...
+
+    def pilot(self, samples: int, rng: np.random.Generator) -> Pilot: ...
+
+    def output(self, samples: int, repaired: float, rng: np.random.Generator) -> Matrix: ...

@@ -1,5 +1,7 @@
 """A certificate for anyone's attention output, from rows drawn after it was fixed."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +19,8 @@ from fastpath.core.cores import run, worker_count
 from fastpath.core.directed import up
 from fastpath.core.head import Head, Heads
 from fastpath.core.inputs import Matrix, exact_floats, generator, integer, open_unit
+from fastpath.core.semantics import Causal, EmptyRows
+from fastpath.core.shown import shown
 from fastpath.exact.blocks import check_factors, check_finite
 from fastpath.exact.prepared import Prepared, arrays_of
 from fastpath.real_heads.exact_rows import exact_rows
@@ -46,6 +50,8 @@ class CertifiedRows(Certified):
         How many of the largest errors drawn ``error_bound`` leaves out.
     """
 
+    __repr__ = shown
+
     uncovered: float
     failure_probability: float
     rows_checked: int
@@ -60,13 +66,13 @@ def certify(
     output: ArrayLike,
     *,
     scale: float = 1.0,
-    causal: bool | str = False,
+    causal: Causal = False,
     window: tuple[int | None, int | None] | None = None,
     mask: ArrayLike | None = None,
     bias: ArrayLike | None = None,
     softcap: float | None = None,
     sinks: ArrayLike | None = None,
-    empty_rows: str = "refuse",
+    empty_rows: EmptyRows = "refuse",
     uncovered: float = 0.01,
     failure_probability: float = 1e-9,
     rows: int | None = None,
@@ -145,6 +151,18 @@ def certify(
     ----------
     S. S. Wilks, Determination of sample sizes for setting tolerance limits, Annals of Mathematical
     Statistics 12(1), 1941.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> rng = np.random.default_rng(0)
+    >>> Q, K, V = rng.standard_normal((3, 100, 16)) / 2
+    >>> weights = np.exp(Q @ K.T)
+    >>> mine = (weights @ V / weights.sum(axis=1, keepdims=True)).astype(np.float16)
+    >>> checked = fastpath.certify(Q, K, V, mine, rng=rng)
+    >>> checked.rows_checked, bool(checked.error_bound < 2e-4)
+    (100, True)
     """
     keys, values, _ = arrays_of(K, V)
     heads = checked_heads(

@@ -1,11 +1,14 @@
 """Attention by clusters on both sides, corrected by a sample of the keys; it is certified elsewhere."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastpath.core.cores import run, worker_count
 from fastpath.core.costs import (
     CLUSTERS_FETCHED,
     CLUSTERS_PAIR,
@@ -20,6 +23,8 @@ from fastpath.core.inputs import Matrix
 from fastpath.core.offers import Refusal
 from fastpath.real_heads.balanced_clusters import Clusters, balancing
 from fastpath.real_heads.exact_rows import exact_rows
+from fastpath.real_heads.pilot import PILOT_ROWS as PILOT_COUNT
+from fastpath.real_heads.pilot import Pilot
 
 #: Clusters on either side, in units of the square root of the number of rows.
 CLUSTERS = 1.0
@@ -31,19 +36,14 @@ TOGETHER = 64
 SAMPLED_KEY_BLOCK = 512
 
 #: Of how many clusters the pilot tries some rows, and how many.
-PILOT_CLUSTERS, PILOT_ROWS = 32, 16
+PILOT_CLUSTERS = 32
+PILOT_ROWS = PILOT_COUNT // PILOT_CLUSTERS
+
+#: Rows with the largest predicted errors, which may be computed exactly in the end.
+REPAIRED = 0.02
 
 #: Logits are kept this far from where exp overflows or underflows.
 LARGEST_LOGIT = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pilot:
-    """Some rows by clusters: their errors, those predicted, and how many keys a cluster sampled."""
-
-    errors: NDArray[np.float64]
-    predicted: Matrix
-    sampled: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ LARGEST_SCALE = float(np.finfo(np.float32).max)
 
 
 class ClusteredHead:
-    r"""A head in balanced coordinates, clustered on both sides.
+    r"""Heads that share keys and values, in balanced coordinates, clustered on both sides.
 
     For a query :math:`q = q_a + \delta` of cluster a, with :math:`w_j = e^{q_a \cdot k_j}`, a key cluster b
     counts as one key at its weighted mean :math:`\mu_b` (R.expansion, order 0).  What that leaves out is
@@ -83,26 +83,36 @@ class ClusteredHead:
     Parameters
     ----------
     head : Head
-        Not causal.
+        Not causal; with the queries of all heads, one head after the other.
+    count : int
+        Of how many heads.
     coordinates : pair of (d, d) arrays
         Those of :func:`balancing`, for queries and for keys less their mean.
     rng : numpy.random.Generator
         Draws the samples from which clusters are made, and the pilot's rows.
     """
 
+    #: The fewest keys that are sampled, and which fractions of rows may be repaired.
+    fewest, repairs = 0, (0.0, REPAIRED)
+
     @classmethod
-    def planned(cls, head: Head, rng: np.random.Generator) -> "ClusteredHead | Refusal":
-        """Cluster a head, or say why that cannot be."""
+    def planned(cls, heads: Sequence[Head], rng: np.random.Generator) -> "ClusteredHead | Refusal":
+        """Cluster heads that share keys and values, or say why that cannot be."""
+        head = _stacked(heads)
         q, k = _narrowed(head)
         coordinates = balancing(q, k, rng)
         if coordinates is None:
             return Refusal(reason="there is no covariance to balance")
-        return cls(head, coordinates, rng)
+        return cls(head, len(heads), coordinates, rng)
 
     def __init__(
-        self, head: Head, coordinates: tuple[Matrix, Matrix], rng: np.random.Generator
+        self,
+        head: Head,
+        count: int,
+        coordinates: tuple[Matrix, Matrix],
+        rng: np.random.Generator,
     ) -> None:
-        self._head = head
+        self._head, self._count = head, count
         q, k = _narrowed(head)
         v = head.values.astype(np.float32, copy=False)
         M, N = (x.astype(np.float32) for x in coordinates)
@@ -119,25 +129,21 @@ class ClusteredHead:
         offsets = self._k - self._keys.means(self._k)[self._labels]
         from_mean = ((v - v.mean(axis=0)) ** 2).sum(axis=1)
         self._scores = np.sqrt((offsets**2).sum(axis=1) * (from_mean + from_mean.mean()))
-        # Fresh arrays cost ten times as much as what is computed in them.
-        self._tile = np.empty((SAMPLED_KEY_BLOCK, self._queries.sizes.max()), np.float32)
-        self._scratch = np.empty((2, len(k)), np.float32)
-        self._cumulated = np.empty(len(k))
         self._pilot_rows = self._draw_pilot(rng)
         pilot = self._queries.order[np.concatenate(list(self._pilot_rows.values()))]
         self._pilot_exact = exact_rows(head, pilot).output
         self._pilot_sums = self._sums(np.array(list(self._pilot_rows)))
 
     @staticmethod
-    def planning_cost(head: Head) -> float:
+    def planning_cost(heads: Sequence[Head]) -> float:
         """Predict what making this object takes (``fastpath.core.costs``)."""
-        rows = len(head.queries) + len(head.keys)
-        return CLUSTERS_ROW * rows + rows_cost(head, PILOT_CLUSTERS * PILOT_ROWS)
+        rows = len(heads) * len(heads[0].queries) + len(heads[0].keys)
+        return CLUSTERS_ROW * rows + rows_cost(heads[0], PILOT_CLUSTERS * PILOT_ROWS)
 
     @staticmethod
-    def least_cost(head: Head) -> float:
+    def least_cost(heads: Sequence[Head]) -> float:
         """Predict what :meth:`output` takes without samples, before clusters are made."""
-        n_q, n_k = len(head.queries), len(head.keys)
+        n_q, n_k = len(heads) * len(heads[0].queries), len(heads[0].keys)
         summed = int(CLUSTERS * sqrt(n_q)) * n_k + n_q * int(CLUSTERS * sqrt(n_k))
         return CLUSTERS_SUMMED * summed
 
@@ -180,8 +186,11 @@ class ClusteredHead:
     def pilot(self, samples: int, rng: np.random.Generator) -> Pilot:
         """Try some rows with as many samples at most a cluster."""
         outputs, predictions, sampled = [], [], []
+        scratch = self._scratch()
         for j, (a, rows) in enumerate(self._pilot_rows.items()):
-            output, predicted, count = self._cluster(rows, a, self._pilot_sums, j, samples, rng)
+            output, predicted, count = self._cluster(
+                rows, a, self._pilot_sums, j, samples, rng, scratch
+            )
             outputs.append(output)
             predictions.append(predicted)
             sampled.append(count)
@@ -191,25 +200,27 @@ class ClusteredHead:
         )
 
     def output(self, samples: int, repaired: float, rng: np.random.Generator) -> Matrix:
-        """Return attention by clusters, a fraction of the rows exactly: those of largest predicted error."""
+        """Return attention of all heads, a fraction of the rows exactly: those of largest predicted error."""
         v, order = self._head.values, self._queries.order
         output = np.empty((len(order), v.shape[1]), v.dtype)
         predicted = np.empty(len(order), np.float32)
-        for first in range(0, len(self._centres), TOGETHER):
-            some = np.arange(first, min(first + TOGETHER, len(self._centres)))
-            sums = self._sums(some)
+
+        def compute(some: NDArray[np.intp], source: np.random.Generator) -> None:
+            sums, scratch = self._sums(some), self._scratch()
             for j, a in enumerate(some):
                 rows = np.arange(self._queries.starts[a], self._queries.starts[a + 1])
                 output[order[rows]], predicted[rows], _ = self._cluster(
-                    rows, int(a), sums, j, samples, rng
+                    rows, int(a), sums, j, samples, source, scratch
                 )
+
+        run(batches(compute, len(self._centres), TOGETHER, rng), worker_count(self._head.workers))
         predicted[~np.isfinite(output[order]).all(axis=1)] = np.inf
         np.clip(output, v.min(axis=0), v.max(axis=0), out=output)
         exactly = max(int(repaired * len(order)), int(np.count_nonzero(np.isinf(predicted))))
         if exactly:
             worst = order[np.argsort(-predicted)[:exactly]]
             output[worst] = exact_rows(self._head, worst).output
-        return output
+        return output.reshape(self._count, -1, v.shape[1])
 
     def _cluster(
         self,
@@ -219,6 +230,7 @@ class ClusteredHead:
         j: int,
         samples: int,
         rng: np.random.Generator,
+        scratch: "_Scratch",
     ) -> tuple[Matrix, Matrix, int]:
         """Return the output of rows of cluster a, their predicted errors, and the number of keys sampled.
 
@@ -234,12 +246,16 @@ class ClusteredHead:
         if samples:
             shares = factors / total[:, -1:]
             typical = np.sqrt((shares**2).mean(axis=0))
-            chosen, probabilities, scale = self._systematic_sample(weights, typical, samples, rng)
+            chosen, probabilities, scale = self._systematic_sample(
+                weights, typical, samples, rng, scratch
+            )
         if len(chosen):
             # Where many rows are picked, take is four times as fast as indexing.
             values = self._values.take(chosen, axis=0)
             values /= probabilities[:, None]
-            total = self._sampled_sums(steps + self._centres[a], over.shifts[j], chosen, values)
+            total = self._sampled_sums(
+                steps + self._centres[a], over.shifts[j], chosen, values, scratch
+            )
             values *= weights.take(chosen)[:, None]
             clusters, firsts = np.unique(self._labels.take(chosen), return_index=True)
             rest = sums.copy()
@@ -254,7 +270,12 @@ class ClusteredHead:
         return total[:, :-1] / total[:, -1:], predicted, len(chosen)
 
     def _sampled_sums(
-        self, q: Matrix, shift: np.float32, chosen: NDArray[np.intp], values: Matrix
+        self,
+        q: Matrix,
+        shift: np.float32,
+        chosen: NDArray[np.intp],
+        values: Matrix,
+        scratch: "_Scratch",
     ) -> Matrix:
         """Return sum_j e^(q . k_j - shift) values_j over the chosen keys."""
         queries_in_columns = np.ascontiguousarray(q.T)
@@ -262,7 +283,7 @@ class ClusteredHead:
         for first in range(0, len(chosen), SAMPLED_KEY_BLOCK):
             keys = chosen[first : first + SAMPLED_KEY_BLOCK]
             # Keys in rows: the product is twice as fast as with few queries in rows.
-            tile = self._tile[: len(keys), : len(q)]
+            tile = scratch.tile[: len(keys), : len(q)]
             np.matmul(self._k.take(keys, axis=0), queries_in_columns, out=tile)
             tile -= shift
             np.minimum(tile, LARGEST_LOGIT, out=tile)
@@ -271,7 +292,12 @@ class ClusteredHead:
         return sums
 
     def _systematic_sample(
-        self, weights: Matrix, typical: Matrix, samples: int, rng: np.random.Generator
+        self,
+        weights: Matrix,
+        typical: Matrix,
+        samples: int,
+        rng: np.random.Generator,
+        scratch: "_Scratch",
     ) -> tuple[NDArray[np.intp], Matrix, float]:
         """Draw keys with probabilities min(1, scale score), and return these and the scale.
 
@@ -279,20 +305,65 @@ class ClusteredHead:
         by side, so that the sample is spread over the clusters.  Where all scores are zero, or an overflow
         left none, no key is drawn.
         """
-        probabilities, by_key = self._scratch
-        np.multiply(weights, self._scores, out=probabilities)
-        probabilities *= np.take(typical, self._labels, out=by_key, mode="clip")
-        total = float(probabilities.sum())
-        if not 0 < total < np.inf:
-            return np.empty(0, np.intp), np.empty(0, np.float32), 1.0
-        # Where what is left to sample is next to nothing, a float32 would not hold the scale.
-        scale = min(samples / total, LARGEST_SCALE)
-        probabilities *= np.float32(scale)
-        np.minimum(probabilities, 1, out=probabilities)
-        np.cumsum(probabilities, dtype=np.float64, out=self._cumulated)
-        at = np.arange(rng.random(), self._cumulated[-1], 1.0)
-        chosen = np.searchsorted(self._cumulated, at, side="right")
-        return chosen, probabilities.take(chosen), scale
+        probabilities = np.multiply(weights, self._scores, out=scratch.by_key[0])
+        probabilities *= np.take(typical, self._labels, out=scratch.by_key[1], mode="clip")
+        return systematic_sample(probabilities, samples, rng, scratch.cumulated)
+
+    def _scratch(self) -> "_Scratch":
+        return _Scratch(len(self._k), int(self._queries.sizes.max()))
+
+
+class _Scratch:
+    """Arrays that one thread works in: fresh ones cost ten times as much as what is computed in them."""
+
+    def __init__(self, keys: int, rows: int) -> None:
+        self.tile = np.empty((SAMPLED_KEY_BLOCK, rows), np.float32)
+        self.by_key = np.empty((2, keys), np.float32)
+        self.cumulated = np.empty(keys)
+
+
+def systematic_sample(
+    scores: Matrix, samples: int, rng: np.random.Generator, cumulated: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], Matrix, float]:
+    """Draw keys with probabilities min(1, scale score), which replace the scores; return these and the scale.
+
+    One random number, then every whole step of the sums of probabilities: keys of a cluster stand side
+    by side, so that the sample is spread over the clusters.  Where all scores are zero, or an overflow
+    left none, no key is drawn.
+    """
+    total = float(scores.sum())
+    if not 0 < total < np.inf:
+        return np.empty(0, np.intp), np.empty(0, np.float32), 1.0
+    # Where what is left to sample is next to nothing, a float32 would not hold the scale.
+    scale = min(samples / total, LARGEST_SCALE)
+    scores *= np.float32(scale)
+    np.minimum(scores, 1, out=scores)
+    np.cumsum(scores, dtype=np.float64, out=cumulated)
+    at = np.arange(rng.random(), cumulated[-1], 1.0)
+    chosen = np.searchsorted(cumulated, at, side="right")
+    return chosen, scores.take(chosen), scale
+
+
+def batches(
+    compute: Callable[[NDArray[np.intp], np.random.Generator], None],
+    clusters: int,
+    together: int,
+    rng: np.random.Generator,
+) -> list[Callable[[], None]]:
+    """Return a task for each batch of clusters, with a source of its own: their order does not matter."""
+    firsts = range(0, clusters, together)
+    sources = [np.random.default_rng(rng.integers(0, 2**32, 4)) for _ in firsts]
+    return [
+        partial(compute, np.arange(first, min(first + together, clusters)), source)
+        for first, source in zip(firsts, sources, strict=True)
+    ]
+
+
+def _stacked(heads: Sequence[Head]) -> Head:
+    """Return heads that share keys and values as one, with the queries of all."""
+    if len(heads) == 1:
+        return heads[0]
+    return replace(heads[0], queries=np.concatenate([head.queries for head in heads]))
 
 
 def _narrowed(head: Head) -> tuple[Matrix, Matrix]:

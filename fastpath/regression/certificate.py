@@ -6,7 +6,6 @@ place of A3.  At (256, 16) that makes h forty times smaller.  P4.affine gives th
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import scipy.linalg as sl
@@ -30,6 +29,7 @@ from fastpath.core.bounds.sparsification import cholesky_residual
 from fastpath.core.directed import below, up
 from fastpath.core.inputs import Array, Matrix
 from fastpath.core.norms import lengths, longest_row, norm, product_loss, sum_above
+from fastpath.core.once import once
 from fastpath.regression.curvature import Products, hessian
 from fastpath.regression.model import Point
 
@@ -307,38 +307,38 @@ class _Sizes:
         error = regression_row_error(self.mean_roundings, U, self.weight_error, value, target)
         return float(up(error + LOST))
 
-    @cached_property
+    @once
     def spectral(self) -> float:
         """Of A1."""
         return _spectral_norm(self.data.A1)
 
-    @cached_property
+    @once
     def features_error(self) -> float:
         """Of the computed features."""
         return float(up(up(np.sqrt(self.queries)) * self.row_error(self.feature, 0.0)))
 
-    @cached_property
+    @once
     def residual(self) -> float:
         """Of the longest row of the exact residual."""
         error = self.row_error(self.value, self.target)
         return float(up(longest_row(self.here.residual) + error))
 
-    @cached_property
+    @once
     def key_radius(self) -> float:
         """Of a ball that holds the keys."""
         return _radius(self.data.A2)
 
-    @cached_property
+    @once
     def value_radius(self) -> float:
         """Of a ball that holds the exact values."""
         return float(up(_radius(self.here.values) + self.row_error(self.value, 0.0)))
 
-    @cached_property
+    @once
     def key_deviation(self) -> float:
         """Of the keys under any row's weights."""
         return self.deviation(self.data.A2)
 
-    @cached_property
+    @once
     def value_deviation(self) -> float:
         """Of the values under any row's weights."""
         return self.deviation(self.here.values, self.value)

@@ -1,12 +1,12 @@
 """The loss of attention regression at a point: softmax weights, residual, first and second derivatives."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import scipy.linalg as sl
 
 from fastpath.core.inputs import Array
+from fastpath.core.once import once
 
 #: Logits of one tile, 512 KiB: at n = 1024, d = 8 a whole matrix at a time takes 1.4 times as long.
 TILE = 1 << 16
@@ -95,7 +95,7 @@ class Point:
     residual: Array
     loss: float
 
-    @cached_property
+    @once
     def mean_products(self) -> Array:
         """The means <p_i, C_i> of C = R Hᵀ: they are <r_i, o_i>, without a pass over all pairs."""
         products: Array = np.einsum("ij,ij->i", self.residual, self.output)
@@ -111,7 +111,7 @@ class Point:
         """G A2, from which the gradient by X is A1ᵀ G A2."""
         return self._slopes[1]
 
-    @cached_property
+    @once
     def _slopes(self) -> tuple[Array, Array]:
         mean = self.mean_products[:, None]
         transposed = np.ascontiguousarray(self.values.T)
@@ -124,12 +124,12 @@ class Point:
             np.matmul(tile, self.data.A2, out=pulled[rows])
         return G, pulled
 
-    @cached_property
+    @once
     def gradient(self) -> tuple[Array, Array]:
         """The derivatives by X and by Y."""
         return self.data.A1.T @ self.pulled_keys, self.features.T @ self.residual
 
-    @cached_property
+    @once
     def gradient_norm(self) -> float:
         """The Frobenius norm of the problem's gradient, infinite where it overflows."""
         x, y, f = self.data.units
@@ -140,13 +140,13 @@ class Point:
             norm = length(by_X, by_Y)
         return norm if np.isfinite(norm) else np.inf
 
-    @cached_property
+    @once
     def slope(self) -> float:
         """The Frobenius norm of the gradient in the units of the search, by which steps are judged."""
         with np.errstate(over="ignore", invalid="ignore"):
             return length(*self.gradient) if any(self.data.units) else self.gradient_norm
 
-    @cached_property
+    @once
     def feature_basis(self) -> tuple[Array, Array]:
         """An orthonormal basis of the range of F, and T with F T equal to it."""
         return orthonormal(self.features)

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.inputs import Array
+from fastpath.core.once import once
+from fastpath.core.shown import shown
 from fastpath.regression.certificate import Certificate
 
 
@@ -24,6 +25,8 @@ class Progress:
     gradient_norm : float
         The Frobenius norm of the gradient there.
     """
+
+    __repr__ = shown
 
     nit: int
     X: Array
@@ -52,7 +55,12 @@ class RegressionResult:
     gradient_norm : float
         Its norm.
     success : bool
-        Whether the norm is at most tolerance times 1 + |B|.
+        Whether the norm is at most tolerance times 1 + |B|: whether ``found`` is a critical point.
+    found : str
+        What that is, in words: ``"a critical point"`` or ``"no critical point"``.  That no other has a lower
+        loss is never known.
+    starts : int
+        From how many starts it is the lowest end.
     status : int
         0 converged, 1 out of iterations, 2 at the floor of float64 (neither the method's steps, the best Y
         nor steps along the gradient lower the loss by more than rounding may), 3 stopped by the callback,
@@ -67,6 +75,8 @@ class RegressionResult:
         asked for, since it can cost more than the solution.
     """
 
+    __repr__ = shown
+
     X: Array
     Y: Array
     x: Array
@@ -80,9 +90,15 @@ class RegressionResult:
     nfev: int
     njev: int
     nhev: int
+    starts: int = 1
     _certify: Callable[[], Certificate] = field(repr=False, compare=False)
 
-    @cached_property
+    @property
+    def found(self) -> str:
+        """What ``success`` is about, in words."""
+        return "a critical point" if self.success else "no critical point"
+
+    @once
     def certificate(self) -> Certificate:
         """Within which radius of (X, Y) an exact critical point lies (P4.kantorovich)."""
         return self._certify()

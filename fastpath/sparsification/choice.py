@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil, sqrt
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,20 @@ from fastpath.sparsification.feature_matrix import FeatureMatrix
 from fastpath.sparsification.gram import gram_cost
 
 Answer = TypeVar("Answer")
+
+#: In which sense Y is close, and by which method: ``METHODS`` says which go together.
+Guarantee: TypeAlias = Literal["exact", "loewner", "entrywise", "columns"]
+Method: TypeAlias = Literal[
+    "auto",
+    "gram",
+    "gram-of-sketch",
+    "osnap",
+    "countsketch",
+    "leverage",
+    "jl",
+    "bss",
+    "caratheodory",
+]
 
 #: The methods of each guarantee.
 METHODS = {
@@ -239,14 +253,20 @@ def _jl_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
 
 
 def _caratheodory_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
-    if asked.epsilon is not None:
-        return Refusal(reason="columns without error are more than epsilon asks for")
     if X.shape[0] <= LARGEST_CARATHEODORY:
-        return None
+        if asked.epsilon is None or _fewer_without_error(X, asked.epsilon):
+            return None
+        return Refusal(reason="columns without error are more than epsilon asks for")
     return Refusal(
         reason=f"columns without error take n⁶ steps, too many for {X.shape[0]} rows: "
         f"{LARGEST_CARATHEODORY} at most, unless asked for by name"
     )
+
+
+def _fewer_without_error(X: FeatureMatrix, epsilon: float) -> bool:
+    """Whether Carathéodory keeps fewer columns than the others do for epsilon, whatever the rank."""
+    n, d = X.shape
+    return n * (n + 1) // 2 < min(d, _barrier_width(n, epsilon))
 
 
 def _bss_unsuited(X: FeatureMatrix, asked: Asked) -> Refusal | None:
@@ -282,6 +302,10 @@ def _cost(X: FeatureMatrix, asked: Asked, method: str) -> float:
     What all take alike is left out: factorisations of n x n, and the certificate.
     """
     n = X.shape[0]
+    if method == "caratheodory":
+        return (
+            0.0  # where it is suited it is tried first, whatever it takes: others keep more columns
+        )
     if method == "bss":
         width = asked.width or (_barrier_width(n, asked.epsilon) if asked.epsilon else n)
         return float(BARRIERS * (width / n) * float(n) ** 4)

@@ -71,12 +71,13 @@ class FeatureMatrix:
 
 
 def feature_matrix(X: Any, name: str = "X") -> FeatureMatrix:
-    """Check X, and return it dense or as a sparse array that shares its memory, or refuse it.
+    """Check X, and return it dense or as a sparse array, which shares its memory where that can be.
 
     Parameters
     ----------
-    X : array_like or sparse matrix or array in CSR or CSC format, shape (n, d)
-        float32 or float64; integers become float64, which must hold them exactly.
+    X : array_like or sparse matrix or array, shape (n, d)
+        float32 or float64; integers become float64, which must hold them exactly, and arrays of booleans 0
+        and 1.  Of a sparse format other than CSR and CSC, and of one with unsorted indices, a copy is taken.
     name : str
         What error messages call it.
 
@@ -88,16 +89,16 @@ def feature_matrix(X: Any, name: str = "X") -> FeatureMatrix:
     Raises
     ------
     TypeError
-        If entries are neither float32, float64 nor integers, X means more than its entries (a masked
-        array, say), or the sparse format is another.
+        If entries are neither float32, float64, integers nor booleans, or X means more than its entries (a
+        masked array, say).
     ValueError
         If X is not a matrix, is empty, holds NaN or infinity or integers that float64 does not hold, has
         float64 rows whose largest entry is outside 2^-250 to 2^250, or has sparse indices that are
-        unsorted, duplicate or out of range.
+        duplicate, as their sum would be rounded, or out of range.
 
     Notes
     -----
-    Cost: two passes over the entries.
+    Cost: two passes over the entries, and a copy where indices are to be sorted or a format to be changed.
     """
     entries = _sparse(X, name) if sp.issparse(X) else _dense(X, name)
     fault = magnitude_fault(entries, name)
@@ -107,20 +108,49 @@ def feature_matrix(X: Any, name: str = "X") -> FeatureMatrix:
 
 
 def _dense(X: Any, name: str) -> Matrix:
+    if getattr(X, "dtype", None) == np.bool_ and not np.ma.isMaskedArray(X):
+        X = np.asarray(X, np.float64)
     array = exact_floats(name, X)
     _check_shape(array.shape, name)
     return array
 
 
 def _sparse(X: Any, name: str) -> Entries:
-    if X.format not in ("csr", "csc"):
-        raise TypeError(f"{name} must be dense or sparse in CSR or CSC format, got {X.format!r}.")
-    data = exact_floats(f"{name}.data", X.data)
     _check_shape(X.shape, name)
-    _check_indices(X, name)
+    if X.format not in ("csr", "csc"):
+        X = _by_rows(X, name)
+    if X.dtype == np.bool_:
+        X = X.astype(np.float64)
+    data = exact_floats(f"{name}.data", X.data)
+    _check_starts(X, name)
     kind = sp.csr_array if X.format == "csr" else sp.csc_array
     # A new object on the same arrays: scipy notes what it finds out on the object, not on the user's.
-    return kind((data, X.indices, X.indptr), shape=X.shape, copy=False)
+    entries = kind((data, X.indices, X.indptr), shape=X.shape, copy=False)
+    if _descents(entries).any():
+        entries = kind((data, X.indices, X.indptr), shape=X.shape, copy=True)
+        entries.sort_indices()
+        if _descents(entries).any():
+            raise ValueError(
+                f"{name} must have no duplicate indices: call {name}.sum_duplicates() first."
+            )
+    _check_range(entries, name)
+    return entries
+
+
+def _by_rows(X: Any, name: str) -> sp.csr_array:
+    """Return X in CSR format; nothing is added up, so that duplicates are found as in any other."""
+    try:
+        if X.format in ("lil", "bsr"):
+            if X.format == "bsr":
+                X.copy().check_format(full_check=True)
+            return sp.csr_array(X.tocsr())
+        entries = sp.coo_array(X.tocoo(), copy=True)
+        entries.has_canonical_format = True
+        return entries.tocsr()
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(
+            f"{name} must be a well-formed {X.format.upper()} matrix: {error}."
+        ) from None
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
@@ -130,8 +160,8 @@ def _check_shape(shape: tuple[int, ...], name: str) -> None:
         raise ValueError(f"{name} must not be empty, got shape {shape}.")
 
 
-def _check_indices(X: Any, name: str) -> None:
-    major, minor = X.shape if X.format == "csr" else X.shape[::-1]
+def _check_starts(X: Any, name: str) -> None:
+    major = X.shape[0 if X.format == "csr" else 1]
     starts, indices = X.indptr, X.indices
     if (
         len(starts) != major + 1
@@ -144,24 +174,31 @@ def _check_indices(X: Any, name: str) -> None:
             f"{name} must be a well-formed {X.format.upper()} matrix, but its indptr does not rise "
             f"from 0 to the {len(indices)} stored entries."
         )
+
+
+def _inner_starts(X: Entries) -> NDArray[Any]:
+    """Return where rows begin (of CSC: columns) between the first stored entry and the last."""
+    starts, stored = X.indptr, len(X.indices)
+    inner: NDArray[Any] = starts[
+        np.searchsorted(starts, 0, "right") : np.searchsorted(starts, stored)
+    ]
+    return inner
+
+
+def _descents(X: Entries) -> NDArray[np.bool_]:
+    """Return where an index inside a row does not exceed the one before it."""
+    # Found by comparing all neighbours and forgiving those between rows.
+    descents: NDArray[np.bool_] = X.indices[1:] <= X.indices[:-1]
+    descents[_inner_starts(X) - 1] = False
+    return descents
+
+
+def _check_range(X: Entries, name: str) -> None:
+    indices, minor = X.indices, X.shape[1 if X.format == "csr" else 0]
     if not len(indices):
         return
-    # Descents inside a row are found by comparing all neighbours and forgiving those between rows.
-    inner = starts[np.searchsorted(starts, 0, "right") : np.searchsorted(starts, len(indices))]
-    descents = indices[1:] <= indices[:-1]
-    descents[inner - 1] = False
-    if descents.any():
-        first = int(np.argmax(descents))
-        problem, remedy = (
-            ("duplicate", "sum_duplicates")
-            if indices[first] == indices[first + 1]
-            else ("unsorted", "sort_indices")
-        )
-        raise ValueError(
-            f"{name} must have sorted indices without duplicates, got {problem} ones: call "
-            f"{name}.{remedy}() first."
-        )
     lows = highs = indices
+    inner = _inner_starts(X)
     if len(inner) < len(indices) // 4:
         # Sorted rows: their ends tell the range.
         lows, highs = indices[np.append(inner, 0)], indices[np.append(inner, len(indices)) - 1]

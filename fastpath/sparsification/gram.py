@@ -23,6 +23,7 @@ from fastpath.core.costs import (
 )
 from fastpath.core.directed import UNIT_ROUNDOFF
 from fastpath.core.inputs import Matrix
+from fastpath.core.shown import shown
 from fastpath.sparsification.feature_matrix import (
     BLOCK,
     Entries,
@@ -62,6 +63,8 @@ class Gram:
         The most roundings that a term of any of its sums has passed through.
     """
 
+    __repr__ = shown
+
     matrix: NDArray[np.float64]
     roundings: int
 
@@ -82,8 +85,9 @@ def gram(X: Any, *, workers: int | None = None) -> Gram:
 
     Parameters
     ----------
-    X : array_like or sparse CSR or CSC, shape (n, d), float32 or float64
-        Never changed, and a sparse X never made dense beyond blocks of 2048 columns, one a worker.
+    X : array_like or sparse matrix, shape (n, d), float32, float64, integers or booleans
+        Never changed, and a sparse X, of which formats other than CSR and CSC are converted, never made dense
+        beyond blocks of 2048 columns, one a worker.
     workers : int, optional
         Threads for products of matrices, dense or scipy's; by default every core that the process may use.
         No bit of the result depends on it.
@@ -108,6 +112,15 @@ def gram(X: Any, *, workers: int | None = None) -> Gram:
     Outer products, whose sums Python lets no two threads take at once, are one worker's.
 
     Claims: P3.gram.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> X = np.random.default_rng(0).standard_normal((10, 500))
+    >>> G = fastpath.gram(X)
+    >>> G.matrix.shape, G.error < 1e-12
+    ((10, 10), True)
     """
     return gram_of(feature_matrix(X), worker_count(workers))
 

@@ -1,5 +1,7 @@
 """The few keys that can have a share of epsilon of some query, where a weight is a power of |q·k|."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -14,6 +16,7 @@ from fastpath.core.bounds.softmax import product_error
 from fastpath.core.bounds.sparsification import leverage_certificate, power_weight
 from fastpath.core.directed import UNIT_ROUNDOFF, float_at_most, library_down, library_up, up
 from fastpath.core.inputs import Array, Matrix, integer, matrix
+from fastpath.core.shown import shown
 from fastpath.sparsification.exact_leverage import (
     distinct_rows,
     exact_leverages,
@@ -64,13 +67,15 @@ class KeyGram:
         How many keys there were.
     """
 
+    __repr__ = shown
+
     matrix: Array
     exponents: NDArray[np.int64]
     loss: float
     keys: int
 
     @standard_arithmetic
-    def merge(self, other: "KeyGram") -> "KeyGram":
+    def merge(self, other: KeyGram) -> KeyGram:
         """Return the Gram matrix of both sets of keys.
 
         Raises
@@ -122,6 +127,8 @@ class HeavyKeys:
     claims : tuple of str
         The ids of the claims that the scores rest on.
     """
+
+    __repr__ = shown
 
     keys: NDArray[np.intp]
     scores: Array
@@ -204,6 +211,21 @@ def heavy_keys(
     ----------
     R. Kannan, C. Bhattacharyya, P. Kacham, D. P. Woodruff, LevAttention: time, space, and streaming
     efficient algorithm for heavy attentions, arXiv 2410.05462.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> rng = np.random.default_rng(0)
+    >>> K = rng.standard_normal((1000, 8))
+    >>> K[[3, 500]] *= 50
+    >>> heavy = fastpath.heavy_keys(K, 0.1)
+    >>> heavy.keys.tolist(), heavy.missed < 0.1
+    ([3, 500], True)
+    >>> shares = np.square(rng.standard_normal((100, 8)) @ K.T)
+    >>> shares /= shares.sum(axis=1, keepdims=True)
+    >>> bool((shares <= heavy.scores).all())
+    True
     """
     k = matrix("K", K)
     least = _share("epsilon", epsilon)
@@ -294,7 +316,7 @@ def _blocks(k: Matrix, exponents: NDArray[np.int64], factors: Array | None) -> A
         yield rows
 
 
-def _powers(looked: "_Look", scores: Array, method: str, half: int) -> tuple[Array, str]:
+def _powers(looked: _Look, scores: Array, method: str, half: int) -> tuple[Array, str]:
     """Bound weights of the power 2 half: the best of what several multipliers give (L.powers)."""
     n = len(scores)
     best: Array = np.minimum(power_weight(scores, 1.0, float(n), half), 1.0)

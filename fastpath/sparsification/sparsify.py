@@ -1,5 +1,7 @@
 """Fewer feature columns: Y with Y Yᵀ close to X Xᵀ, in one of four senses, with a certificate."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +23,11 @@ from fastpath.core.bounds.sparsification import (
 from fastpath.core.directed import UNIT_ROUNDOFF, up
 from fastpath.core.inputs import Array, Matrix
 from fastpath.core.offers import Refusal, take_cheapest
+from fastpath.core.shown import shown
 from fastpath.sparsification.barriers import barrier_columns
 from fastpath.sparsification.caratheodory import caratheodory_columns
 from fastpath.sparsification.certificate import certified_closeness, entrywise_error, range_factor
-from fastpath.sparsification.choice import SPARSITY, Asked, Plan, ways
+from fastpath.sparsification.choice import SPARSITY, Asked, Guarantee, Method, Plan, ways
 from fastpath.sparsification.feature_matrix import (
     FeatureMatrix,
     by_columns,
@@ -108,6 +111,8 @@ class Sparsified:
         The ids of the claims that the numbers rest on.
     """
 
+    __repr__ = shown
+
     Y: Matrix
     columns: NDArray[np.intp] | None
     weights: Array | None
@@ -126,10 +131,10 @@ class Sparsified:
 def sparsify(
     X: ArrayLike | Any,
     *,
-    guarantee: str = "exact",
+    guarantee: Guarantee = "exact",
     epsilon: float | None = None,
     failure_probability: float | None = None,
-    method: str = "auto",
+    method: Method = "auto",
     width: int | None = None,
     rng: np.random.Generator | None = None,
 ) -> Sparsified:
@@ -147,7 +152,7 @@ def sparsify(
 
     Parameters
     ----------
-    X : array_like or sparse CSR or CSC, shape (n, d), float32, float64 or integers
+    X : array_like or sparse matrix, shape (n, d), float32, float64, integers or booleans
         Never changed; sparse X is never made dense beyond a block of columns.
     guarantee : {"exact", "loewner", "entrywise", "columns"}
         In which sense Y is close.
@@ -160,8 +165,9 @@ def sparsify(
         One of the table's, or ``"auto"``.  *loewner*: the factor of the Gram matrix, which has no error
         and m <= n columns, unless a failure probability is given and an OSNAP sketch of the width that the
         claim asks for, with its Gram matrix, is cheaper.  *entrywise*: jl where it takes fewer
-        columns than n.  *columns*: Carathéodory without epsilon up to 32 rows; else BSS while its n⁴
-        steps take less than 10 s or ten Gram matrices; else leverage sampling.
+        columns than n.  *columns*: Carathéodory up to 32 rows, without epsilon or where the others would
+        keep more; else BSS while its n⁴ steps take less than 10 s or ten Gram matrices; else leverage
+        sampling.
     width : int in [1, d], optional
         m, or for sampling its mean, for gram-of-sketch the width of the sketch.
     rng : numpy.random.Generator, optional
@@ -191,6 +197,19 @@ def sparsify(
 
     Claims: P3.gram, P3.loewner, P3.randomised, P3.sketches, P3.deterministic, P3.jl, P3.caratheodory,
     P3.certificate, P3.entries, P3.sketch, P3.composed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((20, 2000)) / 50
+    >>> exact = fastpath.sparsify(X)
+    >>> exact.Y.shape, exact.method, exact.epsilon < 1e-9
+    ((20, 20), 'gram', True)
+    >>> columns = fastpath.sparsify(X, guarantee="columns", epsilon=0.5, rng=rng)
+    >>> columns.Y.shape[1] < 300, columns.epsilon <= 0.5, columns.certificate
+    (True, True, 'cholesky')
     """
     features = feature_matrix(X)
     if rng is None:
@@ -262,7 +281,7 @@ def _certified(X: FeatureMatrix, plan: Plan, rng: np.random.Generator) -> Sparsi
             drawn = _draw(X, plan.method, width, factor, whitening, rng)
         if isinstance(drawn, Refusal):
             return drawn
-        result = _measured(plan, G, *drawn)
+        result = measured(plan.guarantee, plan.method, G, *drawn)
         if isinstance(result, Refusal):
             return result
         if result.epsilon + result.slack <= (plan.epsilon or np.finfo(np.float64).max):
@@ -352,14 +371,19 @@ def _or_double(Y: Matrix) -> str:
     return ", or give it in float64" if Y.dtype == np.float32 else ""
 
 
-def _measured(
-    plan: Plan, G: Gram, Y: Matrix, columns: NDArray[np.intp] | None, weights: Array | None
+def measured(
+    guarantee: str,
+    method: str,
+    G: Gram,
+    Y: Matrix,
+    columns: NDArray[np.intp] | None,
+    weights: Array | None,
 ) -> Sparsified | Refusal:
-    """Prove how close Y Yᵀ is to G."""
+    """Prove how close Y Yᵀ is to G, in the sense of a guarantee, whatever the method that found Y."""
     H = _result_gram(Y)
     if isinstance(H, Refusal):
         return H
-    if plan.guarantee == "entrywise":
+    if guarantee == "entrywise":
         epsilon, slack, how = entrywise_error(G, H), 0.0, "entries"
     else:
         closeness = certified_closeness(G, H)
@@ -383,8 +407,8 @@ def _measured(
         logit_error=logit_error,
         entry_error=entry_error,
         row_error=row_error,
-        method=plan.method,
-        claims=CLAIMS[plan.method] + CERTIFICATE_CLAIMS[how],
+        method=method,
+        claims=CLAIMS[method] + CERTIFICATE_CLAIMS[how],
     )
 
 

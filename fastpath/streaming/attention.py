@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from numbers import Real
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,7 +19,7 @@ from fastpath.core.norms import sum_above
 from fastpath.core.offers import Refusal
 from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
 from fastpath.core.scaling import logit_shift
-from fastpath.core.state_files import Arrays, read_arrays, write_arrays
+from fastpath.core.state_files import Arrays, load, write_arrays
 from fastpath.polynomial.minimax import largest_useful_degree, minimax, widened
 from fastpath.polynomial.moment_state import MomentState, answer
 from fastpath.polynomial.moments import CLAIMS, LARGEST_REACH, query_roundings, rounding_bound
@@ -111,6 +111,20 @@ class StreamingAttention(Locked):
 
     Claims: P2.poly, P2.onepass, P2.order, P2.heap, P2.recovery, FP.moments; S.output and FP.scores with a
     scale.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastpath
+    >>> Q, K, V = np.random.default_rng(0).uniform(-0.7, 0.7, (3, 5000, 2))
+    >>> state = fastpath.StreamingAttention(2, 2, logit_bound=1.0, tolerance=1e-3, sparsity=3)
+    >>> for first in range(0, 5000, 1000):
+    ...     state.absorb(K[first : first + 1000], V[first : first + 1000])
+    >>> found = state.attend(Q)
+    >>> found.output.shape, bool((found.error_bound <= 1e-3 * np.abs(V).max()).all())
+    ((5000, 2), True)
+    >>> state.nbytes < 2000
+    True
     """
 
     #: What is pickled without it had no scale.
@@ -125,7 +139,7 @@ class StreamingAttention(Locked):
         tolerance: float,
         sparsity: int,
         scale: float = 1.0,
-        recovery: str = "heap",
+        recovery: Literal["heap", "sketch"] = "heap",
         rng: np.random.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -330,7 +344,7 @@ class StreamingAttention(Locked):
         ValueError
             If it is no such file, or truncated, or changed since.
         """
-        return cls._from_contents(read_arrays(path, KIND, UNSCALED_KIND))
+        return load(path, (KIND, UNSCALED_KIND), cls._from_contents, cls._contents)
 
     def _contents(self) -> Arrays:
         """Return a copy of everything as arrays."""

@@ -6,7 +6,7 @@ depend on the number of keys; a partition that was lost with its worker is compu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
@@ -20,12 +20,13 @@ from fastpath.polynomial.moment_state import MomentState
 try:
     import dask
     import dask.array as da
+    from dask.sizeof import sizeof
 except ImportError as problem:
     raise ImportError(
         "fastpath.distributed needs dask: pip install 'attest-attention[dask]'."
     ) from problem
 
-#: How many sums of moments a task adds up.
+#: How many parts a task puts together.
 FAN_IN = 8
 
 
@@ -62,19 +63,58 @@ def moment_state(K: Any, V: Any, degree: int, *, centre: ArrayLike | None = None
 
     Claims: P2.onepass, P2.poly, FP.moments.
     """
-    keys, values = _partitions("K", K), _partitions("V", V)
+    absorbed = dask.delayed(_absorbed)
+    return merged_states([absorbed(k, v, degree, centre) for k, v in key_partitions(K, V)])
+
+
+def merged_states(states: Sequence[Any]) -> MomentState:
+    """Sum moments that tasks of the caller's own have absorbed, where keys are made or read.
+
+    Parameters
+    ----------
+    states : sequence of delayed MomentState
+        At least one, which :meth:`MomentState.merge` takes; what a task has returned is left as it was.
+
+    Returns
+    -------
+    MomentState
+        On the caller's machine.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is none, or as :meth:`MomentState.merge`.
+
+    Notes
+    -----
+    A worker holds the states that one task sums, at most 8 and their sum, whatever the number of keys.
+
+    Claims: P2.onepass, FP.moments.
+    """
+    if not states:
+        raise ValueError("states must have a state, got none.")
+    state: MomentState = tree(_merged, states).compute()
+    return state
+
+
+def tree(function: Callable[[list[Any]], Any], parts: Sequence[Any]) -> Any:
+    """Return, delayed, what a function makes of parts, 8 at a time, and of what it made of those."""
+    together, left = dask.delayed(function), list(parts)
+    while len(left) > 1:
+        left = [together(left[i : i + FAN_IN]) for i in range(0, len(left), FAN_IN)]
+    return left[0]
+
+
+def key_partitions(K: Any, V: Any) -> list[tuple[Any, Any]]:
+    """Return the partitions of keys by rows, each with its values, or refuse them."""
+    keys, values = row_partitions("K", K), row_partitions("V", V)
     if len(keys) != len(values):
         raise ValueError(
             f"K and V must have the same number of partitions, got {len(keys)} and {len(values)}."
         )
     if not keys:
         raise ValueError("K must have a partition, got none.")
-    absorbed, merged = dask.delayed(_absorbed), dask.delayed(_merged)
-    states = [absorbed(k, v, degree, centre) for k, v in zip(keys, values, strict=True)]
-    while len(states) > 1:
-        states = [merged(states[i : i + FAN_IN]) for i in range(0, len(states), FAN_IN)]
-    state: MomentState = states[0].compute()
-    return state
+    return list(zip(keys, values, strict=True))
 
 
 def attend(state: MomentState, Q: Any, *, tolerance: float | None = None) -> Certified:
@@ -107,7 +147,7 @@ def attend(state: MomentState, Q: Any, *, tolerance: float | None = None) -> Cer
     sent = dask.delayed(state, traverse=False)
     blocks = [
         (query(sent, q, tolerance), (rows, state.d_v))
-        for q, rows in zip(_partitions("Q", Q), Q.chunks[0], strict=True)
+        for q, rows in zip(row_partitions("Q", Q), Q.chunks[0], strict=True)
         if rows
     ]
     if not blocks:
@@ -121,7 +161,7 @@ def attend(state: MomentState, Q: Any, *, tolerance: float | None = None) -> Cer
     return Certified(output=output, error_bound=error_bound, claims=probe.claims)
 
 
-def _partitions(name: str, x: Any) -> list[Any]:
+def row_partitions(name: str, x: Any) -> list[Any]:
     """Return the partitions of a dask array by rows, or of a sequence."""
     if isinstance(x, da.Array):
         if x.ndim != 2 or len(x.chunks[1]) != 1:
@@ -135,6 +175,14 @@ def _partitions(name: str, x: Any) -> list[Any]:
         f"{name} must be a dask array or a sequence of delayed or plain arrays, got "
         f"{type(x).__name__}."
     )
+
+
+def _size_of_state(state: MomentState) -> int:
+    return state.nbytes
+
+
+# Dask places tasks by what it would cost to move results, and frees memory by their sizes.
+sizeof.register(MomentState, _size_of_state)
 
 
 def _absorbed(K: Any, V: Any, degree: int, centre: ArrayLike | None) -> MomentState:

@@ -63,7 +63,7 @@ def compose(
     expression = outer.expression.subs(into, inner.expression)
     provided = sympy.And(
         inner.provided,
-        sympy.sympify(outer.provided).subs(into, inner.expression),
+        sympy.sympify(outer.provided, strict=True).subs(into, inner.expression),
         _inside(inner.expression, outer.domains[into]),
     )
     if not _satisfiable(provided, domains):
@@ -90,7 +90,7 @@ def _satisfiable(provided: sympy.Basic, domains: Mapping[sympy.Symbol, sympy.Set
     mixed = [{s: draw.choice(EXPONENTS) for s in domains} for _ in range(MIXED)]
     for exponents in (*alike, *mixed):
         point = {s: _near_the_least(s, domains[s], exponents[s]) for s in domains}
-        if sympy.sympify(provided).subs(point) == sympy.true:
+        if sympy.sympify(provided, strict=True).subs(point) == sympy.true:
             return True
     return False
 

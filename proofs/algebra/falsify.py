@@ -214,7 +214,7 @@ class _Search:
             broken=self.broken is not None,
             sharpness=sharpness,
             instance=where,
-            shown=_shown(where),
+            shown=written(where),
             spent=self.spent,
             tried=self.tried,
             trivial=self.trivial,
@@ -226,11 +226,11 @@ class _Search:
         # Cold: extremal instances are what the search has to find by itself.
         samples = np.random.default_rng([1, self.seed])
         seeds = [self.claim.witness(), *(self.claim.sample(samples) for _ in range(SAMPLES))]
-        self.reach = 2 * max(_size(instance) for instance in seeds) + 4
+        self.reach = 2 * max(largest_length(instance) for instance in seeds) + 4
         for instance in seeds:
             self._consider(instance)
         # The witness, with each structure once; then any instance, with any structure or step.
-        for structure in _structures(seeds[0], self.rng):
+        for structure in structures(seeds[0], self.rng):
             if 3 * self.spent > self.budget or self._done():
                 break
             self._consider(self._settled(structure()))
@@ -248,15 +248,15 @@ class _Search:
         else:
             base = self.best[min(int(self.rng.exponential(1.5)), len(self.best) - 1)][1]
         if self.rng.random() < 0.4:
-            structures = _structures(base, self.rng)
-            if structures:
-                self._consider(self._settled(structures[int(self.rng.integers(len(structures)))]()))
+            relatives = structures(base, self.rng)
+            if relatives:
+                self._consider(self._settled(relatives[int(self.rng.integers(len(relatives)))]()))
             return
         size = 2.0 ** self.rng.uniform(-2 - 20 * self.spent / self.budget, 1)
-        moved = self._settled(_stepped(base, self.rng, size))
+        moved = self._settled(stepped(base, self.rng, size))
         while self._consider(moved):
             # What raised the quotient may do so again.
-            base, moved = moved, self._settled(_extrapolated(base, moved))
+            base, moved = moved, self._settled(extrapolated(base, moved))
 
     def _settled(self, instance: Any) -> Any:
         """Compute again what a program computed from the other fields."""
@@ -272,7 +272,7 @@ class _Search:
 
     def _consider(self, instance: Any) -> bool:
         """Evaluate an instance with its numbers tightened, and return whether it is the best so far."""
-        if instance is None or _size(instance) > self.reach or self._done():
+        if instance is None or largest_length(instance) > self.reach or self._done():
             return False
         best = self.best[0][0] if self.best else -1.0
         tightened = self._tightened(instance)
@@ -308,7 +308,7 @@ class _Search:
             if met != inside:
                 self.misplaced = (
                     f"{'met' if met else 'not met'} {'where' if inside else 'though not'} "
-                    f"{sympy.sstr(where)}, at {_shown(instance)}"
+                    f"{sympy.sstr(where)}, at {written(instance)}"
                 )
         if self.claim.rival is not None and self.cheaper is not None:
             self.cheaper += pays_less(self.claim.rival, instance)
@@ -386,7 +386,7 @@ def _simplest(low: Fraction, high: Fraction) -> Fraction:
     return below + 1 / _simplest(1 / (high - below), 1 / (low - below))
 
 
-def _shown(instance: Any) -> str:
+def written(instance: Any) -> str:
     """Return an instance in one line, with every digit of its numbers."""
     with np.printoptions(floatmode="unique", threshold=64, linewidth=10**6):
         return " ".join(repr(instance).split())
@@ -399,7 +399,7 @@ def _quotient(low: Fraction, most: Fraction) -> float:
     return float(ratio) if ratio < 10**300 else math.inf
 
 
-def _size(instance: Any) -> int:
+def largest_length(instance: Any) -> int:
     """Return the largest count or length in an instance: what its evaluation costs grows with it."""
     held = [_held(instance, name) for name in _fields(instance)]
     counts = [abs(v) for v in held if isinstance(v, int)]
@@ -515,7 +515,7 @@ SHAPERS: tuple[Shaper, ...] = (
 )
 
 
-def _structures(instance: Any, rng: np.random.Generator) -> list[Callable[[], Any]]:
+def structures(instance: Any, rng: np.random.Generator) -> list[Callable[[], Any]]:
     """Return what makes relatives of an instance, with more structure than chance would give them."""
     arrays = _arrays(instance)
     found: list[Callable[[], Any]] = []
@@ -596,7 +596,7 @@ def _other_numbers(value: Any) -> list[Any]:
 # --------------------------------------------------------------------------------- climbing
 
 
-def _stepped(instance: Any, rng: np.random.Generator, size: float) -> Any:
+def stepped(instance: Any, rng: np.random.Generator, size: float) -> Any:
     """Move one field, or all arrays, by a random step of that relative size."""
     arrays = _arrays(instance)
     movable = [
@@ -644,7 +644,7 @@ def _moved_together(
     )
 
 
-def _extrapolated(before: Any, after: Any) -> Any:
+def extrapolated(before: Any, after: Any) -> Any:
     """Go from one instance to another, and as far again."""
     changed: dict[str, Any] = {}
     for name in _fields(after):

@@ -76,7 +76,7 @@ def _proved(formula: Formula, symbol: sympy.Symbol, direction: Direction, second
     provided = [
         symbol <= larger,
         formula.provided,
-        sympy.sympify(formula.provided).subs(symbol, larger),
+        sympy.sympify(formula.provided, strict=True).subs(symbol, larger),
     ]
     for expression in _forms(formula.expression, symbol):
         sides = expression, expression.subs(symbol, larger)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import sympy
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
-from proofs.command.report import console
+from proofs.command.claims_document import claims_document
+from proofs.command.layout import print_paragraph, print_table, styled
+from proofs.command.report import counted
 from proofs.evidence import coq_checker as check
 from proofs.evidence.audit import Audit, AuditReport, Finding, shown
 from proofs.evidence.conformance import Case, Outcome
@@ -27,30 +27,46 @@ SCOPE_WIDTH = 48
 
 def print_audit(report: AuditReport) -> None:
     """Print a row for every claim, every difference, and what was not run."""
-    out = console()
-    table = Table(box=box.SIMPLE_HEAD if out.is_terminal else box.SIMPLE, pad_edge=False)
-    for heading in ("claim", "verdict", "scope", "assurance", "sharpness = extremal/bound"):
-        table.add_column(heading)
-    for audited in report.claims:
-        table.add_row(*_row(audited))
-    out.print(table)
+    headings = ("claim", "verdict", "scope", "assurance", "sharpness = extremal/bound")
+    print_table(headings, [_row(audited) for audited in report.claims])
+    print()
     for audited in report.claims:
         for difference in audited.differences:
-            out.print(Text(f"{audited.record.id}: {difference}", style="bold red"))
+            print(styled(f"{audited.record.id}: {difference}", "wrong"))
     for difference in report.differences:
-        out.print(Text(difference, style="bold red"))
+        print(styled(difference, "wrong"))
     for sentence in report.not_run:
-        out.print(Text(f"Not run. {sentence}"))
-    count = len(report.claims)
-    out.print(
-        f"{count} claims audited: "
+        print(f"Not run. {sentence}")
+    print(
+        f"{counted(len(report.claims), 'claim')} audited: "
         + ("the ledger says exactly what was found." if report.agrees else "the ledger differs.")
     )
 
 
+def audit_as_json(report: AuditReport) -> str:
+    """Return what the table, the sentences below it and the page say."""
+    return json.dumps(claims_document(report=report), indent=2, allow_nan=False)
+
+
+def findings_as_json(findings: Mapping[str, Finding]) -> str:
+    """Return what was found of claims of which no ledger says anything."""
+    return json.dumps({"claims": [_found(*item) for item in findings.items()]}, indent=2)
+
+
+def _found(id_: str, finding: Finding) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "verdict": finding.verdict,
+        "assurance": finding.assurance,
+        "sharpness": {name: shown(value) for name, value in finding.sharpness.items()},
+        "vacuous_where": dict(finding.vacuous_where),
+        "refuted_where": finding.refuted_where,
+        "faults": list(finding.faults),
+    }
+
+
 def _row(audited: Audit) -> tuple[str, ...]:
     record, finding = audited.record, audited.finding
-    sharpness = [f"{name} {shown(value)}" for name, value in finding.sharpness.items()]
     scope = textwrap.fill(record.scope, SCOPE_WIDTH)
     found = replace(
         record,
@@ -58,37 +74,37 @@ def _row(audited: Audit) -> tuple[str, ...]:
         vacuous_where=finding.vacuous_where,
         refuted_where=finding.refuted_where,
     )
-    return record.id, found.shown, scope, finding.assurance, "\n".join(sharpness)
+    return record.id, found.shown, scope, finding.assurance, _sharpness(finding)
+
+
+def _sharpness(finding: Finding) -> str:
+    return "\n".join(f"{name} {shown(value)}" for name, value in finding.sharpness.items())
 
 
 def print_findings(findings: Mapping[str, Finding]) -> None:
     """Print what was found of claims of which no ledger says anything, and what is wrong with them."""
-    out = console()
-    table = Table(box=box.SIMPLE_HEAD if out.is_terminal else box.SIMPLE, pad_edge=False)
-    for heading in ("claim", "verdict", "assurance", "sharpness = extremal/bound"):
-        table.add_column(heading)
-    for id_, finding in findings.items():
-        sharpness = [f"{name} {shown(value)}" for name, value in finding.sharpness.items()]
-        table.add_row(id_, finding.verdict, finding.assurance, "\n".join(sharpness))
-    out.print(table)
+    rows = [
+        (id_, finding.verdict, finding.assurance, _sharpness(finding))
+        for id_, finding in findings.items()
+    ]
+    print_table(("claim", "verdict", "assurance", "sharpness = extremal/bound"), rows)
+    print()
     for id_, finding in findings.items():
         for fault in finding.faults:
-            out.print(Text(f"{id_}: {fault}", style="bold red"))
-    out.print(f"{len(findings)} claims audited; no ledger says anything of them.")
+            print(styled(f"{id_}: {fault}", "wrong"))
+    print(f"{counted(len(findings), 'claim')} audited; no ledger says anything of them.")
 
 
 def print_outsider(claim: Claim[Any]) -> None:
     """Print a claim from outside the project."""
-    out = console()
-    out.print(Text(f"{claim.id}  ({claim.where})", style="bold"))
-    _print_rows(_executable(claim))
+    print(styled(f"{claim.id}  ({claim.where})", "bold"))
+    print_table((), _executable(claim))
 
 
 def print_claim(record: Record) -> None:
     """Print what is claimed, under which hypotheses, with which evidence, and where each is."""
-    out = console()
-    out.print(Text(f"{record.id}  ({record.where})", style="bold"))
-    out.print(Text(record.quote))
+    print(styled(f"{record.id}  ({record.where})", "bold"))
+    print_paragraph(record.quote)
     rows: list[tuple[str, str]] = [("verdict", record.shown), ("assurance", record.assurance)]
     if record.refuted_where:
         rows.append(("refuted where", record.refuted_where))
@@ -109,16 +125,7 @@ def print_claim(record: Record) -> None:
         rows += _executable(CLAIMS[record.id])
     else:
         rows.append(("evidence", "none: no executable claim stands behind this record yet"))
-    _print_rows(rows)
-
-
-def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
-    for name, text in rows:
-        table.add_row(name, Text(text))
-    console().print(table)
+    print_table((), rows)
 
 
 def _executable(claim: Any) -> list[tuple[str, str]]:
@@ -147,10 +154,7 @@ def _where(claim: Any) -> str:
 
 def print_conformance(name: str, outcomes: Sequence[Outcome]) -> None:
     """Print a row for every case, the failures whole, and the count."""
-    out = console()
-    table = Table(box=box.SIMPLE_HEAD if out.is_terminal else box.SIMPLE, pad_edge=False)
-    for heading in ("case", "catches", "error", "bound", ""):
-        table.add_column(heading)
+    rows = []
     for outcome in outcomes:
         case = outcome.case
         figures = (
@@ -159,16 +163,17 @@ def print_conformance(name: str, outcomes: Sequence[Outcome]) -> None:
             else ("", "")
         )
         what = case.catches if isinstance(case, Case) else f"must raise {case.error.__name__}"
-        table.add_row(case.name, what, *figures, _verdict(outcome))
-    out.print(table)
+        rows.append((case.name, what, *figures, _verdict(outcome)))
+    print_table(("case", "catches", "error", "bound", ""), rows, range(2, 4))
+    print()
     failures = [o for o in outcomes if o.failure]
     for outcome in failures:
-        out.print(Text(outcome.failure, style="bold red"))
+        print(styled(outcome.failure, "wrong"))
     run = [outcome for outcome in outcomes if not outcome.missing]
-    out.print(f"{name}: {len(run) - len(failures)} of {len(run)} cases conform.")
+    print(f"{name}: {len(run) - len(failures)} of {len(run)} cases conform.")
     if len(run) < len(outcomes):
         missing = sorted({option for outcome in outcomes for option in outcome.missing})
-        out.print(
+        print(
             f"Not run: {len(outcomes) - len(run)} cases with options that {name} does not take: "
             f"{', '.join(missing)}."
         )

@@ -11,11 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
-from proofs.command.report import console
+from proofs.command.layout import print_table, styled
 from proofs.evidence.conformance import Case, Outcome
 from proofs.evidence.kernel_cases import KernelOutcome
 from proofs.judging.heads import InputError
@@ -75,32 +71,28 @@ def _row(outcome: Outcome | KernelOutcome) -> Row:
 
 def print_rows(name: str, model: Any, rows: Sequence[Row]) -> None:
     """Print a row for every case of a kernel, what was found whole, and the count."""
-    out = console()
-    table = Table(box=box.SIMPLE_HEAD if out.is_terminal else box.SIMPLE, pad_edge=False)
-    for heading in ("case", "catches", "of the tolerance", "entries", ""):
-        table.add_column(heading)
+    told = []
     for row in rows:
         ratio = row.figures["ratio"]
         shown = "" if ratio is None else f"{ratio:.2f}" if ratio < 100 else f"{ratio:.3g}"
         entries = str(row.figures["entries"] or "")
-        table.add_row(Text(row.name), Text(row.catches), shown, entries, row.verdict)
-    out.print(table)
+        told.append((row.name, row.catches, shown, entries, row.verdict))
+    print_table(("case", "catches", "of the tolerance", "entries", ""), told, range(2, 4))
+    print()
     for row in rows:
         for finding in row.findings:
-            out.print(Text(f"{row.name}: {finding}", style="bold red"))
+            print(styled(f"{row.name}: {finding}", "wrong"))
     run = [row for row in rows if not row.missing]
     held = sum(not row.findings for row in run)
-    out.print(Text(f"{name}: {held} of {len(run)} cases conform to {model}."))
+    print(f"{name}: {held} of {len(run)} cases conform to {model}.")
     unjudged = sum(int(row.figures["unjudged"] or 0) for row in run)
     if unjudged:
-        out.print(f"Not judged: {unjudged} entries, on the way to which that may overflow.")
+        print(f"Not judged: {unjudged} entries, on the way to which that may overflow.")
     if len(run) < len(rows):
         missing = sorted({option for row in rows for option in row.missing})
-        out.print(
-            Text(
-                f"Not run: {len(rows) - len(run)} cases with options that {name} does not take: "
-                f"{', '.join(missing)}."
-            )
+        print(
+            f"Not run: {len(rows) - len(run)} cases with options that {name} does not take: "
+            f"{', '.join(missing)}."
         )
 
 
@@ -157,30 +149,26 @@ def write_junit(path: Path, name: str, model: Any, rows: Sequence[Row]) -> None:
 
 def print_fingerprint(name: str, found: Any) -> None:
     """Print a row for every model, what else is wrong, and the strongest that is not refuted."""
-    out = console()
-    table = Table(box=box.SIMPLE_HEAD if out.is_terminal else box.SIMPLE, pad_edge=False)
-    for heading in ("model", "", "of the tolerance", "entry", "of the probe"):
-        table.add_column(heading)
+    rows = []
     for model, by in found.refuted.items():
         ratio = f"{found.ratios[model]:.3g}"
         if by is None:
-            table.add_row(model, "not refuted", ratio, "", "")
+            rows.append((model, "not refuted", ratio, "", ""))
         else:
             entry = ", ".join(map(str, by[1].entry))
-            table.add_row(model, "refuted", ratio, f"output[{entry}]", by[0])
-    out.print(table)
+            rows.append((model, "refuted", ratio, f"output[{entry}]", by[0]))
+    print_table(("model", "", "of the tolerance", "entry", "of the probe"), rows, range(2, 3))
+    print()
     for finding in found.findings:
-        out.print(Text(finding, style="bold red"))
+        print(styled(finding, "wrong"))
     strongest = found.strongest
-    out.print(
-        Text(
-            f"{name} is of no model that has a name."
-            if strongest is None
-            else f"{name} returned nothing that could be judged."
-            if not any(found.ratios.values())
-            else f"{name}: the strongest model that nothing refutes is {strongest}, in {found.out}; that "
-            "proves no model."
-        )
+    print(
+        f"{name} is of no model that has a name."
+        if strongest is None
+        else f"{name} returned nothing that could be judged."
+        if not any(found.ratios.values())
+        else f"{name}: the strongest model that nothing refutes is {strongest}, in {found.out}; that "
+        "proves no model."
     )
 
 

@@ -11,11 +11,14 @@ from proofs.evidence.audit import find
 from proofs.evidence.outside import GROUP, claims_of, installed
 from proofs.judging.heads import InputError
 from specs import CLAIMS
-from specs.claim import Claim, Status, by_id
+from specs.claim import Claim, Status, by_id, members
 from specs.ledger import Record, ledger
 
 #: The processor's seconds for each bound, unless others are asked for.
 SECONDS = 60.0
+
+#: What stands for claims in a command.
+IDS = "claim ids, such as S.tv, or groups of them, such as S"
 
 
 def add_command(commands: Any) -> None:
@@ -29,7 +32,7 @@ def add_command(commands: Any) -> None:
         epilog="Exit status: 1 if a bound is broken, the cheapest answer meets it elsewhere than is said, a "
         "rival does not dominate where that is said, or no instance satisfies the hypotheses.",
     )
-    parser.add_argument("claims", metavar="CLAIM", nargs="+", help="claim ids, such as S.tv")
+    parser.add_argument("claims", metavar="CLAIM", nargs="+", help=IDS)
     parser.add_argument(
         "--budget", type=int, default=BUDGET, help=f"instances for each bound (default: {BUDGET})"
     )
@@ -66,21 +69,22 @@ def outsiders(source: str | None, ids: list[str]) -> list[Claim[Any]]:
     try:
         if source is not None:
             offered = claims_of(source)
-            return [by_id(offered)(id_) for id_ in ids] or [*offered.values()]
+            return [by_id(offered)(id_) for id_ in members(ids, offered)] or [*offered.values()]
         ours = ledger().records.keys() | CLAIMS.keys()
-        if not ids or all(id_ in ours for id_ in ids):
+        if not ids or all(id_ in ours for id_ in members(ids, ours)):
             return []
         offered = installed()
-        if not any(id_ in offered for id_ in ids):
+        named = members(ids, offered)
+        if not any(id_ in offered for id_ in named):
             return []  # the command itself says what it knows
-        return [by_id(offered)(id_) for id_ in ids]
+        return [by_id(offered)(id_) for id_ in named]
     except ValueError as error:
         raise InputError(str(error)) from None
 
 
-def audit_outsiders(claims: list[Claim[Any]]) -> int:
+def audit_outsiders(claims: list[Claim[Any]], *, json: bool) -> int:
     """Print what the audit finds of claims that no ledger speaks of; 1 if anything is wrong with them."""
-    from proofs.command.claims_report import print_findings
+    from proofs.command.claims_report import findings_as_json, print_findings
 
     # No Coq source of theirs is known: what they name as theorems is reported as not checked.
     try:
@@ -89,7 +93,10 @@ def audit_outsiders(claims: list[Claim[Any]]) -> int:
         raise InputError(
             f"a function of the claims raised {type(error).__name__}: {error}."
         ) from None
-    print_findings(findings)
+    if json:
+        print(findings_as_json(findings))
+    else:
+        print_findings(findings)
     return int(any(f.faults or f.verdict is Status.REFUTED for f in findings.values()))
 
 
@@ -105,7 +112,7 @@ def show_outsiders(claims: list[Claim[Any]]) -> int:
 def _falsify(arguments: argparse.Namespace) -> int:
     try:
         claims = outsiders(arguments.source, arguments.claims) or [
-            by_id(CLAIMS)(id_) for id_ in arguments.claims
+            by_id(CLAIMS)(id_) for id_ in members(arguments.claims, CLAIMS)
         ]
         found = [
             falsify(claim, seed=arguments.seed, budget=arguments.budget, seconds=arguments.seconds)

@@ -1,15 +1,14 @@
 """What ``attest check`` prints: tables for people, one JSON document for programs.
 
-A module of ``sections`` hands over a :class:`Section` a stem, and this one lays it out.  At a terminal the
-tables fold to its width; piped, they are plain aligned ASCII, as wide as they need to be, and nothing is
-cut.  Errors and bounds are rounded upward, to the digits shown too.
+A module of ``sections`` hands over a :class:`Section` a stem, and this one prints it, laid out by ``layout``.
+Errors and bounds are rounded upward, to the digits shown too.
 """
 
 from __future__ import annotations
 
 import json
-import textwrap
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from decimal import ROUND_CEILING, Context
 from importlib.metadata import PackageNotFoundError, version
@@ -18,19 +17,15 @@ from statistics import median
 from typing import Any, TypeVar
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table as RichTable
-from rich.text import Text
 
+from proofs.command.layout import print_paragraph, print_table, styled
 from proofs.judging.judgement import Judgement
 
 __all__ = [
     *("BOUND", "ERROR", "NAME", "RATIO", "ROWS", "VERDICT"),
     *("Check", "Column", "Section", "Table"),
-    *("as_json", "console", "counted", "fields_of", "print_check", "ratio", "refusals"),
-    *("rows_left", "table", "track", "up"),
+    *("as_json", "counted", "fields_of", "print_check", "ratio", "refusals"),
+    *("rows_left", "table", "up"),
 ]
 
 Told = TypeVar("Told", contravariant=True)
@@ -38,8 +33,11 @@ Told = TypeVar("Told", contravariant=True)
 #: A heading, and what stands below it of one thing that was found.
 Column = tuple[str, Callable[[Told], str]]
 
-#: Where output is not a terminal nothing is folded: no table comes near this width.
-UNFOLDED = 1000
+#: What failures of one kind may differ in.
+FIGURE = re.compile(r"\d[\d.]*(?:e[+-]?\d+)?")
+
+#: How many heads are named that fail likewise.
+NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +106,35 @@ class Section:
     @property
     def failures(self) -> tuple[str, ...]:
         """Every failure, whole."""
+        return tuple(map(_failure, (j for j in self.judgements if not j.passed)))
+
+    @property
+    def grouped_failures(self) -> tuple[str, ...]:
+        """The first failure of each kind, whole, and where others of it are.
+
+        They are of a kind if their sentences are the same but for figures.
+        """
+        kinds: dict[str, list[Judgement]] = {}
+        for judgement in self.judgements:
+            if not judgement.passed:
+                kind = f"{judgement.outcome} {FIGURE.sub('#', judgement.failure)}"
+                kinds.setdefault(kind, []).append(judgement)
         return tuple(
-            f"{judgement.where}: {judgement.outcome}. {judgement.sentences}"
-            for judgement in self.judgements
-            if not judgement.passed
+            _failure(first) + (f" Likewise of {_some(rest)}." if rest else "")
+            for first, *rest in kinds.values()
         )
+
+
+def _failure(judgement: Judgement) -> str:
+    return f"{judgement.where}: {judgement.outcome}. {judgement.sentences}"
+
+
+def _some(judgements: Sequence[Judgement]) -> str:
+    """Name judgements, the first few of many."""
+    names = [judgement.where for judgement in judgements[:NAMED]]
+    if len(judgements) > len(names):
+        names.append(f"{len(judgements) - len(names)} others (--verbose)")
+    return ", ".join(names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,66 +162,40 @@ class Check:
         return (*(section.summary for section in self.sections), *self.unchecked)
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a console that folds at a terminal's width, and not at all elsewhere."""
-    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-    return made if made.is_terminal else Console(stderr=stderr, width=UNFOLDED, highlight=False)
-
-
-Step = TypeVar("Step")
-
-
-def track(steps: Sequence[Step], name: Callable[[Step], str]) -> Iterator[Step]:
-    """Yield the steps of a run, with a progress bar on stderr that is gone at the end."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar = Progress(
-        *(*columns, TimeElapsedColumn()),
-        console=console(stderr=True),
-        transient=True,
-        disable=not console(stderr=True).is_terminal,
-    )
-    with bar:
-        task = bar.add_task("", total=len(steps))
-        for step in steps:
-            bar.update(task, description=name(step))
-            yield step
-            bar.advance(task)
-
-
 def print_check(check: Check, *, verbose: bool = False, hypotheses: bool = False) -> None:
     """Print a line a section, what was refused, the failures whole or PASS, and what was not run.
 
     Before that, where ``verbose``, the tables of every section and what they mean; and where
     ``hypotheses``, which papers' hypotheses hold, a row a head.
     """
-    out = console()
     for section in check.sections:
         if verbose:
-            _print_tables(out, section.tables)
-            _print_paragraphs(out, section.remarks)
+            _print_tables(section.tables)
+            _print_paragraphs(section.remarks)
         elif hypotheses and section.hypotheses:
             table, asked = section.hypotheses
-            _print_tables(out, (table,))
-            _print_paragraphs(out, asked)
+            _print_tables((table,))
+            _print_paragraphs(asked)
     if verbose:
-        _print_paragraphs(out, check.summaries)
-    _print_tables(out, (_overview(check),))
+        _print_paragraphs(check.summaries)
+    _print_tables((_overview(check),))
     found = [
         sentence for section in check.sections for sentence in (section.findings, section.refused)
     ]
-    _print_paragraphs(out, list(filter(None, found)), apart=False)
+    _print_paragraphs(list(filter(None, found)), apart=False)
     judgements = [judgement for section in check.sections for judgement in section.judgements]
     failures = [failure for section in check.sections for failure in section.failures]
-    _print_paragraphs(out, failures)
+    grouped = [failure for section in check.sections for failure in section.grouped_failures]
+    _print_paragraphs(failures if verbose else grouped)
     asked_for = counted(len(judgements), "run")
     refused = sum(judgement.outcome == "REFUSED" for judgement in judgements)
-    out.print(
+    print(
         f"FAIL: {len(failures)} of {asked_for} did not pass."
         if failures
         else f"PASS: of {asked_for} every error is inside its certificate"
         + (f"; {refused} certify none." if refused else ".")
     )
-    _print_paragraphs(out, [*check.unchecked, *check.not_run], apart=False)
+    _print_paragraphs([*check.unchecked, *check.not_run], apart=False)
 
 
 #: Columns that many tables have: a heading, and what stands below it of a judgement.
@@ -351,35 +347,18 @@ def up(value: float | None) -> str:
 # --------------------------------------------------------------------------------------------- layout
 
 
-def _laid_out(table: Table, plain: bool) -> RichTable:
-    # Both ways two blanks stand between columns: at a terminal the box adds one.
-    laid_out = RichTable(
-        box=None if plain else box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 2 if plain else 1, 0, 0),
-    )
-    figures = range(table.labels, table.labels + table.numbers)
-    for k, heading in enumerate(table.headings):
-        justify: Any = "right" if k in figures else "left"
-        laid_out.add_column(heading, justify=justify, vertical="top", overflow="fold")
-    for row in table.rows:
-        laid_out.add_row(*row)
-    return laid_out
-
-
-def _print_tables(out: Console, tables: Sequence[Table]) -> None:
+def _print_tables(tables: Sequence[Table]) -> None:
     for table in tables:
-        out.print(Text(table.title, style="bold"))
-        out.print(_laid_out(table, not out.is_terminal))
-        out.print()
+        print(styled(table.title, "bold"))
+        print_table(table.headings, table.rows, range(table.labels, table.labels + table.numbers))
+        print()
 
 
-def _print_paragraphs(out: Console, paragraphs: Sequence[str], *, apart: bool = True) -> None:
+def _print_paragraphs(paragraphs: Sequence[str], *, apart: bool = True) -> None:
     for paragraph in paragraphs:
-        out.print(Text(paragraph if out.is_terminal else textwrap.fill(paragraph, 100)))
+        print_paragraph(paragraph)
         if apart:
-            out.print()
+            print()
 
 
 def _version() -> str:

@@ -803,16 +803,16 @@ Definition b_hull_output (distance : R) (excess : R) (lightest : R) : R :=
   distance + excess / lightest.
 
 (** Q.augmented: the distance of an output from a centre, by averages of augmented values. *)
-Definition b_augmented_output (radius_mean : R) (radius_scatter : R) (value_error : R) (radius_value_error : R) (growth : R) (centre_error : R) : R :=
-  (centre_error + value_error + growth * radius_value_error + growth * sqrt radius_mean * sqrt radius_scatter) * exp radius_mean.
+Definition b_augmented_output (radius_mean : R) (radius_square : R) (scatter : R) (value_error : R) (radius_value_error : R) (growth : R) (centre_error : R) : R :=
+  (centre_error + value_error + growth * radius_value_error + growth * sqrt radius_square * sqrt scatter) * exp radius_mean.
 
 (** Q.augmented: the change of a log-sum-exp, by the average of the radii. *)
 Definition b_augmented_log (radius_mean : R) (growth : R) : R :=
   growth * radius_mean.
 
-(** FP.augmented: the average of r (v - y)², by averages that were computed. *)
-Definition b_augmented_scatter (second_moment : R) (radius_mean : R) (centre : R) (first_error : R) (against : R) (along : R) : R :=
-  second_moment + 2 * against + radius_mean * centre ^ 2%nat + 2 * centre * first_error - 2 * along.
+(** FP.augmented: the average of (v - y)², by averages that were computed. *)
+Definition b_augmented_scatter (second_moment : R) (centre : R) (centre_error : R) : R :=
+  second_moment + 2 * centre * centre_error - centre ^ 2%nat.
 
 (** Q.tv: the total variation, at the level where the relaxation is largest. *)
 Definition b_variation_relaxed (upper_level : R) (dual_value : R) : R :=

@@ -671,13 +671,13 @@ Proof. unfold b_dropped_keys_output; pin. Qed.
 Goal Rabs (b_hull_output (1 / 3) (1 / 7) (4 / 5) - (102380952380952380952380952381 / 200000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_hull_output; pin. Qed.
 
-Goal Rabs (b_augmented_output (1 / 10) (1 / 5) (1 / 100) (1 / 1000) (21 / 20) (1 / 3000) - (44172509391116552809357103743 / 250000000000000000000000000000)) <= 1 / 10 ^ 25.
+Goal Rabs (b_augmented_output (1 / 10) (1 / 50) (1 / 5) (1 / 100) (1 / 1000) (21 / 20) (1 / 3000) - (17194506470725498608419410113 / 200000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_augmented_output; pin. Qed.
 
 Goal Rabs (b_augmented_log (1 / 10) (21 / 20) - (21 / 200)) <= 1 / 10 ^ 25.
 Proof. unfold b_augmented_log; pin. Qed.
 
-Goal Rabs (b_augmented_scatter (3) (1 / 3) (3 / 2) (1 / 1000) (1 / 7) (0) - (2019357142857142857142857142857 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
+Goal Rabs (b_augmented_scatter (3) (3 / 2) (1 / 1000) - (753 / 1000)) <= 1 / 10 ^ 25.
 Proof. unfold b_augmented_scatter; pin. Qed.
 
 Goal Rabs (b_variation_relaxed (3 / 4) (1 / 3) - (416666666666666666666666666667 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.

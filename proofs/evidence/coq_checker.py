@@ -42,6 +42,7 @@ __all__ = [
     "CoqMissingError",
     "Report",
     "Theorem",
+    "axioms",
     "check",
     "conclusions",
     "confirmed",
@@ -125,6 +126,11 @@ class Report:
 def statements() -> dict[str, str]:
     """Return every theorem's statement from the snapshot, without running Coq."""
     return {name: entry["statement"] for name, entry in _snapshot(SOURCES)["theorems"].items()}
+
+
+def axioms() -> dict[str, str]:
+    """Return the axioms that a theorem may rest on, each with the reason why it may be trusted."""
+    return _allowed_axioms(SOURCES)
 
 
 def conclusions() -> dict[str, dict[str, tuple[str, ...]]]:

@@ -9,6 +9,7 @@ No answer depends on how long Coq takes: nothing here is stopped by a clock.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -26,6 +27,8 @@ from pathlib import Path
 from proofs.evidence.coq_sources import BOUNDS, COMMANDS, DEFINING, LIBRARIES, Project, Source
 
 __all__ = ["Compiled", "CoqMissingError", "Printed", "ask", "compiling"]
+
+LOGGER = logging.getLogger(__name__)
 
 INSTALL = "apt-get install coq libcoq-interval"
 
@@ -150,6 +153,9 @@ def _compile(
             for file, spent, status, output, errors in (future.result() for future in done):
                 seconds[file] = spent
                 order.done(file)
+                LOGGER.info(
+                    "%d of %d: Coq read %s in %.0f s", len(seconds), len(sources), file, spent
+                )
                 if status:
                     failures.append(f"{file} does not compile: {_one_line(errors)}")
                 else:

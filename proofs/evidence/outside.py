@@ -102,7 +102,9 @@ def _examine(claim: object, source: str) -> None:
     if not claim.bounds:
         raise ValueError(f"{claim.id} of {source!r} has no bound.")
     for bound in claim.bounds:
-        free = sympy.sympify(bound.expression).free_symbols | bound.provided.free_symbols
+        free = (
+            sympy.sympify(bound.expression, strict=True).free_symbols | bound.provided.free_symbols
+        )
         strange = sorted(str(symbol) for symbol in free - set(bound.arguments))
         if strange:
             raise ValueError(

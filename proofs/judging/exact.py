@@ -16,8 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from proofs.judging.bars import rounding_bar, trivial_error
-from proofs.judging.heads import Head, Matrix
+from proofs.judging.bars import (
+    rounding_bar,
+    rounding_bar_of_heads,
+    trivial_error,
+    trivial_error_of_heads,
+)
+from proofs.judging.heads import Head
 from proofs.judging.hypotheses import Measurements, Paper, measure, papers, rounded_up
 from proofs.judging.implementation import Unanswered, ask
 from proofs.judging.judgement import (
@@ -32,10 +37,11 @@ from proofs.judging.judgement import (
 )
 from reference import Verdict, decide
 from reference.arithmetic.decide import PRECISIONS
+from reference.visibility import visible
 
 __all__ = ["BUDGET", "Attention", "HeadExamination", "examine"]
 
-Attention = Callable[[Matrix, Matrix, Matrix], Any]
+Attention = Callable[..., Any]
 
 #: Logits enclosed for one head: 4 s at 128 bits.  Of a larger head a random subset of rows is checked.
 BUDGET = 1 << 18
@@ -53,6 +59,7 @@ def examine(
     head: Head,
     attend: Attention,
     *,
+    causal: bool = False,
     budget: int = BUDGET,
     rng: np.random.Generator | None = None,
 ) -> HeadExamination:
@@ -67,6 +74,8 @@ def examine(
         The head.
     attend
         ``attention`` of the implementation under test; it is given copies.
+    causal
+        Whether to ask for causal attention, of as many queries as keys.
     budget
         The most logits to enclose.  Where the head has more, ``budget // n_k`` random rows are checked.
     rng
@@ -78,20 +87,22 @@ def examine(
             types.remove("float32")
 
     def answered(dtype: str) -> Answer:
-        return Answer.of(attend(*(x.astype(dtype) for x in head.matrices)))
+        asked = {"causal": True} if causal else {}
+        return Answer.of(attend(*(x.astype(dtype) for x in head.matrices), **asked))
 
     answers = [ask("attention", partial(answered, dtype)) for dtype in types]
     # Drawn when the answers are fixed.
     rng = np.random.default_rng() if rng is None else rng
     rows = checked_rows(len(head.Q), len(head.K), budget, rng)
-    truth = enclosed(head.Q[rows], head.K, head.V)
+    seen = visible(len(head.Q), len(head.K), causal=True)[rows] if causal else None
+    truth = enclosed(head.Q[rows], head.K, head.V, mask=seen)
     measurements = measure(head)
     return HeadExamination(
         name=head.name,
         dtype=head.K.dtype.name,
         shape=(len(head.Q), len(head.K)),
         judgements=tuple(
-            _judged(answer, head, dtype, rows, truth)
+            _judged(answer, head, dtype, rows, truth, seen)
             for dtype, answer in zip(types, answers, strict=True)
         ),
         measurements=measurements,
@@ -100,10 +111,18 @@ def examine(
 
 
 def _judged(
-    answer: Answer | Unanswered, head: Head, dtype: str, rows: NDArray[np.intp], truth: Truth
+    answer: Answer | Unanswered,
+    head: Head,
+    dtype: str,
+    rows: NDArray[np.intp],
+    truth: Truth,
+    seen: NDArray[np.bool_] | None,
 ) -> Judgement:
-    """Judge an answer by its own bound, then by what rounding and trivial answers reach."""
-    call = head_call("attention", head.name, dtype)
+    """Judge an answer by its own bound, then by what rounding and trivial answers reach.
+
+    ``seen`` says which keys the rows see, if not all.
+    """
+    call = head_call("attention", head.name, dtype, "" if seen is None else "causal=True")
     asked = Judgement(
         name=head.name,
         asked=f"in {dtype}",
@@ -118,9 +137,13 @@ def _judged(
     if not run.passed or run.bound is None:
         return run
     Q, K, V = (x.astype(dtype) for x in head.matrices)
-    trivial = trivial_error([truth(PRECISIONS[0])], V)
+    if seen is None:
+        trivial, bar = trivial_error([truth(PRECISIONS[0])], V), rounding_bar(Q[rows], K, V)
+    else:
+        trivial = trivial_error_of_heads(truth(PRECISIONS[0]), V, seen)
+        bar = rounding_bar_of_heads(Q[rows], K, V, mask=seen)
     half = np.inf if trivial is None else rounded_up(trivial / 2)
-    rounding = np.minimum(rounding_bar(Q[rows], K, V), half)
+    rounding = np.minimum(bar, half)
     if decide(truth, answer.output[rows], rounding)[0] is not Verdict.WITHIN:
         problem = (
             f"The largest error, {run.error[1] if run.error else np.inf:.3g}, is inside its bound, but more "

@@ -215,9 +215,9 @@ def checked_rows(
     return np.sort(rng.choice(row_count, affordable, replace=False))
 
 
-def enclosed(Q: Matrix, K: Matrix, V: Matrix) -> Truth:
+def enclosed(Q: Matrix, K: Matrix, V: Matrix, **semantics: Any) -> Truth:
     """Return what encloses attention of these floats, computed once a precision."""
-    return cache(lambda bits: attention(Q, K, V, precision=bits))
+    return cache(lambda bits: attention(Q, K, V, precision=bits, **semantics))
 
 
 def judge_rows(asked: Found, answer: Answer, rows: NDArray[np.intp], truth: Truth) -> Found:

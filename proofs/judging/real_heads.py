@@ -112,8 +112,8 @@ class CertifiedJudgement(Judgement):
         What was certified; None if there was no usable answer.
     rows_outside
         The checked rows that are not within their bounds, for certain.
-    speed
-        Time of exact attention over that of this one.
+    seconds, exact_seconds
+        Median times of this one and of exact attention, run in turn.
     """
 
     keys: int
@@ -122,7 +122,15 @@ class CertifiedJudgement(Judgement):
     tolerance: float
     certificate: Certificate | None = None
     rows_outside: tuple[int, ...] = ()
-    speed: float | None = None
+    seconds: float | None = None
+    exact_seconds: float | None = None
+
+    @property
+    def speed(self) -> float | None:
+        """Time of exact attention over that of this one."""
+        if self.seconds is None or self.exact_seconds is None:
+            return None
+        return self.exact_seconds / self.seconds
 
     @property
     def choices(self) -> str:
@@ -134,13 +142,15 @@ class CertifiedJudgement(Judgement):
         )
 
 
-def examine(head: Head, certified_attention: CertifiedAttention) -> Examination[CertifiedJudgement]:
+def examine(
+    head: Head, certified_attention: CertifiedAttention, *, causal: bool = False
+) -> Examination[CertifiedJudgement]:
     """Ask an implementation for a head and judge the answer."""
     return Examination(
         name=head.name,
         dtype=head.V.dtype.name,
         shape=(len(head.Q), len(head.K)),
-        judgements=(judge(head, certified_attention),),
+        judgements=(judge(head, certified_attention, causal=causal),),
     )
 
 
@@ -200,7 +210,7 @@ def judge(
     answered = ask("certified_attention", lambda: _timed(head, certified_attention, found, repeats))
     if isinstance(answered, Unanswered):
         return replace(found, failure=answered.failure)
-    (output, bound, claims), certificate, speed = answered
+    (output, bound, claims), certificate, (seconds, exact_seconds) = answered
     if output.dtype == np.float16:
         output = output.astype(np.float32)  # which holds the same numbers
     shape = n_q, head.V.shape[1]
@@ -233,7 +243,8 @@ def judge(
         claims=claims,
         certificate=certificate,
         rows_outside=outside,
-        speed=speed,
+        seconds=seconds,
+        exact_seconds=exact_seconds,
         failure=failure,
         call=found.call + (f".output[{outside[0]}]" if outside else ""),
     )
@@ -241,8 +252,8 @@ def judge(
 
 def _timed(
     head: Head, certified_attention: CertifiedAttention, found: CertifiedJudgement, repeats: int
-) -> tuple[Answer, Certificate, float]:
-    """Return the answer, and by how much it came faster than exact attention, run in turn."""
+) -> tuple[Answer, Certificate, tuple[float, float]]:
+    """Return the answer, and the seconds that it and exact attention took, run in turn."""
     exact = implementation(EXACT_PEER, "attention").attention
     times: dict[str, list[float]] = {"exact": [], "certified": []}
     answer: Any = None
@@ -275,7 +286,7 @@ def _timed(
         reason=str(getattr(answer, "reason", "")),
         claims=read.claims,
     )
-    return read, certificate, median(times["exact"]) / median(times["certified"])
+    return read, certificate, (median(times["certified"]), median(times["exact"]))
 
 
 class _Rows:

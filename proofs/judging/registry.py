@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any, Generic, TypeVar
 
 from proofs.judging import (
@@ -17,6 +18,7 @@ from proofs.judging import (
 )
 from proofs.judging.heads import FeatureMatrix, Head, Replacements
 from proofs.judging.judgement import Examination
+from reference.scores import LARGEST_SIZE
 
 __all__ = ["JUDGES", "Item", "Judge"]
 
@@ -40,17 +42,26 @@ class Judge(Generic[Judged]):
         The type of the things that it is asked about.
     examine
         What asks it about one of them, and judges the answers.
+    largest_causal
+        The most tokens of a head of which it may be asked for causal attention; 0: it knows of none.
     """
 
     stem: str
     function: str
     judges: type[Judged]
-    examine: Callable[[Judged, Callable[..., Any]], Examination[Any]]
+    examine: Callable[..., Examination[Any]]
+    largest_causal: int = 0
 
 
 #: In the order in which they are told.
 JUDGES: tuple[Judge[Any], ...] = (
-    Judge(stem="exact", function="attention", judges=Head, examine=exact.examine),
+    Judge(
+        stem="exact",
+        function="attention",
+        judges=Head,
+        examine=exact.examine,
+        largest_causal=LARGEST_SIZE,
+    ),
     Judge(
         stem="dynamic", function="DynamicAttention", judges=Replacements, examine=dynamic.examine
     ),
@@ -58,7 +69,11 @@ JUDGES: tuple[Judge[Any], ...] = (
         stem="polynomial", function="polynomial_attention", judges=Head, examine=polynomial.examine
     ),
     Judge(
-        stem="real_heads", function="certified_attention", judges=Head, examine=real_heads.examine
+        stem="real_heads",
+        function="certified_attention",
+        judges=Head,
+        examine=real_heads.examine,
+        largest_causal=isqrt(LARGEST_SIZE),  # every row is enclosed
     ),
     Judge(
         stem="regression", function="AttentionRegression", judges=Head, examine=regression.examine

@@ -56,7 +56,7 @@ def evaluate(expr: sympy.Expr, values: Values, bits: int = 128) -> Enclosure:
     """
     if bits < 16:
         raise ValueError(f"bits must be at least 16, got {bits}.")
-    return _enclosed(sympy.sympify(expr), values, bits)
+    return _enclosed(sympy.sympify(expr, strict=True), values, bits)
 
 
 def _enclosed(node: sympy.Basic, values: Values, bits: int) -> Enclosure:

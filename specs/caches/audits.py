@@ -77,8 +77,8 @@ Q_LEDGER = Claim[Stream](
         "beyond the tolerance amounts to."
     ),
     assumes=(
-        Hypothesis("audited < errors", lambda i: 0 <= i.audited < i.errors),
-        Hypothesis("0 < rate <= 1", lambda i: 0 < i.rate <= 1),
+        Hypothesis("audited < errors", lambda i: 0 <= i.audited < i.errors, mirrors=("D < m",)),
+        Hypothesis("0 < rate <= 1", lambda i: 0 < i.rate <= 1, mirrors=("0 <= rate <= 1",)),
     ),
     bounds=(
         Bound(

@@ -7,7 +7,8 @@ p_j e^{-c_j}.
 * The largest output is the λ at which g(λ) = Σ u (v + e - λ)₊ - Σ l (λ - v - e)₊ is 0: weights u on values
   above λ and l on those below.  At any λ the output is at most λ + g(λ)₊ / Σ l.
 * Averages that attention itself computes bound the output less sharply: |ρ - 1| <= e^c - 1 <= F c with F =
-  (e^{c̄} - 1)/c̄, Cauchy and Schwarz, and Σ p ρ >= Σ p e^{-c} >= e^{-Σ p c} (Jensen).
+  (e^{c̄} - 1)/c̄, Σ p c |v - y| <= √(Σ p c²) √(Σ p (v - y)²) (Cauchy and Schwarz), and Σ p ρ >= Σ p e^{-c} >=
+  e^{-Σ p c} (Jensen).
 """
 
 from __future__ import annotations
@@ -26,18 +27,16 @@ from specs.lifting import lift
 from specs.symbols import (
     AT_LEAST_ONE,
     POSITIVE,
-    against,
-    along,
     centre,
     centre_error,
     distance,
     excess,
-    first_error,
     growth,
     lightest,
     radius_mean,
-    radius_scatter,
+    radius_square,
     radius_value_error,
+    scatter,
     second_moment,
     value_error,
 )
@@ -94,7 +93,11 @@ def _within(i: Box) -> bool:
     )
 
 
-WITHIN = Hypothesis[Box]("logits are moved by at most c and values by at most e", _within)
+WITHIN = Hypothesis[Box](
+    "logits are moved by at most c and values by at most e",
+    _within,
+    mirrors=("near", "near (2)"),
+)
 
 
 def _hull_parameters(i: Box, bits: int) -> Mapping[str, Value]:
@@ -205,7 +208,8 @@ def _augmented_parameters(i: Box, bits: int) -> Mapping[str, Value]:
     gaps = lift(i.values, bits) - lift(i.centre, bits)
     return {
         "radius_mean": _mean(i, i.radii, bits),
-        "radius_scatter": _mean(i, lift(i.radii, bits) * gaps * gaps, bits),
+        "radius_square": _mean(i, lift(i.radii, bits) * lift(i.radii, bits), bits),
+        "scatter": _mean(i, gaps * gaps, bits),
         "value_error": _mean(i, i.errors, bits),
         "radius_value_error": _mean(i, lift(i.radii, bits) * lift(i.errors, bits), bits),
         "growth": _growth_of(i, bits),
@@ -246,26 +250,34 @@ Q_AUGMENTED = Claim[Box](
     id="Q.augmented",
     where="ours",
     statement=(
-        "Logits within c and values within e of what is known, and any y: the output lies within (F √(Σpc "
-        "Σpc(v - y)²) + |Σpv - y| + Σpe + FΣpce) e^{Σpc} of y, F >= (e^c - 1)/c for every c; the log-sum-exp "
+        "Logits within c and values within e of what is known, and any y: the output lies within (F √(Σpc² "
+        "Σp(v - y)²) + |Σpv - y| + Σpe + FΣpce) e^{Σpc} of y, F >= (e^c - 1)/c for every c; the log-sum-exp "
         "within F Σpc of what is known."
     ),
     not_stated="",
-    assumes=(WITHIN, Hypothesis("some radius is positive", lambda i: bool(i.radii.max() > 0))),
+    assumes=(
+        WITHIN,
+        Hypothesis(
+            "some radius is positive",
+            lambda i: bool(i.radii.max() > 0),
+            alone="the growth is found as a quotient by the largest",
+        ),
+    ),
     bounds=(
         Bound(
             name="augmented_output",
             meaning="the distance of an output from a centre, by averages of augmented values",
             arguments=(
                 radius_mean,
-                radius_scatter,
+                radius_square,
+                scatter,
                 value_error,
                 radius_value_error,
                 growth,
                 centre_error,
             ),
             expression=(
-                growth * sympy.sqrt(radius_mean * radius_scatter)
+                growth * sympy.sqrt(radius_square * scatter)
                 + centre_error
                 + value_error
                 + growth * radius_value_error
@@ -275,6 +287,7 @@ Q_AUGMENTED = Claim[Box](
             points=(
                 (
                     sympy.Rational(1, 10),
+                    sympy.Rational(1, 50),
                     sympy.Rational(1, 5),
                     sympy.Rational(1, 100),
                     sympy.Rational(1, 1000),
@@ -313,67 +326,50 @@ Q_AUGMENTED = Claim[Box](
 
 @dataclass(frozen=True)
 class Moments:
-    """Averages of r, r v and r v² as they were computed, and the centre about which they are taken."""
+    """Averages of v and v² as they were computed; the first is the centre."""
 
     logits: Vector
-    radii: Vector
     values: Vector
     centre: float
-    radius_mean: float
-    first_moment: float
-    first_error: float
+    centre_error: float
     second_moment: float
 
 
 def _exact_mean(i: Moments, power: int, bits: int) -> Enclosure:
-    products = lift(i.radii, bits)
-    for _ in range(power):
-        products = products * lift(i.values, bits)
-    return (softmax(i.logits, precision=bits) * products).sum()
+    values = lift(i.values, bits)
+    return (softmax(i.logits, precision=bits) * (values if power == 1 else values * values)).sum()
 
 
 def _moments_hold(i: Moments) -> bool:
     bits = 512
-    (first,) = _exact_mean(i, 1, bits).verdict(i.first_moment, i.first_error).reshape(1)
-    return first.name == "WITHIN" and all(
-        Fraction(stated) >= _exact_mean(i, power, bits).bounds()[1].item()
-        for stated, power in ((i.radius_mean, 0), (i.second_moment, 2))
-    )
+    (first,) = _exact_mean(i, 1, bits).verdict(i.centre, i.centre_error).reshape(1)
+    second: Fraction = _exact_mean(i, 2, bits).bounds()[1].item()
+    return first.name == "WITHIN" and Fraction(i.second_moment) >= second
 
 
 def _scatter(i: Moments, bits: int) -> Enclosure:
     gaps = lift(i.values, bits) - lift(i.centre, bits)
-    return (softmax(i.logits, precision=bits) * lift(i.radii, bits) * gaps * gaps).sum()
+    return (softmax(i.logits, precision=bits) * gaps * gaps).sum()
 
 
 def _scatter_parameters(i: Moments, bits: int) -> Mapping[str, Value]:
-    cross = Fraction(i.centre) * Fraction(i.first_moment)
     return {
         "second_moment": Fraction(i.second_moment),
-        "radius_mean": Fraction(i.radius_mean),
         "centre": abs(Fraction(i.centre)),
-        "first_error": Fraction(i.first_error),
-        "against": max(-cross, Fraction(0)),
-        "along": max(cross, Fraction(0)),
+        "centre_error": Fraction(i.centre_error),
     }
 
 
-def _moments(
-    logits: Vector, radii: Vector, values: Vector, centre: float, error: float, sign: float
-) -> Moments:
+def _moments(logits: Vector, values: Vector, error: float, sign: float) -> Moments:
     p = np.exp(logits - logits.max())
-    p = p * radii / p.sum()
-    more = 1 + error + 2.0**-40
-    slack = (error + 2.0**-40) * float(np.abs(p @ np.abs(values))) + 2.0**-60
+    p = p / p.sum()
+    slack = (error + 2.0**-40) * float(p @ np.abs(values)) + 2.0**-60
     return Moments(
         logits=logits,
-        radii=radii,
         values=values,
-        centre=centre,
-        radius_mean=float(p.sum()) * more,
-        first_moment=float(p @ values) + sign * slack * (1 - 2.0**-6),
-        first_error=slack,
-        second_moment=float(p @ values**2) * more,
+        centre=float(p @ values) + sign * slack * (1 - 2.0**-6),
+        centre_error=slack,
+        second_moment=float(p @ values**2) * (1 + error + 2.0**-40),
     )
 
 
@@ -381,9 +377,7 @@ def _moments_sample(rng: np.random.Generator) -> Moments:
     n = int(rng.integers(2, 9))
     return _moments(
         rng.normal(0, 2, n),
-        rng.random(n),
         rng.normal(0, 1, n),
-        float(rng.normal()),
         float(rng.choice([0.0, 1e-7, 1e-3])),
         float(rng.choice([-1.0, 0.0, 1.0])),
     )
@@ -393,55 +387,41 @@ FP_AUGMENTED = Claim[Moments](
     id="FP.augmented",
     where="ours",
     statement=(
-        "Of averages that were computed (of r within nothing below, of r v within an error, of r v² within "
-        "nothing below) the average of r (v - y)² is at most second + y² mean + 2 |y| error - 2 y first."
+        "Of averages that were computed (y of v within an error, one of v² within nothing below) the average "
+        "of (v - y)² is at most second - y² + 2 |y| error."
     ),
     not_stated=(
         "The errors of the averages themselves: FP.softmax bounds each, as an output of attention whose "
         "columns were rounded before."
     ),
     assumes=(
-        Hypothesis("the averages are what they are said to be", _moments_hold),
-        Hypothesis("no radius is negative", lambda i: bool((i.radii >= 0).all())),
+        Hypothesis(
+            "the averages are what they are said to be",
+            _moments_hold,
+            mirrors=(
+                "mean n p (fun j : nat => v j ^ 2) <= second",
+                "Rabs (y - mean n p v) <= first_error",
+            ),
+        ),
     ),
     bounds=(
         Bound(
             name="augmented_scatter",
-            meaning="the average of r (v - y)², by averages that were computed",
-            arguments=(second_moment, radius_mean, centre, first_error, against, along),
-            expression=second_moment
-            + centre**2 * radius_mean
-            + 2 * centre * first_error
-            + 2 * against
-            - 2 * along,
-            points=(
-                (
-                    3,
-                    sympy.Rational(1, 3),
-                    sympy.Rational(3, 2),
-                    sympy.Rational(1, 1000),
-                    sympy.Rational(1, 7),
-                    0,
-                ),
-            ),
+            meaning="the average of (v - y)², by averages that were computed",
+            arguments=(second_moment, centre, centre_error),
+            expression=second_moment - centre**2 + 2 * centre * centre_error,
+            points=((3, sympy.Rational(3, 2), sympy.Rational(1, 1000)),),
             quantity=_scatter,
             parameters=_scatter_parameters,
             # About the farther end of the values, with the whole weight.
             trivial=lambda i, bits: lift(
-                Fraction(float(i.radii.max()))
-                * max((Fraction(float(v)) - Fraction(i.centre)) ** 2 for v in i.values)
-                * 2,
-                bits,
+                max((Fraction(float(v)) - Fraction(i.centre)) ** 2 for v in i.values) * 2, bits
             ),
-            extremal=lambda: _moments(
-                np.zeros(2), np.ones(2), np.array([1.0, -1.0]), 0.5, 2.0**-20, -1.0
-            ),
+            extremal=lambda: _moments(np.zeros(2), np.array([1.0, -1.0]), 2.0**-20, -1.0),
             theorem="fp_augmented",
         ),
     ),
-    witness=lambda: _moments(
-        np.array([0.0, 1.0]), np.array([0.5, 0.25]), np.array([1.0, -0.5]), 0.25, 2.0**-20, 1.0
-    ),
+    witness=lambda: _moments(np.array([0.0, 1.0]), np.array([1.0, -0.5]), 2.0**-20, 1.0),
     sample=_moments_sample,
 )
 

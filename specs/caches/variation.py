@@ -89,21 +89,25 @@ def _positive(i: Weights) -> bool:
     return all(p > 0 for p in i.proportions) and all(c >= 0 for c in i.radii)
 
 
-POSITIVE_WEIGHTS = Hypothesis[Weights]("weights are positive and no radius is negative", _positive)
+POSITIVE_WEIGHTS = Hypothesis[Weights](
+    "weights are positive and no radius is negative", _positive, mirrors=("0 <= c i",)
+)
 
 
 def _some_radius(i: Weights) -> bool:
     return any(c > 0 for c in i.radii)
 
 
-SOME_RADIUS = Hypothesis[Weights]("some radius is positive", _some_radius)
+SOME_RADIUS = Hypothesis[Weights](
+    "some radius is positive", _some_radius, alone="else nothing is moved, and the quantity is 0"
+)
 
 
 def _at_most_two(i: Weights) -> bool:
     return bool(_amplification(i, 256).bounds()[1].item() <= 2)
 
 
-AT_MOST_TWO = Hypothesis[Weights]("A <= 2", _at_most_two)
+AT_MOST_TWO = Hypothesis[Weights]("A <= 2", _at_most_two, mirrors=("amplification n s c <= 2",))
 
 
 def _sample(rng: np.random.Generator) -> Weights:
@@ -281,7 +285,9 @@ Q_TV = Claim[Relaxed](
     not_stated="",
     assumes=(
         Hypothesis(
-            "weights are positive and no radius is negative", lambda i: _positive(i.weights)
+            "weights are positive and no radius is negative",
+            lambda i: _positive(i.weights),
+            mirrors=("near",),
         ),
         Hypothesis(
             "levels ascend from 0 to 1, and no multiplier is negative",
@@ -292,6 +298,7 @@ Q_TV = Claim[Relaxed](
                 and len(i.multipliers) == len(i.levels) - 1
                 and all(m >= 0 for m in i.multipliers)
             ),
+            mirrors=("0 <= multiplier", "t <= mass n S (softmax n s') <= t'"),
         ),
     ),
     bounds=(
@@ -318,7 +325,7 @@ Q_TV = Claim[Relaxed](
 
 @dataclass(frozen=True)
 class Numbers:
-    """Positive integers, none of whose subsets has a third of the sum of all."""
+    """Integers, none of whose subsets has a third of the sum of all."""
 
     numbers: tuple[int, ...]
 
@@ -361,8 +368,19 @@ Q_TV_HARD = Claim[Numbers](
     ),
     not_stated="That subset sum is NP-hard (Karp, 1972), so that the exact supremum is.",
     assumes=(
-        Hypothesis("the sum is 3T", lambda i: sum(i.numbers) % 3 == 0),
-        Hypothesis("no subset has the sum T", lambda i: sum(i.numbers) // 3 not in _sums(i)),
+        Hypothesis(
+            "every number is positive",
+            lambda i: all(a > 0 for a in i.numbers),
+            mirrors=("0 < a i",),
+        ),
+        Hypothesis(
+            "the sum is 3T", lambda i: sum(i.numbers) % 3 == 0, mirrors=("whole n a = (3 * T)",)
+        ),
+        Hypothesis(
+            "no subset has the sum T",
+            lambda i: sum(i.numbers) // 3 not in _sums(i),
+            mirrors=("chosen n S a <> T",),
+        ),
     ),
     bounds=(
         Bound(

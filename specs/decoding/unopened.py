@@ -143,7 +143,6 @@ I_UNOPENED = Claim[Unopened](
             extremal=lambda: _ONE,
             theorem="i_unopened",
             attained="i_unopened_attained",
-            given=("near_values",),
         ),
         Bound(
             name="unopened_log",

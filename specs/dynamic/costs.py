@@ -14,6 +14,7 @@ Scalar products and exponentials are counted on the structures while they run, o
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -51,7 +52,11 @@ from specs.symbols import (
 
 width = value_columns + 1
 
-_UPDATED = Hypothesis[Changes]("something is updated", lambda i: bool(i.log))
+_UPDATED = Hypothesis[Changes](
+    "something is updated",
+    lambda i: bool(i.log),
+    alone="without an update there is nothing to count",
+)
 
 
 def _definition_products(i: Changes, columns: int) -> int:
@@ -182,7 +187,10 @@ P1_UPDATE = Claim[Changes](
         "paper has d = d_v = n.  By classical multiplication no exponent is gained, whatever tau is: "
         "what is gained is a matrix product in place of vector operations.  P1.blocks goes below."
     ),
-    not_stated="Building the structure: n times refresh_products (P1.tokens).",
+    not_stated=(
+        "Building the structure: n times refresh_products (P1.tokens). The theorems are of updates of K; "
+        "that one of V takes no product is counted on instances."
+    ),
     assumes=(REBUILDS, ENTRIES, _UPDATED),
     bounds=(
         Bound(
@@ -267,14 +275,22 @@ P1_BLOCKS = Claim[Changes](
         "k^{omega-3}.  So with d_v = n and k = n^tau, n^{2-(3-omega)tau}: omega(1,1,tau) <= 2 + (omega - "
         "2) tau, by blocks."
     ),
-    not_stated="Rectangular multiplication better than by square blocks, that is omega(1,1,tau) itself.",
+    not_stated=(
+        "Rectangular multiplication better than by square blocks, that is omega(1,1,tau) itself. The theorem "
+        "is of updates of K, as P1.update's are."
+    ),
     assumes=(
         REBUILDS,
-        ENTRIES,
+        replace(ENTRIES, mirrors=(), alone="additions to entries of K are the theorem's form"),
         _UPDATED,
         Hypothesis(
             "k is a power of two, at least 2, and divides n and d_v + 1: Strassen's blocks fit",
             _blocks_fit,
+            mirrors=(
+                "limit = (2 ^ m)",
+                "count T mod limit = 0",
+                "(value_columns + 1) mod limit = 0",
+            ),
         ),
     ),
     bounds=(
@@ -480,6 +496,7 @@ P1_TOKENS = Claim[Changes](
         Hypothesis(
             "every operation replaces a key or a query",
             lambda i: all(isinstance(o, SetRow) and o.array != "value" for o in i.log),
+            alone="the theorem is of such an operation, by its type",
         ),
     ),
     bounds=(

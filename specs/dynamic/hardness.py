@@ -26,7 +26,7 @@ faster algorithm for attention.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -138,10 +138,15 @@ P1_PAIR = Claim[Printed](
     ),
     not_stated=(
         "The instances are counted with classical products; for every omega(1,1,tau) >= 2 it is the theorem "
-        "p1_pair_dominated. n^2 numbers are kept, as the lazy structure keeps them."
+        "p1_pair_dominated. n^2 numbers are kept, as the lazy structure keeps them. What an update takes is "
+        "proved of updates of K, as for P1.update."
     ),
     assumes=(
-        Hypothesis("d = d_v = n", lambda i: i.changes.K.shape == i.changes.V.shape and _square(i)),
+        Hypothesis(
+            "d = d_v = n",
+            lambda i: i.changes.K.shape == i.changes.V.shape and _square(i),
+            alone="products are counted of any columns of values, these shapes are the abstract's",
+        ),
         Hypothesis(
             "0 < tau < 1, and at most n^tau pairs are pending",
             lambda i: (
@@ -150,10 +155,12 @@ P1_PAIR = Claim[Printed](
                 and (i.changes.rebuild_every - 1) ** i.tau.denominator
                 <= len(i.changes.K) ** i.tau.numerator
             ),
+            mirrors=("INR limit - 1 <= power (count T') tau",),
         ),
         Hypothesis(
             "something is updated, and every operation adds to an entry of K or V",
             lambda i: bool(i.changes.log) and ENTRIES.holds(i.changes),
+            mirrors=("Forall",),
         ),
     ),
     bounds=(
@@ -262,7 +269,7 @@ def _below_sample(rng: np.random.Generator) -> Below:
     return Below(int(rng.choice([3, 5, 7, 11, 13])), tau, Fraction(int(rng.integers(1, 4))), gap)
 
 
-_INSIDE = Hypothesis[Below](_BETWEEN, lambda i: 0 < i.tau < 1)
+_INSIDE = Hypothesis[Below](_BETWEEN, lambda i: 0 < i.tau < 1, mirrors=("0 < tau < 1",))
 
 
 P1_HARDNESS = Claim[Below](
@@ -283,10 +290,11 @@ P1_HARDNESS = Claim[Below](
         "column."
     ),
     assumes=(
-        _INSIDE,
+        replace(_INSIDE, mirrors=(), alone="the next implies it"),
         Hypothesis(
             "0 < gap < min(tau, 1 - tau)",
             lambda i: 0 < i.gap < min(i.tau, 1 - i.tau),
+            mirrors=("0 < gap", "gap < tau", "gap < 1 - tau"),
         ),
     ),
     bounds=(
@@ -321,7 +329,14 @@ P1_OPTIMAL = Claim[Below](
         "P1.entries, P1.columns."
     ),
     not_stated="The conjecture itself: P1.conjecture.",
-    assumes=(_INSIDE, Hypothesis("the constant is positive", lambda i: i.constant > 0)),
+    assumes=(
+        _INSIDE,
+        Hypothesis(
+            "the constant is positive",
+            lambda i: i.constant > 0,
+            alone="the theorem is of any number",
+        ),
+    ),
     bounds=(
         Bound(
             name="optimal_constant",
@@ -452,7 +467,11 @@ def _one_and_two_tokens() -> tuple[Hinted, Hinted]:
     return _all_ones(1, 0, Fraction(1, 2)), _all_ones(2, 1, Fraction(1, 2))
 
 
-_FEW_ONES = Hypothesis[Hinted]("P has at most n^tau ones, 0 < tau <= 1", _few_ones)
+_FEW_ONES = Hypothesis[Hinted](
+    "P has at most n^tau ones, 0 < tau <= 1",
+    _few_ones,
+    mirrors=("INR (length ones) <= power n tau",),
+)
 
 #: tau < ln 4 / (5 ln 10), decided as 10^(5p) < 4^q for tau = p/q.
 _COROLLARY_40 = Refutation[Hinted](
@@ -801,8 +820,26 @@ P1_REDUCTION = Claim[HintedRead](
     ),
     not_stated="The read error of an implementation: FP.dynamic bounds it.",
     assumes=(
-        Hypothesis("both reads are within read_error of attention", _within_read_error),
-        Hypothesis("read_error W < 1 and g W < (e^c - 1)/2", _condition),
+        Hypothesis(
+            "both reads are within read_error of attention",
+            _within_read_error,
+            mirrors=(
+                "Rabs (read_i - out i) <= E",
+                "Rabs (read_n - out n) <= E",
+                "Rabs (read j i - out i) <= E",
+                "Rabs (read j n - out n) <= E",
+            ),
+        ),
+        Hypothesis(
+            "read_error W < 1 and g W < (e^c - 1)/2",
+            _condition,
+            mirrors=(
+                "0 < c",
+                "E * (INR n + exp (c * INR (length ones))) < 1",
+                "b_reduction_error n c (length ones) E u < threshold",
+                "threshold < exp c - 1 - b_reduction_error n c (length ones) E u",
+            ),
+        ),
     ),
     bounds=(
         Bound(

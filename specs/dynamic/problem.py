@@ -148,10 +148,13 @@ def same_key_changes(n: int, d: int, v: int, length: int, rebuild_every: int) ->
     return Changes(Q, 0 * Q, V, _same_key_log(n, length), rebuild_every)
 
 
-REBUILDS = Hypothesis[Changes]("rebuild_every >= 1", lambda i: i.rebuild_every >= 1)
+REBUILDS = Hypothesis[Changes](
+    "rebuild_every >= 1", lambda i: i.rebuild_every >= 1, alone="Coq's settings, the type, have it"
+)
 ENTRIES = Hypothesis[Changes](
     "every operation adds to an entry of K or V",
     lambda i: all(isinstance(o, UpdateEntry) and o.array != "query" for o in i.log),
+    mirrors=("of_entries", "Forall", "e = UpdateKey t j delta \\/ e = UpdateValue t j delta"),
 )
 
 
@@ -200,7 +203,13 @@ P1_PROBLEM = Claim[Question](
         "changes of Q, of rows, tokens that are appended and evicted, and the causal mask."
     ),
     not_stated="",
-    assumes=(Hypothesis("row i is a live token's", lambda i: i.row in i.changes.tokens().live),),
+    assumes=(
+        Hypothesis(
+            "row i is a live token's",
+            lambda i: i.row in i.changes.tokens().live,
+            mirrors=("live T i = true",),
+        ),
+    ),
     bounds=(
         Bound(
             name="dynamic_average",

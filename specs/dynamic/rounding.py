@@ -275,13 +275,28 @@ FP_DYNAMIC = Claim[LazyRow](
         Hypothesis(
             "every input is finite, and so is what rounded arithmetic, sums in any order, made of them",
             _finite,
+            mirrors=(
+                "renewed",
+                "lazy_sum",
+                "lazy_sum (2)",
+                "Rabs (out - N / Dn) <= u * Rabs out + smallest",
+            ),
         ),
-        Hypothesis("the computed denominator is positive", lambda i: bool(i.denominator > 0)),
+        Hypothesis(
+            "the computed denominator is positive",
+            lambda i: bool(i.denominator > 0),
+            mirrors=("0 < Dn",),
+        ),
         Hypothesis(
             "the mass is at least the computed denominator",
             lambda i: i.mass >= Fraction(float(i.denominator)),
+            mirrors=("1 <= rho",),
         ),
-        Hypothesis("roundings u <= 1/4", _few_roundings),
+        Hypothesis(
+            "roundings u <= 1/4",
+            _few_roundings,
+            mirrors=("(1 + exp_error) * u < 1", "INR depth * u < 1"),
+        ),
     ),
     bounds=(
         Bound(

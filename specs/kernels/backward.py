@@ -134,6 +134,10 @@ FP_KERNEL_BACKWARD = Claim[GradientSum](
                 )
                 and len(i.factors) * UNIT_ROUNDOFF["float32"] <= Fraction(1, 4)
             ),
+            mirrors=(
+                "Rabs (s - fsum n (fun j : nat => a' j * b j)) <= g * fsum n (fun j : nat => "
+                "Rabs (a' j * b j)) + L",
+            ),
         ),
     ),
     bounds=(
@@ -175,6 +179,7 @@ FP_KERNEL_BLOCKS = Claim[PartialSum](
         Hypothesis(
             "the sum is 0 or of the normal range",
             lambda i: i.exact + i.off == 0 or 2.0**-12 <= abs(i.exact + i.off) <= 2.0**12,
+            mirrors=("Rabs delta <= r",),
         ),
     ),
     bounds=(

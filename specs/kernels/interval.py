@@ -254,6 +254,12 @@ def _normal_row(i: KernelRow) -> bool:
 _finite = Hypothesis[KernelRow](
     "every input and every intermediate result is finite, and no weight is below the normal range",
     _normal_row,
+    mirrors=(
+        "kernel_weights",
+        "Rabs (N - fsum n (fun j : nat => W j * v j)) <= gN * fsum n (fun j : nat => "
+        "W j * Rabs (v j)) + lN",
+        "Rabs (D - fsum n W) <= gD * fsum n W + lD",
+    ),
 )
 _single = Hypothesis[KernelRow](
     "every value is 0 or a normal number of float32",
@@ -261,9 +267,12 @@ _single = Hypothesis[KernelRow](
         (i.values == i.values.astype(np.float32)).all()
         and ((i.values == 0) | (np.abs(i.values) >= 2.0**-60)).all()
     ),
+    mirrors=("lN <= lD * M",),
 )
 _few = Hypothesis[KernelRow](
-    "(n + 1) u <= 1/4", lambda i: (len(i.values) + 1) * UNIT_ROUNDOFF["float32"] <= Fraction(1, 4)
+    "(n + 1) u <= 1/4",
+    lambda i: (len(i.values) + 1) * UNIT_ROUNDOFF["float32"] <= Fraction(1, 4),
+    mirrors=("INR k * u < 1", "0 <= gD < 1"),
 )
 
 _eighth = sympy.Rational(1, 8)
@@ -423,6 +432,7 @@ _nonnegative = Hypothesis[Exponents](
     lambda i: bool(
         (i.theta >= 0).all() and all(np.isfinite(x).all() for x in (i.scores, i.values, i.theta))
     ),
+    mirrors=("0 <= theta j", "kernel_weights"),
 )
 
 FP_KERNEL_MATMUL = Claim[Exponents](

@@ -75,9 +75,12 @@ FP_KERNEL_PROBABLE = Claim[Roundings](
         Hypothesis(
             "no size is negative, and there are few enough to try all signs",
             lambda i: bool((i.sizes >= 0).all() and 1 <= len(i.sizes) <= 12),
+            mirrors=("rounding",),
         ),
         Hypothesis(
-            "the failure probability lies between 0 and 1", lambda i: 0 < i.failure_probability < 1
+            "the failure probability lies between 0 and 1",
+            lambda i: 0 < i.failure_probability < 1,
+            mirrors=("0 < delta < 1",),
         ),
     ),
     bounds=(

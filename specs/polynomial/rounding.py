@@ -62,6 +62,11 @@ class FloatValue:
         return np.float64(total * np.exp(-self.x))
 
     @property
+    def roundings(self) -> int:
+        """4 degree + 16."""
+        return 4 * len(self.coefficients) + 12
+
+    @property
     def absolute(self) -> np.float64:
         """P_abs(|x|) e^(−x), as computed."""
         return self.value(tuple(abs(c) for c in self.coefficients))
@@ -90,10 +95,16 @@ FP_POLYNOMIAL = Claim[FloatValue](
     not_stated="That numpy's exp errs by at most 2 u, which is FP.exp.",
     assumes=(
         Hypothesis(
-            "the value is finite and normal, and (4 degree + 16) u <= 1/4",
+            "the value is finite and normal",
             lambda i: bool(
                 np.isfinite(i.absolute) and i.absolute >= float(ARITHMETIC["float64"].tiny)
             ),
+            mirrors=("evaluates", "evaluates (2)"),
+        ),
+        Hypothesis(
+            "(4 degree + 16) u <= 1/4",
+            lambda i: i.roundings * _U <= Fraction(1, 4),
+            mirrors=("INR k * u < 1",),
         ),
     ),
     bounds=(
@@ -107,7 +118,7 @@ FP_POLYNOMIAL = Claim[FloatValue](
             quantity=lambda i, bits: _value_error(i, float(i.value(i.coefficients)), bits),
             parameters=lambda i, bits: {
                 "absolute": Fraction(float(i.absolute)),
-                "roundings": 4 * len(i.coefficients) + 12,
+                "roundings": i.roundings,
                 "unit_roundoff": _U,
             },
             # Zero.
@@ -289,9 +300,24 @@ FP_MOMENTS = Claim[ComputedQuotient](
         "own R."
     ),
     assumes=(
-        Hypothesis("P is positive at every logit", lambda i: min(i.weights) > 0),
-        Hypothesis("0 <= rounding <= 1/4", lambda i: 0 <= i.rounding <= Fraction(1, 4)),
-        Hypothesis("both sums and the quotient obey the model of rounding", _obeys_the_model),
+        Hypothesis(
+            "P is positive at every logit", lambda i: min(i.weights) > 0, mirrors=("positive",)
+        ),
+        Hypothesis(
+            "0 <= rounding <= 1/4",
+            lambda i: 0 <= i.rounding <= Fraction(1, 4),
+            mirrors=("rho < 1",),
+        ),
+        Hypothesis(
+            "both sums and the quotient obey the model of rounding",
+            _obeys_the_model,
+            mirrors=(
+                "evaluates",
+                "evaluates (2)",
+                "0 < D",
+                "Rabs (out - N / D) <= u * Rabs out + tiny",
+            ),
+        ),
     ),
     bounds=(
         Bound(

@@ -14,7 +14,7 @@ smaller, and the paper's additive error is ours times max|V|.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import factorial, prod
 from typing import Any
@@ -177,10 +177,12 @@ P2_POLY = Claim[Expansion](
         Hypothesis(
             "every |q.(k-c)| <= half_range",
             lambda i: half_range(i.Q, i.K, centre=i.centre) <= i.half_range,
+            mirrors=("bounded",),
         ),
         Hypothesis(
             "P is positive on [-half_range, half_range]",
             lambda i: is_positive(i.coefficients, i.half_range),
+            mirrors=("0 < m", "fits_exp"),
         ),
     ),
     bounds=(
@@ -233,7 +235,10 @@ P2_COST = Claim[Expansion](
         "t = C(d+g, g): linear in n. Exact attention takes n_q n_k (d + d_v), and n_q n_k exponentials."
     ),
     not_stated="Additions are not counted, and a product is not a unit of time.",
-    assumes=P2_POLY.assumes,
+    assumes=tuple(
+        replace(h, mirrors=(), alone="products are counted of any keys and polynomials")
+        for h in P2_POLY.assumes
+    ),
     bounds=(
         Bound(
             name="poly_products",
@@ -331,7 +336,9 @@ P2_KAPPA = Claim[Grid](
     not_stated="The rounding of the values on the grid, which is FP.polynomial.",
     assumes=(
         Hypothesis(
-            "the grid certifies that P is positive: bottom > curvature step^2/8", _fine_enough
+            "the grid certifies that P is positive: bottom > curvature step^2/8",
+            _fine_enough,
+            mirrors=("0 < bottom - curvature * step ^ 2 / 8",),
         ),
     ),
     bounds=(
@@ -426,11 +433,22 @@ P2_MINIMAX = Claim[Levelled](
             lambda i: (
                 is_positive(i.coefficients, i.half_range) and is_positive(i.other, i.half_range)
             ),
+            mirrors=("0 < m", "0 < M", "0 < low", "fits_exp"),
         ),
-        Hypothesis("P(x)e^{-x} turns degree times inside the interval", _turns),
+        Hypothesis(
+            "P(x)e^{-x} turns degree times inside the interval",
+            _turns,
+            mirrors=(
+                "increasing",
+                "Rabs (x i) <= b",
+                "if eqb (even i) start then M <= polynomial g c (x i) * exp (- x i) else "
+                "polynomial g c (x i) * exp (- x i) <= m",
+            ),
+        ),
         Hypothesis(
             "the other polynomial has no higher degree",
             lambda i: len(i.other) <= len(i.coefficients),
+            alone="both polynomials of the theorem have g + 1 coefficients, some of which may be 0",
         ),
     ),
     bounds=(
@@ -521,7 +539,11 @@ P2_RECENTRE = Claim[Recentring](
         "further away by |s|."
     ),
     not_stated="The rounding itself, which is FP.moments with reach + |s| for reach.",
-    assumes=(Hypothesis("degree >= 1", lambda i: i.degree >= 1),),
+    assumes=(
+        Hypothesis(
+            "degree >= 1", lambda i: i.degree >= 1, alone="of degree 0 the theorem says that n <= n"
+        ),
+    ),
     bounds=(
         Bound(
             name="recentre_power",

@@ -169,7 +169,7 @@ def _pin(bound: Bound[Any], point: tuple[sympy.Rational | int, ...]) -> str:
         round(lower.item() * 10 ** (_PINNED_DIGITS + 5)), 10 ** (_PINNED_DIGITS + 5)
     )
     arguments = " ".join(
-        str(p) if a.is_integer else f"({coq(sympy.sympify(p))})"
+        str(p) if a.is_integer else f"({coq(sympy.sympify(p, strict=True))})"
         for a, p in zip(bound.arguments, point, strict=True)
     )
     return (

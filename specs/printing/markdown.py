@@ -10,7 +10,7 @@ from typing import Any
 import sympy
 
 from specs import CLAIMS
-from specs.claim import Bound, Claim, Relation
+from specs.claim import Bound, Claim, Hypothesis, Relation
 from specs.ledger import Record, ledger
 from specs.printing.catalogue import NOTICE, STEMS, claims_of
 
@@ -104,6 +104,11 @@ def stated_in(folder: Path) -> dict[str, str]:
     }
 
 
+def _hypothesis(hypothesis: Hypothesis[Any]) -> str:
+    apart = f" (no theorem needs it: {hypothesis.alone})" if hypothesis.alone else ""
+    return f"- {hypothesis.statement}{apart}\n"
+
+
 def _claim(
     claim: Claim[Any], stem: str, sources: Mapping[str, str], called: frozenset[str]
 ) -> list[str]:
@@ -115,7 +120,7 @@ def _claim(
         f"\nFrom: {claim.where}. Verdict: **{record.shown}**, {record.assurance}.{scope}\n",
     ]
     if claim.assumes:
-        parts.append("\nAssumes:\n\n" + "".join(f"- {h.statement}\n" for h in claim.assumes))
+        parts.append("\nAssumes:\n\n" + "".join(map(_hypothesis, claim.assumes)))
     for bound in claim.bounds:
         parts += _bound(bound, record, stem, sources, called)
     if claim.refutation is not None:

@@ -72,7 +72,8 @@ class Weighing:
     """A query of a cluster around ``centre``, keys, which of them are dropped, and a column of values.
 
     ``for_queries`` and ``for_keys`` are M and N; a key may have the part ``share`` / keys of the weight;
-    ``slack`` is what was subtracted from the threshold.
+    ``slack`` is what was subtracted from the threshold.  Sum and mean are of the first ``past`` keys, of all
+    where it is None (R.drop).
     """
 
     query: Array
@@ -85,6 +86,7 @@ class Weighing:
     share: float
     slack: float
     dropped: tuple[bool, ...]
+    past: int | None = None
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -104,9 +106,15 @@ class Weighing:
         return products
 
     @property
+    def below(self) -> Array:
+        """The computed logits, less the largest of the first keys."""
+        below: Array = self.logits - self.logits[: self.past].max()
+        return below
+
+    @property
     def weights(self) -> Array:
         """The computed weights, those too light raised."""
-        below = self.logits - self.logits.max()
+        below = self.below[: self.past]
         raised: Array = np.exp(np.maximum(below, below.dtype.type(LOWEST_LOGIT)))
         return raised
 
@@ -114,7 +122,7 @@ class Weighing:
     def mean(self) -> Array:
         """The computed mean of the keys under the computed weights."""
         total = float(self.weights.sum())
-        quotient: Array = (self.weights @ self.keys).astype(float) / total
+        quotient: Array = (self.weights @ self.keys[: self.past]).astype(float) / total
         return quotient.astype(self.keys.dtype)
 
     @property
@@ -134,7 +142,7 @@ class Weighing:
         squares = (of_keys * -2) @ of_mean + (of_keys**2).sum(axis=1) + (of_mean**2).sum()
         distances = np.sqrt(np.maximum(squares, 0))
         narrow = self.keys.dtype.type
-        shares = distances * narrow(self.radius) + (self.logits - self.logits.max())
+        shares = distances * narrow(self.radius) + self.below
         total = float(self.weights.sum())
         threshold = narrow(np.log(total) + log(self.share / len(self.keys)) - self.slack)
         excess: Array = _exactly(shares) - Fraction(float(threshold))
@@ -205,8 +213,8 @@ def _longest(rows: Array, bits: int) -> Enclosure:
 
 def _mean_of_weights(i: Weighing) -> Array:
     """Return the exact mean under the computed weights that were not raised."""
-    light = i.logits - i.logits.max() < LOWEST_LOGIT
-    weights, rows = _exactly(i.weights[~light]), _exactly(i.keys[~light])
+    light = i.below[: i.past] < LOWEST_LOGIT
+    weights, rows = _exactly(i.weights[~light]), _exactly(i.keys[: i.past][~light])
     mean: Array = (weights @ rows) / weights.sum()
     return mean
 
@@ -366,7 +374,7 @@ def _sample(rng: np.random.Generator) -> Weighing:
     centre, step = size * rng.standard_normal(d), rng.standard_normal(d)
     dropped = rng.random(n) < 0.5
     dropped[:3] = False, False, True
-    return _weighing(
+    i = _weighing(
         (centre + step).astype(dtype),
         centre,
         rng.standard_normal((n, d)),
@@ -374,6 +382,7 @@ def _sample(rng: np.random.Generator) -> Weighing:
         rng.standard_normal((d, d)) + 3 * np.eye(d),
         dropped,
     )
+    return replace(i, past=None if rng.random() < 0.5 else int(rng.integers(1, n + 1)))
 
 
 def _witness() -> Weighing:
@@ -467,23 +476,65 @@ FP_DROP = Claim[Weighing](
         "slack; and attention computed on the kept keys is within its rounding and the share of the dropped "
         "keys times max v - min v.  A term of a sum about the centre passes through fewer than k roundings."
     ),
-    not_stated="That a given BLAS obeys the model, and numpy's exp FP.exp.",
+    not_stated=(
+        "That a given BLAS obeys the model, numpy's exp FP.exp, and that its logarithm errs by a few u."
+    ),
     assumes=(
-        Hypothesis("everything is finite", _finite),
-        Hypothesis("M and N are square, and every key has a value", _square_factors),
-        Hypothesis("some key is kept", lambda i: not all(i.dropped)),
+        Hypothesis(
+            "everything is finite",
+            _finite,
+            mirrors=(
+                "exists t : tree, adds d t /\\ computes u lost (fun l : nat => step l * M l a) t "
+                "(image a)",
+                "exists t : tree, adds n t /\\ (roundings t <= k) /\\ computes u 0 w t D",
+                "exists t : tree, adds n t /\\ (roundings t <= k) /\\ computes u lost (fun j : nat => "
+                "w j * K j a) t (N a)",
+                "Rabs (q a - N a / D) <= u * Rabs (N a / D) + lost",
+                "Rabs (mean a - q a) <= u * Rabs (q a) + lost",
+                "weighed",
+                "exists t : tree, adds n t /\\ (roundings t <= k) /\\ computes u 0 w t total",
+                "computed_square",
+                "computed_share",
+                "computed_threshold",
+            ),
+        ),
+        Hypothesis(
+            "M and N are square, and every key has a value",
+            _square_factors,
+            alone="shapes are the theorems' types",
+        ),
+        Hypothesis(
+            "some key is kept",
+            lambda i: not all(i.dropped),
+            mirrors=("0 < fsum n (off S a)",),
+        ),
         Hypothesis(
             "|δ M| <= radius",
-            lambda i: (_exact_image(i) ** 2).sum() <= Fraction(i.radius) ** 2,
+            lambda i: i.radius >= 0 and (_exact_image(i) ** 2).sum() <= Fraction(i.radius) ** 2,
+            mirrors=("norm d (transformed d delta M) <= radius",),
         ),
-        Hypothesis("0 < share <= 1/2", lambda i: 0 < i.share <= 0.5),
-        Hypothesis("the slack that was subtracted is at most 3", lambda i: 0 <= i.slack <= 3),
+        Hypothesis(
+            "0 < share <= 1/2",
+            lambda i: 0 < i.share <= 0.5,
+            mirrors=("0 < share <= 1 / 2",),
+        ),
+        Hypothesis(
+            "the slack that was subtracted is at most 3",
+            lambda i: 0 <= i.slack <= 3,
+            mirrors=("0 <= slack <= 3",),
+        ),
+        Hypothesis(
+            "some keys have a mean",
+            lambda i: i.past is None or 0 < i.past <= len(i.keys),
+            mirrors=("0 < n <= m",),
+        ),
         Hypothesis(
             "k u <= 1/8 and (d + 2) u <= 1/4",
             lambda i: (
                 max(2 * len(i.keys) + 2, len(i.query) + 2) * i.arithmetic.unit_roundoff
                 <= Fraction(1, 4)
             ),
+            mirrors=("INR (d + 2) * u <= 1 / 4", "INR (2 * S k) * u <= 1 / 4"),
         ),
     ),
     bounds=(
@@ -498,6 +549,7 @@ FP_DROP = Claim[Weighing](
             parameters=_image_parameters,
             trivial=lambda i, bits: _length(_exact_image(i), bits),
             extremal=_rounded_down,
+            theorem="fp_image_error",
         ),
         Bound(
             name="centre_mean_error",
@@ -513,6 +565,7 @@ FP_DROP = Claim[Weighing](
             # The mean without weights.
             trivial=lambda i, bits: _length(_mean_of_weights(i) - _exactly(i.origin), bits),
             extremal=_lost_bit,
+            theorem="fp_centre_mean_error",
         ),
         Bound(
             name="share_slack",
@@ -527,6 +580,7 @@ FP_DROP = Claim[Weighing](
             # Every query of a cluster is its centre.
             trivial=_change_of_share,
             extremal=_large_logits,
+            theorem="fp_share_slack",
         ),
         Bound(
             name="dropped_keys_output",
@@ -539,6 +593,7 @@ FP_DROP = Claim[Weighing](
             parameters=_output_parameters,
             trivial=_uniform_error,
             extremal=_far_key,
+            theorem="fp_dropped_keys_output",
         ),
     ),
     witness=_witness,

@@ -8,7 +8,7 @@ and R.expansion expand exp around the weighted means of clusters of keys, R.drop
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -97,8 +97,8 @@ R_CERTIFY = Claim[Drawing](
         "returned is wrong with at most the sum of their probabilities is the theorem retried_certificates."
     ),
     assumes=(
-        Hypothesis("0 <= skipped < rows", lambda i: 0 <= i.skipped < i.rows),
-        Hypothesis("0 < uncovered < 1", lambda i: 0 < i.uncovered < 1),
+        Hypothesis("0 <= skipped < rows", lambda i: 0 <= i.skipped < i.rows, mirrors=("k <= m",)),
+        Hypothesis("0 < uncovered < 1", lambda i: 0 < i.uncovered < 1, mirrors=("0 <= f <= 1",)),
     ),
     bounds=(
         Bound(
@@ -187,6 +187,7 @@ R_BALANCE = Claim[Balanced](
             lambda i: (
                 i.for_queries.shape == i.for_keys.shape == 2 * i.query.shape == 2 * i.key.shape
             ),
+            alone="shapes are the theorem's types",
         ),
     ),
     bounds=(
@@ -279,6 +280,7 @@ def _one_sided(half_distance: float) -> Clusters:
 _PAIRED = Hypothesis[Clusters](
     "there is a key, and every key has a value and a cluster",
     lambda i: 0 < len(i.keys) == len(i.values) == len(i.labels),
+    mirrors=("positive",),
 )
 
 
@@ -430,18 +432,28 @@ R_EXPANSION = Claim[Clusters](
 
 @dataclass(frozen=True)
 class Dropped:
-    """A query ``centre + step``, keys, which of them are dropped, and one column of values."""
+    """A query ``centre + step``, keys, which of them are dropped, and one column of values.
+
+    Keys are weighed about the mean of the first ``past`` of them, as causal rows need that share no others;
+    of all where it is None.
+    """
 
     centre: Vector
     step: Vector
     keys: Vector
     values: Vector
     dropped: tuple[bool, ...]
+    past: int | None = None
 
     def at(self, bits: int) -> ClusteredQuery:
         """Return the definitions on these inputs: all keys are one cluster."""
         one = (0,) * len(self.keys)
         return ClusteredQuery(self.centre, self.step, self.keys, self.values, one, bits)
+
+
+def _first(i: Dropped, bits: int) -> ClusteredQuery:
+    """Return the definitions on the keys whose mean the others are weighed about."""
+    return replace(i, keys=i.keys[: i.past], values=i.values[: i.past]).at(bits)
 
 
 def _dropped_mass(i: Dropped, bits: int) -> Enclosure:
@@ -455,10 +467,13 @@ def _drop_error(i: Dropped, bits: int) -> Enclosure:
 
 
 def _drop_parameters(i: Dropped, bits: int) -> Mapping[str, Value]:
-    c, dropped = i.at(bits), np.array(i.dropped)
+    c, first, dropped = i.at(bits), _first(i, bits), np.array(i.dropped)
+    step, _ = c.lengths()
+    offsets = lift(i.keys, bits) - first.means[:1]
+    radii = step * (offsets**2).sum(axis=1).sqrt()
     return {
-        "dropped_weight": (c.weights * _radii(c).exp())[dropped].sum(),
-        "total_weight": c.weights.sum(),
+        "dropped_weight": (c.weights * radii.exp())[dropped].sum(),
+        "total_weight": first.weights.sum(),
         "spread": Fraction(float(i.values.max())) - Fraction(float(i.values.min())),
     }
 
@@ -477,6 +492,7 @@ def _drop_sample(rng: np.random.Generator) -> Dropped:
         rng.standard_normal((n, d)),
         rng.standard_normal(n),
         tuple(bool(x) for x in dropped),
+        None if rng.random() < 0.5 else int(rng.integers(1, n + 1)),
     )
 
 
@@ -495,16 +511,27 @@ R_DROP = Claim[Dropped](
     id="R.drop",
     where="ours",
     statement=(
-        "With κ the weighted mean of all keys, the mass of dropped keys is at most Σ_drop w_j e^{|δ||k_j-κ|} "
-        "/ Σ w_j, and without them the output moves by at most that times max v - min v."
+        "With κ the weighted mean of all keys, or of the first that the query sees, the mass of dropped keys "
+        "is at most Σ_drop w_j e^{|δ||k_j-κ|} over the sum of the w_j of these, and without them the output "
+        "moves by at most that times max v - min v."
     ),
     not_stated="",
     assumes=(
         Hypothesis(
             "every key has a value, and is dropped or kept",
             lambda i: len(i.keys) == len(i.values) == len(i.dropped),
+            alone="shapes are the theorem's types",
         ),
-        Hypothesis("some key is kept", lambda i: not all(i.dropped)),
+        Hypothesis(
+            "some key is kept",
+            lambda i: not all(i.dropped),
+            mirrors=("0 < fsum m (off S (fun j : nat => w j * exp (r j)))",),
+        ),
+        Hypothesis(
+            "some keys have a mean",
+            lambda i: i.past is None or 0 < i.past <= len(i.keys),
+            mirrors=("0 < n <= m",),
+        ),
     ),
     bounds=(
         Bound(

@@ -107,7 +107,13 @@ P4_AFFINE = Claim[Rescaled](
         Hypothesis(
             "in the other basis P4.kantorovich applies",
             lambda i: not P4_KANTOROVICH.broken_hypotheses(i.rescaled()),
-            mirrors=("smooth", "0 <= M", "0 < mu'", "b_kantorovich_number G' mu' M <= 1 / 2"),
+            mirrors=(
+                "smooth",
+                "0 <= M",
+                "eigenvalues_from (2)",
+                "0 < mu'",
+                "b_kantorovich_number G' mu' M <= 1 / 2",
+            ),
         ),
         Hypothesis(
             "the least eigenvalue at the start is at least that of the claim, and that > 0",
@@ -142,10 +148,6 @@ P4_AFFINE = Claim[Rescaled](
             extremal=_one_variable,
             theorem="p4_affine_radius",
             attained="p4_affine_radius_attained",
-            given=(
-                "norm n (gradient (image n S start)) <= G",
-                "norm n (gradient_in n S gradient start) <= G'",
-            ),
         ),
     ),
     witness=_witness,

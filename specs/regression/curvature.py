@@ -136,6 +136,7 @@ P4_CUMULANT = Claim[Row](
                 _halved_range(i.speeds) <= i.logit_radius
                 and _halved_range(i.values) <= i.value_radius
             ),
+            mirrors=("within_radius", "within_radius (2)"),
         ),
     ),
     bounds=(
@@ -241,11 +242,20 @@ def parameters_of(i: Bounded, bits: int) -> Mapping[str, Value]:
 
 _SPECTRAL = Hypothesis[Bounded](
     "spectral_norm is at least the spectral norm of A1",
-    lambda i: semidefinite(
-        i.spectral_norm**2 * np.eye(i.line.A1.shape[1], dtype=int) - gram(fractions(i.line.A1).T)
+    lambda i: (
+        i.spectral_norm >= 0
+        and semidefinite(
+            i.spectral_norm**2 * np.eye(i.line.A1.shape[1], dtype=int)
+            - gram(fractions(i.line.A1).T)
+        )
     ),
+    mirrors=("spectral_bound",),
 )
-_MOVES = Hypothesis[Bounded]("the direction is not zero", lambda i: _length_square(i.line) > 0)
+_MOVES = Hypothesis[Bounded](
+    "the direction is not zero",
+    lambda i: _length_square(i.line) > 0,
+    alone="the quantity is a quotient by the direction's length",
+)
 
 
 def _derivative(i: Bounded, bits: int, order: int) -> Enclosure:
@@ -470,7 +480,11 @@ P4_PSD = Claim[Bounded](
     not_stated="As part of the objective a regulariser moves its minimum; as damping it does not.",
     assumes=(
         _SPECTRAL,
-        Hypothesis("the direction changes a logit", _moved_logits),
+        Hypothesis(
+            "the direction changes a logit",
+            _moved_logits,
+            alone="the quantity is a quotient by the direction's length",
+        ),
     ),
     bounds=(
         Bound(

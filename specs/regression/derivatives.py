@@ -119,6 +119,7 @@ def _normalised(W: Matrix) -> Matrix:
 _ENTRIES_ARE_INTEGERS = Hypothesis[Line](
     "every entry is an integer",
     lambda i: all(np.asarray(a).dtype.kind == "i" for a in (*i.problem(), i.U, i.V)),
+    alone="so that the quantity is found exactly; the theorem is of any reals",
 )
 
 
@@ -211,6 +212,7 @@ P4_MODEL = Claim[Head](
                 i.query_projection.shape == i.key_projection.shape
                 and len(i.key_projection) == i.tokens.shape[1]
             ),
+            alone="shapes are the theorem's types",
         ),
     ),
     bounds=(

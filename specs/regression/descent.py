@@ -170,7 +170,8 @@ P4_DESCENT = Claim[Descent](
         Hypothesis(
             "the Hessian is Lipschitz with this constant",
             lambda i: (
-                i.cubic.coefficient**2 * _square(i.cubic.direction) ** 3 <= i.cubic.lipschitz**2
+                i.cubic.lipschitz >= 0
+                and i.cubic.coefficient**2 * _square(i.cubic.direction) ** 3 <= i.cubic.lipschitz**2
             ),
             mirrors=("smooth", "0 <= M"),
         ),
@@ -212,7 +213,6 @@ P4_DESCENT = Claim[Descent](
             extremal=lambda: _on_a_line(Fraction(1, 4), Fraction(1, 2), Fraction(1, 8)),
             theorem="p4_gradient_step_error",
             attained="p4_gradient_step_attained",
-            given=_A_STEP,
         ),
         Bound(
             name="gradient_basin_reciprocal",
@@ -228,7 +228,6 @@ P4_DESCENT = Claim[Descent](
             extremal=lambda: _on_a_line(Fraction(2), Fraction(1, 2), Fraction(1)),
             theorem="p4_gradient_basin",
             attained="p4_gradient_basin_attained",
-            given=(*_A_STEP, "0 < distance n x z <= distance n y z"),
         ),
         Bound(
             name="gradient_steps",
@@ -244,7 +243,6 @@ P4_DESCENT = Claim[Descent](
             trivial=lambda i, bits: _gradient_steps(i, bits, i.rate / 64),
             extremal=_slow,
             theorem="p4_gradient_steps",
-            given=_A_STEP,
         ),
     ),
     witness=lambda: Descent(
@@ -420,14 +418,15 @@ P4_CONJUGATE = Claim[Linear](
             ),
             mirrors=("symmetric_matrix", "eigenvalues_from", "eigenvalues_to", "0 < mu", "mu < L"),
         ),
-        Hypothesis("the right-hand side is not 0", lambda i: any(i.right_hand_side)),
+        Hypothesis(
+            "the right-hand side is not 0",
+            lambda i: any(i.right_hand_side),
+            alone="of an error of 0 there is no share",
+        ),
         Hypothesis(
             "the accuracy lies between 0 and 1",
             lambda i: 0 < i.accuracy < 1,
-            mirrors=(
-                "0 < accuracy",
-                "accuracy * energy n A s < energy n A (displacement s x)",
-            ),
+            mirrors=("0 < accuracy", "accuracy * energy n A s < energy n A (displacement s x)"),
         ),
     ),
     bounds=(
@@ -448,7 +447,6 @@ P4_CONJUGATE = Claim[Linear](
             theorem="p4_conjugate_error",
             relation=Relation.RELATIVE,
             attained="p4_conjugate_error_attained",
-            given=_A_SOLUTION,
         ),
         Bound(
             name="conjugate_steps",
@@ -463,7 +461,6 @@ P4_CONJUGATE = Claim[Linear](
             trivial=_descent_steps,
             extremal=lambda: _worst(25, 8, Fraction(999, 1000)),
             theorem="p4_conjugate_steps",
-            given=_A_SOLUTION,
         ),
     ),
     witness=lambda: replace(

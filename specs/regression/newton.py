@@ -126,7 +126,7 @@ def _sample(rng: np.random.Generator) -> Cubic:
 
 _LIPSCHITZ = Hypothesis[Cubic](
     "the Hessian is Lipschitz with this constant",
-    lambda i: i.coefficient**2 * _square(i.direction) ** 3 <= i.lipschitz**2,
+    lambda i: i.lipschitz >= 0 and i.coefficient**2 * _square(i.direction) ** 3 <= i.lipschitz**2,
     mirrors=("smooth", "0 <= M"),
 )
 _CONVEX = Hypothesis[Cubic](
@@ -135,7 +135,7 @@ _CONVEX = Hypothesis[Cubic](
         i.least_eigenvalue > 0
         and semidefinite(i.quadratic - i.least_eigenvalue * np.eye(len(i.start), dtype=int))
     ),
-    mirrors=("eigenvalues_from",),
+    mirrors=("eigenvalues_from", "0 < mu"),
 )
 _CONVEX_AT_START = Hypothesis[Cubic](
     "the least eigenvalue at the start is at least that of the claim, and that > 0",
@@ -156,7 +156,9 @@ _APART = Hypothesis[Cubic](
     mirrors=("0 < distance n x z <= distance n y z",),
 )
 #: Which critical point an instance's is: p4_kantorovich_unique.
-_THE_ONE = replace(_NEAR, mirrors=())
+_THE_ONE = replace(
+    _NEAR, mirrors=(), alone="the instance's critical point is the one that the theorem finds"
+)
 
 
 def _parameters(i: Cubic, bits: int) -> Mapping[str, Value]:
@@ -195,7 +197,6 @@ P4_NEWTON = Claim[Cubic](
             extremal=lambda: _line_cubic(1, -1, Fraction(1, 4)),
             theorem="p4_newton_error",
             attained="p4_newton_attained",
-            given=("critical", "newton_step"),
         ),
     ),
     witness=_witness,
@@ -236,7 +237,6 @@ P4_BASIN = Claim[Cubic](
             extremal=lambda: _line_cubic(1, -1, Fraction(2, 3)),
             theorem="p4_basin",
             attained="p4_basin_attained",
-            given=("0 < mu", "critical", "newton_step"),
         ),
     ),
     witness=_witness,
@@ -290,11 +290,6 @@ P4_KANTOROVICH = Claim[Cubic](
             theorem="p4_kantorovich_number",
             relation=Relation.RELATIVE,
             attained="p4_kantorovich_number_attained",
-            given=(
-                "norm n (gradient start) <= mu * r",
-                "newton_step",
-                "image n (hessian start) w i = image n (hessian next) v i - image n (hessian start) v i",
-            ),
         ),
         Bound(
             name="critical_radius",
@@ -316,7 +311,6 @@ P4_KANTOROVICH = Claim[Cubic](
             extremal=lambda: _at_start(_line_cubic(1, 1, Fraction(1, 4))),
             theorem="p4_critical_radius",
             attained="p4_critical_radius_attained",
-            given=("norm n (gradient start) <= G",),
         ),
     ),
     witness=lambda: replace(_witness(), least_eigenvalue=Fraction(7, 2)),
@@ -438,6 +432,7 @@ P4_COST = Claim[Line](
         Hypothesis(
             "A1 X A2^T is small integers, so that weights are rational",
             lambda i: all(np.asarray(a).dtype.kind == "i" for a in (i.A1, i.X, i.A2)),
+            alone="so that the quantity is found exactly; the theorem is of any reals",
         ),
     ),
     bounds=(

@@ -268,14 +268,18 @@ FP_REGRESSION = Claim[Computed](
         "Underflow. That a given BLAS obeys the model, and that k counts every rounding of a given program."
     ),
     assumes=(
-        Hypothesis("eta <= 1/16", lambda i: i.weight_error <= Fraction(1, 16)),
+        Hypothesis(
+            "eta <= 1/16", lambda i: i.weight_error <= Fraction(1, 16), mirrors=("eta <= 1 / 16",)
+        ),
         Hypothesis(
             "logarithms of the weights err by at most eta, up to a constant a row",
             lambda i: _log_errors(i, 256).bounds()[1].item() <= i.weight_error,
+            mirrors=("weights_within",),
         ),
         Hypothesis(
             "k u <= 1/4",
             lambda i: i.roundings() * ARITHMETIC["float64"].unit_roundoff <= Fraction(1, 4),
+            mirrors=("INR k * u < 1",),
         ),
     ),
     bounds=(

@@ -76,7 +76,13 @@ P4_STUCK = Claim[Stuck](
         "Y = 21 no more: a strict local minimum, at which the gradient is 0."
     ),
     not_stated="How many starts end there: of random problems tests count some.",
-    assumes=(Hypothesis("X is at most log 2", lambda i: Fraction(i.X) <= Fraction(69, 100)),),
+    assumes=(
+        Hypothesis(
+            "X is at most log 2",
+            lambda i: Fraction(i.X) <= Fraction(69, 100),
+            mirrors=("X 0 0 <= ln 2",),
+        ),
+    ),
     bounds=(
         Bound(
             name="stuck_loss",
@@ -172,7 +178,9 @@ P4_NEURON = Claim[Neuron](
         "The hardness, which is cited, and how often the rows that pin Y_1 must be repeated.  Instances have "
         "weights 2^s in place of e^s, so that they are rational."
     ),
-    assumes=(Hypothesis("there is a key in each half", lambda i: i.half >= 1),),
+    assumes=(
+        Hypothesis("there is a key in each half", lambda i: i.half >= 1, mirrors=("0 < half",)),
+    ),
     bounds=(
         Bound(
             name="neuron_difference",

@@ -382,7 +382,7 @@ def _sample_row(rng: np.random.Generator) -> GradientRow:
 def _usual(i: GradientRow) -> bool:
     arrays = (i.query, i.keys, i.values, i.output_gradient, i.score_gradient, i.results)
     return all(bool(np.isfinite(x).all()) for x in arrays) and bool(
-        (i.weights >= float(i.arithmetic.tiny)).all()
+        (i.weights >= float(i.arithmetic.tiny)).all() and (i.softcap is None or i.softcap > 0)
     )
 
 
@@ -402,12 +402,30 @@ FP_GRADIENT = Claim[GradientRow](
     not_stated="That a given BLAS obeys the model.",
     assumes=(
         Hypothesis(
-            "everything is finite and rounded, sums in any order, and every weight a normal number",
+            "everything is finite and rounded, sums in any order, every weight a normal number, and a "
+            "softcap > 0",
             _usual,
+            mirrors=(
+                "positive",
+                "0 < b",
+                "adds",
+                "computes",
+                "computed_cap",
+                "Rabs (Dn - fsum n b) <= (gamma k u + underflow) * fsum n b",
+                "0 < c",
+            ),
         ),
         Hypothesis(
             "(max(n, d_v) + 2) u <= 1/4",
             lambda i: (max(i.values.shape) + 2) * i.arithmetic.unit_roundoff <= Fraction(1, 4),
+            mirrors=(
+                "2 * u < 1",
+                "INR k * u < 1",
+                "gamma k u + underflow < 1",
+                "INR (k + 2) * u < 1",
+                "(4 + te) * u <= 1 / 2",
+                "u <= 1 / 8",
+            ),
         ),
     ),
     bounds=(

@@ -40,7 +40,13 @@ K_EXP = Claim[KernelPoint](
         "last place, for every nonpositive argument and every precision of at least 16 bits."
     ),
     not_stated="That CPython's integers add, multiply, divide and shift as Coq's do.",
-    assumes=(Hypothesis("x <= 0 and bits >= 16", lambda i: i.x <= 0 and i.bits >= 16),),
+    assumes=(
+        Hypothesis(
+            "x <= 0 and bits >= 16",
+            lambda i: i.x <= 0 and i.bits >= 16,
+            mirrors=("16 <= bits", "x <= 0"),
+        ),
+    ),
     bounds=(
         Bound(
             name="kernel_exp",

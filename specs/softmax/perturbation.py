@@ -96,6 +96,7 @@ S_RANGE = Claim[BoundedLogits](
         Hypothesis(
             "every |v_i| <= logit_bound",
             lambda i: all(abs(Fraction(float(v))) <= i.logit_bound for v in i.v),
+            mirrors=("bounded",),
         ),
     ),
     bounds=(
@@ -162,6 +163,7 @@ _WITHIN_ETA = Hypothesis[Perturbation](
     lambda i: all(
         abs(Fraction(float(a)) - Fraction(float(b))) <= i.eta for a, b in zip(i.u, i.v, strict=True)
     ),
+    mirrors=("within",),
 )
 
 
@@ -378,6 +380,7 @@ S_WEIGHTS = Claim[Reweighting](
         Hypothesis(
             "a > 0, 0 <= epsilon < 1 and every b_i in [(1-epsilon) a_i, (1+epsilon) a_i]",
             _reweighting_holds,
+            mirrors=("0 <= epsilon < 1", "positive", "relative_error"),
         ),
     ),
     bounds=(
@@ -459,7 +462,13 @@ S_KAPPA = Claim[PolynomialWeights](
         "a factor common to a row cancels."
     ),
     not_stated="",
-    assumes=(Hypothesis("P is positive at every logit", _positive),),
+    assumes=(
+        Hypothesis(
+            "P is positive at every logit",
+            _positive,
+            mirrors=("0 < m", "positive", "comparable"),
+        ),
+    ),
     bounds=(
         Bound(
             name="kappa_tv",

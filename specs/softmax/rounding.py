@@ -329,8 +329,26 @@ FP_SOFTMAX = Claim[FloatRow](
         Hypothesis(
             "every input is finite, and so is what rounded arithmetic, sums in any order, made of them",
             _finite_row,
+            mirrors=(
+                "adds",
+                "computes",
+                "computed_weight",
+                "Rabs (N - dot n b v) <= (gamma k u + underflow) * (M * fsum n b)",
+                "Rabs (Dn - fsum n b) <= (gamma k u + underflow) * fsum n b",
+                "Rabs (q - N / Dn) <= u * Rabs q + tiny",
+                "Rabs (out - q) <= tiny",
+            ),
         ),
-        Hypothesis("max(n, d) u <= 1/4", _few_roundings),
+        Hypothesis(
+            "max(n, d) u <= 1/4",
+            _few_roundings,
+            mirrors=(
+                "INR d * u <= 1 / 2",
+                "exp_error * u < 1",
+                "INR k * u < 1",
+                "gamma k u + underflow <= 1",
+            ),
+        ),
     ),
     bounds=(
         Bound(

@@ -255,7 +255,7 @@ def _finite_scores(i: ScoredRow) -> bool:
 def _normal_factors(i: ScoredRow) -> bool:
     largest = Fraction(float(np.finfo(i.query.dtype).max))
     return all(
-        i.arithmetic.tiny <= abs(Fraction(x)) <= largest for x in (i.scale, i.softcap)
+        i.arithmetic.tiny <= x <= largest for x in (abs(Fraction(i.scale)), Fraction(i.softcap))
     ) and all(not b or abs(Fraction(float(b))) >= i.arithmetic.tiny for b in i.bias)
 
 
@@ -275,13 +275,22 @@ FP_SCORES = Claim[ScoredRow](
         Hypothesis(
             "every input is finite, and so is what rounded arithmetic, sums in any order, made of them",
             _finite_scores,
+            mirrors=("computed_logit", "computed_cap", "computed_bias"),
         ),
         Hypothesis(
-            "scale, softcap and biases other than 0 are normal numbers of the type", _normal_factors
+            "scale, softcap > 0 and biases other than 0 are normal numbers of the type",
+            _normal_factors,
+            mirrors=("computed_logit", "0 < c", "computed_bias"),
         ),
         Hypothesis(
             "(d + 2) u <= 1/4",
             lambda i: (len(i.query) + 2) * i.arithmetic.unit_roundoff <= Fraction(1, 4),
+            mirrors=(
+                "INR d * u <= 1 / 2",
+                "INR (d + 2) * u < 1",
+                "(4 + te) * u <= 1 / 2",
+                "u <= 1 / 4",
+            ),
         ),
     ),
     bounds=(
@@ -424,9 +433,12 @@ FP_LSE = Claim[LogarithmRow](
         Hypothesis(
             "the logarithm, of rounded sums in any order, is finite",
             lambda i: bool(np.isfinite(i.logarithm)),
+            mirrors=("Rabs (Dn - fsum n b) <= (gamma k u + underflow) * fsum n b",),
         ),
         Hypothesis(
-            "n u <= 1/4", lambda i: len(i.keys) * i.arithmetic.unit_roundoff <= Fraction(1, 4)
+            "n u <= 1/4",
+            lambda i: len(i.keys) * i.arithmetic.unit_roundoff <= Fraction(1, 4),
+            mirrors=("INR k * u < 1", "gamma k u + underflow < 1"),
         ),
     ),
     bounds=(
@@ -610,10 +622,17 @@ FP_MERGE = Claim[MergedRow](
         Hypothesis(
             "every weight is a normal number",
             lambda i: bool((i.weights >= float(DOUBLE.tiny)).all()),
+            mirrors=("positive", "gamma k u + underflow <= 1"),
         ),
         Hypothesis(
             "every output is finite, and merged by rounded sums in any order",
             lambda i: bool(np.isfinite(i.outputs).all()),
+            mirrors=(
+                "Rabs (N - dot p b o') <= (gamma k u + underflow) * (M * fsum p b)",
+                "Rabs (Dn - fsum p b) <= (gamma k u + underflow) * fsum p b",
+                "Rabs (q - N / Dn) <= u * Rabs q + tiny",
+                "Rabs (out - q) <= tiny",
+            ),
         ),
     ),
     bounds=(

@@ -87,10 +87,12 @@ FP_SUM = Claim[SumOfSquares](
         Hypothesis(
             "the sum, of rounded squares in any order, is finite",
             lambda i: bool(np.isfinite(i.computed)),
+            mirrors=("adds", "roundings t <= k", "computes"),
         ),
         Hypothesis(
             "n u <= 1/4",
             lambda i: len(i.numbers) * i.arithmetic.unit_roundoff <= Fraction(1, 4),
+            mirrors=("INR k * u <= 1 / 4",),
         ),
     ),
     bounds=(
@@ -188,10 +190,15 @@ FP_PRODUCT = Claim[MatrixProduct](
         Hypothesis(
             "every entry of the product, a rounded sum in any order, is finite",
             lambda i: bool(np.isfinite(i.product).all()),
+            mirrors=(
+                "exists t : tree, adds d t /\\ computes u lost (fun l : nat => A i l * B l j) "
+                "t (C i j)",
+            ),
         ),
         Hypothesis(
             "k u <= 1/4",
             lambda i: i.left.shape[1] * i.arithmetic.unit_roundoff <= Fraction(1, 4),
+            mirrors=("INR d * u <= 1 / 4",),
         ),
     ),
     bounds=(
@@ -253,8 +260,14 @@ FP_UNDERFLOW = Claim[Flushed](
     ),
     not_stated="Exponentials that lose more than tiny below the normal numbers (FP.exp).",
     assumes=(
-        Hypothesis("some weight is at least 1", lambda i: bool((i.logits >= 0).any())),
-        Hypothesis("no weight is above 1", lambda i: bool((i.logits <= 0).all())),
+        Hypothesis(
+            "some weight is at least 1",
+            lambda i: bool((i.logits >= 0).any()),
+            mirrors=("0 < lightest <= total",),
+        ),
+        Hypothesis(
+            "no weight is above 1", lambda i: bool((i.logits <= 0).all()), mirrors=("0 <= M <= 2",)
+        ),
     ),
     bounds=(
         Bound(

@@ -335,9 +335,10 @@ P3_SKETCHES = Claim[Sketching](
         Hypothesis(
             "0 < epsilon < 1 and 0 < failure_probability < 1",
             lambda i: _probability_holds(i.epsilon, i.failure_probability),
+            mirrors=("0 < eps", "0 < delta"),
         ),
-        Hypothesis("X is not zero", lambda i: bool(i.X.any())),
-        Hypothesis("at least one bucket", lambda i: i.buckets >= 1),
+        Hypothesis("X is not zero", lambda i: bool(i.X.any()), mirrors=("orthonormal",)),
+        Hypothesis("at least one bucket", lambda i: i.buckets >= 1, mirrors=("0 < m",)),
     ),
     bounds=(
         Bound(
@@ -442,12 +443,13 @@ P3_DETERMINISTIC = Claim[Selection](
         "LDLᵀ."
     ),
     assumes=(
-        Hypothesis("oversampling > 1", lambda i: i.oversampling > 1),
+        Hypothesis("oversampling > 1", lambda i: i.oversampling > 1, mirrors=("1 < q",)),
         Hypothesis(
             "n is a power of two and d a multiple of n",
             lambda i: len(i.X).bit_count() == 1 and i.X.shape[1] % len(i.X) == 0,
+            alone="so that the rival's products can be counted",
         ),
-        Hypothesis("X is not zero", lambda i: bool(i.X.any())),
+        Hypothesis("X is not zero", lambda i: bool(i.X.any()), mirrors=("0 < m",)),
     ),
     bounds=(
         Bound(
@@ -550,6 +552,7 @@ P3_JL = Claim[Projection](
         Hypothesis(
             "0 < epsilon < 1 and 0 < failure_probability < 1",
             lambda i: _probability_holds(i.epsilon, i.failure_probability),
+            mirrors=("0 < eps < 1", "0 < delta"),
         ),
     ),
     bounds=(

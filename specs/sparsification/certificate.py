@@ -250,18 +250,26 @@ P3_CERTIFICATE = Claim[Factorisation](
         Hypothesis(
             "every number, computed by rounded sums in any order, is finite",
             lambda i: all(np.isfinite(a).all() for a in (i.first, i.second, i.shifted, i.lower)),
+            mirrors=("computed_gram", "computed_gram (2)", "assembled", "cholesky"),
         ),
         Hypothesis(
             "L has a positive diagonal and zeros above it",
             lambda i: bool((i.lower.diagonal() > 0).all() and not np.triu(i.lower, 1).any()),
+            mirrors=("cholesky",),
         ),
         Hypothesis(
             "shift >= 0, slack >= 0, factor >= 0",
             lambda i: bool(i.shift >= 0 and i.slack >= 0 and i.factor >= 0),
+            mirrors=("0 <= slack", "0 <= c"),
         ),
         Hypothesis(
             "(max(n, d, m) + 4) u <= 1/4",
             lambda i: (max(*i.X.shape, *i.Y.shape) + 4) * i.unit_roundoff <= Fraction(1, 4),
+            mirrors=(
+                "INR (n + 1) * u < 1 / 2",
+                "INR (g + 4) * u < 1 / 2",
+                "INR (h + 3) * u < 1 / 2",
+            ),
         ),
     ),
     bounds=(
@@ -382,10 +390,15 @@ P3_ENTRIES = Claim[Computed](
     ),
     not_stated="Underflow, for which an implementation charges a rounding more.",
     assumes=(
-        Hypothesis("no row of X is zero", lambda i: min(_squares(i.X)) > 0),
+        Hypothesis(
+            "no row of X is zero",
+            lambda i: min(_squares(i.X)) > 0,
+            mirrors=("0 < gram d X i i", "0 < gram d X j j"),
+        ),
         Hypothesis(
             "(max(d, m) + 5) u <= 1/4",
             lambda i: (max(i.X.shape[1], i.Y.shape[1]) + 5) * i.unit_roundoff <= Fraction(1, 4),
+            mirrors=("INR (g + 5) * u < 1 / 2", "INR h * u < 1 / 2", "INR g * u < 1 / 2"),
         ),
     ),
     bounds=(

@@ -98,8 +98,12 @@ L_HEAVY = Claim[Keys](
     ),
     not_stated="",
     assumes=(
-        Hypothesis("0 < epsilon <= 1", lambda i: 0 < i.epsilon <= 1),
-        Hypothesis("some key is not zero", lambda i: bool(i.K.any())),
+        Hypothesis("0 < epsilon <= 1", lambda i: 0 < i.epsilon <= 1, mirrors=("0 < eps",)),
+        Hypothesis(
+            "some key is not zero",
+            lambda i: bool(i.K.any()),
+            alone="of keys that are all zero no weight is defined",
+        ),
     ),
     bounds=(
         Bound(
@@ -216,9 +220,15 @@ L_POWERS = Claim[Powers](
         "= 1."
     ),
     assumes=(
-        Hypothesis("every multiplier is positive", lambda i: min(i.multipliers) > 0),
-        Hypothesis("the power is at least 2", lambda i: i.half_power >= 1),
-        Hypothesis("the query is not orthogonal to every key", lambda i: max(_squares(i)) > 0),
+        Hypothesis(
+            "every multiplier is positive", lambda i: min(i.multipliers) > 0, mirrors=("0 < b i",)
+        ),
+        Hypothesis("the power is at least 2", lambda i: i.half_power >= 1, mirrors=("1 <= h",)),
+        Hypothesis(
+            "the query is not orthogonal to every key",
+            lambda i: max(_squares(i)) > 0,
+            alone="the quantity is a quotient by the sum of the powers",
+        ),
     ),
     bounds=(
         Bound(
@@ -288,10 +298,11 @@ L_SOFTMAX = Claim[Parabola](
     ),
     not_stated="",
     assumes=(
-        Hypothesis("at least two keys", lambda i: i.n >= 2),
+        Hypothesis("at least two keys", lambda i: i.n >= 2, alone="the theorem is of one key too"),
         Hypothesis(
             "logit_gap is a positive multiple of 1/64",
             lambda i: i.logit_gap > 0 and (64 * i.logit_gap).denominator == 1,
+            mirrors=("0 <= gap",),
         ),
     ),
     bounds=(
@@ -403,19 +414,25 @@ L_LEVERAGE = Claim[Products](
         Hypothesis(
             "row i of K T - B is no longer than e_i",
             lambda i: all(
-                s <= e * e
+                e >= 0 and s <= e * e
                 for s, e in zip(
                     _row_squares(_exactly(i.K).dot(_exactly(i.T)) - _exactly(i.B)),
                     i.errors,
                     strict=True,
                 )
             ),
+            mirrors=("norm d (fun l : nat => transformed d K T i l - B i l) <= e i",),
         ),
         Hypothesis(
             "BᵀB >= (1 - defect) I",
             lambda i: semidefinite(gram(i.B.T) - (1 - i.defect) * np.eye(i.B.shape[1], dtype=int)),
+            mirrors=("(1 - defect) * norm d z ^ 2 <= fsum n (fun i : nat => dot d (B i) z ^ 2)",),
         ),
-        Hypothesis("sum e_i^2 < 1 - defect", lambda i: _error_square(i) < 1 - i.defect),
+        Hypothesis(
+            "sum e_i^2 < 1 - defect",
+            lambda i: _error_square(i) < 1 - i.defect,
+            mirrors=("f ^ 2 < 1 - defect",),
+        ),
     ),
     bounds=(
         Bound(

@@ -93,9 +93,15 @@ P3_GOAL = Claim[SmallLogits](
     not_stated="That d is much larger than n: nothing here needs it.",
     assumes=(
         Hypothesis(
-            "every |(X Xᵀ)_ij| < logit_bound", lambda i: _largest_logit(i.X) < i.logit_bound
+            "every |(X Xᵀ)_ij| < logit_bound",
+            lambda i: _largest_logit(i.X) < i.logit_bound,
+            mirrors=("small_logits",),
         ),
-        Hypothesis("0 < logit_bound < 1/10", lambda i: 0 < i.logit_bound < Fraction(1, 10)),
+        Hypothesis(
+            "0 < logit_bound < 1/10",
+            lambda i: 0 < i.logit_bound < Fraction(1, 10),
+            alone="the abstract's; the theorem is of any bound of the logits",
+        ),
     ),
     bounds=(
         Bound(
@@ -168,6 +174,7 @@ def _sandwich_sample(rng: np.random.Generator) -> Sandwich:
 _WITHIN_EPSILON = Hypothesis[Sandwich](
     "0 <= epsilon and (1 - epsilon) X Xᵀ <= Y Yᵀ <= (1 + epsilon) X Xᵀ in Loewner's order",
     lambda i: i.epsilon >= 0 and loewner_verdict(i.X, i.Y, i.epsilon) is Verdict.WITHIN,
+    mirrors=("0 <= eps", "loewner"),
 )
 
 
@@ -196,7 +203,9 @@ P3_LOEWNER = Claim[Sandwich](
     not_stated="",
     assumes=(
         Hypothesis(
-            "every |(X Xᵀ)_ij| <= logit_bound", lambda i: _largest_logit(i.X) <= i.logit_bound
+            "every |(X Xᵀ)_ij| <= logit_bound",
+            lambda i: _largest_logit(i.X) <= i.logit_bound,
+            mirrors=("small_logits",),
         ),
         _WITHIN_EPSILON,
     ),
@@ -388,10 +397,20 @@ P3_GRAM = Claim[Factored](
         "6: what is proved of it are the recurrences of reference/models/counted_products.py."
     ),
     assumes=(
-        Hypothesis("|X||X|ᵀ has no zero entry", lambda i: bool((gram(np.abs(i.X)) > 0).all())),
+        Hypothesis(
+            "|X||X|ᵀ has no zero entry",
+            lambda i: bool((gram(np.abs(i.X)) > 0).all()),
+            alone="the quantity is relative to it",
+        ),
         Hypothesis(
             "n is a power of two and d a multiple of n",
             lambda i: len(i.X).bit_count() == 1 and i.X.shape[1] % len(i.X) == 0,
+            alone="the sizes of the theorem are a power of two and a multiple of it, by their form",
+        ),
+        Hypothesis(
+            "d u <= 1/2",
+            lambda i: i.X.shape[1] * ARITHMETIC[i.X.dtype.name].unit_roundoff <= Fraction(1, 2),
+            mirrors=("INR d * u <= 1 / 2",),
         ),
     ),
     bounds=(
@@ -544,8 +563,16 @@ P3_IMPLICATION = Claim[Wide](
     ),
     not_stated="The applied LLMs task.",
     assumes=(
-        Hypothesis("X is not zero", lambda i: bool(i.X.any())),
-        Hypothesis("X has two rows or more", lambda i: len(i.X) >= 2),
+        Hypothesis(
+            "X is not zero",
+            lambda i: bool(i.X.any()),
+            alone="the theorem is of any X, and of one row too",
+        ),
+        Hypothesis(
+            "X has two rows or more",
+            lambda i: len(i.X) >= 2,
+            alone="the theorem is of any X, and of one row too",
+        ),
     ),
     bounds=(
         Bound(

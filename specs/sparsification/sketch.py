@@ -157,14 +157,20 @@ P3_SKETCH = Claim[Sketch](
         Hypothesis(
             "every computed number, by rounded sums in any order, is finite",
             lambda i: bool(np.isfinite(i.computed).all()),
+            mirrors=("computed_sketch",),
         ),
-        Hypothesis("every sign is 1 or -1", lambda i: bool((abs(i.signs) == 1).all())),
+        Hypothesis(
+            "every sign is 1 or -1", lambda i: bool((abs(i.signs) == 1).all()), mirrors=("spreads",)
+        ),
         Hypothesis(
             "0 <= epsilon and (1 - epsilon) X Xᵀ <= Y Yᵀ <= (1 + epsilon) X Xᵀ for the exact sketch Y",
             lambda i: i.epsilon >= 0 and within(gram(i.X), i.exact_gram, i.epsilon),
+            mirrors=("0 <= eps", "loewner"),
         ),
         Hypothesis(
-            "(terms + 5) u <= 1/4", lambda i: (i.terms + 5) * i.unit_roundoff <= Fraction(1, 4)
+            "(terms + 5) u <= 1/4",
+            lambda i: (i.terms + 5) * i.unit_roundoff <= Fraction(1, 4),
+            mirrors=("INR (terms + 5) * u < 1",),
         ),
     ),
     bounds=(
@@ -276,14 +282,17 @@ P3_COMPOSED = Claim[Chain](
         Hypothesis(
             "every epsilon and slack is at least 0",
             lambda i: min(i.epsilon, i.slack, i.second_epsilon, i.second_slack) >= 0,
+            mirrors=("0 <= eps'", "0 <= slack'"),
         ),
         Hypothesis(
             "H = Y Yᵀ is within epsilon and slack of G = X Xᵀ",
             lambda i: within(gram(i.X), gram(i.Y), i.epsilon, i.slack),
+            mirrors=("loewner_up_to",),
         ),
         Hypothesis(
             "K = Z Zᵀ is within second_epsilon and second_slack of H",
             lambda i: within(gram(i.Y), gram(i.Z), i.second_epsilon, i.second_slack),
+            mirrors=("loewner_up_to (2)",),
         ),
     ),
     bounds=(

@@ -230,16 +230,19 @@ P2_RECOVERY = Claim[Recovered](
                 and i.buckets > 0
                 and _tail_square(i.computed, i.sparsity) > 0
             ),
+            mirrors=("0 <= accuracy", "0 < k", "0 < B", "0 < accuracy"),
         ),
         Hypothesis(
             "every estimate is within accuracy tail_k/sqrt(k) of the computed column",
             _estimates_hold,
+            mirrors=("Rabs (estimate i - y i) <= accuracy * distance n y z / sqrt (INR k)",),
         ),
         Hypothesis(
             "the computed column is within entry_error of the exact one",
             lambda i: all(
                 abs(a - b) <= i.entry_error for a, b in zip(i.computed, i.exact, strict=True)
             ),
+            mirrors=("Rabs (x i - y i) <= entry_error", "Rabs (x i - y i) <= e"),
         ),
     ),
     bounds=(
@@ -408,7 +411,9 @@ P2_HEAP = Claim[Kept](
     ),
     not_stated="Rows that change later, or that are sums over shards: those need P2.recovery.",
     assumes=(
-        Hypothesis("sparsity >= 1", lambda i: i.sparsity >= 1),
+        Hypothesis(
+            "sparsity >= 1", lambda i: i.sparsity >= 1, alone="numbers are counted of any sparsity"
+        ),
         Hypothesis(
             "every computed entry is within entry_error of the exact one",
             lambda i: all(
@@ -416,6 +421,7 @@ P2_HEAP = Claim[Kept](
                 for y, t in zip(i.exact, i.computed, strict=True)
                 for a, b in zip(y, t, strict=True)
             ),
+            mirrors=("Rabs (x i - y i) <= e",),
         ),
     ),
     bounds=(
@@ -540,10 +546,20 @@ P2_COMPRESSIBILITY = Claim[NonnegativeValues](
     ),
     assumes=(
         Hypothesis(
-            "V >= 0, and not all of it is 0", lambda i: bool((i.v >= 0).all() and (i.v > 0).any())
+            "V >= 0, and not all of it is 0",
+            lambda i: bool((i.v >= 0).all() and (i.v > 0).any()),
+            mirrors=("0 <= v l", "0 <= y i"),
         ),
-        Hypothesis("every |q.k| <= logit_bound", lambda i: half_range(i.Q, i.K) <= i.logit_bound),
-        Hypothesis("1 <= sparsity <= N", lambda i: 1 <= i.sparsity <= len(i.Q)),
+        Hypothesis(
+            "every |q.k| <= logit_bound",
+            lambda i: half_range(i.Q, i.K) <= i.logit_bound,
+            mirrors=("bounded", "bounded (2)", "y i <= ratio * y j"),
+        ),
+        Hypothesis(
+            "1 <= sparsity <= N",
+            lambda i: 1 <= i.sparsity <= len(i.Q),
+            mirrors=("0 < m", "k <= m"),
+        ),
     ),
     bounds=(
         Bound(

@@ -108,7 +108,11 @@ def _steps(n: int) -> Tokens:
     return Tokens(0 * K + 1, K, 0 * K + 1)
 
 
-_MORE_THAN_ONE = Hypothesis[Tokens]("there are at least two tokens", lambda i: len(i.K) > 1)
+_MORE_THAN_ONE = Hypothesis[Tokens](
+    "there are at least two tokens",
+    lambda i: len(i.K) > 1,
+    alone="products are counted of any number of tokens",
+)
 
 P2_STORAGE = Claim[Tokens](
     id="P2.storage",
@@ -129,6 +133,7 @@ P2_STORAGE = Claim[Tokens](
         Hypothesis(
             "keys are integers and no two are equal",
             lambda i: i.K.dtype.kind == "i" and len(np.unique(i.K, axis=0)) == len(i.K),
+            mirrors=("dot d u (K i) <> dot d u (K j)",),
         ),
     ),
     bounds=(
@@ -244,6 +249,7 @@ P2_ONEPASS = Claim[Stream](
         Hypothesis(
             "every key and value comes before the first query",
             lambda i: "qk" not in i.order and i.order.count("k") == len(i.K),
+            alone="the program of the theorem reads keys and values first",
         ),
     ),
     bounds=(
@@ -306,10 +312,11 @@ P2_ORDER = Claim[TooEarly](
     ),
     not_stated="For randomised algorithms it is the theorem p2_onepass_index, by counting as in P2.floor.",
     assumes=(
-        Hypothesis("there are at least two queries", lambda i: i.queries >= 2),
+        Hypothesis("there are at least two queries", lambda i: i.queries >= 2, mirrors=("1 < n",)),
         Hypothesis(
             "0 <= error < (n-1)/(4(n+1))",
             lambda i: 0 <= i.error < Fraction(i.queries - 1, 4 * (i.queries + 1)),
+            mirrors=("error < (INR n - 1) / (4 * (INR n + 1))",),
         ),
     ),
     bounds=(
@@ -441,9 +448,19 @@ P2_FLOOR = Claim[RandomCache](
         "arXiv 2502.15955, cited. That V is at most 2^{H(2 delta) n d_v}, H the binary entropy: V is counted."
     ),
     assumes=(
-        Hypothesis("there are at most 2^d keys", lambda i: 1 <= i.keys <= 2**i.dimension),
-        Hypothesis("0 <= error < 1/4", lambda i: 0 <= i.error < Fraction(1, 4)),
-        Hypothesis("every word is in some codebook", _every_word),
+        Hypothesis(
+            "there are at most 2^d keys",
+            lambda i: 1 <= i.keys <= 2**i.dimension,
+            mirrors=("NoDup", "length a = d"),
+        ),
+        Hypothesis(
+            "0 <= error < 1/4", lambda i: 0 <= i.error < Fraction(1, 4), mirrors=("error < 1 / 4",)
+        ),
+        Hypothesis(
+            "every word is in some codebook",
+            _every_word,
+            mirrors=("Rabs (answer r (state r w) i l - cache_output v c keys w i l) <= error",),
+        ),
     ),
     bounds=(
         Bound(
@@ -578,12 +595,25 @@ P2_SPACE = Claim[Sketches](
         "of use for turnstile updates and for shards that add rows (P2.recovery)."
     ),
     assumes=(
-        Hypothesis("n >= 2^d", lambda i: i.n >= 2**i.d),
-        Hypothesis("n = 2^doublings and doublings >= 2", lambda i: i.doublings >= 2),
-        Hypothesis("the sketch of U2ᵀV has at least d rows", lambda i: i.value_rows >= i.d),
+        Hypothesis(
+            "n >= 2^d",
+            lambda i: i.n >= 2**i.d,
+            alone="numbers are counted of sketches of any sizes",
+        ),
+        Hypothesis(
+            "n = 2^doublings and doublings >= 2",
+            lambda i: i.doublings >= 2,
+            alone="numbers are counted of sketches of any sizes",
+        ),
+        Hypothesis(
+            "the sketch of U2ᵀV has at least d rows",
+            lambda i: i.value_rows >= i.d,
+            alone="numbers are counted of sketches of any sizes",
+        ),
         Hypothesis(
             "the sketch of the output has at least 2 k rows",
             lambda i: i.output_rows >= 2 * i.sparsity > 0,
+            alone="numbers are counted of sketches of any sizes",
         ),
     ),
     bounds=(
@@ -675,10 +705,12 @@ P2_ERROR = Claim[Growing](
         Hypothesis(
             "n = 2^doublings and doublings >= 2",
             lambda i: i.doublings >= 2 and len(i.K) == 2**i.doublings,
+            mirrors=("2 <= g",),
         ),
         Hypothesis(
             "every |q.k| <= half_range <= 1",
             lambda i: half_range(i.Q, i.K) <= i.half_range <= 1,
+            mirrors=("bounded", "0 <= b <= 1"),
         ),
     ),
     bounds=(

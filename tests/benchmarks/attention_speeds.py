@@ -44,7 +44,7 @@ def _inputs(*shape: int) -> list[Any]:
     return [Q / np.float32(np.sqrt(shape[-1])), K, V]
 
 
-def _against_torch(workers: int, clock: Callable[[], float]) -> dict[str, float]:
+def against_torch(workers: int, clock: Callable[[], float]) -> dict[str, float]:
     """Return ratios to SDPA of 8 heads, n = 4096, d = 64, at as many threads."""
     torch.set_num_threads(workers)
     arrays = _inputs(8, 4096, 64)
@@ -114,11 +114,11 @@ def main() -> None:
         f"numpy's instructions up to {found[-1] if found else 'the baseline'}; "
         f"torch {torch.__version__} {torch.backends.cpu.get_cpu_capability()}"
     )
-    _say("one thread, to SDPA", _against_torch(1, time.process_time))
-    _say("two threads, to SDPA", _against_torch(2, time.perf_counter))
+    _say("one thread, to SDPA", against_torch(1, time.process_time))
+    _say("two threads, to SDPA", against_torch(2, time.perf_counter))
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        _say("two threads beside one busy process, to SDPA", _against_torch(2, time.perf_counter))
+        _say("two threads beside one busy process, to SDPA", against_torch(2, time.perf_counter))
     finally:
         busy.kill()
         busy.wait()

@@ -14,6 +14,7 @@ os.environ.update(
 
 import platform
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,12 @@ from fastpath.core.head import Head
 from fastpath.core.offers import Refusal
 from fastpath.exact.attention import KEY_BLOCK, QUERY_BLOCK
 from fastpath.polynomial.attention import polynomial_offer
+from fastpath.real_heads.causal_clusters import CausalClusteredHead
 from fastpath.real_heads.clustered_head import PILOT_CLUSTERS, PILOT_ROWS, ClusteredHead
 from fastpath.real_heads.dropped_keys import TOGETHER, DroppedKeys
+from fastpath.real_heads.exact_rows import exact_rows
+from fastpath.real_heads.own_blocks import block_size, own_block
+from fastpath.real_heads.sampled_keys import SampledKeys
 from fastpath.sparsification import gram
 from fastpath.sparsification.barriers import barrier_columns
 from fastpath.sparsification.certificate import range_factor
@@ -101,7 +106,7 @@ def dropping(one: float) -> Measured:
             keys, q = np.sort(rng.permutation(n)[:kept]), given.queries[:queries]
             shift = (q @ given.keys.T).max(axis=1)
             rows.append([kept, kept * queries * costs.pair_cost(given)])
-            taken.append(least(lambda q=q, k=keys, s=shift: planned._sums(q, k, s)) / one)
+            taken.append(least(lambda q=q, k=keys, s=shift: planned._sums(q, k, s, None)) / one)
     yield from zip(("DROPPING_FETCHED", "DROPPING_PAIR"), fitted(rows, taken), strict=True)
 
 
@@ -109,7 +114,7 @@ def clusters(one: float) -> Measured:
     given = head(8192, 32, 0.2)
 
     def plan() -> Any:
-        return ClusteredHead.planned(given, np.random.default_rng(0))
+        return ClusteredHead.planned([given], np.random.default_rng(0))
 
     pilot = costs.rows_cost(given, PILOT_CLUSTERS * PILOT_ROWS)
     n = len(given.queries)
@@ -118,7 +123,7 @@ def clusters(one: float) -> Measured:
     yield "CLUSTERS_SUMMED", _output(planned, 0) / one / _summed(planned)
     rows, more = [], []
     # Of two sizes, since clusters are as many as the root of the rows.
-    small = ClusteredHead.planned(head(1024, 32, 0.2), np.random.default_rng(0))
+    small = ClusteredHead.planned([head(1024, 32, 0.2)], np.random.default_rng(0))
     for clustered in (planned, small):
         assert isinstance(clustered, ClusteredHead)
         without = _output(clustered, 0)
@@ -130,6 +135,42 @@ def clusters(one: float) -> Measured:
             more.append((_output(clustered, samples) - without) / one)
     names = "CLUSTERS_SAMPLED", "CLUSTERS_FETCHED", "CLUSTERS_PAIR"
     yield from zip(names, fitted(rows, more), strict=True)
+
+
+def causal(one: float) -> Measured:
+    given = replace(head(8192, 32, 0.2), causal=True)
+    own = one * costs.pair_cost(given) * block_size(len(given.keys)) / 2
+    rows = np.arange(len(given.keys))
+    yield "CAUSAL_OWN", least(lambda: own_block(given, rows)) / own / len(rows)
+
+    def plan() -> Any:
+        return CausalClusteredHead.planned([given], np.random.default_rng(0))
+
+    pilot = costs.rows_cost(given, PILOT_CLUSTERS * PILOT_ROWS) / 2
+    yield "CAUSAL_ROW", (least(plan) / one - pilot) / (2 * len(rows))
+    planned = plan()
+    of_own = least(lambda: planned._own(rows))
+    without = _output(planned, 0)
+    n_k, centres = len(given.keys), len(planned._centres)
+    summed = float(centres * n_k + len(rows) * len(planned._keys.sizes))
+    yield "CAUSAL_SUMMED", (without - of_own) / one / summed
+    counts, more = [], []
+    for samples in (64, 256, 1024):
+        sampled = planned.pilot(samples, np.random.default_rng(0)).sampled
+        pairs = len(rows) * sampled * costs.pair_cost(given) / 2
+        counts.append([summed, centres * sampled, pairs])
+        more.append((_output(planned, samples) - without) / one)
+    names = "CAUSAL_SAMPLED", "CAUSAL_FETCHED", "CAUSAL_PAIR"
+    yield from zip(names, fitted(counts, more), strict=True)
+
+
+def sampled(one: float) -> Measured:
+    given = head(8192, 32, 0.2)
+    planned = SampledKeys([given], np.random.default_rng(0))
+    few = Head(queries=given.queries[:4], keys=given.keys[:4], values=given.values[:4])
+    yield "EXACT_CALL", least(lambda: exact_rows(few, np.arange(4))) / one
+    pairs = 64 * costs.pair_cost(given)
+    yield "SAMPLED_ROW", _output(planned, 64) / one / len(given.queries) - pairs
 
 
 def _output(planned: Any, samples: int) -> float:
@@ -207,7 +248,7 @@ def main() -> None:
     one = unit()
     print(f"{processor()}, one thread")
     print(f"UNIT               {one:10.3g} s, {costs.UNIT:g} there")
-    for measured in (attention, dropping, clusters, features, tokens):
+    for measured in (attention, dropping, clusters, causal, sampled, features, tokens):
         # As public doors do, so that no warning is taken for time.
         with np.errstate(all="ignore"):
             for name, value in measured(one):

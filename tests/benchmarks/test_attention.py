@@ -3,6 +3,7 @@
 ``make bench`` runs these with one BLAS thread; they report and assert nothing about time.
 """
 
+import time
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,37 @@ def test_attention_4096_by_64_float32(benchmark: Any, size: float, causal: bool)
     benchmark.extra_info["fastpath / numpy three lines"] = times["fastpath"] / times["numpy"]
     print(f"\n{benchmark.extra_info}")
     benchmark(fastpath.attention, Q, K, V, causal=causal)
+
+
+@pytest.mark.parametrize("keys", [2_000, 20_000, 200_000])
+def test_one_query(benchmark: Any, keys: int) -> None:
+    q, K, V = _inputs(keys, 64, 1.0)
+    q = q[:1]
+    prepared = fastpath.Prepared(K, V)
+    times = medians(
+        {
+            "numpy": lambda: _three_lines(q, K, V),
+            "prepared": lambda: fastpath.attention(q, prepared, workers=1),
+            "not prepared": lambda: fastpath.attention(q, K, V, workers=1),
+        },
+        60,
+    )
+    for name in ("prepared", "not prepared"):
+        benchmark.extra_info[f"{name} / numpy"] = times[name] / times["numpy"]
+    print(f"\n{benchmark.extra_info}")
+    benchmark.pedantic(lambda: None)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_eight_heads(benchmark: Any, workers: int) -> None:
+    """One thread by the processor's time of this process, two by the clock on the wall."""
+    pytest.importorskip("torch", reason="torch is an optional peer: pip install .[peers]")
+    from tests.benchmarks.attention_speeds import against_torch
+
+    clock = time.process_time if workers == 1 else time.perf_counter
+    benchmark.extra_info.update(against_torch(workers, clock))
+    print(f"\n{benchmark.extra_info}")
+    benchmark.pedantic(lambda: None)
 
 
 @pytest.mark.parametrize("causal", [False, True])

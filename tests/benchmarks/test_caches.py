@@ -58,6 +58,7 @@ def test_cost_of_a_certificate(benchmark: Any) -> None:
     plain = times["read and attended to"]
     benchmark.extra_info["certificate / attention on what is read"] = times["certified"] / plain
     benchmark.extra_info["int8 / float32"] = plain / times["float32"]
+    benchmark.extra_info["certified / float32"] = times["certified"] / times["float32"]
     benchmark.extra_info["memory / float32"] = cache.nbytes / (K.nbytes + V.nbytes)
     few = Q[:4]
     ratio = cache.attention(few).error_bound.max(axis=1) / cache.attention(

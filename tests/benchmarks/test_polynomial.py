@@ -110,6 +110,35 @@ def test_polynomial_attention_of_262144_keys_in_float32(
     benchmark.pedantic(run, rounds=ROUNDS)
 
 
+@pytest.mark.parametrize("n", [2**k for k in range(7, 15)])
+def test_time_against_n(benchmark: Any, n: int) -> None:
+    """Where linear time begins to pay: d = 4, logits within 1, 1e-3 of the largest value."""
+    torch = pytest.importorskip("torch", reason="torch is an optional peer: pip install .[peers]")
+    torch.set_num_threads(1)
+    Q, K, V = (x[:n] for x in _inputs(4, 1.0))
+    q, k, v = (torch.from_numpy(x)[None, None] for x in (Q, K, V))
+    sdpa = torch.nn.functional.scaled_dot_product_attention
+
+    def run() -> Any:
+        return fastpath.polynomial_attention(Q, K, V, tolerance=1e-3, workers=1)
+
+    times = medians(
+        {
+            "fastpath": run,
+            "attention": lambda: fastpath.attention(Q, K, V, workers=1),
+            "torch": lambda: sdpa(q, k, v, scale=1.0),
+        },
+        ROUNDS,
+    )
+    benchmark.extra_info |= {
+        "fastpath, ms": 1e3 * times["fastpath"],
+        "attention / fastpath": times["attention"] / times["fastpath"],
+        "torch / fastpath": times["torch"] / times["fastpath"],
+    }
+    print(f"\n{benchmark.extra_info}")
+    benchmark.pedantic(lambda: None)
+
+
 def _by_features(features: Callable[[Any], Any], Q: Any, K: Any, V: Any, weights: Any) -> Any:
     """Return attention with the kernel features(q).features(k) times the weight of a key."""
     ones = np.concatenate((V, np.ones((len(V), 1), V.dtype)), axis=1)

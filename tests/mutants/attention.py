@@ -298,7 +298,7 @@ MUTANTS = (
     ),
     _semantics(
         file="fastpath/exact/blocks.py",
-        before="block.queries * dtype.type(scale)",
+        before="block.queries * block.queries.dtype.type(scale)",
         after="block.queries",
         catches="the scale",
     ),

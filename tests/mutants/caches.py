@@ -20,10 +20,16 @@ _cache = partial(Mutant, file="fastpath/caches/quantised_cache.py")
 
 MUTANTS = (
     _augmented(
-        before="            up(reach * radius_mean),\n            up(reach * scatter),\n",
-        after="            up(reach * radius_mean),\n            0 * scatter,\n",
+        before="            up(up(reach * reach) * square_mean),\n",
+        after="            0 * square_mean,\n",
         tests=f"{TERMS}::test_keys_that_move_apart_move_the_output",
         catches="the scatter of the values by radii",
+    ),
+    _augmented(
+        before="highest[..., width : 2 * width], np.abs(centre)",
+        after="centre * centre, np.abs(centre)",
+        tests=f"{TERMS}::test_keys_that_move_apart_move_the_output",
+        catches="the squares of the values",
     ),
     _augmented(
         before="            growth,\n            found_error",

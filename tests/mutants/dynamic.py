@@ -24,6 +24,8 @@ COUNTS = "tests/fastpath/dynamic/test_dynamic_enclosed.py"
 REFUSALS = "tests/fastpath/dynamic/test_dynamic_refusals.py"
 SHARED = "tests/fastpath/dynamic/test_dynamic_shared.py"
 HINTS = "tests/fastpath/dynamic/test_hinted.py"
+WINDOW = "tests/fastpath/dynamic/test_dynamic_window.py"
+READS = "test_every_read_of_a_window_is_the_definition_under_the_tokens_own_indices"
 ARITHMETIC = "tests/fastpath/core/test_arithmetic.py"
 
 MUTANTS = (
@@ -43,8 +45,8 @@ MUTANTS = (
     ),
     Mutant(
         file=WEIGHTS,
-        before="        if factors > FACTORS or steps > self.steps:\n",
-        after="        if steps > self.steps:\n",
+        before="        if factors > FACTORS or steps > self._largest_steps:\n",
+        after="        if steps > self._largest_steps:\n",
         tests=f"{TERMS}::test_a_kept_weight_is_not_renewed_by_more_factors_than_are_counted",
         catches="how many factors a kept weight has",
     ),
@@ -426,14 +428,14 @@ MUTANTS = (
     ),
     Mutant(
         file=WEIGHTS,
-        before="        if factors > FACTORS or steps > self.steps:",
-        after="        if steps > self.steps:",
+        before="        if factors > FACTORS or steps > self._largest_steps:",
+        after="        if steps > self._largest_steps:",
         tests=f"{TERMS}::test_a_weight_is_not_renewed_by_more_factors_than_are_counted",
         catches="the limit on factors",
     ),
     Mutant(
         file=WEIGHTS,
-        before="        if factors > FACTORS or steps > self.steps:",
+        before="        if factors > FACTORS or steps > self._largest_steps:",
         after="        if factors > FACTORS:",
         tests=f"{TERMS}::test_a_weight_that_would_overflow_makes_its_row_stale",
         catches="how far the factors of a weight reach",
@@ -543,13 +545,6 @@ MUTANTS = (
         after="",
         tests=f"{TERMS}::test_the_mass_is_what_has_passed_through_the_sums",
         catches="that a changed query makes its row stale, cached",
-    ),
-    Mutant(
-        file=WEIGHTS,
-        before="    factors = FACTORS\n",
-        after="",
-        tests=f"{TERMS}::test_sums_that_are_taken_over_keep_what_is_known_of_them",
-        catches="the factors of cached weights",
     ),
     Mutant(
         file=DIRTY,
@@ -739,7 +734,7 @@ MUTANTS = (
     ),
     Mutant(
         file=OBJECT,
-        before="            if tokens.count == self._most:",
+        before="            if len(tokens.places) == self._most:",
         after="            if False:",
         tests=f"{COUNTS}::test_the_tokens_of_float32_are_at_most_2_to_the_21",
         catches="the limit on tokens, appended",
@@ -760,17 +755,103 @@ MUTANTS = (
     ),
     Mutant(
         file=OBJECT,
-        before="good = -self._largest <= new <= self._largest and tokens.alive[i] == 1",
-        after="good = tokens.alive[i] == 1",
+        before="good = -self._largest <= new <= self._largest\n",
+        after="pass\n",
         tests=f"{REFUSALS}::test_no_refused_call_changes_a_bit",
         catches="the limit on an entry of a key that was changed",
     ),
     Mutant(
         file=OBJECT,
-        before="good = -self._largest <= new <= self._largest and tokens.alive[i] == 1",
-        after="good = -self._largest <= new <= self._largest",
+        before="                    place = tokens.places[i]\n",
+        after="                    place = tokens.places.get(i, i)\n",
         tests=f"{REFUSALS}::test_no_refused_call_changes_a_bit",
         catches="that an evicted token's key does not change",
+    ),
+    # ----------------------------------------------------------------- tokens that are no longer kept
+    Mutant(
+        file=OBJECT,
+        before="self._tokens = before.compacted() if evicted else before\n",
+        after="self._tokens = before\n",
+        tests=f"{WINDOW}::test_a_window_takes_the_same_for_a_token_however_long_it_moves",
+        catches="that evicted tokens are forgotten",
+    ),
+    Mutant(
+        file=OBJECT,
+        before="max(live // 8 + 8, min(2 * evicted, live))",
+        after="live // 8 + 8",
+        tests=f"{WINDOW}::test_a_window_takes_the_same_for_a_token_however_long_it_moves",
+        catches="room for as many again as were evicted",
+    ),
+    Mutant(
+        file=OBJECT,
+        before="            self._tokens = before\n            raise\n",
+        after="            raise\n",
+        tests=f"{WINDOW}::test_where_memory_does_not_suffice_nothing_is_forgotten",
+        catches="the tokens as they were where memory does not suffice",
+    ),
+    Mutant(
+        file=OBJECT,
+        before="            if tokens.count in (self._room, self._most):",
+        after="            if tokens.count == self._room:",
+        tests=f"{WINDOW}::test_a_full_object_takes_tokens_again_once_others_were_evicted",
+        catches="the limit on tokens, evicted ones too",
+    ),
+    Mutant(
+        file=TOKENS,
+        before="        new.indices = self.indices\n",
+        after="",
+        tests=f"{WINDOW}::{READS}",
+        catches="that indices are never given again",
+    ),
+    Mutant(
+        file=TOKENS,
+        before="        new.operations = self.operations\n",
+        after="",
+        tests=f"{WINDOW}::test_a_window_takes_the_same_for_a_token_however_long_it_moves",
+        catches="that counts go on",
+    ),
+    Mutant(
+        file=TOKENS,
+        before="dict(zip(self.places, range(len(live)), strict=True))",
+        after="dict(zip(range(len(live)), range(len(live)), strict=True))",
+        tests=f"{WINDOW}::{READS}",
+        catches="that a token keeps its index",
+    ),
+    Mutant(
+        file=TOKENS,
+        before="        given = self.given_queries[live]\n",
+        after="        given = self.queries[live]\n",
+        tests=f"{WINDOW}::{READS}",
+        catches="that queries are scaled once",
+    ),
+    # ------------------------------------------------------------------------ rows as they were computed
+    Mutant(
+        file=SUMS,
+        before="        if self.settled and not rebuilds:\n",
+        after="        if self.settled:\n",
+        tests=f"{WINDOW}::test_a_row_that_was_rebuilt_is_not_taken_for_one_as_computed",
+        catches="what rebuilds have added to a row",
+    ),
+    Mutant(
+        file=SUMS,
+        before="        if self.settled and not rebuilds:\n",
+        after="        if not rebuilds:\n",
+        tests=f"{WINDOW}::test_before_any_update_no_bound_allows_for_what_updates_might_do",
+        catches="what is pending of a row",
+    ),
+    Mutant(
+        file=WEIGHTS,
+        before="            self.factors = factors\n",
+        after="            pass\n",
+        tests=f"{TERMS}::test_sums_that_are_taken_over_keep_what_is_known_of_them",
+        catches="how many factors any weight had",
+    ),
+    Mutant(
+        file=WEIGHTS,
+        before="            self.steps = steps\n",
+        after="            pass\n",
+        tests=f"{TERMS}::test_sums_that_are_taken_over_keep_what_is_known_of_them",
+        catches="the largest steps that any weight had",
     ),
     Mutant(
         file=LOCKED,

@@ -22,7 +22,30 @@ _of_certificate = partial(_planted, tests=THEOREM)
 
 _of_computation = partial(_planted, tests=PAIRS)
 
+_of_refusals = partial(
+    _planted,
+    tests=(
+        "tests/fastpath/exact/test_gradient.py::"
+        "test_what_attention_refuses_in_float32_has_no_derivatives"
+    ),
+)
+
 MUTANTS = (
+    _of_refusals(
+        before="    check_factors(options, given)\n",
+        after="    check_factors(options, q.dtype)\n",
+        catches="factors that float32 does not hold",
+    ),
+    _of_refusals(
+        before="        self.scores = scores_of(block, dtype)\n",
+        after="        self.scores = scores_of(block)\n",
+        catches="scores that overflow in float32",
+    ),
+    _of_refusals(
+        before="        self.queries = scaled_queries(block, dtype)\n",
+        after="        self.queries = scaled_queries(block)\n",
+        catches="queries that overflow in float32 when they are scaled",
+    ),
     _of_certificate(
         before="            slope_error = gradient_slope(\n",
         after="            slope_error = 0 * gradient_slope(\n",

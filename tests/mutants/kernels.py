@@ -18,6 +18,11 @@ _assembled = partial(Mutant, file="fastpath/kernels/tolerance.py", tests=FORMULA
 _summed = partial(Mutant, file="fastpath/kernels/sums.py", tests=FORMULA)
 _chance = partial(Mutant, file="fastpath/kernels/probable.py", tests=CHANCE)
 _backward = partial(Mutant, file="fastpath/kernels/backward.py")
+_overflow = partial(
+    Mutant,
+    file="fastpath/kernels/tolerance.py",
+    tests=f"{_TOLERANCE}test_where_a_step_overflows_every_output_is_allowed",
+)
 
 MUTANTS = (
     _exponent(
@@ -86,6 +91,51 @@ MUTANTS = (
         after="",
         tests=f"{_TOLERANCE}test_a_row_that_sees_nothing_is_zeros",
         catches="a row that sees nothing",
+    ),
+    _overflow(
+        before="overflows | (grown * largest_query > model.unit.largest)",
+        after="overflows",
+        catches="the overflow of a scaled query",
+    ),
+    _overflow(
+        before="overflows | bool(grown * block.side.largest_key > model.unit.largest)",
+        after="overflows",
+        catches="the overflow of a scaled key",
+    ),
+    _overflow(
+        before="overflows | (2 * scale * largest_query > inputs.largest)",
+        after="overflows",
+        catches="the overflow of a rounded query",
+    ),
+    _overflow(
+        before="overflows | bool(2 * scale * block.side.largest_key > inputs.largest)",
+        after="overflows",
+        catches="the overflow of a rounded key",
+    ),
+    _overflow(
+        before="overflows | bool(2 * keys > exponentials.largest)",
+        after="overflows",
+        catches="the overflow of a sum of exponentials",
+    ),
+    _overflow(
+        before="        columns = counted * values.largest > model.unit.largest\n",
+        after="        columns = 0 * values.largest > model.unit.largest\n",
+        catches="the overflow of a sum of values",
+    ),
+    _overflow(
+        before='    for name in ("values", "partials"):\n        chosen = model.format(name)\n        if',
+        after='    for name in ("values",):\n        chosen = model.format(name)\n        if',
+        catches="the overflow of a part's output",
+    ),
+    _overflow(
+        before="up(np.maximum(scores, scaled / min(options.softcap, 1.0)))",
+        after="scores",
+        catches="the overflow of a quotient by a cap",
+    ),
+    _overflow(
+        before="    bound[empty[:, 0]] = 0\n",
+        after="    bound[empty[:, 0]] = 0\n    return bound\n",
+        catches="the overflow of values that a row does not see",
     ),
     _summed(
         before="    deviation = kernel_deviation(error_squares, variance)\n",

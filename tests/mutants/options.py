@@ -121,8 +121,8 @@ MUTANTS = (
         catches="that heads share the failure probability",
     ),
     _ways(
-        before="[given], output[None]",
-        after="[head], output[None]",
+        before="enumerate(zip(given, asked, strict=True))",
+        after="enumerate(zip(heads, asked, strict=True))",
         tests=HEADS + "test_heads_share_the_failure_probability",
         catches="that clusters are certified for the head as it was given",
     ),
@@ -135,10 +135,29 @@ MUTANTS = (
     ),
     Mutant(
         file="fastpath/dynamic/sums.py",
-        before="scaled=self.tokens.scale != 1",
-        after="scaled=False",
+        before=(
+            "            scaled=self.tokens.scale != 1,\n            magnitude=self._largest_value,\n"
+            "            denominator=denominator,\n            mass=mass,\n"
+        ),
+        after=(
+            "            scaled=False,\n            magnitude=self._largest_value,\n"
+            "            denominator=denominator,\n            mass=mass,\n"
+        ),
         tests=EVERY,
         catches="the scale of rows that are kept",
+    ),
+    Mutant(
+        file="fastpath/dynamic/sums.py",
+        before=(
+            "            scaled=self.tokens.scale != 1,\n            magnitude=self._largest_value,\n"
+            "            denominator=denominator,\n            mass=denominator,\n"
+        ),
+        after=(
+            "            scaled=False,\n            magnitude=self._largest_value,\n"
+            "            denominator=denominator,\n            mass=denominator,\n"
+        ),
+        tests=EVERY,
+        catches="the scale of rows that are as they were computed",
     ),
     Mutant(
         file="fastpath/dynamic/kept.py",

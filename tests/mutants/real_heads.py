@@ -39,7 +39,7 @@ MUTANTS = (
         catches="one skipped row in the probability",
     ),
     _head(
-        before="if found.error_bound <= asked.allowed:",
+        before="if worst <= first.allowed:",
         after="if True:",
         tests=AGAIN,
         catches="that the certificate meets the tolerance",

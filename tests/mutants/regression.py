@@ -27,6 +27,8 @@ _model = partial(Mutant, file="fastpath/regression/model.py")
 _units = partial(Mutant, file="fastpath/regression/units.py")
 _solve = partial(Mutant, file="fastpath/regression/attention_regression.py")
 
+STARTS = "tests/fastpath/regression/test_regression.py"
+
 MUTANTS = (
     # ----------------------------------------------------------------------- what is certified
     _certificate(
@@ -345,6 +347,30 @@ MUTANTS = (
         after="    return 0\n",
         tests=f"{EXTREMES}::test_a_power_of_two_in_any_matrix_changes_no_digit_of_the_solution",
         catches="the units of a problem",
+    ),
+    _solve(
+        before="replace(min(results, key=lambda result: result.fun), starts=len(results))",
+        after="replace(results[-1], starts=len(results))",
+        tests=f"{STARTS}::test_restarts_find_the_planted_loss_that_zero_misses_and_success_says_what_it_is_of",
+        catches="that the lowest of several ends is kept",
+    ),
+    _solve(
+        before="            if results[-1].fun <= fitted or results[-1].status == STOPPED:\n",
+        after="            if results[-1].fun <= fitted:\n",
+        tests=f"{STARTS}::test_starts_end_once_one_fits_or_the_callback_stops",
+        catches="that a callback stops all starts",
+    ),
+    _solve(
+        before="            if results[-1].fun <= fitted or results[-1].status == STOPPED:\n",
+        after="            if results[-1].status == STOPPED:\n",
+        tests=f"{STARTS}::test_starts_end_once_one_fits_or_the_callback_stops",
+        catches="that one start which fits is enough",
+    ),
+    _solve(
+        before="            if np.isfinite(start).all():",
+        after="            if True:",
+        tests=f"{STARTS}::test_without_a_start_none_is_given_for_y_and_none_overflows",
+        catches="the guard of starts that overflow",
     ),
     _solve(
         before="        if not np.isfinite(here.gradient_norm):\n",

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
@@ -132,16 +132,41 @@ def mutants(stem: str) -> tuple[Mutant, ...]:
 
 def judge(mutant: Mutant) -> tuple[Outcome, str]:
     """Run the tests of a mutant in an interpreter of its own; return what they said."""
-    mutant.source()
-    stem, index = next(
-        (stem, i) for stem in stems() for i, other in enumerate(mutants(stem)) if other == mutant
-    )
-    return _outcome(stem, str(index))
+    return planted(mutant.module, mutant.source(), mutant.ids)
 
 
 def control(stem: str) -> tuple[Outcome, str]:
     """Run all tests of a stem's mutants that can be judged with nothing planted: they must survive."""
-    return _outcome(stem)
+    listed = (mutant for mutant in mutants(stem) if mutant.can_be_judged)
+    return planted("", "", {test for mutant in listed for test in mutant.ids})
+
+
+def planted(
+    module: str, text: str, tests: Iterable[str], *, marked: str = "", longest: int = LONGEST
+) -> tuple[Outcome, str]:
+    """Run tests in an interpreter of its own, where a module has another text; return what they said.
+
+    Parameters
+    ----------
+    module, text : str
+        The module's dotted name and what it is loaded from; nothing is planted where both are empty.
+    tests : iterable of str
+        pytest ids from the root, run in the order of a sequence, or sorted, until one fails.
+    marked : str
+        Which of them by their marks, as for ``pytest -m``.
+    longest : int
+        Seconds of processor time.
+    """
+    listed = list(tests) if isinstance(tests, Sequence) else sorted(tests)
+    try:
+        host = _idle.get_nowait()
+    except Empty:
+        host = _Host()
+    code, said = host.run(module, text, listed, marked, longest)
+    _idle.put(host)
+    if code == -signal.SIGXCPU:
+        return Outcome.ENDLESS, said
+    return {0: Outcome.SURVIVED, 1: Outcome.KILLED}.get(code, Outcome.BROKEN), said
 
 
 def judged(several: Iterable[Mutant]) -> Iterator[tuple[Mutant, Outcome, str]]:
@@ -170,7 +195,7 @@ class _Host:
         )
         atexit.register(self._close)
 
-    def run(self, *what: str) -> tuple[int, str]:
+    def run(self, *what: object) -> tuple[int, str]:
         """Return the exit code, or the negative number of a signal, and what pytest printed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -183,18 +208,6 @@ class _Host:
 
 
 _idle: SimpleQueue[_Host] = SimpleQueue()
-
-
-def _outcome(*what: str) -> tuple[Outcome, str]:
-    try:
-        host = _idle.get_nowait()
-    except Empty:
-        host = _Host()
-    code, said = host.run(*what)
-    _idle.put(host)
-    if code == -signal.SIGXCPU:
-        return Outcome.ENDLESS, said
-    return {0: Outcome.SURVIVED, 1: Outcome.KILLED}.get(code, Outcome.BROKEN), said
 
 
 class _Planted(SourceFileLoader):
@@ -211,8 +224,8 @@ class _Planted(SourceFileLoader):
 class _Planter(MetaPathFinder):
     """Finds one module with its fault in it, and leaves all others to those that come after."""
 
-    def __init__(self, mutant: Mutant) -> None:
-        self._name, self._text = mutant.module, mutant.source()
+    def __init__(self, name: str, text: str) -> None:
+        self._name, self._text = name, text
 
     def find_spec(
         self, fullname: str, path: Any = None, target: ModuleType | None = None
@@ -226,20 +239,17 @@ class _Planter(MetaPathFinder):
         return spec
 
 
-def _run(stem: str, index: str | None = None) -> int:
-    """Run the tests of one mutant, or of a whole stem with nothing planted, in this process."""
-    listed = tuple(mutant for mutant in mutants(stem) if mutant.can_be_judged)
-    if index is not None:
-        listed = (mutants(stem)[int(index)],)
-        assert listed[0].module not in sys.modules, f"{listed[0].module} was loaded too early"
-        sys.meta_path.insert(0, _Planter(listed[0]))
-    resource.setrlimit(resource.RLIMIT_CPU, (LONGEST, LONGEST))
+def _run(module: str, text: str, tests: list[str], marked: str, longest: int) -> int:
+    """Run tests in this process, with another text for a module if one is named."""
+    if module:
+        assert module not in sys.modules, f"{module} was loaded too early"
+        sys.meta_path.insert(0, _Planter(module, text))
+    resource.setrlimit(resource.RLIMIT_CPU, (longest, longest))
     addopts = (
         "--import-mode=importlib --strict-markers --strict-config --benchmark-skip -p no:xdist"
     )
     options = ["-x", "-q", "--no-header", "--tb=line", "--assert=plain", "-p", "no:cacheprovider"]
-    tests = sorted({test for mutant in listed for test in mutant.ids})
-    return int(pytest.main([*options, "-o", f"addopts={addopts}", *tests]))
+    return int(pytest.main([*options, "-m", marked, "-o", f"addopts={addopts}", *tests]))
 
 
 def _serve() -> None:

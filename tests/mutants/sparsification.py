@@ -9,6 +9,8 @@ EXTREMES = "tests/fastpath/sparsification/test_sparsify_extremes.py"
 CONFORMANCE = "tests/fastpath/sparsification/test_sparsify_enclosed.py"
 PROPERTIES = "tests/fastpath/sparsification/test_sparsify.py"
 
+FORMATS = f"{PROPERTIES}::test_every_sparse_format_gives_what_sorted_rows_give"
+MALFORMED = f"{PROPERTIES}::test_malformed_sparse_features_are_refused_and_left_alone"
 SHIFT = f"{TERMS}::test_the_shift_is_that_of_the_claim_for_what_was_counted"
 
 _loewner = partial(Mutant, file="fastpath/sparsification/certificate.py")
@@ -336,6 +338,30 @@ MUTANTS = (
         after="smallest < 2.0**-LARGEST_EXPONENT",
         tests=f"{PROPERTIES}::test_features_that_are_not_allowed_are_named",
         catches="the guard of rows whose squares overflow",
+    ),
+    _features(
+        before="        entries.sort_indices()\n",
+        after="",
+        tests=FORMATS,
+        catches="that unsorted indices are sorted",
+    ),
+    _features(
+        before="shape=X.shape, copy=True)\n",
+        after="shape=X.shape, copy=False)\n",
+        tests=FORMATS,
+        catches="that a copy is sorted",
+    ),
+    _features(
+        before="        entries.has_canonical_format = True\n",
+        after="",
+        tests=MALFORMED,
+        catches="that duplicates are not added up",
+    ),
+    _features(
+        before="    _check_range(entries, name)\n",
+        after="",
+        tests=MALFORMED,
+        catches="the range of indices",
     ),
     _features(
         before="    array = exact_floats(name, X)\n",

@@ -123,7 +123,9 @@ def _judgement(name: str, error: float = 1.0, bound: float = 2.0, **fields: Any)
     return Judgement(name=name, dtype="float64", row_count=1, **(honest | fields))
 
 
-def _printed(capsys: pytest.CaptureFixture[str], *judgements: Judgement) -> str:
+def _printed(
+    capsys: pytest.CaptureFixture[str], *judgements: Judgement, verbose: bool = False
+) -> str:
     section = Section(
         name="s",
         function="f",
@@ -133,7 +135,7 @@ def _printed(capsys: pytest.CaptureFixture[str], *judgements: Judgement) -> str:
         refused=refusals("It", judgements),
         document=[],
     )
-    print_check(Check(implementation="i", source="s", sections=(section,)))
+    print_check(Check(implementation="i", source="s", sections=(section,)), verbose=verbose)
     return capsys.readouterr().out
 
 
@@ -156,12 +158,30 @@ def test_a_failure_is_the_worst_and_is_told_whole(capsys: pytest.CaptureFixture[
     out = _printed(capsys, near, *wrong)
     (line,) = (x for x in out.splitlines() if x.startswith("f "))
     assert line.split()[-1] == "wrong0"
-    told = " ".join(out.split())
+    told = " ".join(_printed(capsys, near, *wrong, verbose=True).split())
     for judgement in wrong:
         assert f"{judgement.name}: UNDECIDED. {why} Reproduce with f()." in told
+    told = " ".join(out.split())
+    assert f"wrong0: UNDECIDED. {why} Reproduce with f(). Likewise of wrong1" in told
     assert "FAIL: 40 of 41 runs did not pass." in told
     assert "PASS" not in told
     assert "none: NO ANSWER. It raised." in " ".join(_printed(capsys, none).split())
+
+
+def test_failures_that_differ_in_figures_only_are_told_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wrong = [
+        _judgement(f"a{k}", verdict=Verdict.OUTSIDE, failure=f"{k} of 9 err by {k}.5e-{k}.")
+        for k in range(9)
+    ]
+    other = _judgement("b", verdict=None, failure="It raised.")
+    undecided = _judgement("c", verdict=Verdict.UNDECIDED, failure="1 of 9 err by 1.5e-1.")
+    out = " ".join(_printed(capsys, wrong[0], other, *wrong[1:], undecided).split())
+    first = "a0: OUTSIDE. 0 of 9 err by 0.5e-0. Likewise of a1, a2, a3, 5 others (--verbose)."
+    assert first in out
+    assert "b: NO ANSWER. It raised. c: UNDECIDED. 1 of 9 err by 1.5e-1. FAIL: 11 of 11" in out
+    assert out.count("OUTSIDE") == 1
 
 
 def test_what_is_refused_is_counted_and_its_first_reason_told(

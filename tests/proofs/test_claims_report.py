@@ -1,5 +1,6 @@
 """What audit, show and conform print, and their exit codes."""
 
+import json
 import shutil
 import sys
 from dataclasses import replace
@@ -15,7 +16,7 @@ from proofs.__main__ import main
 from proofs.evidence import coq_checker as check
 from proofs.evidence.audit import audit
 from specs import CLAIMS
-from specs.claim import Assurance
+from specs.claim import Assurance, members
 from specs.ledger import Ledger, ledger
 
 
@@ -75,6 +76,67 @@ def test_show_gives_formula_hypotheses_theorem_and_place(
         "perturbation.py",
     ):
         assert text in printed
+
+
+def test_a_group_stands_for_its_claims(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "L", "S.tv", "L.heavy"]) == 0
+    printed = capsys.readouterr().out
+    heads = [line.split()[0] for line in printed.splitlines() if line.endswith("  (ours)")]
+    assert heads == [id_ for id_ in ledger().records if id_.startswith("L.")] + ["S.tv"]
+    assert main(["audit", "K"]) == 0
+    assert "1 claim audited" in capsys.readouterr().out
+    assert main(["falsify", "K", "--budget", "2"]) == 0
+    assert capsys.readouterr().out.startswith("K.exp kernel_exp: not broken")
+    assert main(["show", "Z"]) == 2
+    assert "got 'Z'; known are those of FP, I, K, L, P1" in capsys.readouterr().err
+
+
+def test_a_group_is_no_other_that_begins_so() -> None:
+    known = ("P1.a", "P.b", "P.c", "X")
+    assert members(["P", "X", "P.c"], known) == ["P.b", "P.c", "X"]
+    assert members(["", "P.", "p"], known) == ["", "P.", "p"]
+
+
+def test_audit_tells_a_program_what_it_tells_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "S.tv", "P3.goal", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["agrees"]
+    assert len(document["not_run"]) == 1
+    for told in document["claims"]:
+        record = ledger().records[told["id"]]
+        assert (told["verdict"], told["assurance"]) == (record.verdict, record.assurance)
+        assert (told["where"], told["scope"]) == (record.where, record.scope)
+        assert told["sharpness"].keys() == record.sharpness.keys()
+        assert (told["vacuous_where"], told["refuted_where"]) == (
+            record.vacuous_where or {},
+            record.refuted_where,
+        )
+        assert told["faults"] == told["differences"] == []
+
+
+@pytest.mark.parametrize("ids", [[], ["S.tv"], ["S.tv", "P1.update"], ["P4.omega"]])
+def test_coq_runs_on_what_the_named_claims_need(
+    ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[str]] = []
+
+    def checked(directory: None = None, *, only: set[str]) -> check.Report:
+        asked.append(only)
+        return check.Report(theorems=tuple(check.Theorem(name, "") for name in check.statements()))
+
+    monkeypatch.setattr("proofs.evidence.coq_checker.check", checked)
+    report = audit(ids, proofs=True, each=lambda _: ())
+    if ids == ["P4.omega"]:
+        assert asked == []
+        assert report.not_run == ("Coq: these claims name no theorem.",)
+        return
+    named = {
+        theorem
+        for id_ in ids
+        for bound in CLAIMS[id_].bounds
+        for theorem in (bound.theorem, bound.attained, bound.approached)
+    }
+    assert asked == [named - {""}]
 
 
 @pytest.mark.slow

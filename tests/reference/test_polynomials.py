@@ -14,6 +14,7 @@ from reference import Enclosure, kappa
 from reference.models.counted_products import Tally
 from reference.moments import exponents
 from reference.polynomials import (
+    LARGEST_DEGREE,
     derived,
     evaluated,
     extremes,
@@ -205,3 +206,8 @@ def test_evaluated_is_horners_rule_on_balls():
     P = [Fraction(1), Fraction(-2), Fraction(1, 3)]
     truth = [sum(c * t**k for k, c in enumerate(P)) for t in (Fraction(1, 2), -3)]
     assert encloses(evaluated(P, x), truth)
+
+
+def test_a_polynomial_of_the_largest_degree_is_taken():
+    """Catches: a limit that refuses what its message allows."""
+    assert rational([1.0] * (LARGEST_DEGREE + 1)) == [1] * (LARGEST_DEGREE + 1)

@@ -20,7 +20,7 @@ from reference.arithmetic.gram import (
     semidefinite,
 )
 from reference.models.counted_products import Tally
-from reference.sparsification import attention_matrices, loewner_interval
+from reference.sparsification import _bisect, attention_matrices, loewner_interval
 
 LEAST = Fraction(1, 1 << 60)
 
@@ -309,3 +309,11 @@ def test_the_factor_is_a_factor_and_takes_fewer_products_than_one_multiplication
 def test_an_order_that_does_not_halve_is_refused(call):
     with pytest.raises(ValueError, match=r"got 3"):
         call()
+
+
+@pytest.mark.parametrize("least", [Fraction(0), Fraction(1, 3), Fraction(5, 8), Fraction(1)])
+def test_a_bisection_ends_within_what_was_searched_and_holds_the_least(least: Fraction) -> None:
+    """Catches: a search that begins below 0, where nothing was asked: everything is reached there."""
+    low, high = _bisect(lambda t: t < 0 or t >= least, Fraction(1), Fraction(1, 64))
+    assert 0 <= low <= least <= high <= 1
+    assert high - low <= Fraction(1, 64)

@@ -374,3 +374,16 @@ def test_counts_decide_that_a_bound_is_attained_and_one_less_that_it_is_not() ->
     looser = replace(claim.bounds[0], expression=claim.bounds[0].expression + 1)
     found = find(replace(claim, bounds=(looser,)), lambda theorem, bound, relation: False)
     assert isinstance(found.sharpness[looser.name], Fraction)
+
+
+def test_a_bound_replaces_its_arguments_by_name_where_sympys_own_subs_does_not() -> None:
+    (bound, _) = CLAIMS["S.tv"].bounds
+    assert bound.expression.subs("eta", 1) == bound.expression
+    assert bound.at(eta=1) == sympy.tanh(sympy.Rational(1, 2))
+    assert bound.at() == bound.expression
+    with pytest.raises(TypeError, match="softmax_tv takes eta; got et"):
+        bound.at(et=1)
+    two = next(b for c in CLAIMS.values() for b in c.bounds if len(b.arguments) > 1)
+    first, second = two.arguments[:2]
+    swapped = two.at(**{first.name: second, second.name: first})
+    assert swapped.subs({first: 2, second: 3}) == two.expression.subs({first: 3, second: 2})

@@ -117,6 +117,24 @@ def test_any_dropped_keys_are_within_the_bound(bound, seed, n, d):
     drawn = np.random.default_rng(seed).random(n - 2) < 0.5
     i = Dropped(c.centre, c.step, c.keys, c.values, (True, False, *drawn.tolist()))
     assert decide_bound(bound, i) is Verdict.WITHIN
+    for past in range(1, n):
+        assert decide_bound(bound, replace(i, past=past)) is Verdict.WITHIN
+
+
+def test_a_mean_of_other_keys_than_are_summed_is_outside_the_bound():
+    """A heavy key beyond the past would hide what is dropped, were it in the sum."""
+    i = Dropped(
+        np.array([1.0]),
+        np.array([-1.0]),
+        np.array([[0.0], [-1.0], [9.0]]),
+        np.array([0.0, 1.0, 0.0]),
+        (False, True, False),
+        past=1,
+    )
+    assert decide_bound(MASS, i) is Verdict.WITHIN
+    mistaken = i.at(256).weights.sum().bounds()[0].item()
+    dropped = MASS.parameters(i, 256)["dropped_weight"].bounds()[1].item()
+    assert MASS.quantity(i, 256).bounds()[0].item() > dropped / mistaken
 
 
 def test_dropping_by_weights_at_the_centre_alone_is_outside_the_bound():

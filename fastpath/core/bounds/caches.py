@@ -26,7 +26,8 @@ def hull_output(distance: Any, excess: Any, lightest: Any) -> Any:
 
 def augmented_output(
     radius_mean: Any,
-    radius_scatter: Any,
+    radius_square: Any,
+    scatter: Any,
     value_error: Any,
     radius_value_error: Any,
     growth: Any,
@@ -34,10 +35,10 @@ def augmented_output(
 ) -> Any:
     """Bound the distance of an output from a centre, by averages of augmented values: Q.augmented.
 
-    ``(centre_error + growth*sqrt(radius_mean)*sqrt(radius_scatter) + growth*radius_value_error + value_error)*exp(radius_mean)``
+    ``(centre_error + growth*sqrt(radius_square)*sqrt(scatter) + growth*radius_value_error + value_error)*exp(radius_mean)``
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        part_1 = up(up(growth * up(np.sqrt(radius_mean))) * up(np.sqrt(radius_scatter)))
+        part_1 = up(up(growth * up(np.sqrt(radius_square))) * up(np.sqrt(scatter)))
         part_2 = up(up(centre_error + value_error) + up(growth * radius_value_error))
         return up(up(part_2 + part_1) * library_up(np.exp(radius_mean)))
 
@@ -51,17 +52,14 @@ def augmented_log(radius_mean: Any, growth: Any) -> Any:
         return up(growth * radius_mean)
 
 
-def augmented_scatter(
-    second_moment: Any, radius_mean: Any, centre: Any, first_error: Any, against: Any, along: Any
-) -> Any:
-    """Bound the average of r (v - y)², by averages that were computed: FP.augmented.
+def augmented_scatter(second_moment: Any, centre: Any, centre_error: Any) -> Any:
+    """Bound the average of (v - y)², by averages that were computed: FP.augmented.
 
-    ``2*against - 2*along + centre**2*radius_mean + 2*centre*first_error + second_moment``
+    ``-centre**2 + 2*centre*centre_error + second_moment``
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
-        part_1 = up(up(second_moment + up(2 * against)) + up(radius_mean * up(centre * centre)))
-        part_2 = up(part_1 + up(up(2 * centre) * first_error))
-        return up(part_2 - down(2 * along))
+        part_1 = up(second_moment + up(up(2 * centre) * centre_error))
+        return up(part_1 - down(centre * centre))
 
 
 def variation_relaxed(upper_level: Any, dual_value: Any) -> Any:

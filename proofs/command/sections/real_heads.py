@@ -40,7 +40,12 @@ def section(examinations: Sequence[Examination[CertifiedJudgement]], subject: st
         remarks=(_LEGEND, *_lowered(runs), *_reasons(runs)),
         findings=_findings(runs),
         document=[
-            fields_of(run, queries=run.row_count, bound_over_largest_value=_relative(run))
+            fields_of(
+                run,
+                queries=run.row_count,
+                bound_over_largest_value=_relative(run),
+                speed=run.speed,
+            )
             for run in runs
         ],
     )

@@ -203,18 +203,20 @@ Proof.
   assert (1 - c i <= exp (- c i)) by (pose proof (exp_ineq1_le (- c i)); lra). nra.
 Qed.
 
-Theorem q_augmented n s s' c v v' e y F radius_mean radius_scatter value_error radius_value_error
-    centre_error :
+Theorem q_augmented n s s' c v v' e y F radius_mean radius_square scatter value_error
+    radius_value_error centre_error :
   (0 < n)%nat -> near n s' s c -> near n v' v e -> grows n c F ->
   mean n (softmax n s) c <= radius_mean ->
-  mean n (softmax n s) (fun j => c j * (v j - y) ^ 2) <= radius_scatter ->
+  mean n (softmax n s) (fun j => c j ^ 2) <= radius_square ->
+  mean n (softmax n s) (fun j => (v j - y) ^ 2) <= scatter ->
   mean n (softmax n s) e <= value_error ->
   mean n (softmax n s) (fun j => c j * e j) <= radius_value_error ->
   Rabs (mean n (softmax n s) v - y) <= centre_error ->
   Rabs (dot n (softmax n s') v' - y)
-    <= b_augmented_output radius_mean radius_scatter value_error radius_value_error F centre_error.
+    <= b_augmented_output radius_mean radius_square scatter value_error radius_value_error F
+         centre_error.
 Proof.
-  intros Hn Hs Hv HF HA HS HE HR HC. pose proof (proj1 (known_weights n s Hn)) as Hp.
+  intros Hn Hs Hv HF HA HQ HS HE HR HC. pose proof (proj1 (known_weights n s Hn)) as Hp.
   pose proof HF as [F1 HG]. set (p := softmax n s) in *.
   set (W := mean n p (factor s' s)).
   assert (HW : 0 < W) by now apply moved_positive.
@@ -222,24 +224,21 @@ Proof.
   assert (E0 : forall j, (j < n)%nat -> 0 <= e j)
     by (intros j Hj; eapply Rle_trans; [apply Rabs_pos | apply (Hv j Hj)]).
   assert (A0 : 0 <= radius_mean) by (eapply Rle_trans; [apply (mean_nonneg n p c) |]; eauto).
-  assert (S0 : 0 <= radius_scatter).
-  { eapply Rle_trans; [apply (mean_nonneg n p (fun j => c j * (v j - y) ^ 2)) |]; eauto.
-    intros j Hj. apply Rmult_le_pos; [auto | apply pow2_ge_0]. }
+  assert (Q0 : 0 <= radius_square).
+  { eapply Rle_trans; [apply (mean_nonneg n p (fun j => c j ^ 2)) |]; eauto.
+    intros j Hj. apply pow2_ge_0. }
+  assert (S0 : 0 <= scatter).
+  { eapply Rle_trans; [apply (mean_nonneg n p (fun j => (v j - y) ^ 2)) |]; eauto.
+    intros j Hj. apply pow2_ge_0. }
   assert (LW : exp (- radius_mean) <= W).
   { apply Rle_trans with (exp (- mean n p c)); [apply exp_le; lra |].
     now apply moved_total_low. }
   set (N := centre_error + value_error + F * radius_value_error
-            + F * sqrt radius_mean * sqrt radius_scatter).
-  assert (K : mean n p (fun j => c j * Rabs (v j - y)) <= sqrt radius_mean * sqrt radius_scatter).
-  { eapply Rle_trans; [apply Rle_abs |].
-    rewrite (mean_ext n p _ (fun j => sqrt (c j) * (sqrt (c j) * Rabs (v j - y))))
-      by (intros j Hj; rewrite <- Rmult_assoc, sqrt_sqrt; auto).
-    apply mean_cauchy; auto; try apply sqrt_pos.
-    - rewrite pow2_sqrt by auto. rewrite (mean_ext n p _ c); auto.
-      intros j Hj. rewrite pow2_sqrt; auto.
-    - rewrite pow2_sqrt by auto.
-      rewrite (mean_ext n p _ (fun j => c j * (v j - y) ^ 2)); auto.
-      intros j Hj. rewrite Rpow_mult_distr, pow2_sqrt, pow2_abs; auto. }
+            + F * sqrt radius_square * sqrt scatter).
+  assert (K : mean n p (fun j => c j * Rabs (v j - y)) <= sqrt radius_square * sqrt scatter).
+  { eapply Rle_trans; [apply Rle_abs |]. apply mean_cauchy; auto; try apply sqrt_pos;
+      rewrite pow2_sqrt by auto; auto.
+    rewrite (mean_ext n p _ (fun j => (v j - y) ^ 2)) by (intros; apply pow2_abs). exact HS. }
   assert (G : W * Rabs (dot n (softmax n s') v' - y) <= N).
   { rewrite <- (Rabs_right W) at 1 by lra. rewrite <- Rabs_mult. unfold W, p.
     rewrite moved_gap by auto. fold p.
@@ -251,7 +250,7 @@ Proof.
       by (rewrite mean_minus, mean_const; auto).
     rewrite M. eapply Rle_trans; [apply Rabs_triang |].
     assert (T1 : Rabs (mean n p (fun j => (factor s' s j - 1) * (v j - y)))
-                 <= F * (sqrt radius_mean * sqrt radius_scatter)).
+                 <= F * (sqrt radius_square * sqrt scatter)).
     { eapply Rle_trans; [now apply mean_abs |].
       apply Rle_trans with (mean n p (fun j => F * (c j * Rabs (v j - y)))).
       - apply mean_le; auto. intros j Hj. rewrite Rabs_mult, <- Rmult_assoc.
@@ -275,7 +274,7 @@ Proof.
     unfold N. rewrite Rmult_assoc. lra. }
   assert (N0 : 0 <= N).
   { eapply Rle_trans; [| exact G]. apply Rmult_le_pos; [lra | apply Rabs_pos]. }
-  replace (b_augmented_output radius_mean radius_scatter value_error radius_value_error F
+  replace (b_augmented_output radius_mean radius_square scatter value_error radius_value_error F
              centre_error) with (N * exp radius_mean)
     by (unfold b_augmented_output, N; ring).
   apply Rle_trans with (N / W).
@@ -289,7 +288,7 @@ Qed.
 Theorem q_augmented_attained n s v e : (0 < n)%nat -> (forall i, (i < n)%nat -> 0 <= e i) ->
   let v' := fun i => v i + e i in let p := softmax n s in
   near n v' v e /\
-  dot n p v' - mean n p v = b_augmented_output 0 0 (mean n p e) 0 1 0.
+  dot n p v' - mean n p v = b_augmented_output 0 0 0 (mean n p e) 0 1 0.
 Proof.
   intros Hn He v' p. split.
   - intros i Hi. unfold v'. replace (v i + e i - v i) with (e i) by ring.
@@ -329,23 +328,16 @@ Qed.
 
 (** * FP.augmented *)
 
-Theorem fp_augmented n p r v y second first first_error radius_mean against along :
-  weights n p -> (forall i, (i < n)%nat -> 0 <= r i) ->
-  mean n p (fun j => r j * v j ^ 2) <= second -> mean n p r <= radius_mean ->
-  Rabs (first - mean n p (fun j => r j * v j)) <= first_error ->
-  - (y * first) <= against - along ->
-  mean n p (fun j => r j * (v j - y) ^ 2)
-    <= b_augmented_scatter second radius_mean (Rabs y) first_error against along.
+Theorem fp_augmented n p v y second first_error : weights n p ->
+  mean n p (fun j => v j ^ 2) <= second -> Rabs (y - mean n p v) <= first_error ->
+  mean n p (fun j => (v j - y) ^ 2) <= b_augmented_scatter second (Rabs y) first_error.
 Proof.
-  intros Hp Hr HS HA HF HC.
-  rewrite (mean_ext n p _ (fun j => (r j * v j ^ 2 - 2 * y * (r j * v j)) + y ^ 2 * r j))
-    by (intros; ring).
-  rewrite mean_plus, mean_minus, !mean_scale. unfold b_augmented_scatter.
-  set (m := mean n p (fun j => r j * v j)) in *.
-  assert (Y : y * (first - m) <= Rabs y * first_error).
+  intros Hp HS HF.
+  rewrite (mean_ext n p _ (fun j => (v j ^ 2 - 2 * y * v j) + y ^ 2)) by (intros; ring).
+  rewrite mean_plus, mean_minus, mean_scale, mean_const by auto. unfold b_augmented_scatter.
+  set (m := mean n p v) in *.
+  assert (Y : y * (y - m) <= Rabs y * first_error).
   { eapply Rle_trans; [apply Rle_abs |]. rewrite Rabs_mult.
     apply Rmult_le_compat_l; [apply Rabs_pos | auto]. }
-  assert (Q : y ^ 2 * mean n p r <= radius_mean * Rabs y ^ 2).
-  { rewrite pow2_abs, Rmult_comm. apply Rmult_le_compat_r; [apply pow2_ge_0 | auto]. }
-  lra.
+  rewrite pow2_abs. nra.
 Qed.

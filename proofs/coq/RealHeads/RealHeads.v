@@ -1,9 +1,9 @@
 (** Real heads (claims R.jensen, R.drop and R.certify).
 
     Steps: (1) e^r >= 1 + r, and the residual logits of a cluster have mean zero under its weights, so
-    that the sum of the weights can only fall when they are left out; (2) with all keys in one cluster,
-    the sum is at least that of the weights at the centre, while a dropped key weighs at most
-    w e^rho; (3) keys that hold a mass m move an average by at most m times the spread of the values;
+    that the sum of the weights can only fall when they are left out; (2) with the first keys in one
+    cluster, the sum over all keys is at least that of the weights of the first at the centre, while a
+    dropped key weighs at most w e^rho; (3) keys that hold a mass m move an average by at most m times the spread of the values;
     (4) the certificate is wrong only if at most k of the draws hit the largest errors, a set of rows of
     more than the share f; (5) the probability of that is the binomial tail, by Pascal's rule, and
     falls as the share grows. *)
@@ -64,18 +64,30 @@ Proof.
   - apply fsum_le. intros j Hj. specialize (P j Hj). pose proof (exp_ineq1_le (r j)). nra.
 Qed.
 
-(** r: residual logits; rho: bounds |step| |k - mean| on them; S: the keys that are dropped. *)
-Theorem r_drop n w r rho S : (0 < n)%nat -> positive n w -> fsum n (fun j => w j * r j) = 0 ->
-  (forall j, (j < n)%nat -> Rabs (r j) <= rho j) ->
-  mass n S (normalize n (fun j => w j * exp (r j)))
-    <= b_dropped_mass (fsum n (on S (fun j => w j * exp (rho j)))) (fsum n w).
+Lemma fsum_longer n m f : (n <= m)%nat -> (forall j, (j < m)%nat -> 0 <= f j) -> fsum n f <= fsum m f.
 Proof.
-  intros Hn P Z H. pose proof (centred_sum n w r P Z) as D.
+  intros L P. replace m with (n + (m - n))%nat by lia. rewrite fsum_add.
+  assert (0 <= fsum (m - n) (fun i => f (n + i)%nat)) by (apply fsum_nonneg; intros; apply P; lia). lra.
+Qed.
+
+(** r: residual logits about the mean of the first n of m keys; rho: bounds |step| |k - mean| on them;
+    S: the keys that are dropped, any of the m. *)
+Theorem r_drop n m w r rho S : (0 < n <= m)%nat -> positive m w -> fsum n (fun j => w j * r j) = 0 ->
+  (forall j, (j < m)%nat -> Rabs (r j) <= rho j) ->
+  mass m S (normalize m (fun j => w j * exp (r j)))
+    <= b_dropped_mass (fsum m (on S (fun j => w j * exp (rho j)))) (fsum n w).
+Proof.
+  intros [Hn Hm] P Z H.
+  assert (P' : positive n w) by (intros j Hj; apply P; lia).
+  pose proof (centred_sum n w r P' Z) as D.
   assert (W : 0 < fsum n w) by (apply fsum_pos; auto).
-  rewrite (fsum_split n S (fun j => w j * exp (r j))) in D.
+  assert (L : fsum n (fun j => w j * exp (r j)) <= fsum m (fun j => w j * exp (r j))).
+  { apply fsum_longer; auto. intros j Hj. specialize (P j Hj). pose proof (exp_pos (r j)). nra. }
+  apply (Rle_trans _ _ _ D) in L. clear D. rename L into D.
+  rewrite (fsum_split m S (fun j => w j * exp (r j))) in D.
   rewrite mass_normalize. unfold b_dropped_mass.
-  set (X := fsum n (on S (fun j => w j * exp (r j)))).
-  set (Y := fsum n (on S (fun j => w j * exp (rho j)))).
+  set (X := fsum m (on S (fun j => w j * exp (r j)))).
+  set (Y := fsum m (on S (fun j => w j * exp (rho j)))).
   assert (X <= Y).
   { apply fsum_le. intros j Hj. unfold on. destruct (S j); [| lra].
     specialize (P j Hj). apply Rmult_le_compat_l; [lra |]. apply exp_le.
@@ -114,18 +126,18 @@ Proof.
   apply Rmult_le_compat_r; [left; apply Rinv_0_lt_compat; lra |]. apply Rabs_le. split; nra.
 Qed.
 
-Theorem r_drop_output n w r rho S v lo hi : (0 < n)%nat -> positive n w ->
-  fsum n (fun j => w j * r j) = 0 -> (forall j, (j < n)%nat -> Rabs (r j) <= rho j) ->
-  ranges n v lo hi -> lo <= hi -> 0 < fsum n (off S (fun j => w j * exp (r j))) ->
-  Rabs (kept_average n S (fun j => w j * exp (r j)) v
-        - dot n (normalize n (fun j => w j * exp (r j))) v)
-    <= b_dropped_output (fsum n (on S (fun j => w j * exp (rho j)))) (fsum n w) (hi - lo).
+Theorem r_drop_output n m w r rho S v lo hi : (0 < n <= m)%nat -> positive m w ->
+  fsum n (fun j => w j * r j) = 0 -> (forall j, (j < m)%nat -> Rabs (r j) <= rho j) ->
+  ranges m v lo hi -> lo <= hi -> 0 < fsum m (off S (fun j => w j * exp (r j))) ->
+  Rabs (kept_average m S (fun j => w j * exp (r j)) v
+        - dot m (normalize m (fun j => w j * exp (r j))) v)
+    <= b_dropped_output (fsum m (on S (fun j => w j * exp (rho j)))) (fsum n w) (hi - lo).
 Proof.
-  intros Hn P Z H V L K. pose proof (r_drop n w r rho S Hn P Z H) as M.
+  intros Hn P Z H V L K. pose proof (r_drop n m w r rho S Hn P Z H) as M.
   eapply Rle_trans; [apply kept_gap with (lo := lo) (hi := hi); auto |].
   - intros j Hj. specialize (P j Hj). pose proof (exp_pos (r j)). nra.
   - unfold b_dropped_output. unfold b_dropped_mass in M.
-    set (X := fsum n (on S (fun j => w j * exp (rho j)))) in *.
+    set (X := fsum m (on S (fun j => w j * exp (rho j)))) in *.
     replace (X * (hi - lo) / fsum n w) with (X / fsum n w * (hi - lo)) by (unfold Rdiv; ring).
     apply Rmult_le_compat_r; lra.
 Qed.

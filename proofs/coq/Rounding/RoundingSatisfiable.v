@@ -6,9 +6,10 @@
     one of the errors that the model allows. *)
 
 Require Import Reals Lra Lia List Permutation.
+From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums Vectors.
 From Attest.Softmax Require Import Softmax TotalVariation Tanh.
-From Attest.Rounding Require Import Rounding RoundingSoftmax Scores Merge.
+From Attest.Rounding Require Import Rounding RoundingSoftmax Scores Merge Gradient.
 Open Scope R_scope.
 
 Definition one (j : nat) : R := 1.
@@ -51,6 +52,18 @@ Ltac settle := try lia; try lra; try (small; fail); try (apply zero_error; lra);
   try (intros ? _; unfold one, zero; split; [apply zero_error; lra | lra]);
   try (unfold one, zero, dot; cbn [Sums.fsum]; lra);
   try (apply zero_error; [field | rewrite Rabs_R1; lra]); try (rewrite ln_1, Rabs_R0; lra).
+
+(** For what holds once exponentials of 0, logarithms of 1 and magnitudes of 0 and 1 are taken. *)
+Ltac plain := try (intros ? _); unfold one, zero, dot; cbn [Sums.fsum INR Nat.add];
+  repeat match goal with
+  | |- context [exp ?x] =>
+      replace (exp x) with 1 by (replace x with 0 by (field; lra); symmetry; exact exp_0)
+  | |- context [ln ?x] =>
+      replace (ln x) with 0 by (replace x with 1 by (field; lra); symmetry; exact ln_1)
+  | |- context [Rabs ?x] =>
+      first [replace (Rabs x) with 0 by (replace x with 0 by (field; lra); symmetry; exact Rabs_R0)
+            | replace (Rabs x) with 1 by (replace x with 1 by (field; lra); symmetry; exact Rabs_R1)]
+  end; lra.
 
 Theorem fp_logit_satisfiable :
   ~ (forall (d : nat) (u lost tiny : R) (q k : nat -> R) (t : Rounding.tree) (s A : R), 0 <= u
@@ -200,4 +213,83 @@ Proof.
   - cbn. lia.
   - intros j _. unfold one, zero. apply zero_error; lra.
   - apply leaf_computes; unfold one; lra.
+Qed.
+
+Theorem fp_gradient_exponent_satisfiable :
+  ~ (forall (n : nat) (S b : nat -> R) (m theta : R) (k : nat) (u underflow Dn d1 d2 : R) (j :
+    nat), (j < n)%nat -> TotalVariation.positive n b -> 0 <= u -> 2 * u < 1 -> INR k * u < 1 ->
+    0 <= underflow -> Rounding.gamma k u + underflow < 1 -> (forall i : nat, (i < n)%nat -> Rabs
+    (ln (b i) - (S i - m)) <= theta) -> Rabs (Dn - Sums.fsum n b) <= (Rounding.gamma k u +
+    underflow) * Sums.fsum n b -> Rabs d1 <= u -> Rabs d2 <= u -> False).
+Proof.
+  pose proof gamma_1 as G. intros N.
+  apply (N 1%nat zero one 0 0 1%nat (/ 8) 0 1 0 0 0%nat); try lia; try plain; settle.
+Qed.
+
+Theorem fp_gradient_weight_satisfiable :
+  ~ (forall p b w theta tiny : R, 0 < p -> 0 < b -> Rabs (ln b - ln p) <= theta -> Rabs (w - b)
+    <= tiny -> False).
+Proof.
+  intros N. apply (N 1 1 1 0 0); plain.
+Qed.
+
+Theorem fp_gradient_unknown_satisfiable :
+  ~ (forall p b w theta largest lost : R, 0 < p -> 0 < b -> Rabs (ln b - ln p) <= theta -> p <=
+    largest -> b <= largest -> Rabs (w - b) <= lost -> False).
+Proof.
+  intros N. apply (N 1 1 1 0 1 0); plain.
+Qed.
+
+Theorem fp_gradient_mean_satisfiable :
+  ~ (forall (n k : nat) (u lost z : R) (w p P P' : nat -> R) (t : Rounding.tree) (s M d e r A a
+    gone taken : R), 0 <= u -> 0 <= lost -> INR (k + 2) * u < 1 -> 0 < z -> Rounding.adds n t ->
+    (Rounding.roundings t <= k)%nat -> (forall i : nat, (i < n)%nat -> 0 <= p i) -> Sums.fsum n
+    p <= 1 -> (forall i : nat, (i < n)%nat -> Rabs (P' i - P i) <= a) -> 0 <= a ->
+    Rounding.computes u lost (fun i : nat => w i * P' i) t s -> Rabs d <= u -> Rabs e <= lost ->
+    M = z * s * (1 + d) + e -> Sums.fsum n (fun i : nat => Rabs (z * (w i * P' i))) <= A ->
+    Sums.fsum n (fun i : nat => Rabs (z * w i - p i) * Rabs (P' i)) <= r * A + gone -> gone + (z
+    * INR n * (1 + Rounding.gamma (k + 2) u) + 1) * lost <= taken -> False).
+Proof.
+  intros N. apply (N 1%nat 1%nat (/ 8) (/ 8) 1 one one one one (Leaf 0) 1 1 0 0 0 1 0 0
+    ((1 * INR 1 * (1 + gamma (1 + 2) (/ 8)) + 1) * / 8)); try plain; try lra; try exact leaf_adds.
+  - cbn. lia.
+  - apply leaf_computes; unfold one; lra.
+Qed.
+
+Theorem fp_gradient_slope_satisfiable :
+  ~ (forall c x xc rho u te lost tiny C th d1 d2 e slope eta : R, 0 < c -> 0 <= u -> 0 <= te ->
+    0 <= lost -> 2 * lost <= tiny -> (4 + te) * u <= 1 / 2 -> Rabs (xc - x) <= rho -> Rabs
+    (Scores.cap c xc) <= C -> Scores.computed_cap c u te lost tiny xc (c * th) -> Rabs th <= 1
+    -> Rmin (Bounds.b_capped_score rho u te C c tiny / c) 2 <= eta -> Rabs d1 <= u -> Rabs d2 <=
+    u -> Rabs e <= tiny -> slope = (1 - (th * th * (1 + d1) + e)) * (1 + d2) -> False).
+Proof.
+  intros N. apply (N 1 0 0 0 (1 / 10) 1 (/ 8) (1 / 4) 0 0 0 0 0 1 2); try plain.
+  - unfold cap. replace (0 / 1) with 0 by field. rewrite tanh_at_0. small.
+  - exists 0, 0, 0, 0, 0, 0, 0, 0. rewrite Rabs_R0. repeat (split; [lra |]). cbv zeta.
+    replace (0 * (/ (1 * (1 + 0)) * (1 + 0)) * (1 + 0) + 0) with 0 by ring. rewrite tanh_at_0. lra.
+  - apply Rmin_r.
+Qed.
+
+Theorem fp_gradient_row_satisfiable :
+  ~ (forall (n : nat) (S : nat -> R) (m : R) (b : nat -> R) (Dn : R) (k : nat) (u underflow
+    weight_error w relative absolute P P' M M' a be t ds slope slope' slope_error dx largest
+    lost tiny d1 d2 d3 d4 d5 e4 e5 : R) (j : nat), let p := fun i : nat => exp (S i) / Sums.fsum
+    n (fun l : nat => exp (S l)) in let theta := Bounds.b_gradient_exponent weight_error k u
+    underflow in (j < n)%nat -> TotalVariation.positive n b -> 0 <= u -> u <= 1 / 8 -> INR k * u
+    < 1 -> 0 <= underflow -> Rounding.gamma k u + underflow < 1 -> 0 <= lost -> 2 * lost <= tiny
+    -> (forall i : nat, (i < n)%nat -> Rabs (ln (b i) - (S i - m)) <= weight_error) -> Rabs (Dn
+    - Sums.fsum n b) <= (Rounding.gamma k u + underflow) * Sums.fsum n b -> Rabs d1 <= u -> Rabs
+    d2 <= u -> 0 <= w -> Rabs (w - b j * (/ Dn * (1 + d1)) * (1 + d2)) <= 2 * tiny ->
+    Gradient.weight_known theta (2 * tiny) relative absolute p j -> Rabs (P' - P) <= a -> Rabs
+    (M' - M) <= be -> Rabs d3 <= u -> Rabs d4 <= u -> Rabs d5 <= u -> Rabs e4 <= lost -> Rabs e5
+    <= lost -> t = (P' - M') * (1 + d3) -> Rabs t <= largest -> ds = w * t * (1 + d4) + e4 -> 0
+    <= slope <= 1 -> Rabs (slope' - slope) <= slope_error -> dx = ds * slope' * (1 + d5) + e5 ->
+    False).
+Proof.
+  pose proof gamma_1 as G. intros N.
+  set (theta := b_gradient_exponent 0 1 (/ 8) 0).
+  apply (N 1%nat zero 0 one 1 1%nat (/ 8) 0 0 1 (b_gradient_weight theta 1 0)
+    (b_gradient_weight theta 0 (2 * (1 / 4))) 0 0 0 0 0 0 0 0 1 1 0 0 0 (/ 8) (1 / 4) 0 0 0 0 0 0 0 0%nat);
+    try lia; try plain; settle.
+  left. split; [reflexivity | apply Rle_refl].
 Qed.

@@ -11,6 +11,7 @@ import pytest
 
 from fastpath import AuditLedger
 from fastpath.caches.audit_ledger import most_errors
+from fastpath.core.directed import up
 from tests.judging import most_failures
 
 
@@ -117,7 +118,7 @@ def test_an_error_is_what_exceeds_the_tolerance() -> None:
         ledger.record(error)
     found = ledger.bound()
     assert (found.steps, found.audits, found.errors, found.most_errors) == (4, 4, 2, 2)
-    assert found.uncovered == pytest.approx(0.5, rel=1e-9)
+    assert found.uncovered == up(0.5)
 
 
 def test_an_answer_that_waits_for_its_audit_may_have_erred() -> None:
@@ -200,3 +201,18 @@ def test_a_ledger_that_means_nothing_is_refused(arguments: Any, says: str) -> No
     for rate in (0, -0.1, 1.5, float("nan")):
         with pytest.raises(ValueError, match="audit_probability must be"):
             AuditLedger(0.1, 0.1, 0.1, audit_probability=rate)
+
+
+@pytest.mark.parametrize("rate", [5e-324, 1e-300, 2.0**-70, 1 - 2.0**-53])
+@pytest.mark.parametrize("failure", [5e-324, 1e-300, 0.5])
+def test_any_rate_and_any_probability_of_failure_has_a_statement(
+    rate: float, failure: float
+) -> None:
+    """Catches: a count of errors that no float holds."""
+    ledger, rng = AuditLedger(0.5, failure, 1.0, audit_probability=rate), np.random.default_rng(0)
+    for _ in range(20):
+        if ledger.audit(rng):
+            ledger.record(2.0)
+    stated = ledger.bound()
+    assert stated.errors <= stated.most_errors <= stated.steps
+    assert rate > 0.5 or stated.most_errors == stated.steps

@@ -91,3 +91,19 @@ def test_what_does_not_fit_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=says):
             call()
+
+
+@pytest.mark.parametrize(
+    ("q", "scale", "message"),
+    [
+        (1e300, 1.0, "Q and K must keep"),
+        (1e200, 1e200, "Q and K must keep"),
+        (1.0, 5e-324, "scale must lie in"),
+        (1.0, 1e308, "scale must lie in"),
+    ],
+)
+def test_logits_that_overflow_are_refused(q: float, scale: float, message: str) -> None:
+    """Catches: weights that are no numbers, of which numpy says that there is none."""
+    cache = BitPlaneCache(np.full((2, 3), 1e30), np.eye(2))
+    with pytest.raises(ValueError, match=message):
+        cache.attention(np.full((1, 3), q), 0.1, scale=scale)

@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from fastpath import BitPlaneCache, attention, certify_quantised
 from fastpath.caches.hull import farthest_above
 from fastpath.caches.variation import variation_bound
 
@@ -76,3 +77,24 @@ def test_no_radius_and_one_key_leave_no_variation() -> None:
 
 def test_radii_beyond_every_exponential_leave_everything() -> None:
     assert variation_bound(np.ones(5), np.array([1.0, 2.0, 1e3, 0.0, 0.1])) <= 1
+
+
+@pytest.mark.parametrize("radius", [30.0, 700.0, 750.0, 1e4, 1e30])
+@pytest.mark.parametrize("apart", [1.0, 1.5, 1.999])
+def test_keys_far_below_may_rise_above_all_others(radius: float, apart: float) -> None:
+    """Catches: a product of e^radius and of a weight that is 0 as a float, of which nothing is left."""
+    read, K = np.array([[0.0], [-apart * radius]]), np.array([[-radius], [radius - apart * radius]])
+    V, Q = np.array([[0.0], [1.0]]), np.ones((1, 1))
+    for options in ({}, {"sinks": -apart * radius}):
+        found = certify_quantised(Q, read, V, radius, 0.0, bound="hull", **options)
+        exact = attention(Q, K, V, **options)
+        assert (np.abs(found.output - exact.output) <= found.error_bound).all()
+
+
+def test_bits_that_are_not_read_yet_may_say_which_key_is_heaviest() -> None:
+    """Catches: the same, where logits of planes that were read lie a thousand apart."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        Q, K, V = rng.standard_normal((3, 4)), 1e4 * rng.standard_normal((4, 4)), np.eye(4)
+        found, exact = BitPlaneCache(K, V).attention(Q, 0.05), attention(Q, K, V)
+        assert (np.abs(found.output - exact.output) <= found.error_bound + exact.error_bound).all()

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_info
 import fastpath
 from fastpath.core import cores
 from fastpath.core.cores import run, run_in_order
+from fastpath.core.once import once
 from fastpath.polynomial import attention as polynomial
 from fastpath.polynomial import moments, monomials
 from fastpath.sparsification import gram as gramming
@@ -23,7 +24,7 @@ from fastpath.sparsification import gram as gramming
 RNG = np.random.default_rng(0)
 Q, K, V = (RNG.standard_normal((700, 3)) / 4 for _ in range(3))
 WIDE, TALL = RNG.standard_normal((20, 5000)), RNG.standard_normal((150, 70))
-SPARSE = sp.random_array((90, 400), density=0.02, format="csr", rng=RNG)
+SPARSE = sp.csr_array(sp.random(90, 400, 0.02, format="csr", random_state=RNG))
 SPARSEST = sp.csr_array((np.ones(60), (np.arange(60), np.arange(60))), shape=(90, 4000))
 
 
@@ -113,6 +114,32 @@ def test_the_first_task_that_fails_is_raised_and_blas_gets_its_threads_back() ->
     assert (cores._Blas.calls, cores._Blas.before) == (0, None)
 
 
+def test_every_thread_holds_blas_to_one_thread_and_gives_the_threads_back() -> None:
+    """Also beside one that has set the number of threads before, and is the first to leave."""
+    library = cores._libraries()[0]
+    before, left, inside = library.get_num_threads(), threading.Event(), threading.Event()
+    seen: list[list[int]] = []
+
+    def beside() -> int:
+        inside.set()
+        left.wait()
+        return int(library.get_num_threads())
+
+    try:
+        cores._set(library, 2)
+        library.set_num_threads(2)  # from now on this thread's, if threadpoolctl has its way
+        alone = threading.Thread(target=lambda: seen.append(run([library.get_num_threads], 1)))
+        alone.start()
+        alone.join()
+        other = threading.Thread(target=lambda: seen.append(run([beside], 1)))
+        run([other.start, inside.wait], 1)
+        left.set()
+        other.join()
+        assert (seen, library.get_num_threads()) == ([[1], [1]], 2)
+    finally:
+        cores._set(library, before)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_while_workers_run_answers_as_its_parent() -> None:
@@ -149,6 +176,80 @@ def test_a_fork_while_workers_run_answers_as_its_parent() -> None:
             thread.join()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("threads", [1, 4], ids=["they are set", "they are given back"])
+def test_a_fork_while_threads_change_holds_blas_to_one_thread(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    """The fork comes while another thread is inside of the call that sets the number of threads."""
+    setting, forked = threading.Event(), threading.Event()
+
+    class Library:
+        threads = 4
+        lock = threading.Lock()
+
+        def get_num_threads(self) -> int:
+            return self.threads
+
+        def set_num_threads(self, count: int) -> None:
+            if not self.lock.acquire(timeout=5):
+                os._exit(2)  # the child of a fork that came while its parent held it
+            first = count == threads and not setting.is_set()
+            if first and count > 1:
+                self.threads = count
+            if first:
+                setting.set()
+                # Of a fork that waits for this call nothing is heard.
+                forked.wait(0.1)
+            self.threads = count
+            self.lock.release()
+
+    library = Library()
+    monkeypatch.setattr(cores, "_libraries", lambda: [library])
+    other = threading.Thread(target=lambda: run([lambda: None], 1))
+    other.start()
+    setting.wait()
+    child = os.fork()
+    if not child:
+        seen = run([library.get_num_threads], 1)
+        os._exit(0 if (seen, library.threads, cores._Blas.before) == ([1], 4, None) else 1)
+    forked.set()
+    assert os.waitpid(child, 0) == (child, 0)
+    other.join()
+    assert (library.threads, cores._Blas.calls, cores._Blas.before) == (4, 0, None)
+
+
+def test_no_thread_waits_for_another_to_compute_an_attribute() -> None:
+    """A child of a fork would wait for ever: the other thread is not its own."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        waits = True
+
+        @once
+        def number(self) -> int:
+            """Seven."""
+            if self.waits:
+                inside.set()
+                go_on.wait()
+            return 7
+
+    slow, quick = Slow(), Slow()
+    quick.waits = False
+    other = threading.Thread(target=lambda: slow.number)
+    other.start()
+    inside.wait()
+    found: list[int] = []
+    reader = threading.Thread(target=lambda: found.append(quick.number), daemon=True)
+    reader.start()
+    reader.join(5)
+    go_on.set()
+    other.join()
+    assert found == [7]
+    assert (vars(slow)["number"], Slow.number.__doc__) == (7, "Seven.")
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no process can be kept to a core")
 @pytest.mark.slow
 def test_workers_beside_a_busy_process_on_one_core_end_with_the_same_bits() -> None:
@@ -172,7 +273,6 @@ def test_workers_beside_a_busy_process_on_one_core_end_with_the_same_bits() -> N
                 [sys.executable, "-c", program, workers],
                 capture_output=True,
                 text=True,
-                timeout=300,
                 check=True,
             ).stdout
             for workers in ("1", "6")
@@ -181,3 +281,13 @@ def test_workers_beside_a_busy_process_on_one_core_end_with_the_same_bits() -> N
         busy.kill()
         busy.wait()
     assert one == many != ""
+
+
+@pytest.mark.parametrize(("counted", "workers"), [(None, 1), (7, 7)])
+def test_where_affinity_is_unknown_all_cores_are_taken(
+    counted: int | None, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches: a system without affinities that is given one worker, or none at all."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: counted)
+    assert cores.worker_count(None) == workers

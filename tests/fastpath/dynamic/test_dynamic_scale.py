@@ -124,17 +124,25 @@ def test_every_strategy_counts_the_rounding_of_a_scale(mode: Any) -> None:
         )
         for q, scale in ((Q, 0.3), (made, 1.0))
     )
-    for i in range(7):
-        np.testing.assert_array_equal(
-            rounded.row(i) if mode == "recomputed" else rounded.query_row(i),  # type: ignore[union-attr]
-            exact.row(i) if mode == "recomputed" else exact.query_row(i),  # type: ignore[union-attr]
-        )
-        magnitude = float(np.abs(made[i].astype(float)) @ np.abs(K.astype(float)).max(axis=0))
-        # Two more roundings of its logits.
-        assert (
-            rounded.error_bound(i)
-            >= exact.error_bound(i) + 4 * 2.0**-24 * magnitude * np.abs(V).max() * 0.99
-        )
+
+    def compare() -> None:
+        for i in range(7):
+            np.testing.assert_array_equal(
+                rounded.row(i) if mode == "recomputed" else rounded.query_row(i),  # type: ignore[union-attr]
+                exact.row(i) if mode == "recomputed" else exact.query_row(i),  # type: ignore[union-attr]
+            )
+            magnitude = float(np.abs(made[i].astype(float)) @ np.abs(K.astype(float)).max(axis=0))
+            # Two more roundings of its logits.
+            assert (
+                rounded.error_bound(i)
+                >= exact.error_bound(i) + 4 * 2.0**-24 * magnitude * np.abs(V).max() * 0.99
+            )
+
+    compare()  # as they were computed
+    if mode != "recomputed":
+        for state in (rounded, exact):
+            state.set_value(0, V[1])  # type: ignore[call-arg, arg-type]
+        compare()
 
 
 def test_a_copy_and_what_is_unpickled_keep_the_scale() -> None:

@@ -194,3 +194,30 @@ def test_derivatives_that_make_no_sense_are_refused_by_name(dO: Any, message: st
         fastpath.attention_gradient(
             np.array([[1.0], [2.0]]), np.array([[50.0], [60.0]]), np.array([[5.0], [7.0]]), dO
         )
+
+
+@pytest.mark.parametrize(
+    ("q", "k", "options"),
+    [
+        (2.0**90, 2.0**40, {}),
+        (2.0**100, 2.0**-100, {"scale": 2.0**40}),
+        (1.0, 1.0, {"bias": np.full((1, 1), 2.0**127)}),
+        (1.0, 1.0, {"sinks": 2.0**127}),
+        (1.0, 1.0, {"scale": 2.0**-130}),
+        (1.0, 1.0, {"softcap": 2.0**126}),
+    ],
+    ids=["scores", "scale and queries", "bias", "sinks", "a scale", "a softcap"],
+)
+def test_what_attention_refuses_in_float32_has_no_derivatives(
+    q: float, k: float, options: dict[str, Any]
+) -> None:
+    """Catches: derivatives, computed in float64, where float32 has no output."""
+    Q, K, V = (np.full((1, 1), x, np.float32) for x in (q, k, 1.0))
+    with pytest.raises(ValueError, match=r" in float32, got ") as refused:
+        fastpath.attention(Q, K, V, **options)
+    with pytest.raises(ValueError, match=r" in float32, got ") as again:
+        fastpath.attention_gradient(Q, K, V, np.ones((1, 1)), **options)
+    assert str(again.value) == str(refused.value)
+    Q, K, V = (x.astype(np.float64) for x in (Q, K, V))
+    found = fastpath.attention_gradient(Q, K, V, np.ones((1, 1)), **options)
+    assert np.isfinite(found.dQ.output).all()

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 import fastpath
-from fastpath.exact.attention import attend
+from fastpath.core.semantics import semantics
+from fastpath.exact.attention import attend_heads
 from fastpath.real_heads.certify import LARGEST_SKIPPED, fewest_rows
 from reference import Verdict, attention
 from tests.judging import FALSE_ALARM, most_failures
@@ -181,7 +182,8 @@ def test_what_is_exact_for_a_causal_row_is_the_same_whichever_others_are_drawn()
     Q, K, V = (x.astype(np.float32) for x in head(900, 900))
     whole = fastpath.attention(Q, K, V, causal=True)
     rows = np.array([0, 3, 255, 256, 300, 899])
-    some = attend(Q[rows], K, V, rows)
+    options = semantics((), len(Q), len(K), causal=True)
+    some = attend_heads(Q[rows], K, V, options, 1, rows)
     for i, output, bound in zip(rows, some.output, some.error_bound, strict=True):
         truth = attention(Q[i : i + 1], K[: i + 1], V[: i + 1])
         assert all(v is Verdict.WITHIN for v in truth.verdict(output[None], bound[None]).flat)

@@ -31,14 +31,16 @@ def head(n: int = 600, n_k: int = 500, d: int = 4, d_v: int = 3, seed: int = 0) 
 
 def made(inputs: Any, seed: int = 0) -> ClusteredHead:
     with np.errstate(all="ignore"):
-        planned = ClusteredHead.planned(Head.of(*inputs, causal=False), np.random.default_rng(seed))
+        planned = ClusteredHead.planned(
+            [Head.of(*inputs, causal=False)], np.random.default_rng(seed)
+        )
     assert isinstance(planned, ClusteredHead)
     return planned
 
 
 def output(made: ClusteredHead, samples: int, repaired: float = 0.0, seed: int = 0) -> Any:
     with np.errstate(all="ignore"):
-        return made.output(samples, repaired, np.random.default_rng(seed))
+        return made.output(samples, repaired, np.random.default_rng(seed))[0]
 
 
 def largest_errors(inputs: Any, output: Any) -> Any:
@@ -151,7 +153,7 @@ def test_odd_heads_have_finite_outputs_in_the_range_of_the_values(kind: str, sam
 def test_a_head_without_covariance_is_refused() -> None:
     Q, K, V = head()
     equal_keys = Head.of(Q, K[:1].repeat(500, axis=0), V, causal=False)
-    refusal = ClusteredHead.planned(equal_keys, np.random.default_rng(0))
+    refusal = ClusteredHead.planned([equal_keys], np.random.default_rng(0))
     assert refusal == Refusal(reason="there is no covariance to balance")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastpath
+from fastpath.core.offers import Refusal
 from fastpath.core.scaling import scaled
 from fastpath.real_heads import attention as real_heads
 from fastpath.real_heads import certify as certifying
@@ -201,6 +202,7 @@ def test_heads_that_take_different_ways_say_which(monkeypatch: pytest.MonkeyPatc
 
 def test_heads_share_the_failure_probability(monkeypatch: pytest.MonkeyPatch) -> None:
     every_way(monkeypatch)
+    monkeypatch.setattr(real_heads.SampledKeys, "planned", lambda *_: Refusal(reason=""))
     chances: list[float] = []
     certified_rows = real_heads.certified_rows
 

@@ -398,3 +398,57 @@ def test_the_signs_of_a_sketch_are_drawn_for_queries_and_outputs(sketch: Any) ->
     for first, second in itertools.combinations(range(4), 2):
         assert {float(row[first] * row[second]) for row in seen} == {1.0, -1.0}
     assert {float(row[0]) for row in seen} == {1.0, -1.0}
+
+
+# ------------------------------------------------------------------------------------------ starts
+
+
+def _noisy(seed: int) -> tuple[AttentionRegression, Any, Any]:
+    """Return an instance that its planted X and Y fit but for noise."""
+    rng = np.random.default_rng(seed)
+    A1, A2, A3 = rng.standard_normal((3, 60, 3))
+    X, Y = rng.standard_normal((2, 3, 3))
+    weights = np.exp(A1 @ X @ A2.T)
+    B = weights / weights.sum(axis=1, keepdims=True) @ A3 @ Y
+    return AttentionRegression(A1, A2, A3, B + 0.05 * rng.standard_normal(B.shape)), X, Y
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_restarts_find_the_planted_loss_that_zero_misses_and_success_says_what_it_is_of(
+    seed: int,
+) -> None:
+    regression, X, Y = _noisy(seed)
+    zero = regression.solve(np.zeros((3, 3)))
+    assert zero.success
+    assert zero.fun > 5 * regression.loss(X, Y)
+    assert (zero.found, zero.starts) == ("a critical point", 1)
+    assert "a critical point, which need not have the least loss" in zero.message
+    best = regression.solve(rng=np.random.default_rng(0))
+    assert best.success
+    assert best.fun <= regression.loss(X, Y)
+    assert best.starts == 16
+    assert best.fun == regression.loss(best.X, best.Y)
+    assert regression.solve(rng=np.random.default_rng(0)).fun == best.fun
+
+
+def test_starts_end_once_one_fits_or_the_callback_stops() -> None:
+    rng = np.random.default_rng(0)
+    A1, A2, A3 = rng.standard_normal((3, 9, 2))
+    exact = AttentionRegression(A1, A2, A3, np.tile(A3.mean(axis=0), (9, 1)))  # X = 0 fits it
+    assert exact.solve(rng=rng).starts == 1
+
+    def stop(_: Any) -> None:
+        raise StopIteration
+
+    regression, _, _ = _noisy(0)
+    stopped = regression.solve(rng=rng, callback=stop)
+    assert (stopped.starts, stopped.success, stopped.found) == (1, False, "no critical point")
+
+
+def test_without_a_start_none_is_given_for_y_and_none_overflows() -> None:
+    regression, _, Y = _noisy(0)
+    with pytest.raises(ValueError, match="Y0 must be left out where X0 is"):
+        regression.solve(Y0=Y)
+    A = np.full((3, 2, 1), 1e-300)
+    tiny = AttentionRegression(*A, [[1.0], [2.0]])  # logits of size one need entries of 1e600
+    assert tiny.solve(rng=np.random.default_rng(0)).starts == 1

@@ -163,3 +163,32 @@ def test_a_certificate_names_the_matrix_that_it_refuses() -> None:
             certify(X, Y)
         with pytest.raises(ValueError, match="X must be finite"):
             certify(Y, X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "rank"), [(2, 2), (12, 12), (12, 3), (20, 20)])
+def test_a_small_epsilon_gets_the_columns_without_error_where_they_are_fewer(
+    n: int, rank: int, dtype: Any
+) -> None:
+    rng = np.random.default_rng(n)
+    X = (rng.standard_normal((n, rank)) @ rng.standard_normal((rank, 500))).astype(dtype)
+    result = fastpath.sparsify(X, guarantee="columns", epsilon=0.05)
+    assert result.method == "caratheodory"
+    assert result.Y.shape[1] <= rank * (rank + 1) // 2 < 500
+    assert result.epsilon + result.slack <= 0.05
+    # A larger epsilon lets others keep fewer columns still, but of two rows.
+    large = fastpath.sparsify(X, guarantee="columns", epsilon=0.9)
+    assert (large.method == "caratheodory") == (n == 2)
+
+
+def test_where_rounding_defeats_the_columns_without_error_all_are_kept() -> None:
+    X = np.random.default_rng(0).standard_normal((4, 90))
+    result = fastpath.sparsify(X, guarantee="columns", epsilon=1e-300)
+    assert (result.method, result.Y.shape) == ("copy", (4, 90))
+
+
+def test_a_width_that_does_not_serve_is_called_width() -> None:
+    X = np.random.default_rng(0).standard_normal((20, 90))
+    with pytest.raises(ValueError, match="width must exceed the rank of X, 20") as refused:
+        fastpath.sparsify(X, guarantee="columns", width=5)
+    assert "count" not in str(refused.value)

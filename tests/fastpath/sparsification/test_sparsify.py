@@ -3,6 +3,7 @@
 import itertools
 import tracemalloc
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,9 @@ def test_a_choice_that_is_not_allowed_is_named(choices: Any, error: Any, message
             ValueError,
             r"X.data must hold integers that float64 holds exactly",
         ),
-        (sp.coo_array(np.eye(3)), TypeError, "sparse in CSR or CSC format, got 'coo'"),
+        (sp.coo_array(([1.0], ([0],)), shape=(3,)), ValueError, "X must be a matrix"),
+        (np.array([[True, "b"]], object), TypeError, "X must hold"),
+        (np.ma.masked_array(np.eye(3) > 0, np.eye(3)), TypeError, "X must be a plain array"),
         (np.full((2, 2), 1e300), ValueError, "squares could underflow or overflow"),
         (np.full((2, 2), 5e-324), ValueError, "squares could underflow or overflow"),
         (np.array([[1e-200, 1e200]]), ValueError, "squares could underflow or overflow"),
@@ -177,8 +180,19 @@ def test_the_width_of_the_barrier_method_is_the_least_that_serves(
 
 def _malformed(kind: str) -> Any:
     X = sp.csr_array(np.array([[1.0, 2.0, 3.0], [0.0, 4.0, 5.0]]))
-    if kind == "unsorted":
-        X.indices[:2] = [1, 0]
+    if kind == "coo":
+        X = X.tocoo()
+        X.coords[1][0] = 9
+    elif kind == "coo, duplicate":
+        X = sp.coo_array(([1.0, 2.0], ([0, 0], [1, 1])), shape=(2, 3))
+    elif kind == "lil":
+        X = X.tolil()
+        X.rows[0][0] = 9
+    elif kind == "bsr":
+        X = X.tobsr()
+        X.indices[0] = 9
+    elif kind == "unsorted, duplicate":
+        X.indices[:3] = [1, 0, 1]
     elif kind == "duplicate":
         X.indices[:2] = [1, 1]
     elif kind == "too large":
@@ -193,8 +207,12 @@ def _malformed(kind: str) -> Any:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("unsorted", r"sorted indices without duplicates, got unsorted ones: call X.sort_indices"),
-        ("duplicate", r"got duplicate ones: call X.sum_duplicates"),
+        ("duplicate", r"X must have no duplicate indices: call X.sum_duplicates\(\) first"),
+        ("unsorted, duplicate", r"X must have no duplicate indices"),
+        ("coo, duplicate", r"X must have no duplicate indices"),
+        ("coo", "X must be a well-formed COO matrix"),
+        ("lil", r"indices in \[0, 3\), got 1 to 9"),
+        ("bsr", "X must be a well-formed BSR matrix"),
         ("too large", r"indices in \[0, 3\), got 0 to 9"),
         ("negative", r"indices in \[0, 3\), got -1 to 2"),
         ("indptr", "indptr does not rise from 0 to the 5 stored entries"),
@@ -202,10 +220,55 @@ def _malformed(kind: str) -> Any:
 )
 def test_malformed_sparse_features_are_refused_and_left_alone(kind: str, message: str) -> None:
     X = _malformed(kind)
-    before = [a.copy() for a in (X.data, X.indices, X.indptr)]
+    before = [a.copy() for a in _arrays(X)]
     with pytest.raises(ValueError, match=message):
         fastpath.sparsify(X)
-    for old, new in zip(before, (X.data, X.indices, X.indptr), strict=True):
+    for old, new in zip(before, _arrays(X), strict=True):
+        assert np.array_equal(old, new)
+
+
+def _arrays(X: Any) -> tuple[Any, ...]:
+    """Return the arrays that a sparse matrix is stored in."""
+    places = {
+        "coo": lambda: X.coords,
+        "lil": lambda: (X.rows,),
+        "dok": lambda: (),
+        "dia": lambda: (),
+    }
+    data = np.array([*X.values()]) if X.format == "dok" else X.data
+    return (data, *places.get(X.format, lambda: (X.indices, X.indptr))())
+
+
+def _written_down(X: Any, form: str) -> Any:
+    """Return a matrix in a sparse format, or with indices that are not sorted."""
+    if not form.endswith("unsorted"):
+        return sp.coo_matrix(X).asformat(form)
+    Y = sp.coo_array(X).asformat(form[:3])
+    for start, stop in pairwise(Y.indptr):
+        for array in (Y.data, Y.indices):
+            array[start:stop] = array[start:stop][::-1].copy()
+    return type(Y)((Y.data, Y.indices, Y.indptr), shape=Y.shape)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8, np.bool_])
+@pytest.mark.parametrize(
+    "form",
+    [*("csr", "csc", "csr unsorted", "csc unsorted", "coo", "lil", "dok", "bsr", "dia")],
+)
+def test_every_sparse_format_gives_what_sorted_rows_give(form: str, dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    X = (rng.integers(-3, 4, (5, 30)) * (rng.random((5, 30)) < 0.4)).astype(dtype)
+    X[2] = 0
+    given = _written_down(X, form)
+    before = [a.copy() for a in _arrays(given)]
+    floats = X if dtype == np.float32 else X.astype(np.float64)
+    expected = fastpath.gram(sp.csr_array(floats))
+    found = fastpath.gram(given)
+    assert np.array_equal(found.matrix, expected.matrix)
+    assert found.roundings == expected.roundings
+    assert fastpath.sparsify(given).Y.dtype == floats.dtype
+    assert np.array_equal(fastpath.gram(X).matrix, fastpath.gram(floats).matrix)
+    for old, new in zip(before, _arrays(given), strict=True):
         assert np.array_equal(old, new)
 
 

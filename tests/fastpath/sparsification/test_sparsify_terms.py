@@ -24,7 +24,6 @@ from fastpath.core.bounds.sparsification import (
     sketch_slack,
 )
 from fastpath.sparsification import certificate as loewner
-from fastpath.sparsification.choice import Plan
 from reference import Verdict, loewner_verdict
 from tests.fastpath.sparsification.test_sparsify_enclosed import _cheapest
 
@@ -206,17 +205,6 @@ def _additions(X: Any, n: int, pairs: int) -> int:
     return (held - 1) // max(pairs, n * n, int(counts.max()) ** 2)
 
 
-def _gram_plan(guarantee: str) -> Plan:
-    return Plan(
-        guarantee=guarantee,
-        method="gram",
-        epsilon=0.5,
-        failure_probability=None,
-        width=None,
-        certified=True,
-    )
-
-
 @pytest.mark.parametrize(
     ("first", "second", "apart"),
     [(3, 3, 0.25), (10**6, 3, 0.0), (3, 10**6, 0.0)],
@@ -232,9 +220,8 @@ def test_the_logits_error_is_that_of_the_claim(
         sparsification, "_result_gram", lambda Y: fastpath.Gram(matrix=H, roundings=second)
     )
     monkeypatch.setattr(sparsification, "entrywise_error", lambda *_: 2.0**30)
-    plan = _gram_plan("entrywise")
-    result = sparsification._measured(
-        plan, fastpath.Gram(matrix=G, roundings=first), np.eye(2), None, None
+    result = sparsification.measured(
+        "entrywise", "gram", fastpath.Gram(matrix=G, roundings=first), np.eye(2), None, None
     )
     claimed = logit_difference(apart, 1.0, 1.0, first + 1, second + 1, 2.0**-53)
     assert result.logit_error == claimed > apart
@@ -249,8 +236,9 @@ def test_a_logit_may_err_by_epsilon_and_slack(monkeypatch: pytest.MonkeyPatch) -
         "certified_closeness",
         lambda *_: fastpath.Closeness(epsilon=0.25, slack=0.125),
     )
-    plan = _gram_plan("loewner")
-    result = sparsification._measured(plan, fastpath.gram(np.eye(2)), np.eye(2), None, None)
+    result = sparsification.measured(
+        "loewner", "gram", fastpath.gram(np.eye(2)), np.eye(2), None, None
+    )
     assert 0.375 <= result.logit_error <= 0.375 * (1 + 2.0**-40)
 
 

@@ -1,0 +1,44 @@
+"""Causal rows over the keys of their own block of time, exactly: what ways that approximate the past add."""
+
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastpath.core.certified import Certified
+from fastpath.core.head import Head
+from fastpath.core.inputs import Array, Matrix
+from fastpath.real_heads.exact_rows import exact_rows
+
+#: Blocks of time.
+TIME_BLOCKS = 16
+
+
+def block_size(keys: int) -> int:
+    """Return the number of keys of a block of time."""
+    return ceil(keys / TIME_BLOCKS)
+
+
+def own_block(head: Head, rows: NDArray[np.intp]) -> tuple[Matrix, Array]:
+    """Return attention of some ascending rows over their own blocks, and the logarithms of its sums."""
+    size = block_size(len(head.keys))
+    output = np.empty((len(rows), head.values.shape[1]), head.dtype)
+    logarithms = np.empty(len(rows))
+    for some in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows // size)) + 1):
+        first = int(rows[some[0]] // size * size)
+        block = slice(first, first + size)
+        own = Head(
+            queries=head.queries[block],
+            keys=head.keys[block],
+            values=head.values[block],
+            causal=True,
+            workers=head.workers,
+        )
+        output[some], logarithms[some] = with_logarithms(exact_rows(own, rows[some] - first))
+    return output, logarithms
+
+
+def with_logarithms(found: Certified) -> tuple[Matrix, Array]:
+    """Return exact attention, and the logarithms of its sums."""
+    assert found.log_sum_exp is not None
+    return found.output, found.log_sum_exp

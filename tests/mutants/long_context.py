@@ -1,0 +1,126 @@
+"""Causal clusters, causal dropping and sampled keys: each part of the past and each guard, left out."""
+
+from functools import partial
+
+from tests.mutants.runner import Mutant
+
+CLUSTERS = "tests/fastpath/real_heads/test_causal_clusters.py::"
+DROPPING = "tests/fastpath/real_heads/test_causal_dropping.py::"
+SAMPLED = "tests/fastpath/real_heads/test_sampled_keys.py::"
+
+_clusters = partial(Mutant, file="fastpath/real_heads/causal_clusters.py")
+_dropped = partial(Mutant, file="fastpath/real_heads/dropped_keys.py")
+_bands = partial(Mutant, file="fastpath/real_heads/causal_dropping.py")
+_sampled = partial(Mutant, file="fastpath/real_heads/sampled_keys.py")
+_own = partial(Mutant, file="fastpath/real_heads/own_blocks.py")
+_ways = partial(Mutant, file="fastpath/real_heads/attention.py")
+
+_EXPANSION = f"{CLUSTERS}test_without_samples_a_row_is_the_expansion_of_its_past_and_its_own_block"
+_EVERYTHING = f"{CLUSTERS}test_a_key_of_the_future_moves_no_row_by_more_than_clusters_do"
+_STRUCTURED = f"{DROPPING}test_structured_heads_are_within_their_certificates"
+_PAST = f"{DROPPING}test_what_a_row_sees_is_weighed_against_keys_that_all_rows_of_its_band_see"
+
+MUTANTS = (
+    _clusters(
+        before="            sums[t] += sums[t - 1]\n",
+        after="            sums[t] += 0\n",
+        tests=_EXPANSION,
+        catches="the past before the last block",
+    ),
+    _clusters(
+        before="over.sums[t - 1, :, j, :columns], out",
+        after="over.sums[min(t, len(over.sums) - 1), :, j, :columns], out",
+        tests=_EXPANSION,
+        catches="that the own block is not of the past",
+    ),
+    _clusters(
+        before="own.logarithms - self._offsets[self._queries.order[rows]] - over.shifts[j]",
+        after="own.logarithms - over.shifts[j]",
+        tests=_EXPANSION,
+        catches="the mean of the keys in the logarithm of the past",
+    ),
+    _clusters(
+        before="            rest[t] += rest[t - 1]\n",
+        after="            rest[t] += 0\n",
+        tests=_EVERYTHING,
+        catches="what sampled keys of all earlier blocks weigh as their cluster's mean",
+    ),
+    _clusters(
+        before='np.arange(self._blocks), side="right")',
+        after='np.arange(self._blocks), side="left")',
+        tests=_EVERYTHING,
+        catches="that a sampled key serves later blocks only",
+    ),
+    _clusters(
+        before="        values /= probabilities[:, None]\n",
+        after="",
+        tests=f"{CLUSTERS}test_the_mean_of_many_samples_errs_less_than_one_by_far",
+        catches="the probability of a sampled key",
+    ),
+    _clusters(
+        before="(sums[:, -1] >= LIGHTEST_PAST)",
+        after="(sums[:, -1] >= 0)",
+        tests=f"{CLUSTERS}test_rows_whose_past_is_next_to_nothing_are_computed_exactly",
+        catches="a past of nothing but raised weights",
+    ),
+    _clusters(
+        before="self._queries.order // len(heads) // self._block",
+        after="self._queries.order // self._block",
+        tests=f"{CLUSTERS}test_the_past_of_a_row_is_that_of_its_own_time",
+        catches="that the rows of several heads stand side by side",
+    ),
+    _dropped(
+        before="shifts = logits[:, : self._past].max(axis=1, keepdims=True)",
+        after="shifts = logits.max(axis=1, keepdims=True)",
+        tests=_PAST,
+        catches="that the past is weighed relative to its own heaviest key",
+    ),
+    _dropped(
+        before="int(ranges[1].min())",
+        after="int(ranges[1].max())",
+        tests=_PAST,
+        catches="that all rows of a band see the keys that are summed",
+    ),
+    _dropped(
+        before="hidden = keys[:, None] >= stops[unseeing:partly]",
+        after="hidden = keys[:, None] > stops[unseeing:partly]",
+        tests=_STRUCTURED,
+        catches="the first key that a row does not see",
+    ),
+    _dropped(
+        before='np.searchsorted(stops, keys[[0, -1]], side="right").tolist()',
+        after='np.searchsorted(stops, keys[[0, 0]], side="right").tolist()',
+        tests=_STRUCTURED,
+        catches="rows that see some keys of a block",
+    ),
+    _bands(
+        before="keys=stop, right=0, offset=start)",
+        after="keys=stop, right=0, offset=start + 1)",
+        tests=_STRUCTURED,
+        catches="where the diagonal of a band is",
+    ),
+    _sampled(
+        before=" - np.log(first / len(past))",
+        after="",
+        tests=f"{SAMPLED}test_a_causal_row_is_its_own_block_and_the_sampled_past_each_as_many_keys",
+        catches="how many keys a sampled one stands for",
+    ),
+    _sampled(
+        before="past = chosen[: np.searchsorted(chosen, first)]",
+        after="past = chosen[: np.searchsorted(chosen, first + size)]",
+        tests=f"{SAMPLED}test_a_causal_row_is_its_own_block_and_the_sampled_past_each_as_many_keys",
+        catches="that the own block is not sampled",
+    ),
+    _own(
+        before="            causal=True,\n",
+        after="            causal=False,\n",
+        tests=_EXPANSION,
+        catches="the mask within a block",
+    ),
+    _ways(
+        before="worst = max(float(head.error_bound) for head in found)",
+        after="worst = min(float(head.error_bound) for head in found)",
+        tests=f"{SAMPLED}test_the_certificate_of_a_group_is_that_of_its_worst_head",
+        catches="that each head of a group meets the tolerance",
+    ),
+)

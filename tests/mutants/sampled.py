@@ -1,0 +1,174 @@
+"""Faults drawn at random, which nobody chose: ``python -m tests.mutants.sampled --seed 1 --count 40``.
+
+Of every room that is asked about, a number of edits is drawn from all that :mod:`tests.mutants.mutations`
+finds in it, and each is judged by the tests that enter the function it stands in, those of the most
+special files first.  Which those are is found once, by running the tests under :mod:`tests.mutants.reached`,
+a few minutes, and kept in a file.  Generated modules are left out: a test prints them again and would
+notice anything.
+"""
+
+import argparse
+import json
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.mutants import reached
+from tests.mutants.explained import EXPLAINED, Explained
+from tests.mutants.mutations import Mutation, mutations
+from tests.mutants.runner import ROOT, Outcome, planted
+
+#: Rooms, with the share of faults that must be noticed.
+WANTED = {
+    "reference": 0.95,
+    "specs": 0.95,
+    "fastpath": 0.90,
+    "proofs/judging": 0.90,
+    "proofs/evidence": 0.90,
+}
+
+#: What is run to find which tests enter what: the quick loop, but for what runs other processes only.
+MAPPED = ("tests/reference", "tests/specs", "tests/fastpath", "tests/conformance", "tests/proofs")
+
+QUICK = "not slow and not nightly and not proofs"
+
+#: Seconds of tests at first, and for what survives them.
+STAGES = (0.3, 3.0, 15.0)
+
+
+def main(arguments: list[str]) -> int:
+    """Draw and judge; 1 if a room has less than its share."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants.sampled")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=20, help="faults for each room")
+    parser.add_argument("--folder", action="append", help="in place of the rooms; may be repeated")
+    parser.add_argument("--reached", type=Path, default=ROOT / "build" / "reached.json")
+    chosen = parser.parse_args(arguments)
+    if not chosen.reached.exists():
+        chosen.reached.parent.mkdir(exist_ok=True)
+        reached.main(str(chosen.reached), [*MAPPED, "tests/mutants/test_bounds.py"])
+    tests = Tests(json.loads(chosen.reached.read_text(encoding="utf-8")))
+    short = False
+    for room in chosen.folder or WANTED:
+        counts: Counter[str] = Counter()
+        drawn = random.Random(chosen.seed).sample(
+            listed := sites(room), min(chosen.count, len(listed))
+        )
+        for file, mutation in sorted(drawn):
+            outcome = judged(file, mutation, tests)
+            counts[outcome] += 1
+            print(f"{outcome:9}{told(file, mutation)}", flush=True)
+        fair = sum(counts.values()) - counts["explained"]
+        share = counts["killed"] / fair if fair else 1.0
+        wanted = next((w for r, w in WANTED.items() if room.startswith(r)), 0.0)
+        short |= share < wanted
+        print(
+            f"{room}: {counts['killed']} of {fair} killed ({share:.1%}, wanted {wanted:.0%}), "
+            f"{counts['survived']} survived, {counts['explained']} explained; {len(listed)} sites",
+            flush=True,
+        )
+    return int(short)
+
+
+def sites(room: str) -> list[tuple[str, Mutation]]:
+    """Return every fault of a room, or of a folder or file in it."""
+    path = ROOT / room
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return [
+        (str(file.relative_to(ROOT)), mutation)
+        for file in files
+        if not str(file.relative_to(ROOT)).startswith("fastpath/core/bounds/")
+        for mutation in mutations(file.read_text(encoding="utf-8"))
+    ]
+
+
+def told(file: str, mutation: Mutation) -> str:
+    """Return one line that says what was planted where."""
+    before, after = (" ".join(text.split()) for text in (mutation.before, mutation.after))
+    return (
+        f"{file}:{mutation.line} {mutation.function or '(module)'}: {before[:90]} -> {after[:90]}"
+    )
+
+
+def file_of(test: str) -> str:
+    """Return the file of a test's id."""
+    return test.partition("::")[0]
+
+
+class Tests:
+    """Which tests to run for a fault, from what the tests reached."""
+
+    def __init__(self, found: dict[str, dict[str, list[str]]]) -> None:
+        self._seconds: dict[str, float] = found["seconds"]  # type: ignore[assignment]
+        self._functions = found["functions"]
+        entered = Counter(
+            (file_of(test), name) for name, those in self._functions.items() for test in those
+        )
+        self._breadth = Counter(file for file, _ in entered)
+
+    def of(self, file: str, function: str) -> Iterator[tuple[list[str], int]]:
+        """Yield the tests of each stage, and how long they may take."""
+        names = [f"{file}::{function}"] if function else []
+        entering = {test for name in names for test in self._functions.get(name, ())}
+        if not entering:
+            # What is evaluated as the module is loaded may show wherever the module is used.
+            entering = {
+                test
+                for name, those in self._functions.items()
+                if name.startswith(f"{file}::")
+                for test in those
+            }
+            if file.startswith("specs/"):
+                entering |= {test for test in self._seconds if test.startswith("tests/specs/")}
+        before: set[str] = set()
+        for budget in STAGES:
+            now, total = [], 0.0
+            for test in sorted(entering - before, key=self._rank):
+                if now and total + self._seconds[test] > budget:
+                    continue
+                total += self._seconds[test]
+                now.append(test)
+            before.update(now)
+            if now:
+                yield now, int(8 + 4 * total)
+
+    def _rank(self, test: str) -> tuple[int, str, float, str]:
+        """Order tests: those of files that enter few functions first, the quickest of a file first."""
+        file = file_of(test)
+        return self._breadth[file], file, self._seconds[test], test
+
+
+def judged(file: str, mutation: Mutation, tests: Tests) -> str:
+    """Return ``killed``, ``survived`` or ``explained``."""
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    source = (ROOT / file).read_text(encoding="utf-8")
+    text = mutation.planted(source)
+    for stage, longest in tests.of(file, mutation.function):
+        outcome, said = planted(module, text, stage, marked=QUICK, longest=longest)
+        if outcome is Outcome.BROKEN:
+            # A module that cannot be loaded is noticed, if the tests are there without the fault.
+            green, said = planted("", "", stage, marked=QUICK, longest=longest)
+            assert green is Outcome.SURVIVED, said
+        if outcome is not Outcome.SURVIVED:
+            return "killed"
+    return (
+        "explained" if any(explains(e, file, source, mutation) for e in EXPLAINED) else "survived"
+    )
+
+
+def explains(known: Explained, file: str, source: str, mutation: Mutation) -> bool:
+    """Whether an explanation is of this fault."""
+    line = source.splitlines()[mutation.line - 1].strip()
+    return (known.file, known.function, known.line, known.before, known.after) == (
+        file,
+        mutation.function,
+        line,
+        mutation.before,
+        mutation.after,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
