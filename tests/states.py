@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastpath import AuditLedger, MomentState, QuantisedCache, StreamingAttention
+from fastpath import AuditLedger, KeyIndex, MomentState, QuantisedCache, StreamingAttention
 
 
 def _numbers(step: int, *shape: int) -> Any:
@@ -48,6 +48,15 @@ def _moments() -> Iterator[MomentState]:
         state.update(_numbers(step, 5, 2), _numbers(step + 1, 5, 3))
 
 
+def _indices() -> Iterator[KeyIndex]:
+    index, step = KeyIndex(_numbers(0, 600, 4), _numbers(1, 600, 2)), 0
+    while True:
+        yield index
+        step += 1
+        # Some wait and some are sorted in.
+        index.append(_numbers(step, 300, 4), _numbers(step + 1, 300, 2))
+
+
 def _streams(recovery: str) -> Iterator[StreamingAttention]:
     state = StreamingAttention(
         2,
@@ -73,6 +82,7 @@ STATES: dict[str, Callable[[], Iterator[Any]]] = {
     "QuantisedCache, 4 bits by channel": lambda: _caches(4, True),
     "QuantisedCache, bfloat16": lambda: _caches("bfloat16", False),
     "AuditLedger": _ledgers,
+    "KeyIndex": _indices,
     "MomentState": _moments,
     "StreamingAttention": lambda: _streams("heap"),
     "StreamingAttention, sketch": lambda: _streams("sketch"),

@@ -104,6 +104,10 @@ READS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
         lambda o: o.attention(Q[0, :6], 0.1),
     ),
     "AuditLedger": (lambda: after("AuditLedger", 60), lambda o: o.bound()),
+    "KeyIndex": (
+        lambda: fastpath.KeyIndex(np.tile(K[0, :20], (900, 1)), np.tile(V[0, :20], (900, 1))),
+        lambda o: o.attend(16 * Q[0, :2], 0.1),
+    ),
     "AttentionRegression": (
         _regression,
         lambda o: [o.loss(*_POINT), o.gradient(*_POINT), o.hessian(*_POINT), o.certify(*_POINT)],
