@@ -62,4 +62,21 @@ EXPLAINED = (
         after="(65)",
         why="any instance that satisfies the hypotheses is a witness, and one token more does",
     ),
+    Explained(
+        file="fastpath/dynamic/sums.py",
+        function="",
+        line='LARGEST_EXPONENT = {"float32": 16.0, "float64": 300.0}',
+        before="300.0",
+        after="(299.0)",
+        why="when a row is computed anew is a choice: e^299 overflows as little as e^300, and bounds are "
+        "of what was done",
+    ),
+    Explained(
+        file="specs/caches/box.py",
+        function="<lambda>",
+        line="trivial=lambda i, bits: lift(2 * float(i.radii.max()), bits),",
+        before="2",
+        after="(3)",
+        why="a cheapest answer is compared with the bound, and three times the largest radius is one too",
+    ),
 )

@@ -97,12 +97,21 @@ def file_of(test: str) -> str:
     return test.partition("::")[0]
 
 
+def _needs_a_peer(path: Path) -> bool:
+    return path.exists() and 'importorskip("torch"' in path.read_text(encoding="utf-8")
+
+
 class Tests:
     """Which tests to run for a fault, from what the tests reached."""
 
     def __init__(self, found: dict[str, dict[str, list[str]]]) -> None:
         self._seconds: dict[str, float] = found["seconds"]  # type: ignore[assignment]
-        self._functions = found["functions"]
+        # What needs a large peer is not loaded for every fault.
+        peers = {file for file in map(file_of, self._seconds) if _needs_a_peer(ROOT / file)}
+        self._functions = {
+            name: [test for test in those if file_of(test) not in peers]
+            for name, those in found["functions"].items()
+        }
         entered = Counter(
             (file_of(test), name) for name, those in self._functions.items() for test in those
         )

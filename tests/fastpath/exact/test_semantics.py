@@ -388,3 +388,18 @@ def test_a_sink_is_rounded_to_the_type_of_the_computation() -> None:
     """Catches: half a last place of 33 in float32 left out, which is 32 times that of a weight."""
     X = np.zeros((1, 1), np.float32)
     judged(X, X, X, {"sinks": 33 + 0.99 * 2.0**-19})
+
+
+@pytest.mark.parametrize("hidden", [0, 1])
+def test_a_tile_that_a_mask_hides_from_all_does_not_end_the_row(hidden: int) -> None:
+    """Catches: keys behind a block that nobody sees, left out."""
+    n, rows = 3 * module.KEY_BLOCK, module.QUERY_BLOCK
+    gone = slice(hidden * module.KEY_BLOCK, (hidden + 1) * module.KEY_BLOCK)
+    rng = np.random.default_rng(0)
+    Q, K, V = (rng.standard_normal((size, 2)) for size in (rows, n, n))
+    mask = np.ones((rows, n), bool)
+    mask[:, gone] = False
+    masked = fastpath.attention(Q, K, V, mask=mask)
+    short = fastpath.attention(Q, np.delete(K, gone, 0), np.delete(V, gone, 0))
+    off = np.abs(masked.output - short.output)
+    assert (off <= masked.error_bound + short.error_bound).all()
