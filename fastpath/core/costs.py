@@ -39,7 +39,7 @@ CAUSAL_DROPPING_ROW = 2.5e5
 
 #: The same of clusters under a causal mask, a sampled key being seen by half of the rows; and a pair within
 #: a block of time, relative to exact attention.
-CAUSAL_ROW, CAUSAL_SUMMED, CAUSAL_SAMPLED = 8e4, 900.0, 430.0
+CAUSAL_ROW, CAUSAL_SUMMED, CAUSAL_SAMPLED = 1.2e5, 900.0, 430.0
 CAUSAL_FETCHED, CAUSAL_PAIR, CAUSAL_OWN = 6000.0, 1.6, 1.5
 
 #: Few keys for all queries: a row, besides its pairs; and a call of exact attention, besides its rows.

@@ -172,7 +172,7 @@ def test_a_causal_head_is_exact_and_says_why(diffuse: Any) -> None:
     )
     assert exact_head(result, fastpath.attention(Q, K, V, causal=True))
     assert result.reason == (
-        "no polynomial is affordable; the head is not sharp; planning clusters would take 1 of exact "
+        "no polynomial is affordable; the head is not sharp; planning clusters would take 1.5 of exact "
         "attention's time; planning sampled keys would take 2.2 of exact attention's time."
     )
 
