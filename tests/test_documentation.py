@@ -182,7 +182,7 @@ def test_the_readme_is_of_80_lines() -> None:
     assert len(README.splitlines()) <= 80
 
 
-@pytest.mark.parametrize("papers", ["S, K", "FP", "P1", "P2", "P3", "P4", "L", "R", "Q"])
+@pytest.mark.parametrize("papers", ["S, K", "FP", "P1", "P2", "P3", "P4", "L", "R", "Q", "I"])
 def test_the_findings_count_what_the_ledger_says(papers: str) -> None:
     records = [
         record
