@@ -447,3 +447,15 @@ def test_logits_within_rounding_of_the_limit_do_not_hold() -> None:
     measured = measure(_head(X, X))
     assert logits(X, X).largest()[1] < Fraction(1, 10) < Fraction(measured.logit_bound)
     assert not papers(measured)[2].holds
+
+
+@pytest.mark.parametrize("role", "QKV")
+@pytest.mark.parametrize("sign", [1, -1])
+def test_entries_too_large_for_logits_are_refused_whatever_their_sign(
+    role: str, sign: int, tmp_path: Path
+) -> None:
+    """Catches: a limit that negative entries pass."""
+    arrays = {f"h/{other}": np.ones((2, 2)) for other in "QKV"}
+    arrays[f"h/{role}"][1, 0] = sign * 2.0**501
+    with pytest.raises(InputError, match=rf"h/{role} .* must not exceed 2\^500 in magnitude"):
+        read_file(npz(tmp_path / "f.npz", arrays))
