@@ -192,6 +192,8 @@ def calls(content: bytes) -> None:
         _sentence(error)
     except BrokenError as error:
         raise AssertionError(f"{name}: {error}") from error
+    except AssertionError:
+        raise
     except Exception as error:
         _not_by_the_code(error)
     for array, before in held.items():
