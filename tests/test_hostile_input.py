@@ -100,6 +100,8 @@ def meets(name: str, data: st.DataObject) -> None:
             raise AssertionError("refused without a sentence") from error
     except BrokenError as error:
         raise AssertionError(f"{error}") from error
+    except AssertionError:
+        raise
     except Exception as error:
         if not _refused_by_the_attack(error):
             raise
