@@ -52,6 +52,9 @@ PILOT_ROOM = 0.7
 #: which may be twice the pilot's, decides nothing.
 SKIPPED = 2
 
+#: A pilot that misses its aim by more is counted as missing it by this.
+MOST_MISSED = 1e9
+
 #: The samples that a pilot starts with, and how often it tries.
 FIRST_SAMPLES, PILOTS = 512, 7
 
@@ -691,8 +694,8 @@ def _sample_size(
             errors = pilot.errors[np.argsort(pilot.predicted, kind="stable")[:kept]]
             # NaN is the largest error.
             error = float(np.max(np.nan_to_num(errors, nan=np.inf)))
-            # Of the least numbers a share may be 0.
-            missed = error / aim if aim else np.inf
+            # Of the least numbers a share may be 0; and the square of what is missed stays a number.
+            missed = min(error / aim, MOST_MISSED) if aim else MOST_MISSED
             more = max(1.0, missed) ** 2
             choices.append((planned.cost(pilot.sampled * more, repaired), repaired, missed))
         cost, repaired, missed = min(choices)

@@ -144,6 +144,20 @@ def test_heads_that_share_keys_take_a_way_together_and_are_certified_each(
     assert (found[0].error_bound[:3].max(axis=(1, 2)) <= 0.2 * of_head).all()
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_tolerance_far_below_any_error_leaves_exact_attention(
+    causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The square of what the pilot misses is no float."""
+    every_way(monkeypatch)
+    Q, K, V = inputs(1)
+    found = certified_attention(
+        Q[0], K, V, tolerance=1e-300, rows="quantile", causal=causal, rng=np.random.default_rng(0)
+    )
+    assert found.method == "exact"
+    assert "that pays meets the tolerance on the pilot's rows" in found.reason
+
+
 def test_a_group_whose_samples_are_refused_goes_head_by_head(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
