@@ -221,7 +221,7 @@ def test_an_error_above_its_bound_gives_exit_1(
     document = json.loads(out)
     assert (status, document["passed"]) == (1, False)
     assert "not every error is inside its certificate, see small, replaced" in document["summary"]
-    status, out, _ = run_check(capsys, "--impl", "liar")
+    status, out, _ = run_check(capsys, "--impl", "liar", "--verbose")
     told = " ".join(out.split())
     assert status == 1
     for run in document["replacements"][0]["runs"]:
@@ -340,7 +340,7 @@ def test_an_answer_that_cannot_be_judged_gives_exit_1(
     for run in json.loads(out)["replacements"][0]["runs"]:
         assert run["verdict"] == "NO ANSWER"
         assert says in run["failure"]
-    status, out, err = run_check(capsys, "--impl", "liar")
+    status, out, err = run_check(capsys, "--impl", "liar", "--verbose")
     assert (status, err) == (1, "")
     assert "auto in float64: NO ANSWER. " in " ".join(out.split())
 
@@ -381,4 +381,4 @@ def test_a_module_without_dynamic_attention_is_said_to_be_unchecked(
     said = "liar has no function DynamicAttention: small, replaced not checked."
     assert (status, "replacements" in document) == (0, False)
     assert said in document["summary"]
-    assert said in run_check(capsys, "--impl", "liar")[1]
+    assert said in run_check(capsys, "--impl", "liar", "--verbose")[1]

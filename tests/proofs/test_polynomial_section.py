@@ -222,7 +222,7 @@ def test_an_error_above_its_bound_gives_exit_1(
     found = [(head["name"], x) for head in document["polynomial"] for x in head["instances"]]
     verdicts = [instance["verdict"] for _, instance in found]
     assert verdicts == ["OUTSIDE", "REFUSED", "OUTSIDE"]
-    _, out, _ = run_check(capsys, file, "--impl", "liar")
+    _, out, _ = run_check(capsys, file, "--impl", "liar", "--verbose")
     told = " ".join(out.split())
     for head, instance in found:
         if instance["verdict"] == "OUTSIDE":

@@ -373,7 +373,7 @@ def test_an_error_above_its_bound_gives_exit_1(
     runs = [run for scaled in document["matrices"][0]["scales"] for run in scaled["runs"]]
     assert [run["verdict"] for run in runs] == ["OUTSIDE"] * 8
     assert all(says in run["failure"] for run in runs)
-    _, out, _ = run_check(capsys, file, "--impl", "liar")
+    _, out, _ = run_check(capsys, file, "--impl", "liar", "--verbose")
     told = " ".join(out.split())
     for run in runs:
         assert f"{run['guarantee']}: OUTSIDE. {run['failure']}" in told
@@ -415,7 +415,7 @@ def test_an_answer_that_cannot_be_judged_gives_exit_1(
     for scaled in json.loads(out)["matrices"][0]["scales"]:
         assert [run["verdict"] for run in scaled["runs"]] == ["NO ANSWER"] * 4
         assert all(says in run["failure"] for run in scaled["runs"])
-    status, out, _ = run_check(capsys, file, "--impl", "liar")
+    status, out, _ = run_check(capsys, file, "--impl", "liar", "--verbose")
     assert status == 1
     assert f"columns: NO ANSWER. {says}" in " ".join(out.split())
 
