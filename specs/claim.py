@@ -181,15 +181,21 @@ class Bound(Generic[Instance]):
         Raises
         ------
         TypeError
-            If a name is not one of the bound's arguments.
+            If a name is not one of the bound's arguments, or a value is neither number nor expression.
         """
         arguments = {a.name: a for a in self.arguments}
-        for name in values:
+        replaced = {}
+        for name, value in values.items():
             if name not in arguments:
                 raise TypeError(
                     f"{self.name} takes {', '.join(arguments) or 'nothing'}; got {name}."
                 )
-        replaced = {arguments[name]: sympy.sympify(value) for name, value in values.items()}
+            try:
+                replaced[arguments[name]] = sympy.sympify(value, strict=True)
+            except sympy.SympifyError:
+                raise TypeError(
+                    f"{name} must be a number or a SymPy expression, got {value!r}."
+                ) from None
         return self.expression.subs(replaced, simultaneous=True)
 
     def evaluate(self, *, digits: int = 30, **values: Fraction | float) -> Enclosure:

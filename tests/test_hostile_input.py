@@ -135,6 +135,7 @@ def test_a_few_inputs_are_answered_in_numbers_or_refused_in_a_sentence(
     meets(name, data)
 
 
+ONES = np.ones((2, 4), np.float32)
 NAN, WIDE, COMPLEX = np.full((2, 2), np.nan), np.ones((2, 99)), np.ones((2, 2), complex)
 
 #: Calls that every state refuses: the class, the method, and its arguments.
@@ -152,6 +153,18 @@ REFUSED: dict[str, list[tuple[str, tuple[Any, ...]]]] = {
         ("attention", (NAN,)),
         ("attention", (WIDE,)),
         ("variation", (WIDE,)),
+    ],
+    "KeyIndex": [
+        ("append", (NAN, np.ones((2, 2), np.float32))),
+        ("append", (ONES, np.full((2, 2), np.inf, np.float32))),
+        ("append", (ONES, np.ones((3, 2), np.float32))),
+        ("append", (np.ones((2, 4)), np.ones((2, 2)))),
+        ("append", (COMPLEX, COMPLEX)),
+        ("append", (None, None)),
+        ("attend", (np.full(4, np.nan, np.float32), 0.5)),
+        ("attend", (WIDE, 0.5)),
+        ("attend", (ONES, 0.0)),
+        ("attend", (ONES, np.nan)),
     ],
     "AuditLedger": [
         ("audit", (None,)),

@@ -33,7 +33,7 @@ def encoded(value: Any) -> Any:
     Raises
     ------
     TypeError
-        If a part is no number, text, array, tuple or record of such.
+        If a part is no number, text, array, tuple or record of such, or None.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         held = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
@@ -43,7 +43,7 @@ def encoded(value: Any) -> Any:
         return {"array": value.dtype.name, "shape": [*value.shape], "numbers": numbers}
     if isinstance(value, np.generic):
         return {"scalar": value.dtype.name, "number": encoded(value.item())}
-    if isinstance(value, bool | int | str):
+    if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
         return {"float": value.hex()}

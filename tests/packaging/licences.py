@@ -33,6 +33,10 @@ SHORT = {
 }
 
 
+#: What stands in the licence file of packages whose metadata do not say it.
+SAID = {"atheris": "Apache-2.0"}
+
+
 def required() -> dict[str, list[str]]:
     """Return the packages that pyproject.toml names, by what needs them: all, or an extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -78,7 +82,8 @@ def licence(package: str) -> str:
     ]
     if kinds:
         return " AND ".join(SHORT.get(kind, kind) for kind in kinds)
-    return str(metadata.get("License") or "not said").splitlines()[0]
+    said = metadata.get("License") or SAID.get(package) or "not said"
+    return str(said).splitlines()[0]
 
 
 def page() -> str:

@@ -28,6 +28,7 @@ def test_hypotheses_are_what_stands_before_the_arrows(statement: str, expected: 
     assert [statement[a:b].strip() for a, b in hypotheses(statement)] == expected
 
 
+@pytest.mark.slow
 def test_the_hypotheses_of_every_linked_theorem_are_found() -> None:
     every = weakenings()
     assert len({w.name for w in every}) > 200

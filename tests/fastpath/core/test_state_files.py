@@ -70,6 +70,8 @@ def test_a_loaded_state_goes_on_as_the_one_that_was_saved(name: str, tmp_path: P
     elif kind is fastpath.QuantisedCache:
         loaded.append(np.ones((2, 4)), np.ones((2, 2)))
         loaded.evict(len(loaded) - 1)
+    elif kind is fastpath.KeyIndex:
+        loaded.append(np.ones((2, 4), np.float32), np.ones((2, 2), np.float32))
     else:
         loaded.attend(np.full((3, 2), 0.25))
         loaded.decode()
@@ -333,6 +335,7 @@ def _killed_by_its_parent(name: str, path: Path, moments: int) -> int:
     return read
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("name", STATES)
 def test_after_a_kill_at_any_moment_the_last_good_state_is_there(name: str, tmp_path: Path) -> None:
