@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from multiprocessing import get_context
 from types import ModuleType
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -106,6 +107,7 @@ def check(
     *,
     functions: Sequence[str] = (),
     causal: bool = False,
+    seed: int | None = None,
 ) -> Check:
     """Let every judge ask the module ``name`` about the items that it judges.
 
@@ -123,12 +125,15 @@ def check(
         The functions to ask; by default all.
     causal
         Whether to ask for causal attention, and only those functions and heads that have it.
+    seed
+        Draws the rows that are checked of a large head or matrix, whatever else is asked for; by default one
+        that nobody can foresee.
 
     Raises
     ------
     InputError
         If there is no such module, it has no function for any of the items, ``functions`` names one of which
-        nothing is known, or ``causal`` leaves nothing to ask.
+        nothing is known, ``causal`` leaves nothing to ask, or the seed is negative.
     """
     known = [judge.function for judge in JUDGES]
     for function in functions:
@@ -155,8 +160,12 @@ def check(
             not_run.insert(
                 1, f"Not run, or not of every head, as --causal asks: {', '.join(omitted)}."
             )
+    if seed is not None and seed < 0:
+        raise InputError(f"--seed must be at least 0, got {seed}.")
+    if seed is None:
+        seed = int(np.random.default_rng().integers(2**32))
     found: dict[str, list[Any]] = {judge.stem: [] for judge in asked}
-    for (judge, _), examination in _examined(name, module, steps, causal):
+    for (judge, _), examination in _examined(name, module, steps, causal, seed):
         found[judge.stem].append(examination)
     sections = (
         SECTIONS[judge.stem](found[judge.stem], f"{name}.{judge.function} on {source}")
@@ -165,6 +174,7 @@ def check(
     return Check(
         implementation=name,
         source=source,
+        seed=seed,
         sections=tuple(sections),
         unchecked=tuple(
             f"{name} has no function {judge.function}: "
@@ -185,7 +195,7 @@ def _has_causal(judge: Judge[Any], item: Item) -> bool:
 
 
 def _examined(
-    name: str, module: ModuleType, steps: Sequence[Step], causal: bool
+    name: str, module: ModuleType, steps: Sequence[Step], causal: bool, seed: int
 ) -> Iterator[tuple[Step, Any]]:
     """Yield every step with what was found, in order.
 
@@ -195,11 +205,13 @@ def _examined(
     count = min(cores(), len(steps) // STEPS_A_PROCESS)
     if count < 2 or module.__spec__ is None:
         for judge, item in tracked:
-            yield (judge, item), _ask(judge, module, item, causal)
+            yield (judge, item), _ask(judge, module, item, causal, seed)
         return
     pool = ProcessPoolExecutor(count, get_context("spawn"), _start)
     try:
-        work = [pool.submit(_examine, name, JUDGES.index(j), item, causal) for j, item in steps]
+        work = [
+            pool.submit(_examine, name, JUDGES.index(j), item, causal, seed) for j, item in steps
+        ]
         for step, future in zip(tracked, work, strict=True):
             yield step, future.result()
     except BrokenProcessPool:
@@ -221,11 +233,15 @@ def _start() -> None:
     threadpool_limits(1)
 
 
-def _examine(name: str, index: int, item: Item, causal: bool) -> Any:
+def _examine(name: str, index: int, item: Item, causal: bool, seed: int) -> Any:
     judge = JUDGES[index]
-    return _ask(judge, implementation(name, judge.function), item, causal)
+    return _ask(judge, implementation(name, judge.function), item, causal, seed)
 
 
-def _ask(judge: Judge[Any], module: ModuleType, item: Item, causal: bool) -> Any:
-    asked = {"causal": True} if causal else {}
+def _ask(judge: Judge[Any], module: ModuleType, item: Item, causal: bool, seed: int) -> Any:
+    asked: dict[str, Any] = {"causal": True} if causal else {}
+    if judge.draws:
+        # Of its own, so that it draws the same whatever is asked beside it and by whichever process.
+        of_step = crc32(f"{judge.function} {item.name}".encode(errors="backslashreplace"))
+        asked["rng"] = np.random.default_rng([seed, of_step])
     return judge.examine(item, getattr(module, judge.function), **asked)

@@ -141,12 +141,14 @@ def _some(judgements: Sequence[Judgement]) -> str:
 class Check:
     """What was checked: an implementation's name, where the data come from, and what was found.
 
+    ``seed`` drew the rows that were checked where those are not all.
     ``unchecked`` says in sentences what the implementation has no function for, ``not_run`` what else was
     left out.
     """
 
     implementation: str
     source: str
+    seed: int
     sections: tuple[Section, ...]
     unchecked: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()
@@ -195,7 +197,8 @@ def print_check(check: Check, *, verbose: bool = False, hypotheses: bool = False
         else f"PASS: of {asked_for} every error is inside its certificate"
         + (f"; {refused} certify none." if refused else ".")
     )
-    _print_paragraphs([*check.unchecked, *check.not_run], apart=False)
+    seed = f"Rows that were drawn at random: --seed {check.seed} draws them again."
+    _print_paragraphs([*check.unchecked, *check.not_run, seed], apart=False)
 
 
 #: Columns that many tables have: a heading, and what stands below it of a judgement.
@@ -280,6 +283,7 @@ def as_json(check: Check) -> str:
         "blas": _blas(),
         "implementation": check.implementation,
         "source": check.source,
+        "seed": check.seed,
         "passed": check.passed,
         "summary": " ".join(check.summaries),
     } | {section.name: section.document for section in check.sections}

@@ -143,14 +143,18 @@ class CertifiedJudgement(Judgement):
 
 
 def examine(
-    head: Head, certified_attention: CertifiedAttention, *, causal: bool = False
+    head: Head,
+    certified_attention: CertifiedAttention,
+    *,
+    causal: bool = False,
+    rng: np.random.Generator | None = None,
 ) -> Examination[CertifiedJudgement]:
-    """Ask an implementation for a head and judge the answer."""
+    """Ask an implementation for a head and judge the answer; ``rng`` as of :func:`judge`."""
     return Examination(
         name=head.name,
         dtype=head.V.dtype.name,
         shape=(len(head.Q), len(head.K)),
-        judgements=(judge(head, certified_attention, causal=causal),),
+        judgements=(judge(head, certified_attention, causal=causal, rng=rng),),
     )
 
 

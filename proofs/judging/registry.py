@@ -44,6 +44,8 @@ class Judge(Generic[Judged]):
         What asks it about one of them, and judges the answers.
     largest_causal
         The most tokens of a head of which it may be asked for causal attention; 0: it knows of none.
+    draws
+        Whether of large things it looks at random rows.
     """
 
     stem: str
@@ -51,6 +53,7 @@ class Judge(Generic[Judged]):
     judges: type[Judged]
     examine: Callable[..., Examination[Any]]
     largest_causal: int = 0
+    draws: bool = True
 
 
 #: In the order in which they are told.
@@ -63,7 +66,11 @@ JUDGES: tuple[Judge[Any], ...] = (
         largest_causal=LARGEST_SIZE,
     ),
     Judge(
-        stem="dynamic", function="DynamicAttention", judges=Replacements, examine=dynamic.examine
+        stem="dynamic",
+        function="DynamicAttention",
+        judges=Replacements,
+        examine=dynamic.examine,
+        draws=False,
     ),
     Judge(
         stem="polynomial", function="polynomial_attention", judges=Head, examine=polynomial.examine
@@ -76,7 +83,11 @@ JUDGES: tuple[Judge[Any], ...] = (
         largest_causal=isqrt(LARGEST_SIZE),  # every row is enclosed
     ),
     Judge(
-        stem="regression", function="AttentionRegression", judges=Head, examine=regression.examine
+        stem="regression",
+        function="AttentionRegression",
+        judges=Head,
+        examine=regression.examine,
+        draws=False,
     ),
     Judge(
         stem="sparsification",

@@ -14,6 +14,14 @@ HEADS = "tests/proofs/test_heads.py::"
 OUTPUT = "tests/proofs/test_check_output.py::"
 
 MUTANTS = (
+    Mutant(
+        file="proofs/command/check.py",
+        before="default_rng([seed, of_step])",
+        after="default_rng([0, of_step])",
+        tests="tests/proofs/test_check_choices.py::"
+        "test_a_seed_draws_the_same_rows_whatever_is_asked_beside_it",
+        catches="the seed of the rows that are checked",
+    ),
     # ------------------------------------------------------------------------------- certify
     Mutant(
         file="fastpath/real_heads/certify.py",

@@ -58,6 +58,7 @@ def test_only_the_heads_of_these_names_are_checked(
         (["--section", "heads"], "--section must be one of attention, DynamicAttention,"),
         (["--section", "sparsify"], "heads.npz holds nothing to ask sparsify about."),
         (["--section", "QuantisedCache", "--causal"], "--causal leaves nothing to ask"),
+        (["--seed", "-1"], "--seed must be at least 0, got -1."),
         (["--scale", "nan"], "--scale must be a finite number"),
         (["--scale", "1e200"], "no entry of Q above 2^500, got 1e+200 for head a."),
     ],
@@ -100,6 +101,25 @@ def test_causal_attention_is_asked_for_and_judged(
     install(monkeypatch, attention=lambda Q, K, V, causal: fastpath.attention(Q, K, V))
     status, out, _ = run_check(capsys, file, "--causal", "--impl", "liar")
     assert (status, out.count("OUTSIDE")) == (1, 1)
+
+
+def test_a_seed_draws_the_same_rows_whatever_is_asked_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (large,) = (head for head in shipped_heads(256) if head.name == "minilm_L2H11_n256")
+    file = write_heads(tmp_path / "large.npz", HEADS[0], large)
+
+    def drawn(*arguments: str) -> tuple[Any, int]:
+        document = _document(capsys, file, "--section", "certified_attention", *arguments)
+        return document["real_heads"][-1]["rows"], document["seed"]
+
+    rows, seed = drawn()
+    assert len(rows) < 256
+    assert drawn("--seed", str(seed)) == drawn("--seed", str(seed), "--head", large.name)
+    assert drawn("--seed", str(seed)) == (rows, seed)
+    assert drawn("--seed", str(seed + 1))[0] != rows
+    _, out, _ = run_check(capsys, file, "--section", "attention", "--seed", "7")
+    assert out.endswith("Rows that were drawn at random: --seed 7 draws them again.\n")
 
 
 def test_of_a_causal_answer_random_rows_are_judged_by_what_they_see() -> None:
