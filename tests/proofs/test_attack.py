@@ -49,8 +49,10 @@ def test_no_bound_is_broken_by_a_few(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_no_bound_is_broken(name: str) -> None:
-    found = attacked(name, 60, seed=2)
-    assert found.refused + found.undecided < 30
+    # An index of few keys reads them all, and one of many takes long to judge.
+    count = 10 if name == "KeyIndex" else 60
+    found = attacked(name, count, seed=2)
+    assert found.refused + found.undecided < count / 2
     # Of what is that far from its bounds a search that looks in the wrong place could not be told.
     assert found.ratio > 1 / 1024
 
