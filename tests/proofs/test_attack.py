@@ -40,13 +40,19 @@ def test_every_public_name_is_attacked_or_says_why_not() -> None:
     assert not ATTACKS.keys() & WITHOUT.keys()
 
 
-@pytest.mark.parametrize("name", ["attention", "QuantisedCache", "DynamicAttention", "gram"])
+QUICK = ("attention", "QuantisedCache", "DynamicAttention", "gram")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ATTACKS],
+)
 def test_no_bound_is_broken_by_a_few(name: str) -> None:
     found = attacked(name, 6)
     assert found.tried == 6
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ATTACKS)
 def test_no_bound_is_broken(name: str) -> None:
     # An index of few keys reads them all, and one of many takes long to judge.
@@ -61,7 +67,7 @@ def test_no_bound_is_broken(name: str) -> None:
 @pytest.mark.parametrize("seed", range(3, 6))
 @pytest.mark.parametrize("name", ATTACKS)
 def test_no_bound_is_broken_by_many(name: str, seed: int) -> None:
-    attacked(name, 1500, seed=seed)
+    attacked(name, 100 if name == "KeyIndex" else 1500, seed=seed)
 
 
 @pytest.mark.parametrize("place", range(len(KEPT)), ids=lambda p: f"{KEPT[p][0].function}, {p}")
