@@ -251,7 +251,7 @@ def _fields(node: Any, path: str = "") -> Iterator[str]:
 @pytest.mark.slow
 def test_the_sample_is_the_output_but_for_figures_that_differ_between_machines() -> None:
     found = subprocess.run(
-        [sys.executable, "-m", "proofs", "check"],
+        [sys.executable, "-m", "proofs", "check", "--seed", "1602177"],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
