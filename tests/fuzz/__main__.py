@@ -38,7 +38,6 @@ def main() -> int:
                     *(sys.executable, "-m", "tests.fuzz.target", target, corpus),
                     f"-max_total_time={arguments.seconds // len(chosen)}",
                     f"-artifact_prefix={arguments.findings / target}-",
-                    "-timeout=20",
                     "-rss_limit_mb=2048",
                     "-max_len=4096",
                     "-len_control=0",

@@ -183,7 +183,7 @@ def test_a_fork_while_threads_change_holds_blas_to_one_thread(
     monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     """The fork comes while another thread is inside of the call that sets the number of threads."""
-    setting, forked = threading.Event(), threading.Event()
+    setting, forked, parent = threading.Event(), threading.Event(), os.getpid()
 
     class Library:
         threads = 4
@@ -193,8 +193,9 @@ def test_a_fork_while_threads_change_holds_blas_to_one_thread(
             return self.threads
 
         def set_num_threads(self, count: int) -> None:
-            if not self.lock.acquire(timeout=5):
-                os._exit(2)  # the child of a fork that came while its parent held it
+            # A child has no other thread: what is held there will not be released.
+            if not self.lock.acquire(blocking=os.getpid() == parent):
+                os._exit(2)
             first = count == threads and not setting.is_set()
             if first and count > 1:
                 self.threads = count

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastpath import certified_attention
+from fastpath.core.costs import pair_cost
 from fastpath.core.head import Head
 from fastpath.core.offers import Refusal
 from fastpath.real_heads import attention as real_heads
@@ -154,13 +155,10 @@ def test_few_rows_are_certified_or_refused(n: int) -> None:
 
 def test_the_cost_is_that_of_the_bands_and_of_the_exact_rows() -> None:
     Q, K, V = structured("ties", np.float64)
-    made = planned(Q, K, V, 0.3)
+    head, made = Head.of(Q, K, V, causal=True), planned(Q, K, V, 0.3)
     with np.errstate(all="ignore"):
         of_bands = sum(band.cost(np.random.default_rng(0)) for band in made._bands)
-        assert made.cost(np.random.default_rng(0)) == pytest.approx(
-            of_bands + 8**2 / 2 * (2 + 2 + 24), rel=0.2
-        )
-    head = Head.of(Q, K, V, causal=True)
+        assert made.cost(np.random.default_rng(0)) == 8**2 / 2 * pair_cost(head) + of_bands
     assert CausalDroppedKeys.likely_cost(head, 0.5) > CausalDroppedKeys.likely_cost(head, 0.1)
 
 
