@@ -259,7 +259,7 @@ MUTANTS = (
         before="    rng = np.random.default_rng() if rng is None else rng\n",
         after="    rng = np.random.default_rng(0)\n",
         tests=COMMAND + "test_of_a_large_head_some_rows_are_checked",
-        catches="rows that an implementation can foresee",
+        catches="rows of a large head that an implementation can foresee",
     ),
     # ----------------------------------------------------------------------- other sections
     Mutant(
