@@ -24,9 +24,10 @@ LOGIT = 24.0
 #: One of a polynomial's products, with all that it takes to build features.
 FEATURE_PRODUCT = 20.0
 
-#: Dropping keys: a row's share in planning, weighing a key for a cluster, fetching one that is kept; and a
-#: pair in such narrow tiles, relative to exact attention.
-DROPPING_ROW, DROPPING_KEY, DROPPING_FETCHED, DROPPING_PAIR = 1.5e5, 400.0, 1000.0, 1.35
+#: Dropping keys: a row's share in planning, weighing a key for a cluster, fetching one that is kept; and,
+#: relative to a pair of exact attention, a logit that is looked at, and a pair of a heavy key.
+DROPPING_ROW, DROPPING_KEY, DROPPING_FETCHED = 1.5e5, 400.0, 1000.0
+DROPPING_TESTED, DROPPING_PAIR = 0.3, 1.35
 
 #: Clusters on both sides: a row's share in planning; a key of a query cluster or a query of a key cluster,
 #: and that once more where keys are sampled; preparing a sampled key for a cluster; and a pair, relative to

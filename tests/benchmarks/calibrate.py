@@ -109,6 +109,10 @@ def dropping(one: float) -> Measured:
             rows.append([kept, kept * queries * costs.pair_cost(given)])
             taken.append(least(lambda q=q, k=keys, s=shift: planned._sums(q, k, s, None)) / one)
     yield from zip(("DROPPING_FETCHED", "DROPPING_PAIR"), fitted(rows, taken), strict=True)
+    a = int(np.argmax(planned._clusters.sizes))
+    shift, every = planned._shift(a, planned._weigh(np.array([a])), 0), np.arange(n)
+    pairs = n * len(shift) * costs.pair_cost(given)
+    yield "DROPPING_TESTED", least(lambda: planned._heavy(a, every, shift)) / one / pairs
 
 
 def clusters(one: float) -> Measured:

@@ -20,6 +20,7 @@ _QUERIES = "test_the_slack_knows_the_farthest_query_of_every_cluster"
 _KEYS = "test_the_slack_knows_the_longest_key_and_the_size_of_every_logit"
 _MEANS = "test_the_slack_knows_the_errors_of_means_and_images"
 _ROUNDING = "test_the_rounding_of_the_kept_keys_is_that_of_exact_attention"
+_LIGHT = "test_the_share_of_light_keys_is_what_their_logits_and_the_sum_of_heavy_weights_say"
 _ROOM = "test_the_allowed_share_leaves_room_for_rounding"
 
 MUTANTS = (
@@ -216,8 +217,8 @@ MUTANTS = (
         _ROUNDING,
     ),
     _argument(
-        "            up(underflow / self._magnitude),\n            self._values.smallest,",
-        "            up(underflow / self._magnitude),\n            0.0,",
+        "            up(self._underflow / self._magnitude),\n            self._values.smallest,",
+        "            up(self._underflow / self._magnitude),\n            0.0,",
         "the underflow of the output of kept keys",
         _ROUNDING,
     ),
@@ -231,18 +232,6 @@ MUTANTS = (
         "            self._spread,\n            self._magnitude,\n            quotient",
         "            0 * self._spread,\n            self._magnitude,\n            quotient",
         "the spread of the values of kept keys",
-        _ROUNDING,
-    ),
-    _argument(
-        "dropped_keys_output(rounding, self._share, self._spread)",
-        "dropped_keys_output(rounding, 0.0, self._spread)",
-        "the share of dropped keys",
-        _ROUNDING,
-    ),
-    _argument(
-        "dropped_keys_output(rounding, self._share, self._spread)",
-        "dropped_keys_output(0 * rounding, self._share, self._spread)",
-        "the rounding of kept keys",
         _ROUNDING,
     ),
     _argument(
@@ -293,5 +282,95 @@ MUTANTS = (
         after="np.isfinite(sums).all(axis=1)",
         tests=f"{TERMS}::test_rows_whose_kept_weights_add_up_to_little_are_computed_exactly",
         catches="the test of how light a sum is",
+    ),
+    _argument(
+        "share = up(self._share + self._light_share(rows, reach, weight_error))",
+        "share = self._share",
+        "the share of light keys",
+        _ROUNDING,
+    ),
+    _argument(
+        "share = up(self._share + self._light_share(rows, reach, weight_error))",
+        "share = self._light_share(rows, reach, weight_error)",
+        "the share of the keys that a cluster drops, beside that of light ones",
+        _ROUNDING,
+    ),
+    _argument(
+        "dropped_keys_output(rounding, share, self._spread)",
+        "dropped_keys_output(rounding, 0 * share, self._spread)",
+        "the share of all dropped keys",
+        _ROUNDING,
+    ),
+    _argument(
+        "dropped_keys_output(rounding, share, self._spread)",
+        "dropped_keys_output(0 * rounding, share, self._spread)",
+        "the rounding of kept keys",
+        _ROUNDING,
+    ),
+    _argument(
+        "self._head.keys.shape[1] + 1, u, up(reach + shift), self._tiny",
+        "self._head.keys.shape[1], u, up(reach + shift), self._tiny",
+        "that the shift is a term of a compared logit",
+        _LIGHT,
+    ),
+    _argument(
+        "u, up(reach + shift), self._tiny",
+        "u, reach, self._tiny",
+        "the size of the shift in a compared logit",
+        _LIGHT,
+    ),
+    _argument(
+        "np.exp(above(rows.thresholds + logit_error))",
+        "np.exp(above(rows.thresholds + 0 * logit_error))",
+        "the error of a compared logit",
+        _LIGHT,
+    ),
+    _argument(
+        "dropped_mass(up(rows.light * heaviest), heavy)",
+        "dropped_mass(heaviest, heavy)",
+        "how many keys are light",
+        _LIGHT,
+    ),
+    _argument(
+        "np.exp(below(logarithms - log_error))",
+        "np.exp(below(logarithms))",
+        "the error of the sum of heavy weights",
+        _LIGHT,
+    ),
+    _argument(
+        "            self._underflow,\n            library_up(np.abs(logarithms)),",
+        "            0.0,\n            library_up(np.abs(logarithms)),",
+        "what underflow takes from the sum of heavy weights",
+        _LIGHT,
+    ),
+    _argument(
+        "        self._share = min(0.25, float(down(room / spread)) / 2) if spread else 0.25",
+        "        self._share = min(0.25, float(down(room / spread))) if spread else 0.25",
+        "that two steps share what a row may lose",
+        _ROOM,
+    ),
+    _planted(
+        before="columns[:d, :n], columns[d, :n] = q.T, -shift",
+        after="columns[:d, :n] = q.T",
+        tests=f"{PROPERTIES}::test_a_light_key_is_light_for_every_query_that_sees_it",
+        catches="the shift of a compared logit",
+    ),
+    _planted(
+        before="reduce(np.bitwise_and, words.T) != ALL_LIGHT",
+        after="words[:, 0] != ALL_LIGHT",
+        tests=f"{PROPERTIES}::test_a_light_key_is_light_for_every_query_that_sees_it",
+        catches="the queries after the first eight",
+    ),
+    _planted(
+        before="            np.less_equal(tile, threshold, out=below_threshold)",
+        after="            np.logical_not(np.greater(tile, threshold), out=below_threshold)",
+        tests=f"{PROPERTIES}::test_a_key_whose_logit_is_no_number_is_heavy",
+        catches="that what is no number is heavy",
+    ),
+    _planted(
+        before="hidden = keys[:, None] >= stops[start:partly]",
+        after="hidden = keys[:, None] > stops[start:partly]",
+        tests=f"{PROPERTIES}::test_a_light_key_is_light_for_every_query_that_sees_it",
+        catches="which keys a query sees, when it is looked for light ones",
     ),
 )

@@ -33,6 +33,15 @@ def certify_failure(rows: Any, skipped: Any, uncovered: Any) -> Any:
         )
 
 
+def dropped_mass(dropped_weight: Any, total_weight: Any) -> Any:
+    """Bound the mass of the dropped keys: R.drop.
+
+    ``dropped_weight/total_weight``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return up(dropped_weight / total_weight)
+
+
 def image_error(
     dimension: Any, unit_roundoff: Any, vector_length: Any, factor_norm: Any, tiny: Any
 ) -> Any:

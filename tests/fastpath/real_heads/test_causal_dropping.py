@@ -24,6 +24,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small heads have clusters of many queries, and several bands and blocks of keys."""
     monkeypatch.setattr(dropping, "CLUSTERS", 0.8)
     monkeypatch.setattr(dropping, "KEPT_KEY_BLOCK", 3)
+    monkeypatch.setattr(dropping, "COMPARED_KEY_BLOCK", 5)
     monkeypatch.setattr(dropping, "CENTRE_BLOCK", 4)
     monkeypatch.setattr(dropping, "TOGETHER", 2)
     monkeypatch.setattr(causal_dropping, "BANDS", (0.2, 0.4, 1.0))

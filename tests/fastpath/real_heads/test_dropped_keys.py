@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from fastpath import attention as exact_attention
 from fastpath import certified_attention
+from fastpath.core.directed import up
 from fastpath.core.head import Head
 from fastpath.core.offers import Refusal
+from fastpath.core.semantics import Semantics
 from fastpath.real_heads import dropped_keys as dropping
 from fastpath.real_heads.dropped_keys import DroppedKeys
 from reference import Verdict, attention
@@ -24,6 +26,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small heads have clusters of many queries, and several blocks of keys and of clusters."""
     monkeypatch.setattr(dropping, "CLUSTERS", 0.8)
     monkeypatch.setattr(dropping, "KEPT_KEY_BLOCK", 3)
+    monkeypatch.setattr(dropping, "COMPARED_KEY_BLOCK", 5)
     monkeypatch.setattr(dropping, "CENTRE_BLOCK", 4)
     monkeypatch.setattr(dropping, "TOGETHER", 2)
 
@@ -108,6 +111,46 @@ def test_a_key_that_one_query_of_a_cluster_weighs_is_kept(dtype: Any) -> None:
         assert_certified(Q, K, V, 2 * factor * share * len(K), result)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_light_key_is_light_for_every_query_that_sees_it(dtype: Any, causal: bool) -> None:
+    """And a key that is light for all but one query of eight, or of the last few, is heavy."""
+    rng = np.random.default_rng(6)
+    Q, K, V = sharp(rng, 60, 70, 3, 4.0, dtype)
+    options = Semantics(heads=(), queries=60, keys=70, right=0, offset=10) if causal else None
+    head = Head(queries=Q, keys=K, values=V, options=options)
+    with np.errstate(all="ignore"):
+        made = DroppedKeys.planned(head, 0.03 * float(np.abs(V).max()), rng)
+        light = 0
+        for a, kept, weighed, j in _each(made):
+            shift = made._shift(a, weighed, j)
+            heavy = made._heavy(a, kept, shift)
+            rows = made._clusters.order[made._clusters.rows(a)]
+            above = Q[rows].astype(float) @ K[kept].T.astype(float) - shift[:, None]
+            if causal:
+                above[kept > 10 + rows[:, None]] = -np.inf
+            largest = above.max(axis=0)
+            error = made._weight_error(up(made._query_lengths.max() * made._longest_key), 100.0)
+            heavy_ones = np.isin(kept, heavy.keys)
+            assert (largest[~heavy_ones] <= heavy.threshold + error).all()
+            assert (largest[heavy_ones] > heavy.threshold - error).all()
+            light += np.count_nonzero(~heavy_ones)
+    assert light > 20
+
+
+@pytest.mark.parametrize("size", [1.0, 2.0**120])
+def test_a_key_whose_logit_is_no_number_is_heavy(size: float) -> None:
+    """Catches: a comparison that is false, and so lets the key go."""
+    Q, K, V = sharp(np.random.default_rng(7), 9, 20, 2, 4.0, np.float32)
+    with np.errstate(all="ignore"):
+        made = planned(Q, K, V, 0.3)
+        made._with_ones = made._with_ones * np.float32(size)
+        shift = np.full(len(Q), np.nan if size == 1.0 else -np.inf, np.float32)
+        for a, kept, _, _ in _each(made):
+            rows = made._clusters.rows(a)
+            assert np.array_equal(made._heavy(a, kept, shift[rows]).keys, kept)
+
+
 @pytest.fixture
 def no_row_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> None:
@@ -131,7 +174,10 @@ def test_few_keys_are_kept_where_few_matter(offset: float) -> None:
     assert (result.error_bound > 0).all()
 
 
-def test_the_predicted_cost_counts_the_keys_that_are_kept() -> None:
+def test_the_predicted_cost_counts_the_keys_that_are_kept_and_those_that_are_heavy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dropping, "TESTED", dropping.PILOT)
     rng = np.random.default_rng(1)
     Q, K, V = sharp(rng, 200, 300, 3, 8.0, np.float64)
     costs = []
@@ -140,10 +186,14 @@ def test_the_predicted_cost_counts_the_keys_that_are_kept() -> None:
         sizes = head._clusters.sizes
         pairs = sum(len(kept) * sizes[a] for a, kept, _, _ in _each(head))
         keys = sum(len(kept) for _, kept, _, _ in _each(head))
+        heavy = sum(
+            len(head._heavy(a, kept, head._shift(a, weighed, j)).keys) * sizes[a]
+            for a, kept, weighed, j in _each(head)
+        )
         expected = (
             dropping.DROPPING_KEY * len(sizes) * len(K)
             + dropping.DROPPING_FETCHED * keys
-            + dropping.DROPPING_PAIR * (3 + 2 + 24) * pairs
+            + (dropping.DROPPING_TESTED * pairs + dropping.DROPPING_PAIR * heavy) * (3 + 2 + 24)
         )
         with np.errstate(all="ignore"):
             costs.append(head.cost(np.random.default_rng(0)))

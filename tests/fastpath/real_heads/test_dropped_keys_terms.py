@@ -6,6 +6,7 @@ the exact quantity that it must not be below, on heads whose clusters round in e
 
 import inspect
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 
 import fastpath
 from fastpath.core.bounds.real_heads import centre_mean_error, image_error, share_slack
+from fastpath.core.directed import UNIT_ROUNDOFF
 from fastpath.core.head import Head
+from fastpath.exact.attention import LOG_ERROR
 from fastpath.real_heads import dropped_keys as dropping
 from fastpath.real_heads.dropped_keys import DroppedKeys
 from reference import Verdict, attention
@@ -27,6 +30,8 @@ RECORDED = (
     "centre_mean_error",
     "share_slack",
     "dropped_keys_output",
+    "dropped_mass",
+    "log_sum_exp",
 )
 
 N_Q, N_K, D = 160, 41, 3
@@ -80,6 +85,8 @@ def spied(request: pytest.FixtureRequest) -> Any:
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"):
         patch.setattr(dropping, "KEPT_KEY_BLOCK", KEY_BLOCK)
         patch.setattr(dropping, "CENTRE_BLOCK", CENTRE_BLOCK)
+        # All rows in one batch: every bound is asked once.
+        patch.setattr(dropping, "TOGETHER", N_Q)
         patch.setattr(DroppedKeys, "_measure", keeping)
         for name in RECORDED:
             patch.setattr(dropping, name, recording(name))
@@ -195,7 +202,7 @@ def test_the_rounding_of_the_kept_keys_is_that_of_exact_attention(spied: Any) ->
     (Q, K, V), _, head, _, calls = spied
     arithmetic = ARITHMETIC[Q.dtype.name]
     longest = max((_exact(K) ** 2).sum(axis=1))
-    (d, u, reach, tiny), logit_error = calls["rounding_logit"][-1]
+    (d, u, reach, tiny), logit_error = calls["rounding_logit"][-2]
     assert (d, u, tiny) == (D, arithmetic.unit_roundoff, arithmetic.tiny)
     (error, u, farthest, exp_error, exponentials), weight_error = calls["rounding_weight"][-1]
     assert (u, exp_error, exponentials) == (arithmetic.unit_roundoff, arithmetic.exp_error, 1)
@@ -227,16 +234,58 @@ def test_the_rounding_of_the_kept_keys_is_that_of_exact_attention(spied: Any) ->
     assert np.abs(quotient).max() > 0.1
     ((given_rounding, share, given_spread), bound) = calls["dropped_keys_output"][-1]
     assert np.array_equal(given_rounding, rounding)
-    assert share == head._share
+    ((_, light),) = calls["dropped_mass"]
+    assert (share >= head._share + light).all()
     assert np.array_equal(given_spread, spread)
     assert (bound >= rounding).all()
+
+
+def test_the_share_of_light_keys_is_what_their_logits_and_the_sum_of_heavy_weights_say(
+    spied: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The same products as the certificate's.
+    for name, value in (
+        ("KEPT_KEY_BLOCK", KEY_BLOCK),
+        ("CENTRE_BLOCK", CENTRE_BLOCK),
+        ("TOGETHER", N_Q),
+    ):
+        monkeypatch.setattr(dropping, name, value)
+    (Q, _, _), _, head, _, calls = spied
+    u, tiny = (getattr(ARITHMETIC[Q.dtype.name], name) for name in ("unit_roundoff", "tiny"))
+    _, weight_error = calls["rounding_weight"][-1]
+    (_, _, reach, _), _ = calls["rounding_logit"][-2]
+    (d, given_u, magnitude, given_tiny), logit_error = calls["rounding_logit"][-1]
+    assert (d, given_u, given_tiny) == (D + 1, u, tiny)
+    ((error, terms, given_u, underflow, logarithms, log_error, double_u), lost) = calls[
+        "log_sum_exp"
+    ][0]
+    assert np.array_equal(error, weight_error)
+    assert terms >= KEY_BLOCK + -(-N_K // KEY_BLOCK)
+    assert (given_u, log_error, double_u) == (u, LOG_ERROR, UNIT_ROUNDOFF)
+    assert underflow >= float(8 * N_K * tiny) / dropping.LIGHTEST_SUM * (1 - 2.0**-50)
+    (((weight, total), share),) = calls["dropped_mass"]
+    assert (share * total >= weight * (1 - 2.0**-50)).all()
+    counts = []
+    for a, kept, weighed, j in chain.from_iterable(map(head._clusters_of, head._batches())):
+        rows = head._clusters.rows(a)
+        shift = head._shift(a, weighed, j)
+        heavy = head._heavy(a, kept, shift)
+        sums = head._sums(head._q[rows], heavy.keys, shift, None)[:, -1].astype(float)
+        counts.append(len(kept) - len(heavy.keys))
+        assert (magnitude[rows, 0] >= reach[rows, 0] + np.abs(shift)).all()
+        each = np.exp(heavy.threshold + logit_error[rows, 0])
+        assert (weight[rows, 0] >= counts[-1] * each).all()
+        assert (total[rows, 0] <= sums * np.exp(-lost[rows, 0])).all()
+        assert (logarithms[rows, 0] >= np.abs(np.log(sums)) * (1 - 2.0**-50)).all()
+    assert max(counts) > 0
 
 
 def test_the_allowed_share_leaves_room_for_rounding(spied: Any) -> None:
     (_, _, V), _, head, result, calls = spied
     rounding = calls["rounding_output"][0][1] * 2.0 ** (np.frexp(np.abs(V).max(axis=0))[1] - 1)
     spread = np.ptp(V.astype(float), axis=0)
-    assert head._share * spread.max() + rounding.max() <= head._allowed
+    # Once for the keys that a cluster drops, and once for light ones.
+    assert 2 * head._share * spread.max() + rounding.max() <= head._allowed
     assert (result.error_bound <= head._allowed).all()
 
 
