@@ -1,4 +1,4 @@
-"""What is weighed by its bounds, and read or left closed: clusters, and keys of those that are opened."""
+"""Clusters that are weighed by their bounds and opened or left closed, and the keys of opened ones."""
 
 from __future__ import annotations
 
@@ -18,28 +18,22 @@ from fastpath.core.bounds.softmax import (
 from fastpath.core.certified import Certified
 from fastpath.core.directed import UNIT_ROUNDOFF, above, library_up, up
 from fastpath.core.inputs import Array, Matrix
-from fastpath.exact.attention import (
-    CLAIMS,
-    DECIDABLE,
-    KEY_BLOCK,
-    LOG_ERROR,
-    product_by_blocks,
-    sums_by_blocks,
-)
+from fastpath.decoding.products import largest, products, roundings, totals, weighted_sums
+from fastpath.exact.attention import CLAIMS, DECIDABLE, LOG_ERROR
 from fastpath.exact.prepared import constants_of
 from fastpath.exact.scaled_values import ScaledValues
 
 
 @dataclass(frozen=True, kw_only=True)
 class Closable:
-    """Clusters, or keys, of which the lightest are closed.
+    """Clusters, of which the lightest are closed.
 
     Attributes
     ----------
     weights : array, shape (m,)
         What each weighs at most for any of the queries, relative to e^shift: a count times a weight.  NaN or
         infinite where something overflowed.
-    shift : array of the same type, shape (g, 1)
+    shift : array of the same type, shape (g,)
     keys : float
         At least how many keys there are.
     error : float
@@ -55,10 +49,10 @@ class Closable:
     def of(
         cls, logits: Matrix, shift: Matrix, counts: Matrix, logit_error: float, reach: float
     ) -> Closable:
-        """Weigh by logits, which are spent, of at most ``reach`` and an error."""
+        """Weigh by logits in blocks, which are spent, of at most ``reach`` and an error."""
         constants = constants_of(logits)
-        logits -= shift
-        weights = logits.max(axis=0)
+        logits -= shift[:, None]
+        weights = logits.max(axis=1).reshape(-1)[: len(counts)]
         np.exp(weights, out=weights)
         weights *= counts
         reach = float(up(up(reach + logit_error) + float(np.abs(shift).max())))
@@ -78,11 +72,16 @@ class Closable:
         What overflowed is opened.
         """
         weights = self.weights
-        candidates = np.flatnonzero(~(weights <= share / (2 * len(weights))))
-        heavy = weights[candidates]
-        light = weights.sum(dtype=np.float64) - heavy.sum(dtype=np.float64)
+        total = weights.sum(dtype=np.float64)
+        # What is far below the threshold needs no sort.
+        for times in (16, 0.5):
+            candidates = np.flatnonzero(~(weights <= times * share / len(weights)))
+            heavy = weights[candidates]
+            light = total - heavy.sum(dtype=np.float64)
+            if light <= share:
+                break
         ascending = np.sort(heavy)
-        fits = int(np.count_nonzero(np.cumsum(ascending, dtype=np.float64) <= share - light))
+        fits = int(np.cumsum(ascending, dtype=np.float64).searchsorted(share - light, "right"))
         if fits == len(candidates):
             # All would fit, as far as is guessed: something is read.
             return np.atleast_1d(weights.argmax())
@@ -101,7 +100,7 @@ class Closable:
         total = positive_sum(computed, m, m + 2, constants["unit_roundoff"], constants["tiny"])
         # What underflow took from each weight, for each key.
         total = up(total + up(self.keys * constants["tiny"]))
-        shift = self.shift[:, 0].astype(np.float64)
+        shift = self.shift.astype(np.float64)
         exponent = above(above(above(shift - logarithm) + log_bound) + self.error)
         ratio: Array = up(total * library_up(np.exp(exponent)))
         return ratio
@@ -113,9 +112,9 @@ class WeighedKeys:
 
     Attributes
     ----------
-    weights : array, shape (g, m)
-        Relative to e^shift, which makes the largest of each query 1.
-    shift : array of the same type, shape (g, 1)
+    weights : array, shape (blocks, g, size)
+        Relative to e^shift, which makes the largest of each query 1; 0 beyond the keys.
+    shift : array of the same type, shape (g,)
     error : float
         What rounding makes of the logarithm of a weight at most.
     largest : float
@@ -134,31 +133,24 @@ class WeighedKeys:
         logit_error = rounding_logit(
             q.shape[1], constants["unit_roundoff"], reach, constants["tiny"]
         )
-        largest = float(up(reach + logit_error))
-        weights = q @ k.T
-        shift = weights.max(axis=1, keepdims=True)
-        weights -= shift
+        top = float(up(reach + logit_error))
+        weights = products(q, k)
+        shift = largest(weights)
+        weights -= shift[:, None]
         np.exp(weights, out=weights)
         error = rounding_weight(
-            logit_error, constants["unit_roundoff"], 2 * largest, constants["exp_error"], 1
+            logit_error, constants["unit_roundoff"], 2 * top, constants["exp_error"], 1
         )
-        return cls(weights=weights, shift=shift, error=float(error), largest=largest)
+        return cls(weights=weights, shift=shift, error=float(error), largest=top)
 
-    def attend(self, kept: NDArray[np.intp], v: Matrix, values: ScaledValues) -> Certified:
-        """Attend to those that are kept, of which v holds the values.
-
-        ``values`` knows the range of these and others.  Among the kept is the heaviest key of each query.
-        """
-        weights = (
-            self.weights if len(kept) == self.weights.shape[1] else self.weights.take(kept, axis=1)
-        )
-        constants, m = constants_of(weights), len(kept)
+    def attend(self, scaled: Matrix, values: ScaledValues) -> Certified:
+        """Attend to these keys, given their values in units of ``values``, which has the range of all."""
+        weights, m = self.weights, len(scaled)
+        constants = constants_of(weights)
         u, whole = constants["unit_roundoff"], values.whole
-        scaled = ScaledValues(v, keep_moderate=True, whole=whole).scaled
-        denominator = sums_by_blocks(weights, np.ones((min(KEY_BLOCK, m), 1), weights.dtype))
-        quotient = product_by_blocks(weights, scaled) / denominator
-        # A product and the additions of its block, then those of the blocks.
-        terms = min(KEY_BLOCK, m) + -(-m // KEY_BLOCK)
+        denominator = totals(weights)
+        quotient = weighted_sums(weights, scaled) / denominator[:, None]
+        terms = roundings(weights)
         lost = weights_underflow(m, 1, constants["tiny"], 1.0)
         spread, magnitude = values.spread_and_magnitude(*whole)
         magnitude = np.maximum(magnitude, max(2.0**-40, 4 * lost))
@@ -166,13 +158,13 @@ class WeighedKeys:
             self.error,
             spread,
             magnitude,
-            quotient.astype(np.float64),
+            quotient,
             terms,
             u,
             up(lost / np.minimum(magnitude, 1)),
             values.smallest,
         )
-        log_denominator = np.log(denominator[:, 0].astype(np.float64))
+        log_denominator = np.log(denominator)
         log_bound = log_sum_exp(
             self.error,
             terms,
@@ -182,10 +174,12 @@ class WeighedKeys:
             LOG_ERROR,
             UNIT_ROUNDOFF,
         )
+        # Rounded to the values' type only now, between values of that type.
+        output = values.restore(quotient, *whole).astype(scaled.dtype, copy=False)
         return Certified(
-            output=values.restore(quotient, *whole),
+            output=output,
             error_bound=values.restore_bound(np.minimum(bound, spread + DECIDABLE)),
             claims=CLAIMS,
-            log_sum_exp=self.shift[:, 0].astype(np.float64) + log_denominator,
-            log_sum_exp_bound=np.full(len(weights), float(log_bound)),
+            log_sum_exp=self.shift.astype(np.float64) + log_denominator,
+            log_sum_exp_bound=np.full(len(quotient), float(log_bound)),
         )

@@ -33,7 +33,7 @@ def test_attention_on_kept_keys_is_certified_as_attention_is(
     side = PreparedHead(k, v)
     lengths = [np.linalg.norm(x.astype(float), axis=1).max() for x in (q, k)]
     keys = WeighedKeys.of(q, k, float(np.nextafter(lengths[0] * lengths[1], np.inf)))
-    found, exact = keys.attend(np.arange(m), v, side.values), attend_prepared(q, side)
+    found, exact = keys.attend(side.values.scaled, side.values), attend_prepared(q, side)
     wide = [x.astype(float) for x in (q, k, v)]
     verdict, _ = attention_verdict(*wide, found.output, found.error_bound, precision=192)
     assert verdict is Verdict.WITHIN
@@ -55,7 +55,7 @@ def test_attention_on_kept_keys_is_certified_as_attention_is(
 @TYPES
 def test_weights_that_underflow_are_counted(dtype: Any) -> None:
     tiny = ARITHMETIC[np.dtype(dtype).name]["tiny"]
-    logits, shift = np.array([[0.0, -800.0]], dtype), np.zeros((1, 1), dtype)
+    logits, shift = np.array([[[0.0, -800.0]]], dtype), np.zeros(1, dtype)
     some = Closable.of(logits, shift, np.array([1, 1000], dtype), 0.0, 800.0)
     ratio = some.closed(np.array([0]), np.zeros(1), np.zeros(1))
     assert (ratio >= 1000 * tiny).all()
@@ -64,7 +64,7 @@ def test_weights_that_underflow_are_counted(dtype: Any) -> None:
 @TYPES
 def test_something_is_always_opened(dtype: Any) -> None:
     weights = np.array([0.25, 0.125, 0.25], dtype) / 16
-    some = Closable(weights=weights, shift=np.zeros((1, 1), dtype), keys=3.0, error=0.0)
+    some = Closable(weights=weights, shift=np.zeros(1, dtype), keys=3.0, error=0.0)
     assert some.opened(0.5).tolist() == [0]
     assert some.opened(1 / 64).tolist() == [0, 2]
     assert some.opened(1e-9).tolist() == [0, 1, 2]
