@@ -23,6 +23,9 @@ from fastpath.exact.attention import CLAIMS, DECIDABLE, LOG_ERROR
 from fastpath.exact.prepared import constants_of
 from fastpath.exact.scaled_values import ScaledValues
 
+#: Logits of keys that are weighed at once: more than the second cache holds take a third longer.
+TILE = 65536
+
 
 @dataclass(frozen=True, kw_only=True)
 class Closable:
@@ -106,80 +109,67 @@ class Closable:
         return ratio
 
 
-@dataclass(frozen=True, kw_only=True)
-class WeighedKeys:
-    """The weights of some keys for each query of a group.
+def attend_to(
+    q: Matrix, k: Matrix, scaled: Matrix, values: ScaledValues, reach: float
+) -> Certified:
+    """Attend to some keys, of which no logit exceeds ``reach``.
 
-    Attributes
-    ----------
-    weights : array, shape (blocks, g, size)
-        Relative to e^shift, which makes the largest of each query 1; 0 beyond the keys.
-    shift : array of the same type, shape (g,)
-    error : float
-        What rounding makes of the logarithm of a weight at most.
-    largest : float
-        No logit is larger, nor a computed one.
+    ``scaled`` are their values in units of ``values``, which has the range of these and others.  Keys are
+    weighed a tile at a time, relative to its heaviest for each query.
     """
-
-    weights: Matrix
-    shift: Matrix
-    error: float
-    largest: float
-
-    @classmethod
-    def of(cls, q: Matrix, k: Matrix, reach: float) -> WeighedKeys:
-        """Weigh keys of which no logit exceeds ``reach``."""
-        constants = constants_of(q)
-        logit_error = rounding_logit(
-            q.shape[1], constants["unit_roundoff"], reach, constants["tiny"]
-        )
-        top = float(up(reach + logit_error))
-        weights = products(q, k)
+    constants, m = constants_of(q), len(k)
+    u, whole = constants["unit_roundoff"], values.whole
+    logit_error = rounding_logit(q.shape[1], u, reach, constants["tiny"])
+    top = float(up(reach + logit_error))
+    error = float(rounding_weight(logit_error, u, 2 * top, constants["exp_error"], 1))
+    tile, tiles = max(1, TILE // len(q)), []
+    for start in range(0, m, tile):
+        weights = products(q, k[start : start + tile])
         shift = largest(weights)
         weights -= shift[:, None]
         np.exp(weights, out=weights)
-        error = rounding_weight(
-            logit_error, constants["unit_roundoff"], 2 * top, constants["exp_error"], 1
-        )
-        return cls(weights=weights, shift=shift, error=float(error), largest=top)
-
-    def attend(self, scaled: Matrix, values: ScaledValues) -> Certified:
-        """Attend to these keys, given their values in units of ``values``, which has the range of all."""
-        weights, m = self.weights, len(scaled)
-        constants = constants_of(weights)
-        u, whole = constants["unit_roundoff"], values.whole
-        denominator = totals(weights)
-        quotient = weighted_sums(weights, scaled) / denominator[:, None]
-        terms = roundings(weights)
-        lost = weights_underflow(m, 1, constants["tiny"], 1.0)
-        spread, magnitude = values.spread_and_magnitude(*whole)
-        magnitude = np.maximum(magnitude, max(2.0**-40, 4 * lost))
-        bound = rounding_output(
-            self.error,
-            spread,
-            magnitude,
-            quotient,
-            terms,
-            u,
-            up(lost / np.minimum(magnitude, 1)),
-            values.smallest,
-        )
-        log_denominator = np.log(denominator)
-        log_bound = log_sum_exp(
-            self.error,
-            terms,
-            u,
-            lost,
-            up(self.largest + library_up(float(np.abs(log_denominator).max()))),
-            LOG_ERROR,
-            UNIT_ROUNDOFF,
-        )
-        # Rounded to the values' type only now, between values of that type.
-        output = values.restore(quotient, *whole).astype(scaled.dtype, copy=False)
-        return Certified(
-            output=output,
-            error_bound=values.restore_bound(np.minimum(bound, spread + DECIDABLE)),
-            claims=CLAIMS,
-            log_sum_exp=self.shift.astype(np.float64) + log_denominator,
-            log_sum_exp_bound=np.full(len(quotient), float(log_bound)),
-        )
+        sums = weighted_sums(weights, scaled[start : start + tile])
+        tiles.append((shift.astype(np.float64), totals(weights), sums, roundings(weights)))
+    shift, denominator, numerator, terms = tiles[0]
+    if len(tiles) > 1:
+        shifts = np.stack([part[0] for part in tiles])
+        shift = shifts.max(axis=0)
+        scale = np.exp(shifts - shift)
+        denominator = (scale * [part[1] for part in tiles]).sum(axis=0)
+        numerator = (scale[:, :, None] * [part[2] for part in tiles]).sum(axis=0)
+        # The exponential of a difference and a product, of float64 numbers, and a sum.
+        error = float(up(error + rounding_weight(0, UNIT_ROUNDOFF, 2 * top, LOG_ERROR, 1)))
+        terms += 2 + (len(tiles) if q.dtype == np.float64 else 0)
+    quotient = numerator / denominator[:, None]
+    lost = weights_underflow(m, min(2, len(tiles)), constants["tiny"], 1.0)
+    spread, magnitude = values.spread_and_magnitude(*whole)
+    magnitude = np.maximum(magnitude, max(2.0**-40, 4 * lost))
+    bound = rounding_output(
+        error,
+        spread,
+        magnitude,
+        quotient,
+        terms,
+        u,
+        up(lost / np.minimum(magnitude, 1)),
+        values.smallest,
+    )
+    log_denominator = np.log(denominator)
+    log_bound = log_sum_exp(
+        error,
+        terms,
+        u,
+        lost,
+        up(top + library_up(float(np.abs(log_denominator).max()))),
+        LOG_ERROR,
+        UNIT_ROUNDOFF,
+    )
+    # Rounded to the values' type only now, between values of that type.
+    output = values.restore(quotient, *whole).astype(scaled.dtype, copy=False)
+    return Certified(
+        output=output,
+        error_bound=values.restore_bound(np.minimum(bound, spread + DECIDABLE)),
+        claims=CLAIMS,
+        log_sum_exp=shift + log_denominator,
+        log_sum_exp_bound=np.full(len(quotient), float(log_bound)),
+    )

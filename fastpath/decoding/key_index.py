@@ -40,7 +40,7 @@ from fastpath.core.offers import Refusal
 from fastpath.core.shown import shown
 from fastpath.core.state_files import load, write_arrays
 from fastpath.decoding.boxes import Boxes, Rotation, slack_of
-from fastpath.decoding.closable import Closable, WeighedKeys
+from fastpath.decoding.closable import Closable, attend_to
 from fastpath.decoding.products import MOST_QUERIES, largest, products, weighted_sums
 from fastpath.exact.attention import attend_prepared
 from fastpath.exact.prepared import (
@@ -422,11 +422,12 @@ class KeyIndex(Locked):
             )
         rows = _rows(self._starts.array[opened], sizes, self._sorted, waiting)
         reach = float(up(length * side.largest_key))
-        keys = WeighedKeys.of(q, self._keys.array.take(rows, axis=0), reach)
         values = ScaledValues(
             self._values.array.take(rows, axis=0), keep_moderate=True, whole=side.values.whole
         )
-        answer = keys.attend(values.scaled, side.values)
+        answer = attend_to(
+            q, self._keys.array.take(rows, axis=0), values.scaled, side.values, reach
+        )
         logarithm, log_bound = answer.log_sum_exp, answer.log_sum_exp_bound
         assert logarithm is not None
         assert log_bound is not None
@@ -537,7 +538,7 @@ def _exact(q: Matrix, side: PreparedHead) -> Certified:
     """Attend to all keys."""
     if len(q) <= MOST_QUERIES:
         reach = float(up(_longest(q) * side.largest_key))
-        found = WeighedKeys.of(q, side.k, reach).attend(side.values.scaled, side.values)
+        found = attend_to(q, side.k, side.values.scaled, side.values, reach)
         assert found.log_sum_exp_bound is not None
         if np.isfinite(found.log_sum_exp_bound).all() and np.isfinite(found.error_bound).all():
             return found

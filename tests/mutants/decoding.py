@@ -140,8 +140,8 @@ MUTANTS = (
         catches="bounds that are NaN",
     ),
     _closable(
-        before="        terms = roundings(weights)\n",
-        after="        terms = 0\n",
+        before="    quotient = numerator / denom",
+        after="    terms = 0\n    quotient = numerator / denom",
         tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",
         catches="the roundings of sums",
     ),
@@ -158,8 +158,8 @@ MUTANTS = (
         catches="what underflow takes from weights",
     ),
     _closable(
-        before="            spread,\n            magnitude,\n",
-        after="            0 * spread,\n            magnitude,\n",
+        before="        spread,\n        magnitude,\n",
+        after="        0 * spread,\n        magnitude,\n",
         tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",
         catches="the spread of the values",
     ),
@@ -168,6 +168,12 @@ MUTANTS = (
         after="        if False:\n",
         tests=f"{TERMS}::test_something_is_always_opened",
         catches="that something is read where all might stay closed",
+    ),
+    _closable(
+        before="        numerator = (scale[:, :, None] * [part[2] for part in tiles])",
+        after="        numerator = np.array([part[2] for part in tiles])",
+        tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",
+        catches="what a tile's sums are relative to",
     ),
     _boxes(
         before="        rotation.defect,\n",
