@@ -81,7 +81,7 @@ class Boxes:
 
     Attributes
     ----------
-    middles, halves : arrays of the keys' type, shape (d, clusters)
+    middles, halves : arrays of the keys' type, shape (clusters, d)
         The images of a cluster's keys lie within ``halves`` of ``middles``.
     sizes : array of integers, shape (clusters,)
         How many keys each holds.
@@ -109,8 +109,8 @@ class Boxes:
         if middles.dtype == np.float32:
             halves = float32_above(halves)
         boxes = cls(
-            middles=middles.T,
-            halves=halves.T,
+            middles=middles,
+            halves=halves,
             sizes=sizes,
             longest_key=longest_row(k),
             extent=longest_row(up(np.abs(wide) + halves)),

@@ -2,8 +2,7 @@ r"""An index of keys for decoding: a query reads the few that matter, and is tol
 
 Keys lie sorted in small clusters.  For a query, the box of a cluster bounds the logits of its keys (I.box),
 and its count and that bound what it can weigh.  The lightest clusters stay closed; of those that are opened
-the keys are read, and the lightest of them stay closed too, each by its own logit.  Attention on the keys
-that are left is off by its own rounding and
+every key is read.  Attention on those is off by its own rounding and
 
 .. math:: \frac{\rho}{1 + \rho} \max_j |v_j - y|, \qquad \rho = \sum_{closed} e^{bound} / \sum_{open} e^{s},
 
@@ -12,8 +11,8 @@ in each column (I.unopened).  It holds for every query and every run; which keys
 What the theorems cover of this program: I.box, that a logit is at most what was computed for its box plus
 the slack, given the lengths of what rounding made of both images (FP.product) and that of the computed
 product (FP.softmax); I.unopened, the formula above and that of the log-sum-exp, given an upper bound of every
-closed logit and a lower one of the sum that was opened; FP.softmax and FP.lse, attention on opened keys, and
-the logits of closed ones; FP.sum, the sums of bounds, and FP.exp, which is measured, their exponentials.
+closed logit and a lower one of the sum that was opened; FP.softmax and FP.lse, attention on opened keys;
+FP.sum, the sums of bounds, and FP.exp, which is measured, their exponentials.
 What they do not see is here: that every key lies in just one cluster, or waits and is read; that boxes are
 taken of the images of the very rows that lie in their cluster, and rounded outward (``Boxes.of``); that what
 overflowed opens its cluster, or ends in a bound that is no number and is refused; and that the range of the
@@ -22,6 +21,7 @@ values is that of all of them.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,12 +35,13 @@ from fastpath.core.certified import Certified
 from fastpath.core.directed import down, up
 from fastpath.core.inputs import Matrix, exact_floats, open_unit
 from fastpath.core.locked import Locked
-from fastpath.core.norms import lengths
+from fastpath.core.norms import longest_row, sum_above
 from fastpath.core.offers import Refusal
 from fastpath.core.shown import shown
 from fastpath.core.state_files import load, write_arrays
 from fastpath.decoding.boxes import Boxes, Rotation, slack_of
-from fastpath.decoding.closable import Closable, WeighedKeys
+from fastpath.decoding.closable import Closable, attend_to
+from fastpath.decoding.products import MOST_QUERIES, largest, products, weighted_sums
 from fastpath.exact.attention import attend_prepared
 from fastpath.exact.prepared import (
     PreparedHead,
@@ -48,11 +49,12 @@ from fastpath.exact.prepared import (
     keys_and_values,
     rows_after,
 )
+from fastpath.exact.scaled_values import ScaledValues
 
 _KIND = "key index, 1"
 
-#: Boxes stand side by side, coordinate below coordinate: their product is half as fast again.
-_AXES = {"middles": 1, "halves": 1}
+#: In a file boxes stand side by side, coordinate below coordinate.
+_TRANSPOSED = ("middles", "halves")
 
 CLAIMS = ("I.box", "I.unopened", "FP.product", "FP.sum")
 
@@ -65,12 +67,11 @@ MERGED = 3
 #: Fewer keys are all read: that takes no longer than to choose among them.
 FEWEST = 16384
 
-#: The part of what may be left out that is for clusters which stay closed; the rest is for keys of those that
-#: are opened.
-FOR_CLUSTERS = 0.75
-
 #: Of more than this share of the keys, reading them where they lie takes longer than reading all.
 LARGEST_SHARE = 0.5
+
+#: Sums of squares that neither overflow nor lose anything to underflow.
+_SAFE_SQUARES = 1e-200, 1e200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +265,8 @@ class KeyIndex(Locked):
         """Return everything as arrays."""
         blocks = [(b.start, b.first, b.level) for b in self._blocks]
         sizes = [(b.longest_key, b.extent) for b in self._blocks]
-        return {name: x.array for name, x in self._arrays().items()} | {
+        arrays = {name: x.array for name, x in self._arrays().items()}
+        return {name: x.T if name in _TRANSPOSED else x for name, x in arrays.items()} | {
             "rotation": self._rotation.matrix,
             "blocks": np.array(blocks, np.int64),
             "lengths": np.array(sizes),
@@ -283,7 +285,7 @@ class KeyIndex(Locked):
             )
         ]
         for name, array in arrays.items():
-            setattr(new, f"_{name}", Growing(array, _AXES.get(name, 0)))
+            setattr(new, f"_{name}", Growing(array.T if name in _TRANSPOSED else array))
         new._sorted = int(arrays["sizes"].sum())
         new._known = None
         new._check_contents()
@@ -303,7 +305,7 @@ class KeyIndex(Locked):
             and len(keys) == len(values) >= self._sorted
             and keys.dtype == values.dtype == parts["middles"].dtype == parts["halves"].dtype
             and self._rotation.matrix.shape == (d, d)
-            and parts["middles"].shape == parts["halves"].shape == (d, clusters)
+            and parts["middles"].shape == parts["halves"].shape == (clusters, d)
             and starts.shape == sizes.shape == (clusters,)
             and bool((sizes > 0).all() and (parts["halves"] >= 0).all())
             and bool((starts == np.cumsum(sizes) - sizes).all())
@@ -362,7 +364,7 @@ class KeyIndex(Locked):
             if kept:
                 getattr(self, f"_{name}").put(first, new)
             else:
-                setattr(self, f"_{name}", Growing(new, _AXES.get(name, 0)))
+                setattr(self, f"_{name}", Growing(new))
         self._rotation, self._blocks, self._sorted = rotation, [*kept, block], rows.stop
         if known is not None:
             # Norms and ranges are of a set; what was scaled of the values has their order.
@@ -383,7 +385,7 @@ class KeyIndex(Locked):
         if self._keys.count >= FEWEST:
             found = self._by_clusters(q, side, tolerance)
         if isinstance(found, Refusal):
-            return _decoded(attend_prepared(q, side), "exact", f"{found.reason}.", len(side.k))
+            return _decoded(_exact(q, side), "exact", f"{found.reason}.", len(side.k))
         return found
 
     def _whole(self) -> PreparedHead:
@@ -407,11 +409,10 @@ class KeyIndex(Locked):
         spread = float(up(upper - lower).max())
         share = min(0.5, allowed / spread) if spread else 0.5
         images = q @ self._rotation.matrix
-        # The longer of each: all queries of a group are served alike.
-        both = lengths(np.concatenate([q, images]))
-        length, image_length = (float(x.max()) for x in (both[: len(q)], both[len(q) :]))
+        # The longest of each: all queries of a group are served alike.
+        length, image_length = _longest(q), _longest(images)
         clusters = self._clusters(images, length, image_length, guess)
-        opened = clusters.opened(FOR_CLUSTERS * share)
+        opened = clusters.opened(share)
         sizes = self._sizes.array[opened]
         waiting = self._keys.count - self._sorted
         read = int(sizes.sum()) + waiting
@@ -421,25 +422,23 @@ class KeyIndex(Locked):
             )
         rows = _rows(self._starts.array[opened], sizes, self._sorted, waiting)
         reach = float(up(length * side.largest_key))
-        keys = WeighedKeys.of(q, self._keys.array.take(rows, axis=0), reach)
-        heavy = Closable(
-            weights=keys.weights.max(axis=0), shift=keys.shift, keys=float(read), error=keys.error
+        values = ScaledValues(
+            self._values.array.take(rows, axis=0), keep_moderate=True, whole=side.values.whole
         )
-        kept = heavy.opened((1 - FOR_CLUSTERS) * share)
-        answer = keys.attend(kept, self._values.array.take(rows[kept], axis=0), side.values)
+        answer = attend_to(
+            q, self._keys.array.take(rows, axis=0), values.scaled, side.values, reach
+        )
         logarithm, log_bound = answer.log_sum_exp, answer.log_sum_exp_bound
         assert logarithm is not None
         assert log_bound is not None
-        ratio = up(
-            clusters.closed(opened, logarithm, log_bound) + heavy.closed(kept, logarithm, log_bound)
-        )
+        ratio = clusters.closed(opened, logarithm, log_bound)
         output = answer.output.astype(np.float64)
         farthest = up(np.maximum(np.maximum(upper - output, output - lower), 0))
         bound = unopened_output(answer.error_bound, ratio[:, None], farthest)
         worst = float(bound.max())
         if not worst <= allowed:
             if guess is None:
-                return self._by_clusters(q, side, tolerance, logarithm[:, None].astype(q.dtype))
+                return self._by_clusters(q, side, tolerance, logarithm.astype(q.dtype))
             return Refusal(
                 reason=f"the keys that matter certify {worst:.3g}, and {allowed:.3g} is allowed"
             )
@@ -458,16 +457,16 @@ class KeyIndex(Locked):
         self, images: Matrix, length: float, image_length: float, shift: Matrix | None
     ) -> Closable:
         """Bound what the keys of each cluster weigh."""
-        logits = images @ self._middles.array
-        upper = np.abs(images) @ self._halves.array
+        logits = products(images, self._middles.array)
+        upper = products(np.abs(images), self._halves.array)
         upper += logits
         counts = self._sizes.array.astype(images.dtype)
         if shift is None:
             # A guess at the log-sum-exp, were all keys in the middles of their boxes.
-            shift = logits.max(axis=1, keepdims=True)
-            logits -= shift
+            shift = largest(logits)
+            logits -= shift[:, None]
             np.exp(logits, out=logits)
-            shift += np.log(logits @ counts)[:, None]
+            shift += np.log(weighted_sums(logits, counts[:, None])[:, 0]).astype(shift.dtype)
         slack, reach = slack_of(
             self._rotation, length, image_length, self._longest_key, self._extent
         )
@@ -497,11 +496,15 @@ def _rows(
     starts: NDArray[np.intp], sizes: NDArray[np.intp], first: int, waiting: int
 ) -> NDArray[np.intp]:
     """Return the rows of some clusters, and those from the first that waits on."""
-    total = int(sizes.sum())
-    rows = np.arange(total + waiting)
-    rows[:total] += np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
-    rows[total:] += first - total
-    return rows
+    ends = np.cumsum(sizes)
+    total = int(ends[-1])
+    rows = np.ones(total + waiting, np.intp)
+    # One step from row to row, but for the first row of a cluster: numpy.repeat takes twice as long.
+    rows[0] = starts[0]
+    rows[ends[:-1]] = starts[1:] - starts[:-1] - sizes[:-1] + 1
+    if waiting:
+        rows[total] = first - starts[-1] - sizes[-1] + 1
+    return np.cumsum(rows, out=rows)
 
 
 def _queries(q: ArrayLike, k: Matrix) -> Matrix:
@@ -520,6 +523,27 @@ def _queries(q: ArrayLike, k: Matrix) -> Matrix:
         raise ValueError(f"q must not be empty, got shape {queries.shape}.")
     check_rows("q", queries)
     return np.ascontiguousarray(queries, k.dtype)
+
+
+def _longest(rows: Matrix) -> float:
+    """Bound the largest Euclidean norm of few rows."""
+    wide = rows.astype(np.float64)
+    square = float(np.einsum("ij,ij->i", wide, wide).max())
+    if not _SAFE_SQUARES[0] < square < _SAFE_SQUARES[1]:
+        return longest_row(rows)
+    return float(up(math.sqrt(sum_above(square, rows.shape[1]))))
+
+
+def _exact(q: Matrix, side: PreparedHead) -> Certified:
+    """Attend to all keys."""
+    if len(q) <= MOST_QUERIES:
+        reach = float(up(_longest(q) * side.largest_key))
+        found = attend_to(q, side.k, side.values.scaled, side.values, reach)
+        assert found.log_sum_exp_bound is not None
+        if np.isfinite(found.log_sum_exp_bound).all() and np.isfinite(found.error_bound).all():
+            return found
+    # Which also refuses what overflows.
+    return attend_prepared(q, side)
 
 
 def _level(keys: int) -> int:
@@ -568,27 +592,22 @@ def _of_one(found: Decoded) -> Decoded:
 
 
 class Growing:
-    """An array that grows at the end of an axis, from any place on."""
+    """An array that grows at its end, from any row on."""
 
-    def __init__(self, array: NDArray[Any], axis: int = 0) -> None:
-        self._buffer, self._axis, self.count = array.copy(), axis, array.shape[axis]
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._buffer, self.count = np.array(array, order="C"), len(array)
 
     @property
     def array(self) -> NDArray[Any]:
         """What it holds."""
-        return self._buffer[self._at(0, self.count)]
+        return self._buffer[: self.count]
 
     def put(self, start: int, new: NDArray[Any]) -> None:
-        """Let this stand from a place on, and end there."""
-        stop = start + new.shape[self._axis]
-        if stop > self._buffer.shape[self._axis]:
-            shape = list(self._buffer.shape)
-            shape[self._axis] = max(stop, 2 * start)
-            buffer = np.empty(shape, self._buffer.dtype)
-            buffer[self._at(0, start)] = self._buffer[self._at(0, start)]
+        """Let this stand from a row on, and end there."""
+        stop = start + len(new)
+        if stop > len(self._buffer):
+            buffer = np.empty((max(stop, 2 * start), *new.shape[1:]), self._buffer.dtype)
+            buffer[:start] = self._buffer[:start]
             self._buffer = buffer
-        self._buffer[self._at(start, stop)] = new
+        self._buffer[start:stop] = new
         self.count = stop
-
-    def _at(self, start: int, stop: int) -> tuple[slice, ...]:
-        return (*[slice(None)] * self._axis, slice(start, stop))

@@ -6,15 +6,16 @@ from tests.mutants.runner import Mutant
 
 INDEX = "tests/fastpath/decoding/test_key_index.py"
 TERMS = "tests/fastpath/decoding/test_closable.py"
+PRODUCTS = "tests/fastpath/decoding/test_products.py"
 BOXES = "tests/fastpath/decoding/test_boxes.py"
 CLOSED = f"{INDEX}::test_keys_that_stay_closed_count_by_what_they_weigh"
-OWN = f"{INDEX}::test_keys_of_an_open_cluster_are_closed_by_their_own_logits"
 CORNER = f"{INDEX}::test_a_key_may_lie_in_the_corner_of_its_box"
 SLACK = f"{BOXES}::test_a_slack_has_every_term_of_the_theorem"
 INVARIANT = f"{INDEX}::test_every_key_lies_in_the_box_of_its_cluster_or_waits"
 
 _index = partial(Mutant, file="fastpath/decoding/key_index.py")
 _closable = partial(Mutant, file="fastpath/decoding/closable.py")
+_products = partial(Mutant, file="fastpath/decoding/products.py")
 _boxes = partial(Mutant, file="fastpath/decoding/boxes.py")
 
 MUTANTS = (
@@ -25,16 +26,10 @@ MUTANTS = (
         catches="a guess that is made again",
     ),
     _index(
-        before="clusters.closed(opened, logarithm, log_bound) + heavy",
-        after="heavy",
+        before="ratio = clusters.closed(opened, logarithm, log_bound)\n",
+        after="ratio = np.zeros(len(q))\n",
         tests=CLOSED,
         catches="the clusters that stay closed",
-    ),
-    _index(
-        before=" + heavy.closed(kept, logarithm, log_bound)\n",
-        after="\n",
-        tests=OWN,
-        catches="the keys that stay closed in clusters that are opened",
     ),
     _closable(
         before="        weights *= counts\n",
@@ -43,8 +38,8 @@ MUTANTS = (
         catches="how many keys a cluster holds",
     ),
     _closable(
-        before="        weights = logits.max(axis=0)\n",
-        after="        weights = logits.min(axis=0)\n",
+        before="        weights = logits.max(axis=1)",
+        after="        weights = logits.min(axis=1)",
         tests=f"{INDEX}::test_the_heaviest_for_any_query_of_a_group_counts_for_all",
         catches="the queries for which a key weighs more",
     ),
@@ -85,14 +80,14 @@ MUTANTS = (
         catches="the halves of the boxes",
     ),
     _index(
-        before="np.abs(images) @ self._halves.array",
-        after="images @ self._halves.array",
+        before="products(np.abs(images), self._halves.array)",
+        after="products(images, self._halves.array)",
         tests=CORNER.replace("corner_of_its_box", "corner_of_its_box_below"),
         catches="the magnitude of a query's coordinates",
     ),
     _index(
-        before="    rows[total:] += first - total\n",
-        after="    rows = rows[: max(total, 1)]\n",
+        before="    if waiting:\n",
+        after="    rows = rows[:total]\n    if False:\n",
         tests=f"{INDEX}::test_keys_that_wait_are_read",
         catches="keys that wait",
     ),
@@ -145,14 +140,14 @@ MUTANTS = (
         catches="bounds that are NaN",
     ),
     _closable(
-        before="        terms = min(KEY_BLOCK, m) + -(-m // KEY_BLOCK)\n",
-        after="        terms = 0\n",
+        before="    quotient = numerator / denom",
+        after="    terms = 0\n    quotient = numerator / denom",
         tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",
         catches="the roundings of sums",
     ),
     _closable(
-        before="2 * largest, constants",
-        after="0 * largest, constants",
+        before="2 * top, constants",
+        after="0 * top, constants",
         tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",
         catches="the rounding of shifted logits",
     ),
@@ -163,8 +158,8 @@ MUTANTS = (
         catches="what underflow takes from weights",
     ),
     _closable(
-        before="            spread,\n            magnitude,\n",
-        after="            0 * spread,\n            magnitude,\n",
+        before="        spread,\n        magnitude,\n",
+        after="        0 * spread,\n        magnitude,\n",
         tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",
         catches="the spread of the values",
     ),
@@ -173,6 +168,12 @@ MUTANTS = (
         after="        if False:\n",
         tests=f"{TERMS}::test_something_is_always_opened",
         catches="that something is read where all might stay closed",
+    ),
+    _closable(
+        before="        numerator = (scale[:, :, None] * [part[2] for part in tiles])",
+        after="        numerator = np.array([part[2] for part in tiles])",
+        tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",
+        catches="what a tile's sums are relative to",
     ),
     _boxes(
         before="        rotation.defect,\n",
@@ -209,5 +210,23 @@ MUTANTS = (
         after="        self.defect = defect / 2\n",
         tests=f"{BOXES}::test_a_rotation_says_how_far_it_is_from_one",
         catches="a part of the defect",
+    ),
+    _products(
+        before="        found[-1, :, rest:] = -np.inf\n",
+        after="        found[-1, :, rest:] = 0\n",
+        tests=f"{PRODUCTS}::test_blocks_are_the_products_of_all",
+        catches="what lies beyond the last row",
+    ),
+    _products(
+        before="    if rest:\n        sums += weights[-1, :, :rest] @ values[whole * size :]\n",
+        after="",
+        tests=f"{PRODUCTS}::test_blocks_are_the_products_of_all",
+        catches="the rows of the last block",
+    ),
+    _products(
+        before="    return size + 2 + (blocks if weights.dtype == np.float64 else 1)\n",
+        after="    return blocks\n",
+        tests=f"{PRODUCTS}::test_sums_err_by_no_more_than_their_roundings",
+        catches="the roundings within a block",
     ),
 )

@@ -50,7 +50,7 @@ def test_every_image_lies_in_its_box(dtype: Any) -> None:
     found, order = Boxes.of(k, rotation)
     images = (k @ rotation.matrix)[order]
     of = np.repeat(np.arange(len(found.sizes)), found.sizes)
-    middles, halves = exactly(found.middles.T)[of], exactly(found.halves.T)[of]
+    middles, halves = exactly(found.middles)[of], exactly(found.halves)[of]
     assert (abs(exactly(images) - middles) <= halves).all()
     assert found.middles.dtype == found.halves.dtype == dtype
     assert max(map(square, exactly(k))) <= Fraction(found.longest_key) ** 2
