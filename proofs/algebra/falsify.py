@@ -60,6 +60,9 @@ COORDINATES = 6
 #: No length and no count grows beyond, as what is counted may be done.
 LARGEST_LENGTH, LARGEST_COUNT = 1 << 7, 1 << 20
 
+#: A count may grow so far though nothing is better there.
+SMALL_COUNT = 1 << 7
+
 #: No direction is followed farther.
 FARTHEST = 2.0**12
 
@@ -231,6 +234,7 @@ class _Search:
         self.islands: dict[Any, list[tuple[float, Any]]] = {}
         self.best: tuple[float, Any] | None = None
         self.sizes: dict[Any, float] = {}
+        self.looked_at: set[Any] = set()
         self.broken: Any = None
         self.misplaced = ""
         self.cheaper = None if claim.rival is None else 0
@@ -273,9 +277,10 @@ class _Search:
         seeds = [self.claim.sample(samples) for _ in range(SAMPLES)]
         if self.witness:
             seeds.insert(0, self.claim.witness())
-        self.islands, self.sizes = {}, {}
+        self.islands, self.sizes, self.looked_at = {}, {}, set()
         self.longest = max(largest_length(instance) for instance in seeds) + 2
-        self.most = 2 * max(largest_count(instance) for instance in seeds) + 4
+        most = 2 * max(largest_count(instance) for instance in seeds) + 4
+        self.most = max(most, SMALL_COUNT)
         for instance in seeds:
             self._consider(instance)
         # The first, with each structure once; then any instance, with any structure or step.
@@ -398,7 +403,7 @@ class _Search:
         if instance is None or self._done():
             return False
         length, count = largest_length(instance), largest_count(instance)
-        if length > self.longest or count > self.most:
+        if length > self.longest or count > self.most or self._seen(instance):
             return False
         tightened = self._tightened(instance)
         best = self.best
@@ -410,6 +415,16 @@ class _Search:
             if count >= self.most // 2:
                 self.most = max(self.most, min(4 * count, LARGEST_COUNT))
         return improved
+
+    def _seen(self, instance: Any) -> bool:
+        """Return whether an instance of nothing but counts and words was looked at before."""
+        held = [_held(instance, name) for name in _fields(instance)]
+        if not all(isinstance(value, int | str | None) for value in held):
+            return False
+        key = (*_fields(instance), *held)
+        seen = key in self.looked_at
+        self.looked_at.add(key)
+        return seen
 
     def _evaluate(self, instance: Any) -> bool:
         """Evaluate an instance, and return whether it is the best so far, or of a shape seen before."""

@@ -358,7 +358,7 @@ def _contains(allowed: sympy.Set, number: Fraction) -> bool:
             (allowed.left_open and number == allowed.inf)
             or (allowed.right_open and number == allowed.sup)
         )
-    return allowed.contains(sympy.Rational(number.numerator, number.denominator)) == sympy.true
+    return allowed.contains(sympy.Rational(number.numerator, number.denominator)) is sympy.true
 
 
 def _compared(where: sympy.Basic, values: Mapping[str, Value], bits: int) -> bool | None:
