@@ -17,6 +17,7 @@ from proofs.command.report import counted
 from proofs.evidence import coq_checker as check
 from proofs.evidence.audit import Audit, AuditReport, Finding, shown
 from proofs.evidence.conformance import Case, Outcome
+from proofs.evidence.finds import unconfirmed
 from specs import CLAIMS
 from specs.claim import Claim
 from specs.ledger import Record
@@ -37,6 +38,9 @@ def print_audit(report: AuditReport) -> None:
         print(styled(difference, "wrong"))
     for sentence in report.not_run:
         print(f"Not run. {sentence}")
+    for audited in report.claims:
+        for bound in audited.finding.sharpness.keys() & unconfirmed().keys():
+            print(f"No search finds by itself how sharp {bound} is. {unconfirmed()[bound]}")
     print(
         f"{counted(len(report.claims), 'claim')} audited: "
         + ("the ledger says exactly what was found." if report.agrees else "the ledger differs.")

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tomllib
 from fractions import Fraction
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -25,6 +27,13 @@ def finds(claim: Claim[Any]) -> list[tuple[str, str, Any]]:
         for entry in json.loads(text)
         if entry["claim"] == claim.id
     ]
+
+
+@cache
+def unconfirmed() -> dict[str, str]:
+    """Return the bounds said to be sharp that no search from samples alone confirms, and why."""
+    text = files("proofs").joinpath("data/unconfirmed.toml").read_text(encoding="utf-8")
+    return dict(tomllib.loads(text))
 
 
 def encoded(value: Any) -> Any:

@@ -132,6 +132,7 @@ FP_KERNEL_BACKWARD = Claim[GradientSum](
                     np.isfinite(x).all() and ((x == 0) | (np.abs(x) >= 2.0**-60)).all()
                     for x in (i.factors, i.others, i.rounded)
                 )
+                and np.isfinite(i.computed)
                 and len(i.factors) * UNIT_ROUNDOFF["float32"] <= Fraction(1, 4)
             ),
             mirrors=(
@@ -164,6 +165,7 @@ FP_KERNEL_BACKWARD = Claim[GradientSum](
     ),
     witness=lambda: gradient_sum(np.array([1.3, -0.7, 0.2]), np.array([1.0, 0.5, 2.0])),
     sample=_sample_sum,
+    recomputed=lambda i: gradient_sum(i.factors, i.others.astype(np.float32)),
 )
 
 FP_KERNEL_BLOCKS = Claim[PartialSum](

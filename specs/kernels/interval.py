@@ -245,14 +245,17 @@ def _mistaken() -> KernelRow:
 
 
 def _normal_row(i: KernelRow) -> bool:
-    return bool((i.weights >= 2.0**-126).all()) and all(
+    products = np.abs(i.rounded.astype(np.float64) * i.values)
+    normal = (i.weights >= 2.0**-126).all() and ((i.values == 0) | (products >= 2.0**-126)).all()
+    return bool(normal) and all(
         bool(np.isfinite(x).all())
         for x in (i.scores, i.values, i.weights, i.rounded, np.array(i.quotient))
     )
 
 
 _finite = Hypothesis[KernelRow](
-    "every input and every intermediate result is finite, and no weight is below the normal range",
+    "every input and every intermediate result is finite, and no weight, nor one times a value other than 0, "
+    "is below the normal range",
     _normal_row,
     mirrors=(
         "kernel_weights",
@@ -386,6 +389,9 @@ FP_KERNEL = Claim[KernelRow](
     ),
     witness=lambda: kernel_row(np.array([0.3, -1.2, 2.0]), np.array([9.0, 8.0, 9.75]), "bfloat16"),
     sample=_sample_row,
+    recomputed=lambda i: weighted_row(
+        i.scores, i.values.astype(np.float32).astype(np.float64), i.weights, i.low
+    ),
 )
 
 # --------------------------------------------------------------------- FP.kernel_matmul, .kernel_exact
