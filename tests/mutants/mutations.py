@@ -73,6 +73,8 @@ class Mutation:
     function : str
         The qualified name of the function that holds it, as Python tells, its defaults included; empty at a
         module's or class's level.
+    block : int
+        The line of the first statement of the innermost block that holds it, 0 for a function's own.
     """
 
     line: int
@@ -81,6 +83,7 @@ class Mutation:
     before: str
     after: str
     function: str
+    block: int = 0
 
     def planted(self, source: str) -> str:
         """Return the source with the edit made."""
@@ -99,6 +102,7 @@ class _Finder:
         self._text = source.encode()
         lengths = [len(line) for line in self._text.splitlines(keepends=True)]
         self._starts = [sum(lengths[:i]) for i in range(len(lengths) + 1)]
+        self._block = 0
 
     def found(self) -> Iterator[Mutation]:
         yield from self._inside(self._tree, ())
@@ -107,9 +111,13 @@ class _Finder:
         for field, value in ast.iter_fields(node):
             if field in _ANNOTATIONS:
                 continue
+            outer = self._block
+            if isinstance(value, list) and value and isinstance(value[0], ast.stmt):
+                self._block = value[0].lineno
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST):
                     yield from self._at(child, names)
+            self._block = outer
 
     def _at(self, node: ast.AST, names: tuple[str, ...]) -> Iterator[Mutation]:
         # Positions inside f-strings are not those of the file before Python 3.12; a message is prose.
@@ -133,8 +141,10 @@ class _Finder:
             inner = (*names, name, "<locals>")
             body = node.body if isinstance(node.body, list) else [node.body]
             defaults = (*node.args.defaults, *filter(None, node.args.kw_defaults))
+            outer, self._block = self._block, 0
             for child in (*defaults, *body):
                 yield from self._at(child, inner)
+            self._block = outer
             return
         if isinstance(node, ast.ClassDef):
             for child in node.body:
@@ -157,6 +167,7 @@ class _Finder:
             before=self._text[start:end].decode(),
             after=f"({after})" if isinstance(node, ast.expr) else after,
             function=".".join(names[:last]) if inner else "",
+            block=self._block if inner else 0,
         )
 
 

@@ -1,15 +1,14 @@
 """Faults are drawn from all that a source could have, and none that no test could notice by its kind."""
 
 import ast
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.mutants import sampled
-from tests.mutants.explained import EXPLAINED
+from tests.mutants import reached, sampled
+from tests.mutants.explained import EXPLAINED, Kind
 from tests.mutants.mutations import mutations
 from tests.mutants.runner import ROOT
 
@@ -84,6 +83,8 @@ def test_what_is_explained_could_still_be_drawn() -> None:
         text = (ROOT / known.file).read_text(encoding="utf-8")
         assert any(sampled.explains(known, known.file, text, m) for m in mutations(text)), known
         assert len(known.why) > 20
+        assert bool(known.before) == bool(known.after)
+        assert known.before or known.kind is Kind.CHOICE
 
 
 def test_the_tests_of_a_function_are_those_that_enter_it_the_most_special_first() -> None:
@@ -102,6 +103,24 @@ def test_the_tests_of_a_function_are_those_that_enter_it_the_most_special_first(
     assert list(tests.of("n.py", "f")) == []
 
 
+def test_the_tests_of_a_block_are_those_that_enter_it_or_else_its_function() -> None:
+    found = {
+        "seconds": {"a::1": 0.1, "a::2": 0.1},
+        "functions": {"m.py::f": ["a::1", "a::2"], "m.py::f:7": ["a::2"]},
+    }
+    tests = sampled.Tests(found)  # type: ignore[arg-type]
+    assert [stage for stage, _ in tests.of("m.py", "f", 7)] == [["a::2"]]
+    assert [stage for stage, _ in tests.of("m.py", "f", 9)] == [["a::1", "a::2"]]
+
+
+def test_a_fault_is_in_the_block_whose_first_line_it_names() -> None:
+    assert {(m.before, m.block) for m in mutations(SOURCE) if "total" in m.before} == {
+        ("total += i * 2", 14),
+        ("return [not_halved(total, y) for y in (x,)]", 0),
+        ("not_halved(total, y)", 0),
+    }
+
+
 @pytest.mark.nightly
 def test_functions_say_which_tests_enter_them(tmp_path: Path) -> None:
     """Run in an interpreter of its own, as the modules of this one are loaded."""
@@ -111,9 +130,11 @@ def test_functions_say_which_tests_enter_them(tmp_path: Path) -> None:
         "['tests/reference/test_symbolic.py']))"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True)
-    found = json.loads((tmp_path / "reached.json").read_text(encoding="utf-8"))
+    found = reached.read(tmp_path / "reached.json")
     assert found["seconds"]
     assert any(name.startswith("reference/symbolic.py::") for name in found["functions"])
+    # Blocks say their names too, and what a cache or a fixture computed is of all tests that use it.
+    assert any(name.rpartition(":")[2].isdigit() for name in found["functions"])
 
 
 @pytest.mark.nightly
