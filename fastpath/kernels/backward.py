@@ -10,16 +10,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastpath.core.arithmetic import standard_arithmetic
-from fastpath.core.bounds.kernels import kernel_factor, kernel_gradient, kernel_partial
+from fastpath.core.bounds.kernels import (
+    kernel_factor,
+    kernel_gradient,
+    kernel_partial,
+    kernel_standing,
+)
 from fastpath.core.bounds.softmax import gradient_score, gradient_weight, rounding_weight
 from fastpath.core.certified import Certified
 from fastpath.core.cores import worker_count
-from fastpath.core.directed import UNIT_ROUNDOFF, library_up, up
+from fastpath.core.directed import UNIT_ROUNDOFF, above, below, library_up, up
 from fastpath.core.inputs import Array, exact_floats
 from fastpath.core.norms import TINY, sum_above
 from fastpath.exact.blocks import Block, block_of, scores_of
 from fastpath.exact.prepared import PreparedHead
 from fastpath.kernels.exponents import LOG_ERROR, Exponents
+from fastpath.kernels.formats import FORMATS, Format
 from fastpath.kernels.judge import (
     Judgement,
     Violation,
@@ -219,7 +225,11 @@ def _allowed(task: Task, own: Array, g: Array, exact: Certified) -> dict[str, To
     allowed = {}
     for name, (value, bound) in found.items():
         value, bound = value.reshape(shapes[name]), bound.reshape(shapes[name])
-        lower, upper = interval(value, bound, model)
+        if name != "dQ" and task.group == 1 and model.gradient_sums == model.out:
+            # What stands in that format is returned as it stands.
+            lower, upper = FORMATS[model.out].within(below(value - bound), above(value + bound))
+        else:
+            lower, upper = interval(value, bound, model)
         allowed[name] = Tolerance(
             lower=lower, upper=upper, centre=value, bound=bound, claims=CLAIMS
         )
@@ -230,6 +240,15 @@ def _lost(model: RoundingModel, name: str) -> float:
     """Return what underflow takes from a number of the format that a field names."""
     chosen = model.format(name)
     return 0.0 if chosen is None else chosen.lost
+
+
+def _half_gap(fmt: Format, size: Array, scale: float) -> Array:
+    """Return what rounding moves a number by that is scaled before it or after."""
+    gap = fmt.half_gap(size)
+    if np.frexp(scale)[0] in (0, 0.5):  # a power of two moves no number between the others
+        return gap
+    either: Array = np.maximum(gap, up(fmt.half_gap(up(size * scale)) / scale))
+    return either
 
 
 def _products(model: RoundingModel, terms: int) -> float:
@@ -254,7 +273,7 @@ class _Total:
 
     def __init__(self, task: Task, shape: tuple[int, ...]) -> None:
         self.model, self.group = task.model, task.group
-        self.low = roundoff(task.model, "gradient_sums")
+        self.low = task.model.format("gradient_sums")
         self.queries = task.q.shape[-2]
         self.value, self.bound, self.size = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         self.shape = shape
@@ -269,26 +288,26 @@ class _Total:
         """Add a block of queries."""
         self._sum.value += part.value
         self._lost = float(up(self._lost + lost))
-        if not self.low:
+        if self.low is None:
             self._sum.error += part.error
             self._sum.size += part.size
             return
         self._sum.size += part.size
-        low = self.model.format("gradient_sums")
-        assert low is not None
+        low = self.low
         off = _finished(self.model, part, self.model.query_block or 1, up(lost + low.lost))
         # One addition in the accumulator's format, and the rounding of what then stands.
         u = self.model.unit.unit_roundoff
         off = up(off + up(up(2 * u) * self._sum.size))
         own = up(self._sum.size * up(2 * (self.queries + 8) * UNIT_ROUNDOFF))
         standing = up(np.abs(self._sum.value) + own)
-        self._carried = kernel_partial(up(self._carried + off), standing, self.low)
+        off = up(self._carried + off)
+        self._carried = kernel_standing(off, low.half_gap(up(standing + off)))
         self._carried[2 * standing > low.largest] = np.inf
 
     def stop(self) -> None:
         """End with a query head."""
         whole = _finished(self.model, self._sum, self.queries, self._lost)
-        bound = self._carried if self.low else whole
+        bound = whole if self.low is None else self._carried
         self.value += self._sum.value
         self.bound = up(self.bound + bound)
         self.size = up(self.size + up(np.abs(self._sum.value) + bound))
@@ -358,7 +377,7 @@ class _Back:
         by_query = _Sum.zeros(q.shape)
         by_key, by_value = _Sum.zeros(k.shape), _Sum.zeros((len(k), g.shape[1]))
         size_q, size_k, size_g = np.abs(q), np.abs(k), np.abs(g)
-        u, low = model.unit.unit_roundoff, roundoff(model, "weights")
+        u, low = model.unit.unit_roundoff, model.format("weights")
         formats = (model.format(name) for name in ("score_gradients", "logits", "accumulate"))
         most = min(each.largest for each in formats if each is not None)
         # A hidden key's dP may overflow too, and a weight of 0 makes no number of it.
@@ -367,10 +386,10 @@ class _Back:
         if overflows.any():
             by_query.error[overflows] = np.inf
             by_key.error[:] = np.inf
-        steps = [roundoff(model, "score_gradients")]
+        step, scaled = model.format("score_gradients"), 0.0
         steps_lost, weights_lost = _lost(model, "score_gradients"), _lost(model, "weights")
         if model.logits is not None and block.options.scale != 1:
-            steps.append(roundoff(model, "logits"))
+            scaled = roundoff(model, "logits")
             steps_lost = up(steps_lost + _lost(model, "logits"))
         for tile in self._tiles(weight_error):
             rows, keys, p, theta, product, product_error, slope, capped = tile
@@ -398,9 +417,11 @@ class _Back:
                 # What a weight has lost to underflow, it has lost here too.
                 apart = np.abs(difference) + product_error + self.mean_error[rows]
                 error = up(error + up(weights_lost * apart))
-            for step in steps:
-                if step:
-                    error = kernel_partial(error, magnitude, step)
+            if step is not None:
+                gap = _half_gap(step, up(magnitude + error), scale)
+                error = kernel_standing(error, gap)
+            if scaled:
+                error = kernel_partial(error, magnitude, scaled)
             error = up(error + np.where(p > 0, steps_lost, 0))
             # Nothing is known of what may overflow on the way, whatever it is multiplied with.
             unknown = ~(error < HUGE)
@@ -416,8 +437,8 @@ class _Back:
                 by_query.error[rows][unknown.any(axis=1)] = np.inf
                 by_key.error[keys][unknown.any(axis=0)] = np.inf
             error = gradient_weight(theta, p, model.unit.lost)
-            if low and not self.kept:
-                error = kernel_partial(error, p, low)
+            if low is not None and not self.kept:
+                error = kernel_standing(error, low.half_gap(up(p + error)))
             error = up(error + np.where(p > 0, weights_lost, 0))
             error = up(error + up(own * p))
             by_value.value[keys] += p.T @ g[rows]
@@ -444,10 +465,8 @@ class _Back:
         relative = up(denominator / (1 - denominator))
         sizes = up(np.abs(self.logarithm) + library_up(np.log(keys)) + self.exponents.most)
         rounded = up(up((LOG_ERROR + 6) * u) * sizes)
-        again = rounding_weight(0.0, u, 0.0, model.exp_error, 2)
-        off: Array = up(
-            up(up(moved / np.maximum(1 - moved, TINY)) + relative) + up(rounded + again)
-        )
+        # The exponential of the way back is one of those that theta has.
+        off: Array = up(up(up(moved / np.maximum(1 - moved, TINY)) + relative) + rounded)
         return off
 
     def _keep(self, weight_error: Array) -> None:

@@ -1,5 +1,6 @@
 """Floating-point formats as a rounding model names them: their constants, and rounding to the nearest."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,11 +64,20 @@ class Format:
 
         What overflows is infinite, whether or not the format has infinities: rounding is monotone.
         """
+        return self._integral(x, np.rint)
+
+    @standard_arithmetic
+    def within(self, lower: Any, upper: Any) -> tuple[Array, Array]:
+        """Return the least number of the format from ``lower`` on and the largest up to ``upper``."""
+        return self._integral(lower, np.ceil), self._integral(upper, np.floor)
+
+    def _integral(self, x: Any, integer: Callable[[Any], Any]) -> Array:
+        """Return x in units of its last place made an integer."""
         values = np.asarray(x, np.float64)
         if self.name == "float64":
             return values
         exponent = np.maximum(np.frexp(values)[1] - 1, self.least_exponent) - self.precision + 1
-        rounded: Array = np.ldexp(np.rint(np.ldexp(values, -exponent)), exponent)
+        rounded: Array = np.ldexp(integer(np.ldexp(values, -exponent)), exponent)
         rounded = np.where(np.isfinite(values), rounded, values)
         return np.where(np.abs(rounded) > self.largest, np.copysign(np.inf, rounded), rounded)
 

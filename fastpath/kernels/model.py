@@ -190,23 +190,25 @@ def torch_sdpa_math(out: str = "bfloat16") -> RoundingModel:
     return RoundingModel(out=out, weights="float32", denominator="normalised")
 
 
-def torch_flash_cpu(out: str = "bfloat16") -> RoundingModel:
+def torch_flash_cpu(out: str = "bfloat16", queries: int | None = None) -> RoundingModel:
     """Return the model of torch's SDPBackend.FLASH_ATTENTION on a CPU.
 
     Below float32 weights and dS are rounded, the denominator is a sum of unrounded weights, exp is a fast
-    one, 1,840 units off, and dK and dV stand in the low format after every block of queries, of which the
-    shortest has 32.
+    one, 1,840 units off, and dK and dV stand in the low format after every block of queries.  A head of so
+    many ``queries`` has blocks of 32, of 64 from 192 queries on, of 256 from 768 on; where that is not said,
+    of 32.
     """
     low = _low(out)
     if low is None:
         return RoundingModel(out=out, block=512)
+    count = 1 if queries is None else integer("queries", queries, 1)
     return RoundingModel(
         out=out,
         weights=low,
         block=512,
         score_gradients=low,
         gradient_sums=low,
-        query_block=32,
+        query_block=256 if count >= 768 else 64 if count >= 192 else 32,
         exp_error=2048,
     )
 

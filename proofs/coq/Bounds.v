@@ -174,6 +174,10 @@ Definition b_kernel_gradient (error_sum : R) (magnitude_sum : R) (sum_error : R)
 Definition b_kernel_partial (carried_error : R) (partial_sum : R) (first_roundoff : R) : R :=
   carried_error * (1 + first_roundoff) + first_roundoff * partial_sum.
 
+(** FP.kernel_blocks: the error of a sum so far that stands in a low format, by the gap between its numbers. *)
+Definition b_kernel_standing (carried_error : R) (half_gap : R) : R :=
+  carried_error + half_gap.
+
 (** P2.poly: the change of an attention output when a polynomial replaces exp. *)
 Definition b_poly_output (kappa : R) (spread : R) : R :=
   spread * tanh (ln kappa / 4).

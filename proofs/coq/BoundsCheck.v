@@ -173,6 +173,9 @@ Proof. unfold b_kernel_gradient; pin. Qed.
 Goal Rabs (b_kernel_partial (1 / 100) (3) (1 / 256) - (557 / 25600)) <= 1 / 10 ^ 25.
 Proof. unfold b_kernel_partial; pin. Qed.
 
+Goal Rabs (b_kernel_standing (1 / 100) (1 / 256) - (89 / 6400)) <= 1 / 10 ^ 25.
+Proof. unfold b_kernel_standing; pin. Qed.
+
 Goal Rabs (b_poly_output (5 / 4) (3) - (6687370800100945723596639009 / 40000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_poly_output; pin. Qed.
 

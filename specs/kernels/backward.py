@@ -29,6 +29,7 @@ from specs.symbols import (
     carried_error,
     error_sum,
     first_roundoff,
+    half_gap,
     lost,
     magnitude_sum,
     partial_sum,
@@ -84,15 +85,33 @@ class PartialSum:
     off: float
     low: str
 
+    @property
+    def precision(self) -> int:
+        """The significant bits of the format."""
+        return UNIT_ROUNDOFF[self.low].denominator.bit_length() - 1
+
     def rounded(self) -> Fraction:
         """Return what stands in the format."""
-        precision = UNIT_ROUNDOFF[self.low].denominator.bit_length() - 1
-        return Fraction(float(nearest(np.array(self.exact + self.off), precision)))
+        return Fraction(float(nearest(np.array(self.exact + self.off), self.precision)))
+
+    def carried(self) -> Fraction:
+        """Return what the sum was off by before."""
+        return abs(Fraction(self.exact + self.off) - Fraction(self.exact))
+
+    def half_gap(self) -> Fraction:
+        """Return half the distance between the format's numbers about the largest that may be rounded."""
+        size = abs(Fraction(self.exact)) + self.carried()
+        exponent = -self.precision
+        while size >= Fraction(2) ** (exponent + self.precision + 1):
+            exponent += 1
+        while size < Fraction(2) ** (exponent + self.precision):
+            exponent -= 1
+        return Fraction(2) ** exponent
 
 
 def _partial_parameters(i: PartialSum, bits: int) -> Mapping[str, Value]:
     return {
-        "carried_error": abs(Fraction(i.exact + i.off) - Fraction(i.exact)),
+        "carried_error": i.carried(),
         "partial_sum": abs(Fraction(i.exact)),
         "first_roundoff": UNIT_ROUNDOFF[i.low],
     }
@@ -173,15 +192,15 @@ FP_KERNEL_BLOCKS = Claim[PartialSum](
     where="ours",
     statement=(
         "A partial sum that is off by e and rounded to a format of unit roundoff r is off by (1 + r) "
-        "e + r |sum|: so gradients that are added up in a low format, block of queries by block of "
-        "queries."
+        "e + r |sum|, and by e and half the gap between the format's numbers about |sum| + e: so "
+        "gradients that are added up in a low format, block of queries by block of queries."
     ),
     not_stated="",
     assumes=(
         Hypothesis(
             "the sum is 0 or of the normal range",
             lambda i: i.exact + i.off == 0 or 2.0**-12 <= abs(i.exact + i.off) <= 2.0**12,
-            mirrors=("Rabs delta <= r",),
+            mirrors=("Rabs delta <= r", "Rabs (fl y - y) <= h (Rabs y)"),
         ),
     ),
     bounds=(
@@ -196,6 +215,18 @@ FP_KERNEL_BLOCKS = Claim[PartialSum](
             trivial=lambda i, bits: lift(abs(Fraction(i.exact)), bits),
             extremal=lambda: PartialSum(1 + 2.0**-8, 2.0**-20, "bfloat16"),
             theorem="fp_kernel_partial",
+        ),
+        Bound(
+            name="kernel_standing",
+            meaning="the error of a sum so far that stands in a low format, by the gap between its numbers",
+            arguments=(carried_error, half_gap),
+            expression=carried_error + half_gap,
+            points=((sympy.Rational(1, 100), sympy.Rational(1, 256)),),
+            quantity=lambda i, bits: lift(abs(i.rounded() - Fraction(i.exact)), bits),
+            parameters=lambda i, bits: {"carried_error": i.carried(), "half_gap": i.half_gap()},
+            trivial=lambda i, bits: lift(abs(Fraction(i.exact)), bits),
+            extremal=lambda: PartialSum(1 + 2.0**-8, 2.0**-20, "bfloat16"),
+            theorem="fp_kernel_standing",
         ),
     ),
     witness=lambda: PartialSum(1.3, 1e-3, "bfloat16"),

@@ -153,8 +153,8 @@ MUTANTS = (
         catches="keys that are rounded alike",
     ),
     _backward(
-        before="        self._carried = kernel_partial(up(self._carried + off), standing, self.low)\n",
-        after="        self._carried = up(self._carried + off)\n",
+        before="        self._carried = kernel_standing(off, low.half_gap(up(standing + off)))\n",
+        after="        self._carried = off\n",
         tests=f"{BACKWARD}test_sums_that_stand_in_a_low_format_refute_a_model_without_them",
         catches="the rounding of gradients so far",
     ),
@@ -165,9 +165,21 @@ MUTANTS = (
         catches="the kernel's own output",
     ),
     _backward(
-        before="                    error = kernel_partial(error, magnitude, step)\n",
-        after="                    pass\n",
+        before="                error = kernel_standing(error, gap)\n",
+        after="                pass\n",
         tests=f"{BACKWARD}test_gradients_of_a_model_stay_within_their_intervals",
         catches="the rounding of dS",
+    ),
+    _backward(
+        before="    return either\n",
+        after="    return gap\n",
+        tests=f"{BACKWARD}test_a_number_that_is_scaled_before_it_is_rounded_is_within_its_half_gap",
+        catches="dS that is scaled before it is rounded",
+    ),
+    _backward(
+        before='        if name != "dQ" and task.group == 1 and model.gradient_sums == model.out:\n',
+        after="        if False:\n",
+        tests=f"{BACKWARD}test_gradients_that_stand_in_the_format_of_the_output_are_not_rounded_again",
+        catches="an interval that is as narrow as the numbers that stand",
     ),
 )

@@ -106,3 +106,12 @@ def kernel_partial(carried_error: Any, partial_sum: Any, first_roundoff: Any) ->
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         return up(up(carried_error * up(1 + first_roundoff)) + up(first_roundoff * partial_sum))
+
+
+def kernel_standing(carried_error: Any, half_gap: Any) -> Any:
+    """Bound the error of a sum so far that stands in a low format, by the gap between its numbers: FP.kernel_blocks.
+
+    ``carried_error + half_gap``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        return up(carried_error + half_gap)

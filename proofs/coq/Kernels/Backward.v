@@ -5,7 +5,8 @@
 
     Steps: (1) what a factor of every term is off by adds up, and is rounded with the sum
     ([fp_kernel_gradient]); (2) a partial sum that is rounded again carries its error on
-    ([fp_kernel_partial]), block by block ([fp_kernel_partials]). *)
+    ([fp_kernel_partial]), or by half the gap between numbers of its format
+    ([fp_kernel_standing]), block by block ([fp_kernel_partials]). *)
 
 Require Import Reals Lra Lia.
 From Attest Require Import Bounds.
@@ -51,6 +52,21 @@ Theorem fp_kernel_partial x S e r delta : 0 <= r -> Rabs delta <= r -> Rabs (x -
   Rabs (x * (1 + delta) - S) <= b_kernel_partial e (Rabs S) r.
 Proof.
   intros Hr Hd He. rewrite partial_form. apply rounding_step; auto.
+Qed.
+
+(** A sum that is off by e and rounded to a number no further off than [h] says of its size: half the gap
+    between the numbers of a format, which grows with their size. *)
+Theorem fp_kernel_standing (fl h : R -> R) x S e :
+  (forall y z, 0 <= y <= z -> h y <= h z) -> (forall y, Rabs (fl y - y) <= h (Rabs y)) ->
+  Rabs (x - S) <= e -> Rabs (fl x - S) <= b_kernel_standing e (h (Rabs S + e)).
+Proof.
+  intros Hh Hfl He. unfold b_kernel_standing.
+  replace (fl x - S) with (fl x - x + (x - S)) by ring.
+  eapply Rle_trans; [apply Rabs_triang |].
+  assert (h (Rabs x) <= h (Rabs S + e)).
+  { apply Hh. split; [apply Rabs_pos |]. replace x with (S + (x - S)) by ring.
+    eapply Rle_trans; [apply Rabs_triang | lra]. }
+  specialize (Hfl x). lra.
 Qed.
 
 (** The error of a sum over m blocks, each of which is added to what stands in the format, off by e i. *)
