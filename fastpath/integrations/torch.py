@@ -119,7 +119,7 @@ class Watch:
         """One report for every head of every call that was judged, in order."""
         with self._lock:
             self._settle()
-            return [report for call in self._judged for report in call.reports]
+            return [report for call in self._judged for report in call.told()]
 
     def _add(self, call: _Judged, findings: list[str]) -> None:
         """Add a call; of heads that nothing refutes bounds are computed later, of many calls together."""
@@ -195,11 +195,21 @@ class _Judged:
     shape: tuple[int, ...] = ()
     output: NDArray[np.float32] | None = None
     sums: Sums | None = None
+    found: Found | None = None
     given: dict[int, HeadReport] = field(default_factory=dict)
     reports: list[HeadReport] = field(default_factory=list)
 
     def settle(self, found: Found) -> None:
+        """Keep what was found of each head, and no more of the sums."""
+        assert self.output is not None
+        self.found, self.sums = found, None
+        self.output = self.output[np.arange(len(self.output)), found.row, found.column]
+
+    def told(self) -> list[HeadReport]:
         """Tell what was found head by head."""
+        found, self.found = self.found, None
+        if found is None:
+            return self.reports
         assert self.output is not None
         for index, head in enumerate(np.ndindex(self.shape)):
             if index in self.given:
@@ -217,12 +227,12 @@ class _Judged:
                     ratio=float(found.ratio[index]),
                     violations=0,
                     worst=(int(self.rows[row]), column),
-                    value=float(self.output[index, row, column]),
+                    value=float(self.output[index]),
                     lower=float(found.lower[index]),
                     upper=float(found.upper[index]),
                 )
             )
-        self.sums = self.output = None
+        return self.reports
 
 
 def _together(reports: list[HeadReport]) -> HeadReport:

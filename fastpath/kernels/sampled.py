@@ -1,12 +1,12 @@
-"""Judge sampled queries of all heads of a call at once: one pass over keys and values leaves sums, and no more.
+"""Judge sampled queries of all heads of a call at once: a pass over keys and values that leaves sums only.
 
-It leaves the output and the sums of the tolerance of every query, and how long the queries and keys of a head
-are at most; nothing refers to Q, K or V after it.  What bounds make of these is computed later, of many calls
-together: there are few heads, and the formulas are long.
+It leaves the output and the sums of the tolerance of every query, and how long the queries and keys of a
+head are at most; nothing refers to Q, K or V after it.  What bounds make of these is computed later, of many
+calls together: there are few heads, and the formulas are long.
 
-Where :mod:`fastpath.kernels.tolerance` bounds a query by its own length, the longest of its head stands for all
-here; where outputs are of fewer than 24 bits their centre is computed in float32, an arithmetic that FP.kernel
-bounds too.  Intervals are that much wider: heads that come near their edges are not judged here.
+Where :mod:`fastpath.kernels.tolerance` bounds a query by its own length, the longest of its head stands for
+all here; where outputs are of fewer than 24 bits their centre is computed in float32, an arithmetic that
+FP.kernel bounds too.  Intervals are that much wider: heads that come near their edges are not judged here.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ SEVERAL = 2**20
 #: Scores of no more than that need no shift in single precision.
 UNSHIFTED = 40.0
 
-#: Where the lengths of queries and keys, their product, and the largest value lie between these, nothing is near
-#: the ends of float32.
+#: Where the lengths of queries and keys, their product, and the largest value lie between these, nothing is
+#: near the ends of float32.
 MODERATE = 2.0**-20, 2.0**20
 
 #: How near an output may come to the edge of what is allowed, and the head still be judged here.
@@ -193,8 +193,8 @@ def sampled_sums(
         return None
     lengths = [np.sqrt(np.einsum("hij,hij->hi", x, x).max(axis=1)) for x in (q, k)]
     sizes = np.abs(v)
-    columns_most = sizes.max(axis=1)
-    query, key, value = (_lengths_above(x, d) for x in (*lengths, columns_most.max(axis=1)))
+    largest_value = sizes.reshape(groups, -1).max(axis=1)
+    query, key, value = (_lengths_above(x, d) for x in (*lengths, largest_value))
     group = heads // groups
     most = _largest(query, key, value, scale)
     if most is None:
@@ -207,7 +207,9 @@ def sampled_sums(
         return None
     precise = FORMATS[model.out].precision >= 24
     alike = estimate <= constants.coarse
-    shifted = precise or not alike or most > UNSHIFTED or constants.by_weight
+    # What a score takes from theta is less than half of what it gives: no difference of these is negative.
+    apart = alike or constants.product >= 2 * constants.fall
+    shifted = most > UNSHIFTED or constants.by_weight or not apart
     dtype = np.float64 if precise else np.float32
     columns = np.empty((groups, n, 2 * d_v + 1 if precise else 3 * d_v + 1), np.float32)
     columns[..., :d_v] = sizes
@@ -218,7 +220,7 @@ def sampled_sums(
     scaled = np.multiply(q, dtype(scale), dtype=dtype)
     absolute = None if alike else np.abs(q) * np.float32(constants.product * abs(scale))
     totals = np.empty((heads, rows, columns.shape[-1]), np.float32)
-    numerator = np.empty((heads, rows, d_v)) if precise else None
+    numerator = np.empty((heads, rows, d_v + 1)) if precise else None
     denominator, shift = np.empty((heads, rows, 1)), np.zeros((heads, rows, 1))
     errors = None
     if not alike:
@@ -251,12 +253,11 @@ def sampled_sums(
                 np.copyto(theta, 0, where=unseen)
         np.exp(score, out=score)
         weights = score.astype(np.float32, copy=False)
-        found = _by_blocks(weights, columns[keys][:, None])
-        totals[of] = found.reshape(-1, rows, found.shape[-1])
+        _add_by_blocks(weights, columns[keys][:, None], totals[of].reshape(*shape, -1))
         if numerator is not None:
-            products = _by_blocks(score, v[keys].astype(np.float64)[:, None])
-            numerator[of] = products.reshape(-1, rows, d_v)
-            denominator[of] = _by_blocks(score, np.ones((1, 1, n, 1))).reshape(-1, rows, 1)
+            wide = np.ones((*v[keys].shape[:2], d_v + 1))
+            wide[..., :d_v] = v[keys]
+            _add_by_blocks(score, wide[:, None], numerator[of].reshape(*shape, -1))
         if heaviest is not None:
             heaviest[of] = weights.max(axis=-1, keepdims=True).reshape(-1, rows, 1)
         if errors is not None and theta is not None:
@@ -268,13 +269,17 @@ def sampled_sums(
     # Threads cost more than they save where there is little to do.
     little = heads * rows * n < SEVERAL
     run([partial(compute, i) for i in range(0, groups, at_once)], 1 if little else workers)
-    if not precise:
+    if numerator is None:
         denominator[:] = totals[..., 2 * d_v : 2 * d_v + 1]
+    else:
+        denominator[:] = numerator[..., d_v:]
     if not denominator.all():  # a row sees nothing
         return None
     inverse = 1 / denominator
     single = inverse.astype(np.float32)
-    centre = totals[..., 2 * d_v + 1 :] * single if numerator is None else numerator * inverse
+    centre = (
+        totals[..., 2 * d_v + 1 :] * single if numerator is None else numerator[..., :d_v] * inverse
+    )
     distance = np.abs(output - centre).astype(np.float32, copy=False)
     distance *= np.float32(RAISED)
     sums = Sums(
@@ -311,14 +316,13 @@ def sampled_sums(
     return sums, near
 
 
-def _by_blocks(weights: Matrix, columns: Matrix) -> Matrix:
-    """Return the product of weights and columns, added up by blocks of keys and then the blocks."""
+def _add_by_blocks(weights: Matrix, columns: Matrix, total: Matrix) -> None:
+    """Write the product of weights and columns, added up by blocks of keys and then the blocks."""
     n = weights.shape[-1]
-    total: Matrix = np.matmul(weights[..., :KEY_BLOCK], columns[..., :KEY_BLOCK, :])
+    np.matmul(weights[..., :KEY_BLOCK], columns[..., :KEY_BLOCK, :], out=total)
     for first in range(KEY_BLOCK, n, KEY_BLOCK):
         keys = slice(first, first + KEY_BLOCK)
         total += np.matmul(weights[..., keys], columns[..., keys, :])
-    return total
 
 
 def half_steps(x: Singles, model: RoundingModel) -> Singles:
@@ -369,18 +373,10 @@ def _largest(query: Array, key: Array, value: Array, scale: float) -> float | No
 @lru_cache(maxsize=256)
 def _constants(model: RoundingModel, keys: int, dimension: int, scale: float) -> SimpleNamespace:
     """Return what a pass needs of a model, whatever the numbers are."""
-    unit = np.ones(1)
-    exponents, _ = _exponents(
-        model,
-        scale,
-        keys,
-        dimension,
-        np.dtype(np.float32),
-        unit * MODERATE[0],
-        unit * MODERATE[0],
-        np.zeros((1, 1)),
-        np.zeros((1, 1)),
-    )
+    least = np.full(1, MODERATE[0])
+    block = _block(scale, keys, dimension, np.dtype(np.float32), least, least)
+    zero = np.zeros((1, 1))
+    exponents = Exponents(model, block, scores_of(block), zero, zero)
     weights = model.format("weights")
     numerator, _ = sum_errors(model, keys)
     return SimpleNamespace(
@@ -393,36 +389,24 @@ def _constants(model: RoundingModel, keys: int, dimension: int, scale: float) ->
     )
 
 
-def _exponents(
-    model: RoundingModel,
-    scale: float,
-    keys: int,
-    dimension: int,
-    dtype: np.dtype[Any],
-    query: Array,
-    key: Array,
-    logarithm: Array,
-    log_bound: Array,
-) -> tuple[Exponents, Any]:
-    """Return the exponents of heads, and their block, each as of one query: the longest."""
+def _block(
+    scale: float, keys: int, dimension: int, dtype: np.dtype[Any], query: Array, key: Array
+) -> Any:
+    """Return heads as a block of queries, one of each: the longest, and keys as long as any."""
     queries = np.zeros((len(query), dimension), dtype)
-    queries[:, 0] = up(query * (1 + 2.0**-20))  # float32's rounding, and those of a length
-    side = SimpleNamespace(
-        k=range(keys),
-        norms=SimpleNamespace(longest=lambda ranges: up(key), exponent=0),
-        largest_key=key,
-    )
-    block: Any = SimpleNamespace(
+    queries[:, 0] = query * (1 + 2.0**-20)  # more than its type rounds off
+    return SimpleNamespace(
         queries=queries,
-        side=side,
+        side=SimpleNamespace(
+            k=range(keys),
+            norms=SimpleNamespace(longest=lambda ranges: key, exponent=0),
+            largest_key=key,
+        ),
         ranges=None,
         bias=None,
         sink=None,
         options=Semantics(heads=(), queries=len(query), keys=keys, scale=scale),
     )
-    scores = scores_of(block)
-    block.scores = scores
-    return Exponents(model, block, scores, logarithm, log_bound), block
 
 
 @standard_arithmetic
@@ -435,6 +419,9 @@ def found_of(calls: Sequence[Sums]) -> list[Found]:
     for indices in alike.values():
         several = [calls[i] for i in indices]
         factors = _factors(several)
+        for name in SINGLES:
+            raised = np.maximum(factors[name] * RAISED, 2.0**-126)
+            factors[name] = raised.astype(np.float32)
         first = 0
         for index, sums in zip(indices, several, strict=True):
             of = slice(first, first + len(sums.query))
@@ -446,8 +433,8 @@ def found_of(calls: Sequence[Sums]) -> list[Found]:
 def _factors(calls: Sequence[Sums]) -> dict[str, Array]:
     """Return what bounds make of the sums of each head: factors, in columns of all calls' heads.
 
-    The tolerance of an entry is ``deviation`` sqrt(w p v^2 - o^2) + ``sizes`` p |v| + ``output`` |o| + ``lost``,
-    w being ``squares``; what the centre is off by is the same with ``own_`` before.
+    The tolerance of an entry is ``deviation`` sqrt(w p v^2 - o^2) + ``sizes`` p |v| + ``output`` |o| +
+    ``lost``, w being ``squares``; what the centre is off by is the same with ``own_`` before.
     """
     model, scale, n, d = (calls[0].model, calls[0].scale, calls[0].keys, calls[0].dimension)
     precise, shifted = calls[0].precise, calls[0].shifted
@@ -464,9 +451,8 @@ def _factors(calls: Sequence[Sums]) -> dict[str, Array]:
     u, tiny, exp_error = (ARITHMETIC[name][x] for x in ("unit_roundoff", "tiny", "exp_error"))
     blocks = -(-n // KEY_BLOCK)
     terms = float(min(KEY_BLOCK, n) + blocks + 4)
-    zero = np.zeros_like(logarithm)
-    _, block = _exponents(model, scale, n, d, dtype, query, key, zero, zero)
-    scores = block.scores
+    block = _block(scale, n, d, dtype, query, key)
+    scores = scores_of(block)
     size = up(scores.magnitude + scores.error)
     # Of a computed weight: its score, the shift, the exponential.
     weight = rounding_weight(scores.error, u, up(2 * size) if shifted else 0.0, exp_error, 1.0)
@@ -476,7 +462,7 @@ def _factors(calls: Sequence[Sums]) -> dict[str, Array]:
     summed = float(kernel_factor(terms + 2, u, 0.0, 0.0, 0.0)) + lost
     # ln of a sum of which each term and the sum itself is off: FP.lse.
     log_bound = up(up(weight + 2 * summed) + up(logarithm + math.log(n + 1)) * 2.0**-48)
-    exponents, block = _exponents(model, scale, n, d, dtype, query, key, logarithm, log_bound)
+    exponents = Exponents(model, block, scores, logarithm, log_bound)
     # Of sums of computed weights: true ones are no more than so many times these.
     more = library_up(np.exp(up(2 * weight)))
     single = ARITHMETIC["float32"]["unit_roundoff"]
@@ -557,7 +543,7 @@ def _linear(
     lost_values: Any,
     lost_weights: Any,
 ) -> dict[str, Array]:
-    """Return FP.kernel's bound as factors: it is linear in the deviation, the sizes, the output and the loss."""
+    """Return FP.kernel's bound as factors: it is linear in deviation, sizes, output and loss."""
     unit = np.eye(4)
     columns = kernel_output(
         unit[0], unit[1], largest, smallest, numerator, denominator, unit[2], unit[3], lost_weights
@@ -572,43 +558,55 @@ def _linear(
     }
 
 
+#: The factors that entries meet in single precision, raised by what that may take from the result.
+SINGLES = (
+    "squares",
+    "lost_squares",
+    "lost_sizes",
+    "own_deviation",
+    "own_sizes",
+    "own_output",
+    "own_lost",
+    "deviation",
+    "sizes",
+    "output",
+    "lost",
+)
+
+
 def _found(sums: Sums, factors: dict[str, Array]) -> Found:
     """Return what is allowed of each head of a call, from its factors."""
     factor = {name: x[:, :, None] for name, x in factors.items()}
-
-    def single(name: str) -> Singles:
-        """Return a factor, raised by what single precision may take from what is made of it."""
-        raised = np.asarray(factor[name] * RAISED)
-        return np.where(raised < 2.0**-126, 2.0**-126, raised).astype(np.float32)
-
     size = np.abs(sums.centre).astype(np.float32, copy=False)
-    variance = sums.squares * single("squares")
-    variance += single("lost_squares")
+    variance = sums.squares * factor["squares"]
+    variance += factor["lost_squares"]
     variance -= size * size * np.float32(1 - 4 * ENTRY_ROUNDINGS * 2.0**-24)
     np.maximum(variance, 0, out=variance)
     spread = np.sqrt(variance, out=variance)
-    sizes = sums.sizes + single("lost_sizes")
-    own = spread * single("own_deviation")
-    own += sizes * single("own_sizes")
-    own += size * single("own_output")
-    own += single("own_lost")
+    sizes = sums.sizes + factor["lost_sizes"]
+    own = spread * factor["own_deviation"]
+    own += sizes * factor["own_sizes"]
+    own += size * factor["own_output"]
+    own += factor["own_lost"]
     error = own + sums.distance
-    deviation: Any = single("deviation")
+    deviation: Any = factor["deviation"]
     if sums.errors is not None:
-        rest = up(factor["rest"] + up(factor["fall"] * np.maximum(sums.logarithm, 0))) + 2.0**-100
+        rest = factor["rest"] + factor["fall"] * sums.logarithm
+        rest = up(up(np.maximum(rest, 0)) + factor["fall"] * np.abs(sums.logarithm) * 2.0**-40)
+        rest = up(rest + 2.0**-100)
         first, second = (x.astype(np.float64) for x in sums.errors)
-        raised = up(factor["more"] * (1 + 2 * (OWN_ROUNDINGS + sums.dimension) * 2.0**-24))
+        # Three times, since what a score takes from theta may leave a third of what was added.
+        raised = up(factor["more"] * (1 + 6 * (OWN_ROUNDINGS + sums.dimension) * 2.0**-24))
         squares = up(up(raised * raised) * up(second + up(2 * rest) * first))
         # What underflow takes from weights, too, of keys whose theta is no more than any.
         last = up(rest * rest) + up(factor["lost_single"] * up(factor["most"] * factor["most"]))
         squares = up(up(squares + up(last)) * up(factor["grown"] * factor["grown"]))
-        deviation = kernel_deviation(squares, 1.0) * factor["deviation"] * RAISED
-        deviation = deviation.astype(np.float32)
+        deviation = (kernel_deviation(squares, 1.0) * factor["deviation"]).astype(np.float32)
     bound = spread * deviation
-    bound += sizes * single("sizes")
+    bound += sizes * factor["sizes"]
     # Of attention itself: the centre, and what that is off by.
-    bound += (size + own) * single("output")
-    bound += single("lost")
+    bound += (size + own) * factor["output"]
+    bound += factor["lost"]
     if sums.heaviest is not None and sums.total is not None:
         bound += (up(sums.heaviest * factor["more"]) * factor["by_weight"] * RAISED).astype(
             np.float32
