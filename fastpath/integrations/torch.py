@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from fastpath.core.directed import up
 from fastpath.core.inputs import Array, integer
+from fastpath.core.semantics import semantics as checked_semantics
 from fastpath.kernels.formats import FORMATS
 from fastpath.kernels.judge import judge_attention, outside, ratios
 from fastpath.kernels.model import RoundingModel
+from fastpath.kernels.sampled import Found, Sums, found_of, sampled_sums
 from fastpath.kernels.tolerance import Tolerance
 
 #: Options of attention that may accompany a call of transformers' interface and change no result.
@@ -40,6 +42,9 @@ HARMLESS = {
 
 #: With fewer products of weights and values than that one thread judges a call.
 FEW_PRODUCTS = 2**26
+
+#: Bytes of sums that are held before they are made into reports.
+MOST_HELD = 2**26
 
 Model = RoundingModel | Callable[[str], RoundingModel]
 
@@ -90,23 +95,51 @@ class HeadReport:
         return self.violations > 0
 
 
-@dataclass(kw_only=True)
 class Watch:
     """What was seen while a model ran.
 
     Attributes
     ----------
-    heads : list of HeadReport
-        One for every head of every call that was judged, in order.
     findings : list of str
         A sentence for every call that could not be judged, or whose model an entry refutes.
     calls : int
         How many calls were seen.
     """
 
-    heads: list[HeadReport] = field(default_factory=list)
-    findings: list[str] = field(default_factory=list)
-    calls: int = 0
+    def __init__(self) -> None:
+        self.findings: list[str] = []
+        self.calls = 0
+        self._judged: list[_Judged] = []
+        self._waiting: list[_Judged] = []
+        self._held = 0
+        self._lock = threading.RLock()
+
+    @property
+    def heads(self) -> list[HeadReport]:
+        """One report for every head of every call that was judged, in order."""
+        with self._lock:
+            self._settle()
+            return [report for call in self._judged for report in call.told()]
+
+    def _add(self, call: _Judged, findings: list[str]) -> None:
+        """Add a call; of heads that nothing refutes bounds are computed later, of many calls together."""
+        with self._lock:
+            self._judged.append(call)
+            self.findings += findings
+            if call.sums is not None:
+                self._waiting.append(call)
+                self._held += call.sums.nbytes
+                if self._held > MOST_HELD:
+                    self._settle()
+
+    def _settle(self) -> None:
+        """Compute what was put off."""
+        with self._lock:
+            waiting, self._waiting, self._held = self._waiting, [], 0
+            for call, found in zip(
+                waiting, found_of([c.sums for c in waiting if c.sums is not None]), strict=True
+            ):
+                call.settle(found)
 
     @property
     def refuted(self) -> bool:
@@ -145,6 +178,61 @@ class Watch:
         if not self.calls:
             lines.append("No call of scaled_dot_product_attention was seen.")
         return "\n".join((*lines, *(f for f in self.findings if "refutes" not in f)))
+
+
+@dataclass(kw_only=True)
+class _Judged:
+    """One call that was judged: reports of its heads, or the sums from which they follow.
+
+    ``output`` is what the kernel returned of the sampled rows, ``given`` reports of heads that were looked at
+    more closely, by their index.
+    """
+
+    layer: str
+    call: int
+    model: RoundingModel
+    rows: NDArray[np.int64]
+    shape: tuple[int, ...] = ()
+    output: NDArray[np.float32] | None = None
+    sums: Sums | None = None
+    found: Found | None = None
+    given: dict[int, HeadReport] = field(default_factory=dict)
+    reports: list[HeadReport] = field(default_factory=list)
+
+    def settle(self, found: Found) -> None:
+        """Keep what was found of each head, and no more of the sums."""
+        assert self.output is not None
+        self.found, self.sums = found, None
+        self.output = self.output[np.arange(len(self.output)), found.row, found.column]
+
+    def told(self) -> list[HeadReport]:
+        """Tell what was found head by head."""
+        found, self.found = self.found, None
+        if found is None:
+            return self.reports
+        assert self.output is not None
+        for index, head in enumerate(np.ndindex(self.shape)):
+            if index in self.given:
+                self.reports.append(self.given[index])
+                continue
+            row, column = int(found.row[index]), int(found.column[index])
+            self.reports.append(
+                HeadReport(
+                    layer=self.layer,
+                    call=self.call,
+                    head=head,
+                    model=self.model,
+                    rows=len(self.rows),
+                    error=float(found.error[index]),
+                    ratio=float(found.ratio[index]),
+                    violations=0,
+                    worst=(int(self.rows[row]), column),
+                    value=float(self.output[index]),
+                    lower=float(found.lower[index]),
+                    upper=float(found.upper[index]),
+                )
+            )
+        return self.reports
 
 
 def _together(reports: list[HeadReport]) -> HeadReport:
@@ -208,6 +296,7 @@ def watch(module: Any, model: Model, *, rows: int = 64, seed: int = 0) -> Iterat
             fused = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
             watcher.follow(module, stack, fused)
         _PATCH.enter(watcher, torch)
+        stack.callback(watcher.seen._settle)
         stack.callback(_PATCH.leave, watcher)
         yield watcher.seen
 
@@ -285,15 +374,15 @@ class _Watcher:
             self._told[-1] += 1
         layer = self.names[-1] if self.names else f"call {number}"
         try:
-            reports, findings = _judged(
+            call, findings = _judged(
                 arguments(), output, self.model, self.rows, draw, layer, number
             )
         except Exception as error:  # a call that cannot be judged must not stop the model
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            reports, findings = [], [f"{layer}: call {number} is not judged: {said}"]
-        with self._lock:
-            self.seen.heads += reports
-            self.seen.findings += findings
+            with self._lock:
+                self.seen.findings.append(f"{layer}: call {number} is not judged: {said}")
+            return
+        self.seen._add(call, findings)
 
 
 class _Patch:
@@ -456,7 +545,7 @@ def _judged(
     rng: np.random.Generator,
     layer: str,
     number: int,
-) -> tuple[list[HeadReport], list[str]]:
+) -> tuple[_Judged, list[str]]:
     """Judge one call."""
     out = str(output.dtype).removeprefix("torch.")
     if out not in FORMATS:
@@ -474,29 +563,136 @@ def _judged(
         raise ValueError("every row that was drawn sees nothing but what its bias hides.")
     scale = asked["scale"]
     semantics["scale"] = 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
+    call = _Judged(layer=layer, call=number, model=declared, rows=rows)
+    picked = _at(output, rows)
+    if _together_judged(call, picked, query, key, value, semantics):
+        findings = _refuting(list(call.given.values()))
+        return call, findings
+    call.reports = _one_by_one(call, _numbers(picked), query, key, value, semantics)
+    return call, _refuting(call.reports)
+
+
+def _at(tensor: Any, rows: NDArray[np.int64]) -> Any:
+    """Return a copy of some rows of a tensor."""
+    return tensor.detach().index_select(
+        -2, tensor.new_tensor(rows, dtype=sys.modules["torch"].int64)
+    )
+
+
+def _one_by_one(
+    call: _Judged,
+    returned: NDArray[Any],
+    query: Any,
+    key: Any,
+    value: Any,
+    semantics: dict[str, Any],
+    head: tuple[int, ...] = (),
+) -> list[HeadReport]:
+    """Judge the heads of a call each for itself, as :func:`fastpath.kernels.judge_attention` does."""
     picked: dict[str, Any] = {}
     if semantics["causal"] or semantics.get("window") is not None:
-        Q, picked["rows"] = _numbers(query), rows
+        Q, picked["rows"] = _numbers(query), call.rows
     else:
         # Nothing depends on where a query stands, so that the others need not be looked at.
-        Q = _numbers(query[..., rows, :])
-    K, V, returned = _numbers(key), _numbers(value), _numbers(output[..., rows, :])
+        Q = _numbers(_at(query, call.rows))
+    K, V = _numbers(key), _numbers(value)
     # Threads cost more than they save where there is little to do.
     little = returned.size * K.shape[-2] < FEW_PRODUCTS
     judgement = judge_attention(
-        returned, Q, K, V, declared, workers=1 if little else None, **picked, **semantics
+        returned, Q, K, V, call.model, workers=1 if little else None, **picked, **semantics
     )
-    reports = _reports(
-        returned.astype(np.float64), judgement.tolerance, declared, rows, layer, number
+    return _reports(
+        returned.astype(np.float64),
+        judgement.tolerance,
+        call.model,
+        call.rows,
+        call.layer,
+        call.call,
+        head,
     )
-    findings = []
-    if judgement.refuted:
-        refuting = max((r for r in reports if r.refuted), key=lambda r: r.ratio)
-        findings.append(
-            f"{layer}: output{[*refuting.head, *refuting.worst]} of call {number} refutes {declared}: "
-            f"{refuting.value!r} lies outside [{refuting.lower!r}, {refuting.upper!r}]."
+
+
+def _together_judged(
+    call: _Judged, picked: Any, query: Any, key: Any, value: Any, semantics: dict[str, Any]
+) -> bool:
+    """Judge all heads of a call at once, where that is possible, but for those that it leaves in doubt."""
+    torch = sys.modules["torch"]
+    simple = all(semantics.get(name) is None for name in ("bias", "softcap", "sinks"))
+    narrow = all(
+        x.dtype in (torch.float32, torch.bfloat16, torch.float16) for x in (query, key, value)
+    )
+    fits = query.ndim == key.ndim == value.ndim and query.shape[:-3] == key.shape[:-3]
+    fits = fits and query.ndim > 2 and key.shape[:-1] == value.shape[:-1]
+    fits = fits and query.shape[-3] % key.shape[-3] == 0 and query.shape[-1] == key.shape[-1]
+    fits = fits and tuple(picked.shape) == (*query.shape[:-2], len(call.rows), value.shape[-1])
+    if not (simple and narrow and fits and picked.numel() and key.numel()):
+        return False
+    shape = tuple(query.shape[:-2])
+    hidden = _hidden(shape, query.shape[-2], key.shape[-2], call.rows, semantics)
+    Q, K, V, returned = (_singles(x) for x in (_at(query, call.rows), key, value, picked))
+    found = sampled_sums(
+        returned, Q, K, V, call.model, semantics["scale"], hidden, torch.get_num_threads()
+    )
+    if found is None:
+        return False
+    call.sums, near = found
+    call.shape, call.output = shape, returned
+    group = query.shape[-3] // key.shape[-3]
+    for index in np.flatnonzero(near):
+        head = tuple(int(i) for i in np.unravel_index(int(index), shape))
+        shared = (*head[:-1], head[-1] // group)
+        own = dict(semantics)
+        if own.get("mask") is not None:
+            rows_and_keys = own["mask"].shape[-2:]
+            own["mask"] = np.broadcast_to(own["mask"], (*shape, *rows_and_keys))[head]
+        (report,) = _one_by_one(
+            call, returned[index], query[head], key[shared], value[shared], own, head
         )
-    return reports, findings
+        call.given[int(index)] = report
+    return True
+
+
+def _hidden(
+    shape: tuple[int, ...],
+    queries: int,
+    keys: int,
+    rows: NDArray[np.int64],
+    semantics: dict[str, Any],
+) -> NDArray[np.bool_] | None:
+    """Return which keys the sampled queries do not see, of all heads alike or of each; None: all see all."""
+    checked = checked_semantics(
+        shape, queries, keys, causal=semantics["causal"], window=semantics.get("window")
+    )
+    found: Any = None
+    ranges = checked.ranges(rows)
+    if ranges is not None:
+        key = np.arange(keys)
+        first, stop = (x[:, None] for x in ranges)
+        found = ((key < first) | (key >= stop))[None]
+    if semantics.get("mask") is not None:
+        mask = np.broadcast_to(semantics["mask"], (*shape, len(rows), keys))
+        unseen = ~mask.reshape(-1, len(rows), keys)
+        found = unseen if found is None else found | unseen
+    return found if found is not None and found.any() else None
+
+
+def _singles(tensor: Any) -> NDArray[np.float32]:
+    """Return the numbers of a tensor of heads in float32, one head after the other."""
+    found = tensor.detach().to(sys.modules["torch"].float32)
+    array: NDArray[np.float32] = found.cpu().numpy()
+    return array.reshape(-1, *array.shape[-2:])
+
+
+def _refuting(reports: list[HeadReport]) -> list[str]:
+    """Return the sentence on what refutes a call's model most, if anything does."""
+    refuted = [r for r in reports if r.refuted]
+    if not refuted:
+        return []
+    worst = max(refuted, key=lambda r: r.ratio)
+    return [
+        f"{worst.layer}: output{[*worst.head, *worst.worst]} of call {worst.call} refutes {worst.model}: "
+        f"{worst.value!r} lies outside [{worst.lower!r}, {worst.upper!r}]."
+    ]
 
 
 def _reports(
@@ -506,8 +702,9 @@ def _reports(
     rows: NDArray[np.int64],
     layer: str,
     number: int,
+    first: tuple[int, ...] = (),
 ) -> list[HeadReport]:
-    """Tell the judgement of a call head by head."""
+    """Tell the judgement of a call head by head, or of the one head of that index."""
     bad = outside(output, allowed.lower, allowed.upper)
     ratio = ratios(output, allowed, model)
     unknown = np.isinf(allowed.lower) & np.isinf(allowed.upper)
@@ -525,7 +722,7 @@ def _reports(
             HeadReport(
                 layer=layer,
                 call=number,
-                head=head,
+                head=(*first, *head),
                 model=model,
                 rows=len(rows),
                 error=float(error[head].max()),

@@ -106,14 +106,16 @@ class Exponents:
         self.most: Array = up(
             up(largest + up(self.fall * up(np.abs(logarithm) + own))) + self.constant
         )
-        self._raise = 1 + 2 * OWN_ROUNDINGS * constants["unit_roundoff"]
+        # The sums of products pass through as many roundings as there are columns.
+        self._raise = 1 + 2 * (OWN_ROUNDINGS + d) * constants["unit_roundoff"]
         self._constant = (self.constant * self._raise).astype(self.dtype)
 
     def _underflow(self, block: Block, d: int, inputs: Any) -> Array:
         """Return what underflow may add to the error of a score, through all steps."""
         model, scale = self.model, max(1.0, abs(self.options.scale))
         largest_query = np.abs(block.queries).max(axis=1, keepdims=True).astype(np.float64)
-        sizes = up((1 + largest_query) * (1 + float(block.side.largest_key)))
+        largest_key = np.reshape(block.side.largest_key, (-1, 1))
+        sizes = up((1 + largest_query) * (1 + largest_key))
         lost = up(up(up(2 * d * model.unit.lost) * scale) * sizes)
         if inputs is not None:
             lost = up(lost + up(up(up(2 * d * inputs.lost) * scale) * sizes))

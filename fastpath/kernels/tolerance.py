@@ -499,10 +499,11 @@ def may_overflow(
     # The scale may stand on either side before the product; where it is no more than 1, nothing grows.
     grown = 1.0 if scale == 1 else 2 * scale
     overflows = overflows | (grown * largest_query > model.unit.largest)
-    overflows = overflows | bool(grown * block.side.largest_key > model.unit.largest)
+    largest_key = np.reshape(block.side.largest_key, (-1, 1))
+    overflows = overflows | (grown * largest_key > model.unit.largest)
     if inputs is not None:
         overflows = overflows | (2 * scale * largest_query > inputs.largest)
-        overflows = overflows | bool(2 * scale * block.side.largest_key > inputs.largest)
+        overflows = overflows | (2 * scale * largest_key > inputs.largest)
     exponentials = model.format("exponentials")
     if exponentials is not None:
         overflows = overflows | bool(2 * keys > exponentials.largest)
