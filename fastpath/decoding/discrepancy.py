@@ -77,20 +77,26 @@ class Frame:
             centre = (k / len(k)).sum(axis=0)
             keys = moments(k - centre)
             queries = np.eye(d) if asked is None else asked
-            if not (np.isfinite(keys).all() and np.isfinite(queries).all()):
+            sizes = np.trace(keys), np.trace(queries)
+            if not np.isfinite(sizes).all():
                 return plain
+            # Scaled, neither overflows.
+            keys, queries = keys / sizes[0], queries / sizes[1]
             root, inverse = _power(queries, 0.5), _power(queries, -0.5)
             between = inverse @ _power(root @ keys @ root, 0.5) @ inverse
-            if not np.isfinite(between).all():
-                return plain
             stretch, axes = np.linalg.eigh(between)
-            exponents = np.round(np.log2(np.maximum(stretch, 1e-300)) / 2)
-            found = cls(centre=centre, rotation=Rotation(axes), exponents=_within_reach(exponents))
+            logarithms = np.log2(np.maximum(stretch, 1e-300)) / 2
+            logarithms += (np.log2(sizes[0]) - np.log2(sizes[1])) / 4
+            found = cls(
+                centre=centre,
+                rotation=Rotation(axes),
+                exponents=_within_reach(np.round(logarithms)),
+            )
             if asked is None:
                 usual = np.sqrt((found.keys(k) ** 2).sum(axis=1).mean())
                 more = np.round(np.log2(usual / USUAL_LENGTH)) if usual > 0 else 0.0
                 found = replace(found, exponents=_within_reach(found.exponents + more))
-        return found if np.isfinite(found.rotation.defect) else plain
+        return found
 
     def keys(self, k: Array) -> Array:
         """Return keys in these coordinates, as computed."""
