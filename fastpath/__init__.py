@@ -7,6 +7,7 @@ attention, attention_gradient       exact attention of heads, masks and options;
 certify, certified_attention        an output of anybody's; attention to a tolerance, by the fastest way
 polynomial_attention, MomentState   few columns or small logits, in linear time; kept, merged and saved
 StreamingAttention, KeyIndex        one pass over a stream; the keys that matter to a query
+BalancedCoreset                     a few weighted keys in the place of a stream's, with a bound
 QuantisedCache, certify_quantised   keys and values in few bits; BitPlaneCache, AuditLedger
 DynamicAttention                    tokens that change, come and go
 sparsify, gram, heavy_keys          features and keys that stand for all; certify_loewner
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fastpath.caches.certify_quantised import Codes, certify_quantised
     from fastpath.caches.quantised_cache import QuantisedCache
     from fastpath.core.certified import Certified
+    from fastpath.decoding.balanced_coreset import BalancedCoreset, Recalled
     from fastpath.decoding.key_index import Decoded, KeyIndex
     from fastpath.dynamic import DynamicAttention
     from fastpath.exact.attention import attention
@@ -58,6 +60,7 @@ __all__ = [
     "AttentionRegression",
     "AuditLedger",
     "Audited",
+    "BalancedCoreset",
     "BitPlaneCache",
     "Certified",
     "CertifiedBits",
@@ -78,6 +81,7 @@ __all__ = [
     "MomentState",
     "Prepared",
     "QuantisedCache",
+    "Recalled",
     "Sparsified",
     "StreamingAttention",
     "attention",
@@ -105,6 +109,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "fastpath.caches.certify_quantised": ("Codes", "certify_quantised"),
     "fastpath.caches.quantised_cache": ("QuantisedCache",),
     "fastpath.core.certified": ("Certified",),
+    "fastpath.decoding.balanced_coreset": ("BalancedCoreset", "Recalled"),
     "fastpath.decoding.key_index": ("Decoded", "KeyIndex"),
     "fastpath.dynamic": ("DynamicAttention",),
     "fastpath.exact.attention": ("attention",),

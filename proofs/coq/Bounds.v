@@ -853,3 +853,19 @@ Definition b_unopened_output (rounding : R) (ratio : R) (value_distance : R) : R
 (** I.unopened: the distance of the log-sum-exp of all keys from what that of the opened ones gave. *)
 Definition b_unopened_log (log_sum_error : R) (ratio : R) : R :=
   log_sum_error + ratio.
+
+(** I.discrepancy: the part of one degree of a sum of exponentials with weights of either sign. *)
+Definition b_power_discrepancy (query_length : R) (gram_norm : R) (degree : nat) : R :=
+  (gram_norm * query_length ^ degree) / (INR (fact degree)).
+
+(** I.discrepancy: a sum of exponentials with weights of either sign. *)
+Definition b_series_discrepancy (power_sum : R) (mass : R) (reach : R) (degree : nat) (logit_error : R) : R :=
+  power_sum + mass * (logit_error * exp logit_error + reach ^ (1%nat + degree)%nat / (INR (fact (1%nat + degree)%nat))) * exp reach.
+
+(** I.coreset: the distance of attention on all keys from what attention on weighted ones gave. *)
+Definition b_coreset_output (rounding : R) (numerator_share : R) (denominator_share : R) (magnitude : R) : R :=
+  rounding + (numerator_share + denominator_share * (magnitude + rounding)) / (1 - denominator_share).
+
+(** FP.discrepancy: the square of the length of a discrepancy in one degree, from what was computed. *)
+Definition b_gram_sum (gram_computed : R) (rounding : R) (magnitude : R) (underflow : R) : R :=
+  gram_computed + underflow + (rounding * magnitude ^ 2%nat) / (1 - rounding).

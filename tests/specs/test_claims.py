@@ -301,6 +301,9 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "Q.ledger": lambda i: replace(i, audited=i.errors),
         "I.box": lambda i: replace(i, half=i.half / 4),
         "I.unopened": lambda i: replace(i, bounds=i.logits - 1),
+        "I.discrepancy": lambda i: replace(i, slack=i.slack / 8),
+        "I.coreset": lambda i: replace(i, kept_weights=i.kept_weights / 8),
+        "FP.discrepancy": lambda i: replace(i, computed=i.computed + 1),
     }
     if not claim.assumes:
         assert claim.id in NO_HYPOTHESES, "a claim without hypotheses holds everywhere"

@@ -7,11 +7,12 @@ returned value is at least the exact value of the formula at the given floats, a
 a denominator is not positive (the bound then says nothing).
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
-from fastpath.core.directed import down, up
+from fastpath.core.directed import down, library_up, up
 
 
 def box_slack(
@@ -51,3 +52,50 @@ def unopened_log(log_sum_error: Any, ratio: Any) -> Any:
     """
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         return up(log_sum_error + ratio)
+
+
+def power_discrepancy(query_length: Any, gram_norm: Any, degree: Any) -> Any:
+    """Bound the part of one degree of a sum of exponentials with weights of either sign: I.discrepancy.
+
+    ``gram_norm*query_length**degree/factorial(degree)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(gram_norm * library_up(np.power(query_length, degree)))
+        return up(part_1 / down(float(math.factorial(degree))))
+
+
+def series_discrepancy(power_sum: Any, mass: Any, reach: Any, degree: Any, logit_error: Any) -> Any:
+    """Bound a sum of exponentials with weights of either sign: I.discrepancy.
+
+    ``mass*(logit_error*exp(logit_error) + reach**(degree + 1)/factorial(degree + 1))*exp(reach) + power_sum``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(logit_error * library_up(np.exp(logit_error)))
+        part_2 = up(
+            library_up(np.power(reach, degree + 1)) / down(float(math.factorial(degree + 1)))
+        )
+        part_3 = up(up(mass * up(part_1 + part_2)) * library_up(np.exp(reach)))
+        return up(power_sum + part_3)
+
+
+def coreset_output(
+    rounding: Any, numerator_share: Any, denominator_share: Any, magnitude: Any
+) -> Any:
+    """Bound the distance of attention on all keys from what attention on weighted ones gave: I.coreset.
+
+    ``rounding + (denominator_share*(magnitude + rounding) + numerator_share)/(1 - denominator_share)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(denominator_share * up(magnitude + rounding))
+        part_2 = up(up(numerator_share + part_1) / down(1 - denominator_share))
+        return up(rounding + part_2)
+
+
+def gram_sum(gram_computed: Any, rounding: Any, magnitude: Any, underflow: Any) -> Any:
+    """Bound the square of the length of a discrepancy in one degree, from what was computed: FP.discrepancy.
+
+    ``gram_computed + magnitude**2*rounding/(1 - rounding) + underflow``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = up(up(rounding * up(magnitude * magnitude)) / down(1 - rounding))
+        return up(up(gram_computed + underflow) + part_1)
