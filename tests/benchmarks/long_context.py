@@ -7,9 +7,8 @@ holds ``.npz`` files as ``tests/benchmarks/test_real_heads.py`` says: two are na
 takes every file.  One thread is timed by this process's time, calls in turn, medians; two by the clock on the
 wall: take a quiet machine for those.  Certificates are part of what is timed.
 
-Peers are re-stated here from their ideas, in numpy: uniform keys; a pivoted-Cholesky coreset with Nyström
-weights, as WildCat's; kernel halving of chunks by a self-balancing walk, as Thinformer's.  Each is given the
-smallest of a few sizes whose 99 % error is that of ours, and the search for it is not timed.
+Peers are re-stated from their ideas (``tests.benchmarks.peer_rules``).  Each is given the smallest of a few
+sizes whose 99 % error is that of ours, and the search for it is not timed.
 """
 
 import os
@@ -24,6 +23,7 @@ import torch
 
 import fastpath
 from tests.benchmarks.interleaved import medians
+from tests.benchmarks.peer_rules import RULES
 from tests.benchmarks.test_real_heads import DIFFUSE, ROWS, SHARP
 
 ROUNDS = 3
@@ -101,62 +101,6 @@ def plain(heads: dict[str, Any]) -> None:
 # ------------------------------------------------------------------------------------------ peers
 
 
-def uniform(Q: Any, K: Any, V: Any, size: int, rng: np.random.Generator) -> Any:
-    some = rng.permutation(len(K))[:size]
-    return fastpath.attention(Q, K[some], V[some], workers=1).output
-
-
-def coreset(Q: Any, K: Any, V: Any, size: int, rng: np.random.Generator) -> Any:
-    """Pivot at random by what is left of the diagonal, and weigh the pivots as Nyström does."""
-    centred = K - K.mean(axis=0)
-    # The balance between queries and keys: both kernels' exponents of one size.
-    beta = np.sqrt((Q**2).sum(axis=1).mean() / (centred**2).sum(axis=1).mean())
-    k = (centred * np.sqrt(beta)).astype(np.float64)
-    half = (k**2).sum(axis=1) / 2
-    left = np.exp(2 * (half - half.max()))
-    factor, pivots = np.zeros((size, len(K))), []
-    for i in range(size):
-        pivots.append(int(rng.choice(len(K), p=left / left.sum())))
-        row = np.exp(k @ k[pivots[-1]] - 2 * half.max()) - factor[:i, pivots[-1]] @ factor[:i]
-        factor[i] = row / np.sqrt(max(row[pivots[-1]], 1e-300))
-        left = np.maximum(left - factor[i] ** 2, 0)
-    triangle = factor[:, pivots].T
-    with_ones = np.concatenate([V, np.ones((len(V), 1), V.dtype)], axis=1)
-    weighed = np.linalg.solve(
-        triangle @ triangle.T + 1e-9 * np.eye(size), triangle @ (factor @ with_ones)
-    )
-    logits = Q @ centred[pivots].T
-    sums = np.exp(logits - logits.max(axis=1, keepdims=True)) @ weighed.astype(np.float32)
-    low, high = V.min(axis=0), V.max(axis=0)
-    with np.errstate(all="ignore"):
-        return np.clip(np.nan_to_num(sums[:, :-1] / sums[:, -1:]), low, high)
-
-
-def halving(Q: Any, K: Any, V: Any, size: int, rng: np.random.Generator) -> Any:
-    """Halve chunks of keys by a self-balancing walk over pairs, until so many are left."""
-    left, chunk = rng.permutation(len(K)), 256
-    while len(left) > size:
-        parts = left.reshape(-1, min(chunk, len(left)))
-        k, v = K[parts], np.concatenate([V[parts], np.ones((*parts.shape, 1), V.dtype)], axis=2)
-        kernel = np.exp(k @ k.swapaxes(1, 2) - (k**2).sum(axis=2).max())
-        kernel *= v @ v.swapaxes(1, 2)
-        pairs, chosen = parts.shape[1] // 2, np.empty((len(parts), parts.shape[1] // 2), np.intp)
-        signs = np.zeros(parts.shape, np.float32)
-        for i in range(pairs):
-            both = kernel[:, 2 * i] - kernel[:, 2 * i + 1]
-            drift = (both * signs).sum(axis=1)
-            size_of = kernel[:, 2 * i, 2 * i] + kernel[:, 2 * i + 1, 2 * i + 1]
-            plus = rng.random(len(parts)) < np.clip(0.5 - drift / (4 * size_of + 1e-30), 0, 1)
-            signs[:, 2 * i] = np.where(plus, 1, -1)
-            signs[:, 2 * i + 1] = -signs[:, 2 * i]
-            chosen[:, i] = 2 * i + plus
-        left = np.take_along_axis(parts, chosen, axis=1).ravel()
-    return fastpath.attention(Q, K[left], V[left], workers=1).output
-
-
-PEERS = {"uniform keys": uniform, "WildCat-like": coreset, "Thinformer-like": halving}
-
-
 def peers(heads: dict[str, Any]) -> None:
     for name, tolerance in ((DIFFUSE, 0.15), (DIFFUSE, 0.06), (SHARP, 0.1)):
         Q, K, V = heads[name]
@@ -171,7 +115,8 @@ def peers(heads: dict[str, Any]) -> None:
         target = quantile(ours().output[rows])
         timed: dict[str, Callable[[], Any]] = {"ours": ours}
         reached = {"ours": f"{target:.4f}, certified"}
-        for peer, function in PEERS.items():
+        for peer, rule in RULES.items():
+            function = rule.rule
             for size in SIZES[:3] if peer == "WildCat-like" else SIZES:
                 error = quantile(function(Q[rows], K, V, size, np.random.default_rng(0)))
                 if error <= target:
