@@ -19,7 +19,14 @@ from fastpath.core.certified import Certified
 from fastpath.core.directed import UNIT_ROUNDOFF, above, library_up, up
 from fastpath.core.inputs import Array, Matrix
 from fastpath.decoding.products import largest, products, roundings, totals, weighted_sums
-from fastpath.exact.attention import CLAIMS, DECIDABLE, LOG_ERROR
+from fastpath.exact.attention import (
+    CLAIMS,
+    DECIDABLE,
+    KEY_BLOCK,
+    LOG_ERROR,
+    product_by_blocks,
+    sums_by_blocks,
+)
 from fastpath.exact.prepared import constants_of
 from fastpath.exact.scaled_values import ScaledValues
 
@@ -173,3 +180,70 @@ def attend_to(
         log_sum_exp=shift + log_denominator,
         log_sum_exp_bound=np.full(len(quotient), float(log_bound)),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeighedKeys:
+    """The weights of some keys for each query of a group.
+
+    Attributes
+    ----------
+    weights : array, shape (g, m)
+        Relative to e^shift, which makes the largest of each query 1.
+    shift : array of the same type, shape (g, 1)
+    error : float
+        What rounding makes of the logarithm of a weight at most.
+    largest : float
+        No logit is larger, nor a computed one.
+    """
+
+    weights: Matrix
+    shift: Matrix
+    error: float
+    largest: float
+
+    def attend(self, kept: NDArray[np.intp], v: Matrix, values: ScaledValues) -> Certified:
+        """Attend to those that are kept, of which v holds the values.
+
+        ``values`` knows the range of these and others.  Among the kept is the heaviest key of each query.
+        """
+        weights = (
+            self.weights if len(kept) == self.weights.shape[1] else self.weights.take(kept, axis=1)
+        )
+        constants, m = constants_of(weights), len(kept)
+        u, whole = constants["unit_roundoff"], values.whole
+        scaled = ScaledValues(v, keep_moderate=True, whole=whole).scaled
+        denominator = sums_by_blocks(weights, np.ones((min(KEY_BLOCK, m), 1), weights.dtype))
+        quotient = product_by_blocks(weights, scaled) / denominator
+        # A product and the additions of its block, then those of the blocks.
+        terms = min(KEY_BLOCK, m) + -(-m // KEY_BLOCK)
+        lost = weights_underflow(m, 1, constants["tiny"], 1.0)
+        spread, magnitude = values.spread_and_magnitude(*whole)
+        magnitude = np.maximum(magnitude, max(2.0**-40, 4 * lost))
+        bound = rounding_output(
+            self.error,
+            spread,
+            magnitude,
+            quotient.astype(np.float64),
+            terms,
+            u,
+            up(lost / np.minimum(magnitude, 1)),
+            values.smallest,
+        )
+        log_denominator = np.log(denominator[:, 0].astype(np.float64))
+        log_bound = log_sum_exp(
+            self.error,
+            terms,
+            u,
+            lost,
+            up(self.largest + library_up(float(np.abs(log_denominator).max()))),
+            LOG_ERROR,
+            UNIT_ROUNDOFF,
+        )
+        return Certified(
+            output=values.restore(quotient, *whole),
+            error_bound=values.restore_bound(np.minimum(bound, spread + DECIDABLE)),
+            claims=CLAIMS,
+            log_sum_exp=self.shift[:, 0].astype(np.float64) + log_denominator,
+            log_sum_exp_bound=np.full(len(weights), float(log_bound)),
+        )
