@@ -424,8 +424,8 @@ class DroppedKeys:
                 shift = self._shift(a, weighed, j)
                 heavy = self._heavy(a, kept, shift)
                 sums = self._sums(self._q[of_cluster], heavy.keys, shift, self._stops_of(a))
-                # A sum that overflows makes quotients of zero, so it is the sums that are looked at.
-                normal = np.isfinite(sums).all(axis=1) & (sums[:, -1] >= LIGHTEST_SUM)
+                # Of a sum that overflows the share of light keys is no number, and nor is the bound.
+                normal = sums[:, -1] >= LIGHTEST_SUM
                 certain[of_cluster] = weighed.certain[j] & normal
                 light = len(kept) - len(heavy.keys)
                 found.set(
