@@ -18,7 +18,7 @@ from fastpath.core.cores import run, worker_count
 from fastpath.core.costs import exact_cost, rows_cost
 from fastpath.core.directed import down, up
 from fastpath.core.head import Head, Heads
-from fastpath.core.inputs import Array, Matrix, generator, open_unit
+from fastpath.core.inputs import Array, Matrix, generator, open_unit, source
 from fastpath.core.norms import lengths, longest_row
 from fastpath.core.offers import Offer, Refusal, take_cheapest
 from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
@@ -243,8 +243,7 @@ def certified_attention(
             f"failure_probability must leave more than 0 for each of {len(heads)} heads, got "
             f"{failure_probability!r}."
         )
-    # Each head draws from a source of its own, so that it does not matter which comes first.
-    sources = [rng] if len(heads) == 1 else [_source(rng) for _ in range(len(heads))]
+    sources = [rng] if len(heads) == 1 else [source(rng) for _ in range(len(heads))]
     # Heads that share keys may share clusters.
     together = _sharing(heads) if rows == "quantile" else 1
     workers_each = max(1, threads * together // len(heads))
@@ -257,10 +256,10 @@ def certified_attention(
                 quantile=rows == "quantile",
                 uncovered=uncovered,
                 failure_probability=chance,
-                rng=source,
+                rng=own,
             ),
         )
-        for head, source in zip(heads.each(workers_each), sources, strict=True)
+        for head, own in zip(heads.each(workers_each), sources, strict=True)
     ]
     tasks = [
         partial(_certified_heads, asked[first : first + together])
@@ -273,10 +272,6 @@ def certified_attention(
 def _sharing(heads: Heads) -> int:
     """Return how many heads, one after another, have the same keys and values."""
     return len(heads) // int(np.prod(heads.keys.shape[:-2], dtype=int))
-
-
-def _source(rng: np.random.Generator) -> np.random.Generator:
-    return np.random.default_rng(rng.integers(0, 2**32, 4, dtype=np.uint32))
 
 
 def _together(

@@ -277,7 +277,8 @@ class DroppedKeys:
         if coordinates is None:
             return Refusal(reason="the queries or the keys have no covariance to balance")
         M, N = coordinates
-        self._clusters = Clusters.of(q @ M.astype(q.dtype), int(CLUSTERS * sqrt(len(q))), rng)
+        images, count = q @ M.astype(q.dtype), int(CLUSTERS * sqrt(len(q)))
+        self._clusters = Clusters.of(images, count, rng, worker_count(self._head.workers))
         self._q = q[self._clusters.order]
         self._centres = self._clusters.means(self._q)
         self._steps = self._q - self._centres[self._clusters.labels]
