@@ -283,8 +283,11 @@ def _attend(
             f"{d} columns of Q and {n_k} keys."
         )
     check_factors(options, q.dtype)
-    # A few rows are to keep several threads busy, whatever their number is.
-    block_rows = QUERY_BLOCK if rows is None else max(1, QUERY_BLOCK // 4)
+    # A few rows are to keep several threads busy, whatever their number is; of a window they would see less
+    # than their tiles, which are wider.
+    block_rows = QUERY_BLOCK
+    if rows is not None and options.left is None:
+        block_rows = max(1, QUERY_BLOCK // 4)
     rows = np.arange(n_q) if rows is None else rows
     queries = np.ascontiguousarray(q).reshape(-1, n_q, d)
     group = len(queries) // len(sides)

@@ -124,8 +124,9 @@ def certified_attention(
     - by a polynomial, where one is affordable (:func:`fastpath.polynomial_attention`);
     - on sharp heads by dropping, for each cluster of queries around c, the keys whose share of the weight
       is at most :math:`w_j e^{\max_i |q_i - c| |k_j - \kappa|} / W`, with :math:`w_j = e^{c \cdot k_j}`,
-      their sum W and weighted mean :math:`\kappa`, and so next to nothing (R.drop); under a causal mask by
-      bands of rows, W and :math:`\kappa` being those of the keys that all rows of a band see;
+      their sum W and weighted mean :math:`\kappa`, and so next to nothing (R.drop), and then those whose
+      logits are light for each of its queries; under a causal mask by bands of rows, W and
+      :math:`\kappa` being those of the keys that all rows of a band see;
     - else by exact attention.
 
     ``rows="quantile"`` bounds that of all but a fraction of the rows, with a probability, on heads that are
@@ -191,7 +192,8 @@ def certified_attention(
     - clusters under a causal mask: 900 in place of 210 and 1330 of 570, half of the pairs, and 0.75 n/16
       pairs a query for its own block;
     - s sampled keys: 20,000 and s pairs a query, and those of the certificate's rows;
-    - dropping: 400 for each of n_k keys and 4 sqrt(n_q) clusters, and 1.35 times the pairs that are kept;
+    - dropping: 400 for each of n_k keys and 4 sqrt(n_q) clusters, 0.3 times the pairs that are kept, and
+      1.35 times those of keys that some query of a cluster weighs;
     - a polynomial: 40 features (d_v + 1) a row.
 
     Only what is predicted to take at most 0.7 of exact attention, and at most 0.15 to plan, is begun.  A
@@ -203,8 +205,9 @@ def certified_attention(
     Heads that share keys and are not sharp are clustered and sampled together; each has a certificate of its
     own, and what its tolerance takes all of them take.
 
-    Claims: R.drop, R.jensen, R.balance, FP.drop and FP.softmax vouch for dropped keys; R.certify alone for
-    clusters and sampled keys.  With a scale that is no power of two S.output and FP.scores join them.
+    Claims: R.drop, R.jensen, R.balance, FP.drop, FP.softmax and FP.lse vouch for dropped keys; R.certify
+    alone for clusters and sampled keys.  With a scale that is no power of two S.output and FP.scores join
+    them.
 
     Examples
     --------
