@@ -94,7 +94,7 @@ LARGEST_SHARE_SLACK = 3.0
 LARGEST_PRODUCT = {"float32": 2.0**124, "float64": 2.0**1020}
 
 #: Clusters from which the cost is predicted, and of which light keys are looked for.
-PILOT, TESTED = 64, 8
+PILOT, TESTED = 32, 4
 
 #: The kept weights of a row add up to this at least, relative to e^shift, or the row is computed exactly:
 #: half the sum, which is at least e^-LARGEST_SHARE_SLACK, as a shift's rounding is part of the slack.
