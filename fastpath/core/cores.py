@@ -33,7 +33,7 @@ def run(tasks: Sequence[Callable[[], Result]], workers: int) -> list[Result]:
     a core, and the order of its sums, and so the bits of a result, would depend on their number.
     """
     with _blas_on_one_thread():
-        if workers == 1 or len(tasks) == 1:
+        if workers == 1 or len(tasks) <= 1:
             return [task() for task in tasks]
         with ThreadPoolExecutor(min(workers, len(tasks))) as pool:
             # numpy's treatment of floating-point events is the context's.

@@ -325,3 +325,8 @@ def generator(rng: Any) -> np.random.Generator:
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator, got {rng!r}.")
     return rng
+
+
+def source(rng: np.random.Generator) -> np.random.Generator:
+    """Return a source of its own for a task, so that it does not matter which task comes first."""
+    return np.random.default_rng(rng.integers(0, 2**32, 4, dtype=np.uint32))

@@ -171,7 +171,7 @@ class Semantics:
 
     def _first_blind(self, head: tuple[int, ...]) -> int | None:
         """Return the first query of a head that sees no key."""
-        step = max(1, CHECKED // self.keys)
+        step = self.queries if self._shows_all else max(1, CHECKED // self.keys)
         for start in range(0, self.queries, step):
             rows = np.arange(start, min(start + step, self.queries))
             ranges = self.ranges(rows)

@@ -283,6 +283,11 @@ def _attend(
             f"{d} columns of Q and {n_k} keys."
         )
     check_factors(options, q.dtype)
+    # A few rows are to keep several threads busy, whatever their number is; of a window they would see less
+    # than their tiles, which are wider.
+    block_rows = QUERY_BLOCK
+    if rows is not None and options.left is None:
+        block_rows = max(1, QUERY_BLOCK // 4)
     rows = np.arange(n_q) if rows is None else rows
     queries = np.ascontiguousarray(q).reshape(-1, n_q, d)
     group = len(queries) // len(sides)
@@ -294,14 +299,14 @@ def _attend(
         for x in (output, error_bound, logarithm, log_bound)
     ]
     workers = workers if len(queries) * n_q * n_k * (d + d_v) > ONE_THREAD else 1
-    width = _tile_width(min(QUERY_BLOCK, n_q), n_k, options)
+    width = _tile_width(min(block_rows, n_q), n_k, options)
     # Allocated once: a fresh half-megabyte tile a block costs 5 % in page faults.
     buffers: SimpleQueue[Matrix] = SimpleQueue()
     for _ in range(workers):
-        buffers.put(np.empty(min(QUERY_BLOCK, n_q) * width, q.dtype))
+        buffers.put(np.empty(min(block_rows, n_q) * width, q.dtype))
 
     def compute(index: int, start: int) -> None:
-        stop = min(start + QUERY_BLOCK, n_q)
+        stop = min(start + block_rows, n_q)
         block = block_of(
             queries[index, start:stop], sides[index // group], options, index, rows[start:stop]
         )
@@ -314,7 +319,7 @@ def _attend(
     tasks: list[Callable[[], None]] = [
         partial(compute, index, start)
         for index in range(len(queries))
-        for start in range(0, n_q, QUERY_BLOCK)
+        for start in range(0, n_q, block_rows)
     ]
     run(tasks, workers)
     return Certified(

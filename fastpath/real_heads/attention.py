@@ -18,7 +18,7 @@ from fastpath.core.cores import run, worker_count
 from fastpath.core.costs import exact_cost, rows_cost
 from fastpath.core.directed import down, up
 from fastpath.core.head import Head, Heads
-from fastpath.core.inputs import Array, Matrix, generator, open_unit
+from fastpath.core.inputs import Array, Matrix, generator, open_unit, source
 from fastpath.core.norms import lengths, longest_row
 from fastpath.core.offers import Offer, Refusal, take_cheapest
 from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
@@ -124,8 +124,9 @@ def certified_attention(
     - by a polynomial, where one is affordable (:func:`fastpath.polynomial_attention`);
     - on sharp heads by dropping, for each cluster of queries around c, the keys whose share of the weight
       is at most :math:`w_j e^{\max_i |q_i - c| |k_j - \kappa|} / W`, with :math:`w_j = e^{c \cdot k_j}`,
-      their sum W and weighted mean :math:`\kappa`, and so next to nothing (R.drop); under a causal mask by
-      bands of rows, W and :math:`\kappa` being those of the keys that all rows of a band see;
+      their sum W and weighted mean :math:`\kappa`, and so next to nothing (R.drop), and then those whose
+      logits are light for each of its queries; under a causal mask by bands of rows, W and
+      :math:`\kappa` being those of the keys that all rows of a band see;
     - else by exact attention.
 
     ``rows="quantile"`` bounds that of all but a fraction of the rows, with a probability, on heads that are
@@ -191,7 +192,8 @@ def certified_attention(
     - clusters under a causal mask: 900 in place of 210 and 1330 of 570, half of the pairs, and 0.75 n/16
       pairs a query for its own block;
     - s sampled keys: 20,000 and s pairs a query, and those of the certificate's rows;
-    - dropping: 400 for each of n_k keys and 4 sqrt(n_q) clusters, and 1.35 times the pairs that are kept;
+    - dropping: 400 for each of n_k keys and 4 sqrt(n_q) clusters, 0.3 times the pairs that are kept, and
+      1.35 times those of keys that some query of a cluster weighs;
     - a polynomial: 40 features (d_v + 1) a row.
 
     Only what is predicted to take at most 0.7 of exact attention, and at most 0.15 to plan, is begun.  A
@@ -203,8 +205,9 @@ def certified_attention(
     Heads that share keys and are not sharp are clustered and sampled together; each has a certificate of its
     own, and what its tolerance takes all of them take.
 
-    Claims: R.drop, R.jensen, R.balance, FP.drop and FP.softmax vouch for dropped keys; R.certify alone for
-    clusters and sampled keys.  With a scale that is no power of two S.output and FP.scores join them.
+    Claims: R.drop, R.jensen, R.balance, FP.drop, FP.softmax and FP.lse vouch for dropped keys; R.certify
+    alone for clusters and sampled keys.  With a scale that is no power of two S.output and FP.scores join
+    them.
 
     Examples
     --------
@@ -243,8 +246,7 @@ def certified_attention(
             f"failure_probability must leave more than 0 for each of {len(heads)} heads, got "
             f"{failure_probability!r}."
         )
-    # Each head draws from a source of its own, so that it does not matter which comes first.
-    sources = [rng] if len(heads) == 1 else [_source(rng) for _ in range(len(heads))]
+    sources = [rng] if len(heads) == 1 else [source(rng) for _ in range(len(heads))]
     # Heads that share keys may share clusters.
     together = _sharing(heads) if rows == "quantile" else 1
     workers_each = max(1, threads * together // len(heads))
@@ -257,10 +259,10 @@ def certified_attention(
                 quantile=rows == "quantile",
                 uncovered=uncovered,
                 failure_probability=chance,
-                rng=source,
+                rng=own,
             ),
         )
-        for head, source in zip(heads.each(workers_each), sources, strict=True)
+        for head, own in zip(heads.each(workers_each), sources, strict=True)
     ]
     tasks = [
         partial(_certified_heads, asked[first : first + together])
@@ -273,10 +275,6 @@ def certified_attention(
 def _sharing(heads: Heads) -> int:
     """Return how many heads, one after another, have the same keys and values."""
     return len(heads) // int(np.prod(heads.keys.shape[:-2], dtype=int))
-
-
-def _source(rng: np.random.Generator) -> np.random.Generator:
-    return np.random.default_rng(rng.integers(0, 2**32, 4, dtype=np.uint32))
 
 
 def _together(

@@ -4,14 +4,19 @@ Nothing here is certified: a bad choice costs time or accuracy, and what is retu
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastpath.core.cores import run
 from fastpath.core.inputs import Matrix
 
 #: Rows from which covariances are estimated, and rows a cluster from which centres are.
 COVARIANCE_ROWS, ROWS_A_CENTRE = 4096, 8
+
+#: Rows whose nearest centres are found at once.
+ROWS_AT_ONCE = 2048
 
 #: Rounds of Lloyd's iteration: a third changes the residual logits of real heads by 1 %.
 ROUNDS = 2
@@ -76,14 +81,14 @@ class Clusters:
         return means
 
     @classmethod
-    def of(cls, x: Matrix, count: int, rng: np.random.Generator) -> "Clusters":
+    def of(cls, x: Matrix, count: int, rng: np.random.Generator, workers: int = 1) -> "Clusters":
         """Cluster rows by Lloyd's iteration on a sample; empty clusters are left out."""
         sample = x[rng.permutation(len(x))[: max(count * ROWS_A_CENTRE, COVARIANCE_ROWS)]]
         centres = sample[:count]
         for _ in range(ROUNDS):
-            clusters = cls._sorted(_nearest(sample, centres))
+            clusters = cls._sorted(_nearest(sample, centres, workers))
             centres = clusters.means(sample[clusters.order])
-        return cls._sorted(_nearest(x, centres))
+        return cls._sorted(_nearest(x, centres, workers))
 
     @classmethod
     def _sorted(cls, labels: NDArray[np.intp]) -> "Clusters":
@@ -92,10 +97,14 @@ class Clusters:
         return cls(order=np.argsort(labels, kind="stable"), starts=starts)
 
 
-def _nearest(x: Matrix, centres: Matrix) -> NDArray[np.intp]:
+def _nearest(x: Matrix, centres: Matrix, workers: int) -> NDArray[np.intp]:
     half_squares = (centres * centres).sum(axis=1) / 2
-    labels = np.empty(len(x), np.intp)
-    for start in range(0, len(x), 8192):
-        block = x[start : start + 8192]
-        labels[start : start + 8192] = (block @ centres.T - half_squares).argmax(axis=1)
-    return labels
+
+    def label(start: int) -> NDArray[np.intp]:
+        products = x[start : start + ROWS_AT_ONCE] @ centres.T
+        products -= half_squares
+        labels: NDArray[np.intp] = products.argmax(axis=1)
+        return labels
+
+    tasks = [partial(label, start) for start in range(0, len(x), ROWS_AT_ONCE)]
+    return np.concatenate(run(tasks, workers))

@@ -1,8 +1,10 @@
 """Causal attention by clusters on both sides: sums over the past, and a block's own keys exactly."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,8 +137,9 @@ class CausalClusteredHead:
         self._offsets = _together([x.queries @ mean for x in heads]).astype(np.float64)
         M, N = (x.astype(np.float32) for x in coordinates)
         q, k = q @ M, k @ N
-        self._queries = Clusters.of(q, int(CLUSTERS * sqrt(len(q))), rng)
-        self._keys = Clusters.of(k, int(CLUSTERS * sqrt(len(k))), rng)
+        workers = worker_count(head.workers)
+        self._queries = Clusters.of(q, int(CLUSTERS * sqrt(len(q))), rng, workers)
+        self._keys = Clusters.of(k, int(CLUSTERS * sqrt(len(k))), rng, workers)
         q, self._k, v = q[self._queries.order], k[self._keys.order], v[self._keys.order]
         # Rows and keys of a cluster stay in the order of time.
         self._times = self._queries.order // len(heads) // self._block
@@ -157,9 +160,12 @@ class CausalClusteredHead:
         self._scores = np.sqrt((offsets**2).sum(axis=1) * (from_mean + from_mean.mean()))
         self._pilot_rows = self._draw_pilot(rng)
         pilot = np.concatenate(list(self._pilot_rows.values()))
-        exact = self._exact(self._queries.order[pilot])
-        self._pilot_exact, self._pilot_own = exact, self._own(self._queries.order[pilot])
-        self._pilot_sums = self._prefixes(np.array(list(self._pilot_rows)))
+        tasks: list[Callable[[], Any]] = [
+            partial(self._exact, self._queries.order[pilot]),
+            partial(self._prefixes, np.array(list(self._pilot_rows))),
+            partial(self._own, self._queries.order[pilot]),
+        ]
+        self._pilot_exact, self._pilot_sums, self._pilot_own = run(tasks, workers)
 
     @staticmethod
     def planning_cost(heads: Sequence[Head]) -> float:

@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from math import ceil
 
 import numpy as np
 
 from fastpath.core.certified import Certified
+from fastpath.core.cores import run, worker_count
 from fastpath.core.costs import CAUSAL_DROPPING_ROW, pair_cost
 from fastpath.core.head import Head
+from fastpath.core.inputs import source
 from fastpath.core.offers import Refusal
 from fastpath.core.semantics import Semantics
 from fastpath.real_heads.dropped_keys import DroppedKeys
@@ -39,12 +42,15 @@ class CausalDroppedKeys:
         cls, head: Head, allowed: float, rng: np.random.Generator
     ) -> "CausalDroppedKeys | Refusal":
         """Cluster the queries of each band, or refuse as :meth:`DroppedKeys.planned` does."""
-        bands = []
-        for of_band in _bands(head):
-            band = DroppedKeys.planned(of_band, allowed, rng)
+        # The largest first: bands differ in size.
+        tasks = [partial(DroppedKeys.planned, band, allowed, source(rng)) for band in _bands(head)][
+            ::-1
+        ]
+        planned = run(tasks, worker_count(head.workers))[::-1]
+        bands = [band for band in planned if not isinstance(band, Refusal)]
+        for band in planned:
             if isinstance(band, Refusal):
                 return band
-            bands.append(band)
         return cls(head, bands)
 
     def __init__(self, head: Head, bands: Sequence[DroppedKeys]) -> None:
@@ -62,7 +68,8 @@ class CausalDroppedKeys:
 
     def cost(self, rng: np.random.Generator) -> float:
         """Predict what :meth:`attend` takes, from clusters drawn at random."""
-        return _exact_cost(self._head) + sum(band.cost(rng) for band in self._bands)
+        tasks = [partial(band.cost, source(rng)) for band in self._bands][::-1]
+        return _exact_cost(self._head) + sum(run(tasks, worker_count(self._head.workers)))
 
     def attend(self) -> Certified:
         """Return attention, each entry certified."""

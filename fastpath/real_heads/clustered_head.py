@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from math import sqrt
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +21,14 @@ from fastpath.core.costs import (
     rows_cost,
 )
 from fastpath.core.head import Head
-from fastpath.core.inputs import Matrix
+from fastpath.core.inputs import Matrix, source
 from fastpath.core.offers import Refusal
 from fastpath.real_heads.balanced_clusters import Clusters, balancing
 from fastpath.real_heads.exact_rows import exact_rows
 from fastpath.real_heads.pilot import PILOT_ROWS as PILOT_COUNT
 from fastpath.real_heads.pilot import Pilot
+
+Answer = TypeVar("Answer")
 
 #: Clusters on either side, in units of the square root of the number of rows.
 CLUSTERS = 1.0
@@ -38,6 +42,9 @@ SAMPLED_KEY_BLOCK = 512
 #: Of how many clusters the pilot tries some rows, and how many.
 PILOT_CLUSTERS = 32
 PILOT_ROWS = PILOT_COUNT // PILOT_CLUSTERS
+
+#: Of these, how many a thread takes at once.
+PILOT_TOGETHER = 8
 
 #: Rows with the largest predicted errors, which may be computed exactly in the end.
 REPAIRED = 0.02
@@ -117,8 +124,9 @@ class ClusteredHead:
         v = head.values.astype(np.float32, copy=False)
         M, N = (x.astype(np.float32) for x in coordinates)
         q, k = q @ M, k @ N
-        self._queries = Clusters.of(q, int(CLUSTERS * sqrt(len(q))), rng)
-        self._keys = Clusters.of(k, int(CLUSTERS * sqrt(len(k))), rng)
+        workers = worker_count(head.workers)
+        self._queries = Clusters.of(q, int(CLUSTERS * sqrt(len(q))), rng, workers)
+        self._keys = Clusters.of(k, int(CLUSTERS * sqrt(len(k))), rng, workers)
         q, self._k, v = q[self._queries.order], k[self._keys.order], v[self._keys.order]
         self._centres = self._queries.means(q)
         self._steps = q - self._centres[self._queries.labels]
@@ -131,8 +139,12 @@ class ClusteredHead:
         self._scores = np.sqrt((offsets**2).sum(axis=1) * (from_mean + from_mean.mean()))
         self._pilot_rows = self._draw_pilot(rng)
         pilot = self._queries.order[np.concatenate(list(self._pilot_rows.values()))]
-        self._pilot_exact = exact_rows(head, pilot).output
-        self._pilot_sums = self._sums(np.array(list(self._pilot_rows)))
+        tasks: list[Callable[[], Any]] = [
+            partial(exact_rows, head, pilot),
+            partial(self._sums, np.array(list(self._pilot_rows))),
+        ]
+        exact, self._pilot_sums = run(tasks, workers)
+        self._pilot_exact = exact.output
 
     @staticmethod
     def planning_cost(heads: Sequence[Head]) -> float:
@@ -185,15 +197,20 @@ class ClusteredHead:
 
     def pilot(self, samples: int, rng: np.random.Generator) -> Pilot:
         """Try some rows with as many samples at most a cluster."""
-        outputs, predictions, sampled = [], [], []
-        scratch = self._scratch()
-        for j, (a, rows) in enumerate(self._pilot_rows.items()):
-            output, predicted, count = self._cluster(
-                rows, a, self._pilot_sums, j, samples, rng, scratch
-            )
-            outputs.append(output)
-            predictions.append(predicted)
-            sampled.append(count)
+        rows = list(self._pilot_rows.items())
+
+        def compute(
+            some: NDArray[np.intp], own: np.random.Generator
+        ) -> list[tuple[Matrix, Matrix, int]]:
+            scratch = self._scratch()
+            return [
+                self._cluster(rows[j][1], rows[j][0], self._pilot_sums, j, samples, own, scratch)
+                for j in some
+            ]
+
+        tasks = batches(compute, len(rows), PILOT_TOGETHER, rng)
+        found = chain.from_iterable(run(tasks, worker_count(self._head.workers)))
+        outputs, predictions, sampled = zip(*found, strict=True)
         error = np.abs(np.concatenate(outputs) - self._pilot_exact).max(axis=1)
         return Pilot(
             errors=error, predicted=np.concatenate(predictions), sampled=float(np.mean(sampled))
@@ -345,17 +362,16 @@ def systematic_sample(
 
 
 def batches(
-    compute: Callable[[NDArray[np.intp], np.random.Generator], None],
+    compute: Callable[[NDArray[np.intp], np.random.Generator], Answer],
     clusters: int,
     together: int,
     rng: np.random.Generator,
-) -> list[Callable[[], None]]:
+) -> list[Callable[[], Answer]]:
     """Return a task for each batch of clusters, with a source of its own: their order does not matter."""
     firsts = range(0, clusters, together)
-    sources = [np.random.default_rng(rng.integers(0, 2**32, 4)) for _ in firsts]
     return [
-        partial(compute, np.arange(first, min(first + together, clusters)), source)
-        for first, source in zip(firsts, sources, strict=True)
+        partial(compute, np.arange(first, min(first + together, clusters)), source(rng))
+        for first in firsts
     ]
 
 

@@ -94,7 +94,7 @@ LARGEST_SHARE_SLACK = 3.0
 LARGEST_PRODUCT = {"float32": 2.0**124, "float64": 2.0**1020}
 
 #: Clusters from which the cost is predicted, and of which light keys are looked for.
-PILOT, TESTED = 64, 8
+PILOT, TESTED = 32, 4
 
 #: The kept weights of a row add up to this at least, relative to e^shift, or the row is computed exactly:
 #: half the sum, which is at least e^-LARGEST_SHARE_SLACK, as a shift's rounding is part of the slack.
@@ -277,7 +277,8 @@ class DroppedKeys:
         if coordinates is None:
             return Refusal(reason="the queries or the keys have no covariance to balance")
         M, N = coordinates
-        self._clusters = Clusters.of(q @ M.astype(q.dtype), int(CLUSTERS * sqrt(len(q))), rng)
+        images, count = q @ M.astype(q.dtype), int(CLUSTERS * sqrt(len(q)))
+        self._clusters = Clusters.of(images, count, rng, worker_count(self._head.workers))
         self._q = q[self._clusters.order]
         self._centres = self._clusters.means(self._q)
         self._steps = self._q - self._centres[self._clusters.labels]
@@ -424,8 +425,8 @@ class DroppedKeys:
                 shift = self._shift(a, weighed, j)
                 heavy = self._heavy(a, kept, shift)
                 sums = self._sums(self._q[of_cluster], heavy.keys, shift, self._stops_of(a))
-                # A sum that overflows makes quotients of zero, so it is the sums that are looked at.
-                normal = np.isfinite(sums).all(axis=1) & (sums[:, -1] >= LIGHTEST_SUM)
+                # Of a sum that overflows the share of light keys is no number, and nor is the bound.
+                normal = sums[:, -1] >= LIGHTEST_SUM
                 certain[of_cluster] = weighed.certain[j] & normal
                 light = len(kept) - len(heavy.keys)
                 found.set(

@@ -17,4 +17,5 @@ def exact_rows(head: Head, rows: NDArray[np.intp]) -> Certified:
 
 def exact_head(head: Head) -> Certified:
     """Compute exact attention of every row."""
-    return exact_rows(head, np.arange(len(head.queries)))
+    workers = worker_count(head.workers)
+    return attend_heads(head.queries, head.keys, head.values, head.seen, workers)

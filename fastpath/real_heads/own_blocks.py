@@ -1,11 +1,13 @@
 """Causal rows over the keys of their own block of time, exactly: what ways that approximate the past add."""
 
+from functools import partial
 from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastpath.core.certified import Certified
+from fastpath.core.cores import run, worker_count
 from fastpath.core.head import Head
 from fastpath.core.inputs import Array, Matrix
 from fastpath.real_heads.exact_rows import exact_rows
@@ -24,7 +26,8 @@ def own_block(head: Head, rows: NDArray[np.intp]) -> tuple[Matrix, Array]:
     size = block_size(len(head.keys))
     output = np.empty((len(rows), head.values.shape[1]), head.dtype)
     logarithms = np.empty(len(rows))
-    for some in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows // size)) + 1):
+
+    def compute(some: NDArray[np.intp]) -> None:
         first = int(rows[some[0]] // size * size)
         block = slice(first, first + size)
         own = Head(
@@ -32,9 +35,12 @@ def own_block(head: Head, rows: NDArray[np.intp]) -> tuple[Matrix, Array]:
             keys=head.keys[block],
             values=head.values[block],
             causal=True,
-            workers=head.workers,
+            workers=1,
         )
         output[some], logarithms[some] = with_logarithms(exact_rows(own, rows[some] - first))
+
+    parts = np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows // size)) + 1)
+    run([partial(compute, some) for some in parts], worker_count(head.workers))
     return output, logarithms
 
 
