@@ -11,6 +11,7 @@ from specs.caches import box as cache_box
 from specs.caches import variation as cache_variation
 from specs.claim import Claim, by_id
 from specs.decoding import boxes as index_boxes
+from specs.decoding import sampled as index_sampled
 from specs.decoding import unopened as index_unopened
 from specs.dynamic import costs as p1_costs
 from specs.dynamic import hardness as p1_hardness
@@ -81,6 +82,7 @@ CLAIMS: dict[str, Claim[Any]] = {
         *cache_audits.CLAIMS,
         *index_boxes.CLAIMS,
         *index_unopened.CLAIMS,
+        *index_sampled.CLAIMS,
     )
 }
 

@@ -849,3 +849,11 @@ Definition b_unopened_output (rounding : R) (ratio : R) (value_distance : R) : R
 (** I.unopened: the distance of the log-sum-exp of all keys from what that of the opened ones gave. *)
 Definition b_unopened_log (log_sum_error : R) (ratio : R) : R :=
   log_sum_error + ratio.
+
+(** I.sampled: the distance of a sample's sum from its mean, but with the failure probability. *)
+Definition b_sampled_error (entries : nat) (failure_probability : R) (second_moment : R) (samples : R) (value_distance : R) : R :=
+  (value_distance * ln ((2 * INR entries) / failure_probability)) / (3 * samples) + (sqrt 2 * sqrt second_moment * sqrt (ln ((2 * INR entries) / failure_probability))) / (sqrt samples).
+
+(** I.sampled: the mean square distance of the values, but with the failure probability. *)
+Definition b_sampled_moment (entries : nat) (failure_probability : R) (estimate : R) (samples : R) (value_distance : R) : R :=
+  (sqrt (estimate + (value_distance ^ 2%nat * ln (INR entries / failure_probability)) / (2 * samples)) + (value_distance * sqrt 2 * sqrt (ln (INR entries / failure_probability))) / (2 * sqrt samples)) ^ 2%nat.

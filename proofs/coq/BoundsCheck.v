@@ -716,6 +716,12 @@ Proof. unfold b_unopened_output; pin. Qed.
 Goal Rabs (b_unopened_log (1 / 1048576) (1 / 100) - (262169 / 26214400)) <= 1 / 10 ^ 25.
 Proof. unfold b_unopened_log; pin. Qed.
 
+Goal Rabs (b_sampled_error 1 (1 / 2) (3) (7) (2) - (1222097898910849376348871625451 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_sampled_error; pin. Qed.
+
+Goal Rabs (b_sampled_moment 1 (1 / 2) (3) (7) (2) - (77933529493062987951303649017 / 15625000000000000000000000000)) <= 1 / 10 ^ 25.
+Proof. unfold b_sampled_moment; pin. Qed.
+
 Goal exp_kernel (0) 16 = 65536%Z.
 Proof. vm_compute. reflexivity. Qed.
 
