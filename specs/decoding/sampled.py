@@ -1,11 +1,11 @@
-r"""I.sampled: attention on a sample of keys, each kept by chance and weighed by the inverse of its probability.
+r"""I.sampled: attention on a sample of keys, each kept by chance and weighed by the inverse of that.
 
-Key j of share p_j = w_j / Σ w and value v_j is kept with probability P_j, independently of the others, where
-P_j >= m p_j or the key is kept always.  The sum over kept keys of p_j (v_j - y) / P_j has the mean
-Σ p_j (v_j - y), by which the output lies off y, whatever y was fixed before.  With |v_j - y| <= D its terms are
-at most D/m and their second moments add up to at most M/m, M = Σ p_j (v_j - y)^2 (Bernstein, as in Boucheron,
-Lugosi and Massart, Concentration Inequalities, 2013, section 2.8).  Of M the sample holds an estimate, of terms
-that are not negative: it is too low only by their second moments, which add up to at most D^2 M/m.
+Key j of share p_j = w_j / Σ w and value v_j is kept with probability P_j, independently of the others; P_j is
+at least m p_j, or the key is kept always.  The sum over kept keys of p_j (v_j - y) / P_j has the mean
+Σ p_j (v_j - y), by which the output lies off y, whatever y was fixed before.  Where |v_j - y| <= D its terms
+are at most D/m and their second moments add up to M/m at most, M = Σ p_j (v_j - y)^2 (Bernstein; Boucheron,
+Lugosi and Massart, Concentration Inequalities, 2013, section 2.8).  Of M the sample holds an estimate, of
+terms that are not negative: it is too low only by their second moments, which add up to at most D^2 M/m.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from specs.symbols import (
 
 @dataclass(frozen=True)
 class Sampled:
-    """Keys: shares as multiples of 2^-10 that add up to 1, probabilities likewise, distances of values from y.
+    """Shares and probabilities of keys, multiples of 2^-10, and how far their values lie off y.
 
     ``samples`` is m, ``distance`` is D.
     """
@@ -126,7 +126,7 @@ def _moment_parameters(i: Sampled, bits: int) -> Mapping[str, Value]:
 
 
 def _enough(i: Sampled) -> bool:
-    return all(P == 1 or 0 < P < 1 and P >= i.samples * p for p, P, _ in _exactly(i))
+    return all(P == 1 or (0 < P < 1 and i.samples * p <= P) for p, P, _ in _exactly(i))
 
 
 def _keys(
@@ -163,8 +163,8 @@ I_SAMPLED = Claim[Sampled](
     where="ours",
     statement=(
         "Keys are kept independently, each with at least m times its share of the weights or always; values "
-        "lie within D of y, their mean square distance by the weights is M.  Of N sums of what is kept by the "
-        "inverse of its probability, all lie within sqrt(2 M L/m) + D L/(3m), L = ln(2N/delta), of their "
+        "lie within D of y, their mean square distance by the weights is M.  Of N sums of what is kept, by "
+        "the inverse of its probability, all lie within sqrt(2 M L/m) + D L/(3m), L = ln(2N/delta), of their "
         "means but with probability delta; and of N estimates of M none is so low that M exceeds "
         "(sqrt(estimate + D^2 l/(2m)) + D sqrt(l/(2m)))^2, l = ln(N/delta), but with probability delta."
     ),
