@@ -23,6 +23,7 @@ from reference import Enclosure
 from specs.claim import Bound, Claim, Hypothesis, Value
 from specs.lifting import lift
 from specs.symbols import (
+    AT_LEAST_ONE,
     INSIDE_UNIT,
     entries,
     estimate,
@@ -145,7 +146,7 @@ def _sample(rng: np.random.Generator) -> Sampled:
     return _keys(
         shares,
         distances,
-        Fraction(int(rng.integers(1, 17)), 4),
+        Fraction(int(rng.integers(4, 17)), 4),
         Fraction(1, int(rng.choice([2, 10, 100]))),
     )
 
@@ -191,8 +192,8 @@ I_SAMPLED = Claim[Sampled](
             mirrors=("0 < moment p y n",),
         ),
         Hypothesis(
-            "m is positive",
-            lambda i: i.samples > 0,
+            "m is at least 1",
+            lambda i: i.samples >= 1,
             mirrors=("0 < m",),
         ),
     ),
@@ -205,7 +206,7 @@ I_SAMPLED = Claim[Sampled](
                 2 * second_moment * sympy.log(2 * entries / failure_probability) / samples
             )
             + value_distance * sympy.log(2 * entries / failure_probability) / (3 * samples),
-            domain={failure_probability: INSIDE_UNIT},
+            domain={failure_probability: INSIDE_UNIT, samples: AT_LEAST_ONE},
             points=((1, sympy.Rational(1, 2), 3, 7, 2),),
             quantity=_quantile,
             parameters=_parameters,
@@ -226,7 +227,7 @@ I_SAMPLED = Claim[Sampled](
                 * sympy.sqrt(sympy.log(entries / failure_probability) / (2 * samples))
             )
             ** 2,
-            domain={failure_probability: INSIDE_UNIT},
+            domain={failure_probability: INSIDE_UNIT, samples: AT_LEAST_ONE},
             points=((1, sympy.Rational(1, 2), 3, 7, 2),),
             quantity=lambda i, bits: lift(_moment(i), bits),
             parameters=_moment_parameters,
