@@ -12,6 +12,7 @@ from specs.caches import variation as cache_variation
 from specs.claim import Claim, by_id
 from specs.decoding import boxes as index_boxes
 from specs.decoding import discrepancy as index_discrepancy
+from specs.decoding import sampled as index_sampled
 from specs.decoding import unopened as index_unopened
 from specs.dynamic import costs as p1_costs
 from specs.dynamic import hardness as p1_hardness
@@ -83,6 +84,7 @@ CLAIMS: dict[str, Claim[Any]] = {
         *index_boxes.CLAIMS,
         *index_unopened.CLAIMS,
         *index_discrepancy.CLAIMS,
+        *index_sampled.CLAIMS,
     )
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +20,7 @@ from fastpath.core.certified import Certified
 from fastpath.core.directed import UNIT_ROUNDOFF, above, library_up, up
 from fastpath.core.inputs import Array, Matrix
 from fastpath.decoding.products import largest, products, roundings, totals, weighted_sums
-from fastpath.exact.attention import (
-    CLAIMS,
-    DECIDABLE,
-    KEY_BLOCK,
-    LOG_ERROR,
-    product_by_blocks,
-    sums_by_blocks,
-)
+from fastpath.exact.attention import CLAIMS, DECIDABLE, LOG_ERROR
 from fastpath.exact.prepared import constants_of
 from fastpath.exact.scaled_values import ScaledValues
 
@@ -121,116 +115,111 @@ def attend_to(
 ) -> Certified:
     """Attend to some keys, of which no logit exceeds ``reach``.
 
-    ``scaled`` are their values in units of ``values``, which has the range of these and others.  Keys are
-    weighed a tile at a time, relative to its heaviest for each query.
+    ``scaled`` are their values in units of ``values``, which has the range of these and others.
     """
-    constants, m = constants_of(q), len(k)
-    u, whole = constants["unit_roundoff"], values.whole
+    weighed, numerator = weigh(q, k, reach, scaled)
+    return weighed.attention(numerator / weighed.denominator[:, None], values)
+
+
+def weigh(
+    q: Matrix,
+    k: Matrix,
+    reach: float,
+    scaled: Matrix | None,
+    look: Callable[[Matrix, Matrix], None] | None = None,
+) -> tuple[Weighed, NDArray[np.float64]]:
+    """Weigh keys a tile at a time, relative to its heaviest for each query, and add up their values.
+
+    What is to be done with the weights of a tile, of shape (blocks, g, size), gets them and what they are
+    relative to.
+    """
+    constants, tile = constants_of(q), max(1, TILE // len(q))
+    u = constants["unit_roundoff"]
     logit_error = rounding_logit(q.shape[1], u, reach, constants["tiny"])
     top = float(up(reach + logit_error))
     error = float(rounding_weight(logit_error, u, 2 * top, constants["exp_error"], 1))
-    tile, tiles = max(1, TILE // len(q)), []
-    for start in range(0, m, tile):
+    parts = []
+    for start in range(0, len(k), tile):
         weights = products(q, k[start : start + tile])
         shift = largest(weights)
         weights -= shift[:, None]
         np.exp(weights, out=weights)
-        sums = weighted_sums(weights, scaled[start : start + tile])
-        tiles.append((shift.astype(np.float64), totals(weights), sums, roundings(weights)))
-    shift, denominator, numerator, terms = tiles[0]
-    if len(tiles) > 1:
-        shifts = np.stack([part[0] for part in tiles])
+        sums = np.zeros((len(q), 0))
+        if look is not None:
+            look(weights, shift)
+        if scaled is not None:
+            sums = weighted_sums(weights, scaled[start : start + tile])
+        parts.append((shift.astype(np.float64), totals(weights), sums, roundings(weights)))
+    shift, denominator, numerator, terms = parts[0]
+    scale = np.ones((1, len(q)))
+    if len(parts) > 1:
+        shifts = np.stack([part[0] for part in parts])
         shift = shifts.max(axis=0)
         scale = np.exp(shifts - shift)
-        denominator = (scale * [part[1] for part in tiles]).sum(axis=0)
-        numerator = (scale[:, :, None] * [part[2] for part in tiles]).sum(axis=0)
+        denominator = (scale * [part[1] for part in parts]).sum(axis=0)
+        numerator = (scale[:, :, None] * [part[2] for part in parts]).sum(axis=0)
         # The exponential of a difference and a product, of float64 numbers, and a sum.
         error = float(up(error + rounding_weight(0, UNIT_ROUNDOFF, 2 * top, LOG_ERROR, 1)))
-        terms += 2 + (len(tiles) if q.dtype == np.float64 else 0)
-    quotient = numerator / denominator[:, None]
-    lost = weights_underflow(m, min(2, len(tiles)), constants["tiny"], 1.0)
-    spread, magnitude = values.spread_and_magnitude(*whole)
-    magnitude = np.maximum(magnitude, max(2.0**-40, 4 * lost))
-    bound = rounding_output(
-        error,
-        spread,
-        magnitude,
-        quotient,
-        terms,
-        u,
-        up(lost / np.minimum(magnitude, 1)),
-        values.smallest,
+        terms += 2 + (len(parts) if q.dtype == np.float64 else 0)
+    weighed = Weighed(
+        keys=len(k),
+        scale=scale,
+        shift=shift,
+        denominator=denominator,
+        error=error,
+        largest=top,
+        terms=terms,
     )
-    log_denominator = np.log(denominator)
-    log_bound = log_sum_exp(
-        error,
-        terms,
-        u,
-        lost,
-        up(top + library_up(float(np.abs(log_denominator).max()))),
-        LOG_ERROR,
-        UNIT_ROUNDOFF,
-    )
-    # Rounded to the values' type only now, between values of that type.
-    output = values.restore(quotient, *whole).astype(scaled.dtype, copy=False)
-    return Certified(
-        output=output,
-        error_bound=values.restore_bound(np.minimum(bound, spread + DECIDABLE)),
-        claims=CLAIMS,
-        log_sum_exp=shift + log_denominator,
-        log_sum_exp_bound=np.full(len(quotient), float(log_bound)),
-    )
+    return weighed, numerator
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeighedKeys:
-    """The weights of some keys for each query of a group.
+class Weighed:
+    """The sum of the weights of some keys for each query of a group.
 
     Attributes
     ----------
-    weights : array, shape (g, m)
-        Relative to e^shift, which makes the largest of each query 1.
-    shift : array of the same type, shape (g, 1)
+    keys : int
+        How many there are.
+    scale : array, shape (tiles, g)
+        What a tile's weights are to be multiplied by.
+    shift, denominator : arrays, shape (g,)
+        The weights add up to the denominator, relative to e^shift.
     error : float
         What rounding makes of the logarithm of a weight at most.
     largest : float
         No logit is larger, nor a computed one.
+    terms : int
+        How many roundings a term of a sum and its quotient have at most.
     """
 
-    weights: Matrix
-    shift: Matrix
+    keys: int
+    scale: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    denominator: NDArray[np.float64]
     error: float
     largest: float
+    terms: int
 
-    def attend(self, kept: NDArray[np.intp], v: Matrix, values: ScaledValues) -> Certified:
-        """Attend to those that are kept, of which v holds the values.
-
-        ``values`` knows the range of these and others.  Among the kept is the heaviest key of each query.
-        """
-        weights = (
-            self.weights if len(kept) == self.weights.shape[1] else self.weights.take(kept, axis=1)
-        )
-        constants, m = constants_of(weights), len(kept)
-        u, whole = constants["unit_roundoff"], values.whole
-        scaled = ScaledValues(v, keep_moderate=True, whole=whole).scaled
-        denominator = sums_by_blocks(weights, np.ones((min(KEY_BLOCK, m), 1), weights.dtype))
-        quotient = product_by_blocks(weights, scaled) / denominator
-        # A product and the additions of its block, then those of the blocks.
-        terms = min(KEY_BLOCK, m) + -(-m // KEY_BLOCK)
-        lost = weights_underflow(m, 1, constants["tiny"], 1.0)
+    def attention(self, quotient: NDArray[np.float64], values: ScaledValues) -> Certified:
+        """Certify the mean of the values by these weights, in units of ``values``."""
+        dtype = values.whole[0].dtype
+        constants, whole, terms = constants_of(values.whole[0]), values.whole, self.terms
+        u = constants["unit_roundoff"]
+        lost = weights_underflow(self.keys, min(2, len(self.scale)), constants["tiny"], 1.0)
         spread, magnitude = values.spread_and_magnitude(*whole)
         magnitude = np.maximum(magnitude, max(2.0**-40, 4 * lost))
         bound = rounding_output(
             self.error,
             spread,
             magnitude,
-            quotient.astype(np.float64),
+            quotient,
             terms,
             u,
             up(lost / np.minimum(magnitude, 1)),
             values.smallest,
         )
-        log_denominator = np.log(denominator[:, 0].astype(np.float64))
+        log_denominator = np.log(self.denominator)
         log_bound = log_sum_exp(
             self.error,
             terms,
@@ -240,10 +229,12 @@ class WeighedKeys:
             LOG_ERROR,
             UNIT_ROUNDOFF,
         )
+        # Rounded to the values' type only now, between values of that type.
+        output = values.restore(quotient, *whole).astype(dtype, copy=False)
         return Certified(
-            output=values.restore(quotient, *whole),
+            output=output,
             error_bound=values.restore_bound(np.minimum(bound, spread + DECIDABLE)),
             claims=CLAIMS,
-            log_sum_exp=self.shift[:, 0].astype(np.float64) + log_denominator,
-            log_sum_exp_bound=np.full(len(weights), float(log_bound)),
+            log_sum_exp=self.shift + log_denominator,
+            log_sum_exp_bound=np.full(len(quotient), float(log_bound)),
         )

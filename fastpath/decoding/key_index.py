@@ -33,7 +33,7 @@ from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.bounds.decoding import unopened_log, unopened_output
 from fastpath.core.certified import Certified
 from fastpath.core.directed import down, up
-from fastpath.core.inputs import Matrix, exact_floats, open_unit
+from fastpath.core.inputs import Matrix, exact_floats, generator, open_unit
 from fastpath.core.locked import Locked
 from fastpath.core.norms import longest_row, sum_above
 from fastpath.core.offers import Refusal
@@ -42,6 +42,7 @@ from fastpath.core.state_files import load, write_arrays
 from fastpath.decoding.boxes import Boxes, Rotation, slack_of
 from fastpath.decoding.closable import Closable, attend_to
 from fastpath.decoding.products import MOST_QUERIES, largest, products, weighted_sums
+from fastpath.decoding.sampled import attend_by_samples
 from fastpath.exact.attention import attend_prepared
 from fastpath.exact.prepared import (
     PreparedHead,
@@ -81,11 +82,14 @@ class Decoded(Certified):
     Attributes
     ----------
     method : str
-        ``"clusters"`` where the bounds of those that stayed closed sufficed, or ``"exact"``.
+        ``"clusters"`` where the bounds of those that stayed closed sufficed, ``"samples"`` where a sample
+        of the values did but with a probability, or ``"exact"``.
     reason : str
         Why every key was read, in a sentence; empty where not.
     keys_read : int
-        How many keys were read.
+        How many keys were read; of a sample all were, and of so many the values.
+    failure_probability : float
+        The probability that an entry of the group errs by more; 0 but of a sample.
     """
 
     __repr__ = shown
@@ -93,6 +97,7 @@ class Decoded(Certified):
     method: str
     reason: str
     keys_read: int
+    failure_probability: float = 0.0
 
 
 @standard_arithmetic
@@ -126,7 +131,7 @@ class KeyIndex(Locked):
     clusters that are opened.  It pays where attention is sharp: where weights are spread every key is read,
     as it is of fewer than 16,384.
 
-    Claims: I.box, I.unopened; FP.softmax, FP.exp, FP.lse, FP.sum, FP.product.
+    Claims: I.box, I.unopened, I.sampled; FP.softmax, FP.exp, FP.lse, FP.sum, FP.product.
     """
 
     _rotation: Rotation
@@ -206,7 +211,14 @@ class KeyIndex(Locked):
             if waiting >= WAITING:
                 self._sort(_level(waiting))
 
-    def attend(self, q: ArrayLike, tolerance: float) -> Decoded:
+    def attend(
+        self,
+        q: ArrayLike,
+        tolerance: float,
+        *,
+        failure_probability: float | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> Decoded:
         """Attend to all keys, reading those that the tolerance asks for.
 
         Parameters
@@ -216,6 +228,11 @@ class KeyIndex(Locked):
             type holds exactly.
         tolerance : float
             In (0, 1): what each entry may err by, relative to the largest magnitude of a value.
+        failure_probability : float, optional
+            In (0, 1): where clusters do not suffice, a sample of the values may, whose answer errs by more
+            with at most this probability (I.sampled); none by default.
+        rng : numpy.random.Generator, optional
+            What draws the sample; to be given with a failure probability.
 
         Returns
         -------
@@ -228,12 +245,22 @@ class KeyIndex(Locked):
         ------
         TypeError, ValueError
             If the type of q is wider than the keys', its shape does not fit, an entry is not finite, or a
-            logit could overflow; or if the tolerance is not as above.
+            logit could overflow; or if another argument is not as above.
         """
+        if (failure_probability is None) != (rng is None):
+            missing = "rng" if rng is None else "failure_probability"
+            raise ValueError(
+                f"failure_probability and rng must be given together, got no {missing}."
+            )
+        chance = None
+        if failure_probability is not None:
+            chance = open_unit("failure_probability", failure_probability), generator(rng)
         with self._lock:
             queries = _queries(q, self._keys.array)
             found = self._attend(
-                queries if queries.ndim > 1 else queries[None], open_unit("tolerance", tolerance)
+                queries if queries.ndim > 1 else queries[None],
+                open_unit("tolerance", tolerance),
+                chance,
             )
         return found if queries.ndim > 1 else _of_one(found)
 
@@ -377,13 +404,17 @@ class KeyIndex(Locked):
 
     # ---------------------------------------------------------------------------- attending
 
-    def _attend(self, q: Matrix, tolerance: float) -> Decoded:
+    def _attend(
+        self, q: Matrix, tolerance: float, chance: tuple[float, np.random.Generator] | None
+    ) -> Decoded:
         side = self._whole()
         found: Decoded | Refusal = Refusal(
             reason=f"{self._keys.count} keys are read as fast as chosen among"
         )
         if self._keys.count >= FEWEST:
             found = self._by_clusters(q, side, tolerance)
+            if isinstance(found, Refusal) and chance is not None and len(q) <= MOST_QUERIES:
+                found = _by_samples(q, side, tolerance, *chance, found.reason)
         if isinstance(found, Refusal):
             return _decoded(_exact(q, side), "exact", f"{found.reason}.", len(side.k))
         return found
@@ -405,7 +436,7 @@ class KeyIndex(Locked):
         ``guess`` is the log-sum-exp that a first try found for each query, where it had guessed too high.
         """
         lower, upper = (x[0].astype(np.float64) for x in side.values.whole)
-        allowed = float(down(tolerance * np.maximum(-lower, upper).max()))
+        allowed = _allowed(side, tolerance)
         spread = float(up(upper - lower).max())
         share = min(0.5, allowed / spread) if spread else 0.5
         images = q @ self._rotation.matrix
@@ -523,6 +554,31 @@ def _queries(q: ArrayLike, k: Matrix) -> Matrix:
         raise ValueError(f"q must not be empty, got shape {queries.shape}.")
     check_rows("q", queries)
     return np.ascontiguousarray(queries, k.dtype)
+
+
+def _allowed(side: PreparedHead, tolerance: float) -> float:
+    """Return what an entry may err by."""
+    lower, upper = (x[0].astype(np.float64) for x in side.values.whole)
+    return float(down(tolerance * np.maximum(-lower, upper).max()))
+
+
+def _by_samples(
+    q: Matrix,
+    side: PreparedHead,
+    tolerance: float,
+    failure_probability: float,
+    rng: np.random.Generator,
+    reason: str,
+) -> Decoded | Refusal:
+    """Attend to a sample of the values, or say why all are to be read, after why clusters did not do."""
+    reach = float(up(_longest(q) * side.largest_key))
+    found = attend_by_samples(
+        q, side.k, side.values, reach, _allowed(side, tolerance), failure_probability, rng
+    )
+    if isinstance(found, Refusal):
+        return Refusal(reason=f"{reason}; {found.reason}")
+    answer, read = found
+    return replace(_decoded(answer, "samples", "", read), failure_probability=failure_probability)
 
 
 def _longest(rows: Matrix) -> float:

@@ -869,3 +869,11 @@ Definition b_coreset_output (rounding : R) (numerator_share : R) (denominator_sh
 (** FP.discrepancy: the square of the length of a discrepancy in one degree, from what was computed. *)
 Definition b_gram_sum (gram_computed : R) (rounding : R) (magnitude : R) (underflow : R) : R :=
   gram_computed + underflow + (rounding * magnitude ^ 2%nat) / (1 - rounding).
+
+(** I.sampled: the distance of a sample's sum from its mean, but with the failure probability. *)
+Definition b_sampled_error (entries : nat) (failure_probability : R) (second_moment : R) (samples : R) (value_distance : R) : R :=
+  (value_distance * ln ((2 * INR entries) / failure_probability)) / (3 * samples) + (sqrt 2 * sqrt second_moment * sqrt (ln ((2 * INR entries) / failure_probability))) / (sqrt samples).
+
+(** I.sampled: the mean square distance of the values, but with the failure probability. *)
+Definition b_sampled_moment (entries : nat) (failure_probability : R) (estimate : R) (samples : R) (value_distance : R) : R :=
+  (sqrt (estimate + (value_distance ^ 2%nat * ln (INR entries / failure_probability)) / (2 * samples)) + (value_distance * sqrt 2 * sqrt (ln (INR entries / failure_probability))) / (2 * sqrt samples)) ^ 2%nat.

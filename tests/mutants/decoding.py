@@ -6,6 +6,7 @@ from tests.mutants.runner import Mutant
 
 INDEX = "tests/fastpath/decoding/test_key_index.py"
 TERMS = "tests/fastpath/decoding/test_closable.py"
+SAMPLED = "tests/fastpath/decoding/test_sampled.py"
 PRODUCTS = "tests/fastpath/decoding/test_products.py"
 BOXES = "tests/fastpath/decoding/test_boxes.py"
 CLOSED = f"{INDEX}::test_keys_that_stay_closed_count_by_what_they_weigh"
@@ -16,6 +17,7 @@ INVARIANT = f"{INDEX}::test_every_key_lies_in_the_box_of_its_cluster_or_waits"
 _index = partial(Mutant, file="fastpath/decoding/key_index.py")
 _closable = partial(Mutant, file="fastpath/decoding/closable.py")
 _products = partial(Mutant, file="fastpath/decoding/products.py")
+_sampled = partial(Mutant, file="fastpath/decoding/sampled.py")
 _boxes = partial(Mutant, file="fastpath/decoding/boxes.py")
 
 MUTANTS = (
@@ -140,8 +142,8 @@ MUTANTS = (
         catches="bounds that are NaN",
     ),
     _closable(
-        before="    quotient = numerator / denom",
-        after="    terms = 0\n    quotient = numerator / denom",
+        before="constants_of(values.whole[0]), values.whole, self.terms\n",
+        after="constants_of(values.whole[0]), values.whole, 0\n",
         tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",
         catches="the roundings of sums",
     ),
@@ -158,8 +160,8 @@ MUTANTS = (
         catches="what underflow takes from weights",
     ),
     _closable(
-        before="        spread,\n        magnitude,\n",
-        after="        0 * spread,\n        magnitude,\n",
+        before="            spread,\n            magnitude,\n",
+        after="            0 * spread,\n            magnitude,\n",
         tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",
         catches="the spread of the values",
     ),
@@ -170,8 +172,8 @@ MUTANTS = (
         catches="that something is read where all might stay closed",
     ),
     _closable(
-        before="        numerator = (scale[:, :, None] * [part[2] for part in tiles])",
-        after="        numerator = np.array([part[2] for part in tiles])",
+        before="        numerator = (scale[:, :, None] * [part[2] for part in parts])",
+        after="        numerator = np.array([part[2] for part in parts])",
         tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",
         catches="what a tile's sums are relative to",
     ),
@@ -228,5 +230,53 @@ MUTANTS = (
         after="    return blocks\n",
         tests=f"{PRODUCTS}::test_sums_err_by_no_more_than_their_roundings",
         catches="the roundings within a block",
+    ),
+    _sampled(
+        before="values.restore_bound(up(rounding + chance))",
+        after="values.restore_bound(up(rounding))",
+        tests=f"{SAMPLED}::test_a_sample_is_certified_by_every_term",
+        catches="what the sample may be off by",
+    ),
+    _sampled(
+        before="    bound = up(found.error_bound + values.restore_bound(",
+        after="    bound = 0 * up(found.error_bound) + (values.restore_bound(",
+        tests=f"{SAMPLED}::test_a_sample_is_certified_by_every_term",
+        catches="what all values would be off by",
+    ),
+    _sampled(
+        before="failure_probability / 2\n",
+        after="failure_probability\n",
+        tests=f"{SAMPLED}::test_a_sample_is_certified_by_every_term",
+        catches="that two statements share a failure probability",
+    ),
+    _sampled(
+        before="moment = sampled_moment(entries, half, estimate, surely, distance)",
+        after="moment = estimate",
+        tests=f"{SAMPLED}::test_a_sample_is_certified_by_every_term",
+        catches="that the second moment is an estimate",
+    ),
+    _sampled(
+        before=" / chance[:, None])\n",
+        after=")\n",
+        tests=f"{SAMPLED}::test_drawn_keys_stand_for_all",
+        catches="that what was drawn stands for all",
+    ),
+    _sampled(
+        before="chance = np.minimum(np.ceil(shares[kept] * _STEPS) / _STEPS, 1)",
+        after="chance = np.ceil(shares[kept] * _STEPS) / _STEPS",
+        tests=f"{SAMPLED}::test_drawn_keys_stand_for_all",
+        catches="that no probability exceeds 1",
+    ),
+    _sampled(
+        before="    if not worst <= allowed:\n",
+        after="    if False:\n",
+        tests=f"{SAMPLED}::test_what_does_not_pay_is_read_and_says_why",
+        catches="a sample that does not suffice",
+    ),
+    _sampled(
+        before="    if not reach <= LARGEST_LOGIT:\n",
+        after="    if False:\n",
+        tests=f"{SAMPLED}::test_what_does_not_pay_is_read_and_says_why",
+        catches="logits of which exponents would err",
     ),
 )

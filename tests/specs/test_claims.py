@@ -91,6 +91,8 @@ NOT_SHARP = {
     "rounding_tanh": "a margin over what was measured on one machine",
     "leverage_width": "matrix Bernstein, where the exact tail of two columns is known",
     "kernel_probable": "Hoeffding's bound, of few signs",
+    "sampled_error": "Bernstein's bound, of few keys",
+    "sampled_moment": "Bernstein's bound, of few keys",
     "jl_width": "Chernoff's bound over all pairs, where rows' lengths alone are counted",
     "osnap_width": "Markov's inequality",
     "sketch_mean_square": "all sketches of few columns are gone through: it lacks 1/d of it, d the columns",
@@ -304,6 +306,7 @@ def test_an_instance_that_breaks_a_hypothesis_is_noticed(claim: Claim[Any]) -> N
         "I.discrepancy": lambda i: replace(i, slack=i.slack / 8),
         "I.coreset": lambda i: replace(i, kept_weights=i.kept_weights / 8),
         "FP.discrepancy": lambda i: replace(i, computed=i.computed + 1),
+        "I.sampled": lambda i: replace(i, samples=2 * i.samples),
     }
     if not claim.assumes:
         assert claim.id in NO_HYPOTHESES, "a claim without hypotheses holds everywhere"

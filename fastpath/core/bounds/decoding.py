@@ -99,3 +99,35 @@ def gram_sum(gram_computed: Any, rounding: Any, magnitude: Any, underflow: Any) 
     with np.errstate(divide="ignore", over="ignore", under="ignore"):
         part_1 = up(up(rounding * up(magnitude * magnitude)) / down(1 - rounding))
         return up(up(gram_computed + underflow) + part_1)
+
+
+def sampled_error(
+    entries: Any, failure_probability: Any, second_moment: Any, samples: Any, value_distance: Any
+) -> Any:
+    """Bound the distance of a sample's sum from its mean, but with the failure probability: I.sampled.
+
+    ``value_distance*log(2*entries/failure_probability)/(3*samples) + sqrt(2)*sqrt(second_moment)*sqrt(log(2*entries/failure_probability))/sqrt(samples)``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = library_up(np.log(up(up(2 * entries) / failure_probability)))
+        part_2 = up(up(value_distance * part_1) / down(3 * samples))
+        part_3 = up(up(np.sqrt(2)) * up(np.sqrt(second_moment)))
+        part_4 = up(up(part_3 * up(np.sqrt(part_1))) / down(np.sqrt(samples)))
+        return up(part_2 + part_4)
+
+
+def sampled_moment(
+    entries: Any, failure_probability: Any, estimate: Any, samples: Any, value_distance: Any
+) -> Any:
+    """Bound the mean square distance of the values, but with the failure probability: I.sampled.
+
+    ``(sqrt(estimate + value_distance**2*log(entries/failure_probability)/(2*samples)) + sqrt(2)*value_distance*sqrt(log(entries/failure_probability))/(2*sqrt(samples)))**2``
+    """
+    with np.errstate(divide="ignore", over="ignore", under="ignore"):
+        part_1 = library_up(np.log(up(entries / failure_probability)))
+        part_2 = up(up(value_distance * value_distance) * part_1)
+        part_3 = up(estimate + up(part_2 / down(2 * samples)))
+        part_4 = up(up(value_distance * up(np.sqrt(2))) * up(np.sqrt(part_1)))
+        part_5 = up(part_4 / down(2 * down(np.sqrt(samples))))
+        part_6 = up(up(np.sqrt(part_3)) + part_5)
+        return up(part_6 * part_6)

@@ -53,8 +53,8 @@ def test_attention_on_kept_keys_is_certified_as_attention_is(
     # A row's own length may be a third of the longest; few logits need no shift, here there always is one.
     if tile == TILE:  # blocks of smaller tiles hold fewer keys, and round less often
         assert (found.error_bound >= 0.95 * exact.error_bound.min()).all()
+        assert (found.log_sum_exp_bound >= 0.95 * exact.log_sum_exp_bound).all()
     assert (found.error_bound <= 4 * exact.error_bound.max()).all()
-    assert (found.log_sum_exp_bound >= 0.95 * exact.log_sum_exp_bound).all()
 
 
 @TYPES

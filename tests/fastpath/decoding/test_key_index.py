@@ -462,6 +462,28 @@ BAD: dict[str, tuple[Callable[[KeyIndex], Any], type[Exception], str]] = {
         TypeError,
         "tolerance must be a number",
     ),
+    "a failure probability without a source of chance": (
+        lambda x: x.attend(np.ones(3, np.float32), 0.1, failure_probability=0.1),
+        ValueError,
+        "failure_probability and rng must be given together, got no rng",
+    ),
+    "a source of chance without a failure probability": (
+        lambda x: x.attend(np.ones(3, np.float32), 0.1, rng=np.random.default_rng(0)),
+        ValueError,
+        "failure_probability and rng must be given together, got no failure_probability",
+    ),
+    "a failure probability of 1": (
+        lambda x: x.attend(
+            np.ones(3, np.float32), 0.1, failure_probability=1, rng=np.random.default_rng(0)
+        ),
+        ValueError,
+        r"failure_probability must be in \(0, 1\), got 1",
+    ),
+    "a seed for a source of chance": (
+        lambda x: x.attend(np.ones(3, np.float32), 0.1, failure_probability=0.1, rng=7),  # type: ignore[arg-type]
+        TypeError,
+        "rng must be a numpy.random.Generator, got 7",
+    ),
     "a wider key": (
         lambda x: x.append(np.ones(3), np.ones(2, np.float32)),
         TypeError,
