@@ -451,7 +451,8 @@ class _Search:
             low, most = quantity.bounds()[0].item(), value.bounds()[1].item()
             ratio = _quotient(Fraction(low), Fraction(most))
             if self.bound.expression == 0:
-                ratio = float(quantity.contains(0))
+                # Of 0 nothing is a part: how near it is only says where to look.
+                ratio = float(quantity.contains(0)) or 0.99 / (1 + abs(float(low)))
             if ratio > 1 - 1e-9 and decide_bound(self.bound, instance) is Verdict.OUTSIDE:
                 self.broken = instance
             self._place(instance)
