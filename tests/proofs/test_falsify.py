@@ -29,8 +29,8 @@ from tests.proofs.strangers import CLAIMS as STRANGERS
 QUICK = 150
 
 
-#: What the search does not break: false in a corner only, and met everywhere else.
-MISSED_AT_MOST = 2
+#: What the search does not break: false in a corner and met elsewhere, false by a millionth, and ties.
+MISSED_AT_MOST = 4
 
 
 @pytest.mark.parametrize("name", QUICKLY)
