@@ -63,6 +63,9 @@ LARGEST_LENGTH, LARGEST_COUNT = 1 << 7, 1 << 20
 #: A count may grow so far though nothing is better there.
 SMALL_COUNT = 1 << 7
 
+#: The part of the best quotient with which the way to a limit still goes on.
+NEARLY = 0.98
+
 #: No direction is followed farther.
 FARTHEST = 2.0**12
 
@@ -235,6 +238,7 @@ class _Search:
         self.best: tuple[float, Any] | None = None
         self.sizes: dict[Any, float] = {}
         self.looked_at: set[Any] = set()
+        self.last = -1.0
         self.broken: Any = None
         self.misplaced = ""
         self.cheaper = None if claim.rival is None else 0
@@ -352,14 +356,14 @@ class _Search:
             self.sizes[place] = min(max(size / 2, 2.0**-30), 64.0)
 
     def _to_a_limit(self, base: Any) -> None:
-        """Go on with what changes an instance by a factor, each the square of the last, while it helps."""
+        """Change an instance by a factor, by its square and so on, while that helps or does little harm."""
         ways = scalings(base, self.rng)
         if not ways:
             return
         way = ways[int(self.rng.integers(len(ways)))]
         power = 1.0 if self.rng.random() < 0.5 else -1.0
         moved = self._settled(way(base, 2.0**power))
-        while abs(power) <= 64 and self._consider(moved):
+        while abs(power) <= 64 and (self._consider(moved) or self._is_near_the_best()):
             power *= 2
             base, moved = moved, self._settled(way(moved, 2.0**power))
 
@@ -368,21 +372,30 @@ class _Search:
         direction = directed(base, self.rng)
         if direction is None:
             return
+        # What a number bounds may go farther if the number does.
+        free = bool(self.rng.random() < 0.5)
         nearest, farthest = 0.0, 2.0**-4
-        while self._holds(self._settled(direction(farthest))):
+        while self._holds(direction(farthest), free):
             nearest, farthest = farthest, 4 * farthest
             if farthest > FARTHEST:
                 break
-        for _ in range(HALVINGS if farthest <= FARTHEST else 0):
+        for _ in range(HALVINGS // 2 if farthest <= FARTHEST else 0):
             middle = (nearest + farthest) / 2
-            if self._holds(self._settled(direction(middle))):
+            if self._holds(direction(middle), free):
                 nearest = middle
             else:
                 farthest = middle
         if nearest:
             self._consider(self._settled(direction(nearest)))
 
-    def _holds(self, instance: Any) -> bool:
+    def _is_near_the_best(self) -> bool:
+        return self.best is not None and self.last > NEARLY * self.best[0]
+
+    def _holds(self, instance: Any, free: bool) -> bool:
+        instance = self._settled(instance)
+        if instance is not None and free:
+            tightened = self._tightened(instance)
+            instance = instance if tightened is None else tightened
         return instance is not None and self._is_one(instance)
 
     def _settled(self, instance: Any) -> Any:
@@ -400,6 +413,7 @@ class _Search:
 
     def _consider(self, instance: Any) -> bool:
         """Evaluate an instance with its numbers tightened, and return whether it is the best so far."""
+        self.last = -1.0
         if instance is None or self._done():
             return False
         length, count = largest_length(instance), largest_count(instance)
@@ -437,13 +451,15 @@ class _Search:
             low, most = quantity.bounds()[0].item(), value.bounds()[1].item()
             ratio = _quotient(Fraction(low), Fraction(most))
             if self.bound.expression == 0:
-                ratio = float(quantity.contains(0))
+                # Of 0 nothing is a part: how near it is only says where to look.
+                ratio = float(quantity.contains(0)) or 0.99 / (1 + abs(float(low)))
             if ratio > 1 - 1e-9 and decide_bound(self.bound, instance) is Verdict.OUTSIDE:
                 self.broken = instance
             self._place(instance)
         except NO_INSTANCE:
             return False
         self.tried += 1
+        self.last = ratio
         improved = self._keep(ratio, instance)
         self.tell(self.found())
         return improved

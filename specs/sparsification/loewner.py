@@ -352,6 +352,13 @@ def sequential_gram(X: Matrix) -> Matrix:
     return np.cumsum(X[:, None, :] * X[None, :, :], axis=2, dtype=X.dtype)[:, :, -1]
 
 
+def _normal_products(i: Factored) -> bool:
+    products = np.abs(X := i.X.astype(np.float64))[:, None, :] * np.abs(X)[None, :, :]
+    there = (X != 0)[:, None, :] & (X != 0)[None, :, :]
+    normal = products[there] > np.finfo(i.X.dtype).tiny
+    return bool(normal.all() and np.isfinite(sequential_gram(i.X)).all())
+
+
 def _relative_rounding(i: Factored, computed: Matrix, bits: int) -> Enclosure:
     exact, magnitude = gram(i.X), gram(np.abs(i.X))
     relative = [
@@ -406,6 +413,11 @@ P3_GRAM = Claim[Factored](
             "n is a power of two and d a multiple of n",
             lambda i: len(i.X).bit_count() == 1 and i.X.shape[1] % len(i.X) == 0,
             alone="the sizes of the theorem are a power of two and a multiple of it, by their form",
+        ),
+        Hypothesis(
+            "every entry of G is finite, and no product of two entries is below the normal range",
+            _normal_products,
+            alone="the theorem's sums are `computes`, a model of rounding without underflow",
         ),
         Hypothesis(
             "d u <= 1/2",

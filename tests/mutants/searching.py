@@ -52,6 +52,40 @@ MUTANTS = (
         tests=SEARCH + "test_what_the_search_found_is_audited",
         catches="the region in which a bound is said to be vacuous",
     ),
+    _search(
+        before="        if self.witness:\n",
+        after="        if True:\n",
+        tests=SEARCH
+        + "test_a_search_without_the_witness_does_not_look_at_it_and_ends_when_it_has_enough",
+        catches="a start from samples alone",
+    ),
+    _search(
+        before="return self.spent >= self.budget or self.broken is not None or reached",
+        after="return self.spent >= self.budget or self.broken is not None",
+        tests=SEARCH
+        + "test_a_search_without_the_witness_does_not_look_at_it_and_ends_when_it_has_enough",
+        catches="the end of a search that has found what it was to find",
+    ),
+    _search(
+        before="self.most = max(most, SMALL_COUNT)",
+        after="self.most = most",
+        tests=SEARCH + "test_a_strangers_claims_are_told_apart",
+        catches="counts far beyond those of the samples",
+    ),
+    Mutant(
+        file="specs/sparsification/loewner.py",
+        before="normal = products[there] > np.finfo(i.X.dtype).tiny",
+        after="normal = products[there] >= 0",
+        tests=SEARCH + "test_instances_that_the_search_found_beside_a_claim_are_none",
+        catches="products of a Gram matrix that underflow",
+    ),
+    Mutant(
+        file="specs/exponents.py",
+        before="lambda i: i.published in SINCE_2014",
+        after="lambda i: i.published >= 2",
+        tests=SEARCH + "test_instances_that_the_search_found_beside_a_claim_are_none",
+        catches="numbers that nobody published",
+    ),
     Mutant(
         file="proofs/evidence/audit.py",
         before="for catches, name, i in finds(claim)]",

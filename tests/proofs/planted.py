@@ -37,11 +37,12 @@ def planted(
     without: str = "",
     quantity: Callable[[Enclosure], Enclosure] = lambda q: q,
     arguments: dict[sympy.Symbol, sympy.Symbol] | None = None,
+    counted: dict[sympy.Symbol, Callable[[Any], int]] | None = None,
 ) -> Claim[Any]:
     """Return a true claim with one bound and one thing wrong with it.
 
     ``without`` is a part of the statement of a hypothesis to drop; ``arguments`` gives a symbol the values
-    that another has.
+    that another has, ``counted`` what to make of a count.
     """
     ((true, right),) = [(c, b) for c in CLAIMS.values() for b in c.bounds if b.name == bound]
     kept = tuple(h for h in true.assumes if not (without and without in h.statement))
@@ -50,7 +51,8 @@ def planted(
 
     def parameters(instance: Any, bits: int) -> dict[str, Any]:
         values = dict(right.parameters(instance, bits))
-        return values | {old.name: values[new.name] for old, new in swapped.items()}
+        changed = {old.name: values[new.name] for old, new in swapped.items()}
+        return values | changed | {c.name: f(values[c.name]) for c, f in (counted or {}).items()}
 
     wrong = replace(
         right,
@@ -148,7 +150,7 @@ LATER = {
         "taylor_absolute", expression=lambda e: e.subs(x, -x)
     ),
     "exponent of recentre_power": lambda: planted(
-        "recentre_power", expression=lambda e: e.subs(degree, sympy.Min(degree, 3))
+        "recentre_power", counted={degree: lambda g: min(g, 3)}
     ),
     "ties of softmax_lack": lambda: planted(
         "softmax_lack", expression=lambda e: e.subs(keys, keys - sympy.Rational(1, 2))
@@ -174,11 +176,10 @@ HELD_OUT = {
         "hilbert_tv", expression=lambda e: sympy.Min(e, sympy.Rational(95, 100))
     ),
     "exponent of conjugate_error": lambda: planted(
-        "conjugate_error",
-        expression=lambda e: e.subs(iterations, sympy.Max(iterations, 2 * iterations - 6)),
+        "conjugate_error", counted={iterations: lambda k: max(k, 2 * k - 6)}
     ),
     "exponent of power_weight": lambda: planted(
-        "power_weight", expression=lambda e: e.subs(half_power, sympy.Min(half_power, 3))
+        "power_weight", counted={half_power: lambda p: min(p, 3)}
     ),
     "constant of third_cumulant": lambda: small("third_cumulant"),
     "constant of gradient_lipschitz_x": lambda: small("gradient_lipschitz_x"),

@@ -1,30 +1,36 @@
 """The search breaks claims that are false, in every way that claims go wrong, and none that is true."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
+from fractions import Fraction
 from time import process_time
 from typing import Any
 
+import numpy as np
 import pytest
 import sympy
 
 from proofs.__main__ import main
 from proofs.algebra.falsify import falsify
 from proofs.evidence.audit import decide_bound, instances, judge, observe
-from proofs.evidence.finds import decoded, encoded
+from proofs.evidence.finds import decoded, encoded, unconfirmed
 from reference import Verdict
 from specs import CLAIMS, claim
+from specs.claim import Claim
+from specs.exponents import Exponent
 from specs.ledger import ledger
+from specs.sparsification.loewner import Factored
 from specs.symbols import exponent
 from tests.proofs.planted import PLANTED, QUICKLY
-from tests.proofs.search_figures import broken
+from tests.proofs.search_figures import broken, from_cold, sharp
+from tests.proofs.strangers import CLAIMS as STRANGERS
 
 #: The budget with which false claims have to be broken in the loop.
 QUICK = 150
 
 
-#: What the search does not break: the bounds are approached, or attained only where many numbers agree.
-MISSED_AT_MOST = 3
+#: What the search does not break: false in a corner and met elsewhere, false by a millionth, and ties.
+MISSED_AT_MOST = 4
 
 
 @pytest.mark.parametrize("name", QUICKLY)
@@ -45,10 +51,61 @@ def test_nearly_all_false_claims_are_broken() -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize("id_", CLAIMS)
 def test_no_claim_of_ours_is_broken_nor_vacuous_elsewhere_than_it_says(id_: str) -> None:
+    refuted = ledger().records[id_].verdict == "refuted"
     for found in falsify(CLAIMS[id_], budget=60, seconds=10):
-        assert not found.broken, found.shown
+        assert refuted or not found.broken, found.shown
         assert not found.misplaced, found.misplaced
         assert found.tried
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("id_", CLAIMS)
+def test_a_bound_that_is_said_to_be_sharp_is_found_to_be_so_or_named(id_: str) -> None:
+    for bound, need in sharp(id_):
+        if bound.name not in unconfirmed():
+            assert from_cold(id_, bound, need).sharpness >= need, bound.name
+
+
+def test_what_no_search_confirms_is_said_to_be_sharp_by_the_ledger(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert unconfirmed().keys() <= {bound.name for id_ in CLAIMS for bound, _ in sharp(id_)}
+    assert main(["audit", "P2.heap"]) == 0
+    assert "No search finds by itself how sharp heap_excess is." in capsys.readouterr().out
+
+
+def test_instances_that_the_search_found_beside_a_claim_are_none() -> None:
+    """Each broke a bound that is true of what was meant, until a hypothesis said what was meant."""
+    for id_, found in {
+        "P3.gram": Factored(np.full((2, 2), 2.0**-80, np.float32)),
+        "P3.omega": Exponent(Fraction(3)),
+    }.items():
+        assert claim(id_).broken_hypotheses(found)
+
+
+@pytest.mark.parametrize("id_", ["FP.kernel", "FP.kernel_backward"])
+def test_what_a_kernel_computes_is_computed_again(id_: str) -> None:
+    true = claim(id_)
+    assert true.recomputed is not None
+    instance = true.witness()
+    wrong = {"quotient": np.float32(9)} if id_ == "FP.kernel" else {"computed": np.float32(9)}
+    again = true.recomputed(replace(instance, **wrong))
+    for field in fields(instance):
+        assert np.array_equal(getattr(again, field.name), getattr(instance, field.name))
+
+
+@pytest.mark.parametrize("offered", STRANGERS, ids=lambda offered: offered.id)
+def test_a_strangers_claims_are_told_apart(offered: Claim[Any]) -> None:
+    (found,) = falsify(offered, budget=150)
+    assert found.broken == offered.id.endswith("FALSE"), found.shown
+
+
+def test_a_search_without_the_witness_does_not_look_at_it_and_ends_when_it_has_enough() -> None:
+    true = claim("S.tv")
+    unasked = replace(true, witness=lambda: 1 / 0, bounds=true.bounds[:1])
+    (found,) = falsify(unasked, budget=400, witness=False, enough=0.9)
+    assert found.sharpness >= 0.9
+    assert found.spent < 400
 
 
 @pytest.mark.parametrize("id_", ["S.tv", "FP.sum", "P3.goal", "P2.storage", "P4.nearby"])
