@@ -317,8 +317,11 @@ def kernel_bound(
     )
     off = None
     if task.exact_weights is not None:
-        # Their rounding undoes what the exponential is off by.
+        # Their rounding undoes what the exponential is off by, if they are nearer to their number than to the
+        # middle between two.
         off = float(up(library_up(np.expm1(exponents.most.max())) * 2 + task.exact_weights))
+        if 4 * off > roundoff(task.model, "weights"):
+            off = None
     bound = _assembled(task.model, block, values, sums, centre, centre_bound, off)
     bound[empty[:, 0]] = 0
     # Of a row that sees nothing too: weights of 0 times values that have overflowed are no numbers.
