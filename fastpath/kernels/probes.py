@@ -78,9 +78,9 @@ def exact_probes(
     """
     rng = np.random.default_rng(seed)
     u = FORMATS[out].unit_roundoff
-    sign = np.where(rng.integers(0, 2, (keys, values)), 1.0, -1.0)
-    signs: Any = sign + sign * rng.integers(0, 4, (keys, values)) / 4
-    steps: Array = 1 + 2 * u * rng.integers(0, 2, (keys, values))
+    quarters_of = rng.integers(0, 4, (keys, values)).astype(np.float64)
+    signs: Array = np.where(rng.integers(0, 2, (keys, values)), 1.0, -1.0) * (1 + quarters_of / 4)
+    steps: Array = 1 + 2 * u * rng.integers(0, 2, (keys, values)).astype(np.float64)
     position = np.arange(keys)
     drawn = rng.integers(0, POWERS, (DRAWN, keys))
     # Weights that rise up to a key, and are 1 from there on.
