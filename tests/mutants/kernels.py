@@ -204,4 +204,29 @@ MUTANTS = (
         tests=f"{PROBES}test_weights_are_numbers_of_the_format_relative_to_any_key_up_to_what_a_probe_says",
         catches="how far weights are from numbers of the format",
     ),
+    Mutant(
+        file="fastpath/kernels/model.py",
+        before="np.clip(seen, 1, keys)",
+        after="np.clip(0 * seen, 1, keys)",
+        tests=f"{_TOLERANCE}test_keys_that_a_row_does_not_see_round_nothing",
+        catches="the roundings of the keys that a row sees",
+    ),
+    _assembled(
+        before="seen=_seen(block)",
+        after="seen=None",
+        tests=f"{_TOLERANCE}test_keys_that_a_row_does_not_see_round_nothing",
+        catches="roundings of keys that a row does not see",
+    ),
+    _summed(
+        before="    less = down(distance * exponents.below_largest)\n",
+        after="    less = down(distance * 4 * exponents.below_largest)\n",
+        tests=f"{_TOLERANCE}test_a_bound_has_every_term_sinks_and_underflow_included",
+        catches="no more taken from theta than the largest score lies below the logarithm",
+    ),
+    _summed(
+        before="    moved = up(squares + up(up(less * less) * total))\n",
+        after="    moved = squares\n",
+        tests=f"{_TOLERANCE}test_a_bound_has_every_term_sinks_and_underflow_included",
+        catches="the square of what is taken from theta",
+    ),
 )
