@@ -59,6 +59,8 @@ class Exponents:
         self.sum = kernel_factor(2, u, self.low, self.low, 0.0)
         exponential = 0.0 if exponentials is None else exponentials.unit_roundoff
         self.reach = up(3 * u + exponential)
+        #: Relative to how far a score lies below the largest, which may lie below the logarithm.
+        self.below_largest = self.reach
         self.size = u
         constant = rounding_weight(0.0, u, 0.0, model.exp_error, model.blocks(keys))
         constant = up(constant + rounding_weight(0.0, exponential, 0.0, 1.0, 1.0))

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.inputs import Array, exact_floats
 from fastpath.kernels.formats import FORMATS
-from fastpath.kernels.judge import Judgement, Violation, judge_attention, judged
+from fastpath.kernels.judge import Judgement, Violation, judged, returned
 from fastpath.kernels.model import PRESETS, RoundingModel
 from fastpath.kernels.probes import Probe, probes
 from fastpath.kernels.tolerance import prepare
@@ -163,7 +164,7 @@ def fingerprint(
         if run.output is None:
             continue
         for name, model in chosen.items():
-            judgement = _judged(run.output, probe, model)
+            judgement = judge_probe(run.output, probe, model)
             ratios[name] = max(ratios[name], judgement.ratio)
             worst, known = judgement.worst, refuted[name]
             if worst is not None and (known is None or worst.excess > known[1].excess):
@@ -171,15 +172,13 @@ def fingerprint(
     return Fingerprint(out=out, refuted=refuted, ratios=ratios, findings=tuple(findings))
 
 
-def _judged(output: Array, probe: Probe, model: RoundingModel) -> Judgement:
+def judge_probe(output: ArrayLike, probe: Probe, model: RoundingModel) -> Judgement:
     """Judge a probe's output; where rounding must give a weight's very number, by that."""
-    exact = probe.exact_weights
-    plain = model.logits is None and model.inputs is None and model.exponentials is None
-    if exact is None or model.weights is None or model.denominator == "normalised" or not plain:
-        return judge_attention(output, probe.Q, probe.K, probe.V, model, **probe.options)
-    u, low = model.unit.unit_roundoff, FORMATS[model.weights].unit_roundoff
-    # The weight must be nearer to its number than to the middle between two.
-    if 4 * ((model.exp_error + 4 * (len(probe.Q[0]) + 4)) * u + exact) > low:
-        return judge_attention(output, probe.Q, probe.K, probe.V, model, **probe.options)
     task = prepare(probe.Q, probe.K, probe.V, model, **probe.options)
-    return judged(output, replace(task, exact_weights=exact), probe.options)
+    got = returned(output, (*task.q.shape[:-1], task.v.shape[-1]))
+    plain = model.logits is None and model.inputs is None and model.exponentials is None
+    weights, out = model.format("weights"), FORMATS[model.out]
+    holds = weights is None or weights.precision >= out.precision
+    if probe.exact_weights is None or model.denominator == "normalised" or not plain or not holds:
+        return judged(got, task, probe.options)
+    return judged(got, replace(task, exact_weights=probe.exact_weights), probe.options)

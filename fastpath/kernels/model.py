@@ -145,11 +145,15 @@ class RoundingModel:
         """Return in how many blocks so many keys lie."""
         return 1 if self.block is None else -(-keys // self.block)
 
-    def roundings(self, keys: int) -> int:
-        """Bound the roundings that a term of a sum over keys passes through: FP.kernel's k."""
+    def roundings(self, keys: int, seen: Any = None) -> Any:
+        """Bound the roundings that a term of a sum over keys passes through: FP.kernel's k.
+
+        Of keys that are not ``seen`` the weights are 0, and adding 0 rounds nothing.
+        """
+        counted = keys if seen is None else np.clip(seen, 1, keys)
         if self.block is None:
-            return keys
-        return min(self.block, keys) + 2 * (self.blocks(keys) - 1)
+            return counted
+        return np.minimum(self.block, counted) + 2 * (np.minimum(self.blocks(keys), counted) - 1)
 
     def __str__(self) -> str:
         """Return the call that makes it, without what is as by default."""

@@ -1,7 +1,7 @@
 """Inputs that tell arithmetics apart: exact weights, vernier columns, ladders of logits, many keys alike."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,100 @@ def probes(out: str, seed: int = 0) -> Iterator[Probe]:
         Q=np.zeros((1, COLUMNS), np.float32),
         K=np.zeros((2048, COLUMNS), np.float32),
         V=_numbers(out, 1 + rng.random((2048, COLUMNS))),
+    )
+
+
+#: Weights are 2^-k of k up to this, or (3/4)^k of fewer k, all of them numbers of 8 bits; the least ones.
+POWERS, THIRDS, DEEPEST = 8, 6, 12
+#: How many rows of weights are drawn, how many rise, and how many keys are heavy where few are.
+DRAWN, RISING, HEAVY = 2, 3, 8
+
+
+def exact_probes(
+    out: str, queries: int, keys: int, columns: int, values: int, seed: int = 0
+) -> Iterator[Probe]:
+    """Yield probes of a shape whose weights are powers of 1/2 or 3/4, or a little less, which a format holds.
+
+    What a kernel of a model returns is then known up to little more than the accumulator's roundings and the
+    output's own.  Of values of either sign, whose means are small and their steps with them, one key too many
+    or too few shows; of values that are one of two neighbouring numbers, what is off in the denominator,
+    wherever the mean lies near the middle between the two.
+    """
+    rng = np.random.default_rng(seed)
+    u = FORMATS[out].unit_roundoff
+    quarters_of = rng.integers(0, 4, (keys, values)).astype(np.float64)
+    signs: Array = np.where(rng.integers(0, 2, (keys, values)), 1.0, -1.0) * (1 + quarters_of / 4)
+    steps: Array = 1 + 2 * u * rng.integers(0, 2, (keys, values)).astype(np.float64)
+    position = np.arange(keys)
+    drawn = rng.integers(0, POWERS, (DRAWN, keys))
+    # Weights that rise up to a key, and are 1 from there on.
+    corners = np.linspace(0, keys - 1, RISING + 1)[1:, None]
+    rising = np.clip(np.ceil((corners - position) * 16 / keys), 0, POWERS)
+    few = np.full((2, keys), DEEPEST)
+    for row in few:
+        row[rng.choice(keys, min(keys, HEAVY), replace=False)] = rng.integers(
+            0, 5, min(keys, HEAVY)
+        )
+    halves = -np.log(2) * np.concatenate([few, drawn, rising])
+    quarters = np.log(0.75) * rng.integers(0, THIRDS, (DRAWN, keys))
+    weights = {"1": None, "2^-k": halves, "(3/4)^k": quarters}
+    sides = position % 2
+    balanced: Any = np.where(sides, -1.0, 2.0**-DEEPEST)[:, None] * (
+        1 + rng.integers(0, 4, values) / 4
+    )
+    balanced[keys - keys % 2 :] = 0
+    small = -np.log(2) * DEEPEST * sides[None]
+    shape = queries, columns, rng
+    for values_are, chosen in (("of either sign", signs), ("two neighbours", steps)):
+        for weights_are, logarithms in weights.items():
+            name = f"{keys} keys, values {values_are}, weights {weights_are}"
+            yield _powers(out, name, logarithms, chosen, *shape)
+        name = f"{keys} keys, values {values_are}, causal"
+        causal = _powers(out, name, None, chosen, *shape)
+        yield replace(causal, options={**causal.options, "causal": "lower-right"})
+    yield _powers(out, f"{keys} keys, logits far below 0", halves, steps, *shape, offset=-8.0)
+    yield _powers(out, f"{keys} keys in balance", small, balanced, *shape, short=u / 64)
+
+
+def _powers(
+    out: str,
+    name: str,
+    logarithms: Array | None,
+    values: Array,
+    queries: int,
+    columns: int,
+    rng: np.random.Generator,
+    offset: float = 0.0,
+    short: float = 0.0,
+) -> Probe:
+    """Give row i a row of logarithms of weights, less ``short`` below 0; None: equal weights."""
+    fmt, scale = FORMATS[out], float(np.float32(columns**-0.5))
+    pieces = 3 if fmt.precision < 24 else 1
+    room = (columns - (offset != 0)) // pieces
+    Q, exact = np.zeros((queries, columns)), 0.0
+    # Equal weights are of keys that no query looks at.
+    K = rng.standard_normal((len(values), columns))
+    if logarithms is not None and room:
+        logarithms, K, rows = logarithms[:room], np.zeros(K.shape), np.arange(queries)
+        for index, row in enumerate(logarithms):
+            rest, size = (row - short * (row < 0)) / scale, 1.0
+            for place in range(pieces * index, pieces * (index + 1)):
+                K[:, place] = fmt.nearest(rest / size)
+                Q[rows % len(logarithms) == index, place] = size
+                rest, size = rest - K[:, place] * size, size * fmt.unit_roundoff
+        found = scale * (Q @ K.T) - logarithms[rows % len(logarithms)]
+        if offset:
+            Q[:, -1], K[:, -1] = 1.0, fmt.nearest(offset / scale)
+        # Relative to whichever key is the largest so far.
+        exact = float(np.expm1(2 * np.abs(found).max()))
+    return Probe(
+        name=name,
+        reveals="what is off by more than the accumulator's roundings",
+        Q=_numbers(out, Q),
+        K=_numbers(out, K),
+        V=_numbers(out, values),
+        options={"scale": scale},
+        exact_weights=None if fmt.precision < 8 else exact + 2.0**-40,
     )
 
 

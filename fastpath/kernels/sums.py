@@ -10,6 +10,7 @@ from fastpath.core.bounds.kernels import kernel_deviation
 from fastpath.core.bounds.softmax import ARITHMETIC, positive_sum, rounding_weight
 from fastpath.core.directed import down, library_down, library_up, up
 from fastpath.core.inputs import Array, Matrix
+from fastpath.core.norms import TINY
 from fastpath.core.once import once
 from fastpath.exact.blocks import Block, Scores
 from fastpath.kernels.exponents import OWN_ROUNDINGS, Exponents
@@ -120,7 +121,7 @@ def row_sums(
     count, width = len(block.queries), values.scaled.shape[1]
     totals = np.zeros((count, 2 * width + 1))
     raised = np.zeros((count, 3 * width + 1))
-    squares, least = np.zeros((count, 1)), np.zeros((count, 1))
+    squares, firsts, least = (np.zeros((count, 1)) for _ in range(3))
     heaviest, longest = np.zeros((count, 1)), np.zeros((count, 1))
     small = np.zeros((count, width))
     wide = np.zeros((count, 1), bool)
@@ -154,7 +155,8 @@ def row_sums(
         # others are made in a second pass.
         if largest.max() > 1:
             np.minimum(theta, 1, out=theta)
-        theta *= theta
+        p *= theta
+        firsts[rows] += p.sum(axis=1, keepdims=True)
         squares[rows] += np.einsum("ij,ij->i", p, theta)[:, None]
     if alike:
         longest = exponents.most
@@ -168,6 +170,7 @@ def row_sums(
         totals,
         raised,
         squares,
+        firsts,
         least,
         heaviest,
         longest,
@@ -222,6 +225,7 @@ def _finished(
     totals: Array,
     raised: Array,
     squares: Array,
+    firsts: Array,
     least: Array,
     heaviest: Array,
     longest: Array,
@@ -262,14 +266,18 @@ def _finished(
     size = np.abs(centre)
     far = up(size + centre_bound)
     # Small exponents: theta (1 + theta) bounds e^theta - 1, and sum p (v - o)^2 = sum p v^2 - o^2.
-    error_squares = up(above(squares) * up(grown * grown))
+    below = down(up(1 - 2 * roundings * constants["unit_roundoff"]) * less)
+    heaviest = np.maximum(above(heaviest), sink)
+    error_squares = _about_largest(
+        above(squares), down(below * firsts), above(totals[:, ones]), heaviest, exponents
+    )
+    error_squares = up(error_squares * up(grown * grown))
     error_squares = up(error_squares + up(sink * up(library_up(np.expm1(sink_theta)) ** 2)))
     near = down(size - centre_bound)
     variance = np.maximum(up(above(totals[:, width : 2 * width]) - down(near * near)), 0)
     deviation = kernel_deviation(error_squares, variance)
     of_values = up(above(totals[:, :width]) * grown)
     largest = up(up(above(totals[:, ones]) * grown) + up(sink * grown_sink))
-    below = down(up(1 - 2 * roundings * constants["unit_roundoff"]) * less)
     smallest = down(below * down(totals[:, ones] / grown))
     seen_sink = down(sink / up(up(more * more) * grown_sink))
     smallest = down(smallest + seen_sink)
@@ -294,7 +302,6 @@ def _finished(
         largest = np.where(wide, r_ones, largest)
         smallest = np.where(wide, r_smallest, smallest)
     lost = 0.0 if weights is None else up(up(weights.lost) * above(small))
-    heaviest = np.maximum(above(heaviest), sink)
     return RowSums(
         deviation=deviation,
         values=of_values,
@@ -303,6 +310,21 @@ def _finished(
         heaviest=heaviest,
         small=lost,
     )
+
+
+def _about_largest(
+    squares: Array, firsts: Array, total: Array, heaviest: Array, exponents: Exponents
+) -> Array:
+    """Return sum p theta^2 where theta is of the distance from the largest score, not from the logarithm.
+
+    That is less by c = below_largest (L - m) for every key, and L - m is -ln of the heaviest weight: sum p
+    (theta - c)^2 = sum p theta^2 - 2 c sum p theta + c^2 sum p, of which ``firsts`` is rounded downward.
+    """
+    distance = library_down(np.maximum(-np.log(np.maximum(heaviest, TINY)), 0))
+    less = down(distance * exponents.below_largest)
+    moved = up(squares + up(up(less * less) * total))
+    found: Array = np.where(firsts > 0, up(np.maximum(moved - down(2 * less * firsts), 0)), squares)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

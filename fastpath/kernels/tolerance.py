@@ -317,8 +317,11 @@ def kernel_bound(
     )
     off = None
     if task.exact_weights is not None:
-        # Their rounding undoes what the exponential is off by.
+        # Their rounding undoes what the exponential is off by, if they are nearer to their number than to the
+        # middle between two.
         off = float(up(library_up(np.expm1(exponents.most.max())) * 2 + task.exact_weights))
+        if 4 * off > roundoff(task.model, "weights"):
+            off = None
     bound = _assembled(task.model, block, values, sums, centre, centre_bound, off)
     bound[empty[:, 0]] = 0
     # Of a row that sees nothing too: weights of 0 times values that have overflowed are no numbers.
@@ -378,15 +381,16 @@ def roundoff(model: RoundingModel, name: str) -> float:
 
 
 def sum_errors(
-    model: RoundingModel, keys: int, *, weights: float | None = None
-) -> tuple[float, float]:
+    model: RoundingModel, keys: int, *, weights: float | None = None, seen: Any = None
+) -> tuple[Any, Any]:
     """Return g_N and g_D of FP.kernel: what a term of either sum may be off by, relatively.
 
-    ``weights`` is the unit roundoff of the weights, where it is not the model's.
+    ``weights`` is the unit roundoff of the weights, where it is not the model's; ``seen`` are the keys that
+    are not hidden, where that differs by row.
     """
-    u, terms = model.unit.unit_roundoff, model.roundings(keys)
+    u, terms = model.unit.unit_roundoff, model.roundings(keys, seen)
     if model.splits > 1:
-        terms += model.splits + 4
+        terms = terms + model.splits + 4
     if weights is None:
         weights = 0.0 if model.denominator == "rounded" else roundoff(model, "weights")
     # The quotient, or the reciprocal and its product, are two roundings of every term.
@@ -394,7 +398,18 @@ def sum_errors(
         terms + 2, u, weights, roundoff(model, "values"), roundoff(model, "partials")
     )
     denominator = kernel_factor(terms, u, roundoff(model, "exponentials"), 0.0, 0.0)
-    return float(numerator), float(denominator)
+    return numerator, denominator
+
+
+def _seen(block: Block) -> Any:
+    """Return how many keys each query sees, the sink included, in a column; None where all see all."""
+    if block.mask is not None:
+        seen = np.count_nonzero(block.mask, axis=1)
+    elif block.ranges is not None:
+        seen = np.maximum(block.ranges[1] - block.ranges[0], 0)
+    else:
+        return None
+    return seen[:, None] + (block.sink is not None)
 
 
 def _assembled(
@@ -408,7 +423,7 @@ def _assembled(
 ) -> Array:
     """Put B together; ``weights_off``: what rounding makes of a weight, where that is known."""
     keys = len(block.side.k) + (block.sink is not None)
-    numerator, denominator = sum_errors(model, keys, weights=weights_off)
+    numerator, denominator = sum_errors(model, keys, weights=weights_off, seen=_seen(block))
     size = up(np.abs(centre) + centre_bound)
     unit_size = up(np.ldexp(size, -values.exponent))
     # What underflow takes: of weights and products, at every rescaling, relative to the largest weight.

@@ -1,7 +1,8 @@
 """Attention kernels of a declared arithmetic: the cases that judge them, and what each case shows.
 
-Cases are those of the conformance suite and one for every fault of ``proofs/data/kernel_faults.toml``, in
-numbers of the format that a kernel returns, so that reading them rounds nothing.  What a kernel of a rounding
+Cases are those of the conformance suite, one for every fault of ``proofs/data/kernel_faults.toml``, and
+probes of four lengths, all in numbers of the format that a kernel returns, so that reading them rounds
+nothing.  What a kernel of a rounding
 model may return is claim FP.kernel; an entry outside proves that the kernel is not of that arithmetic.
 """
 
@@ -69,6 +70,17 @@ class KernelOutcome:
     missing: tuple[str, ...] = ()
 
 
+#: In how many keys the probes come that tell what a random input hides, and of what shape else.
+LENGTHS, QUERIES, COLUMNS, VALUES = (128, 512, 2048, 4096), 16, 64, 16
+
+
+@dataclass(frozen=True)
+class ProbeCase(Case):
+    """A case of which the weights are numbers of the format, relatively, but for this."""
+
+    exact_weights: float | None = None
+
+
 @cache
 def faults() -> tuple[Fault, ...]:
     """Return the public faults, in the order of the file."""
@@ -88,6 +100,8 @@ def kernel_cases(out: str) -> Iterator[Case]:
         made = _rounded(_case_of(fault), out)
         if made is not None:
             yield made
+    for keys in LENGTHS:
+        yield from _probes(out, keys)
 
 
 def kernel_case(name: str, out: str) -> Case:
@@ -133,7 +147,11 @@ def judge_kernel(kernel: Callable[..., Any], case: Case, model: Any) -> KernelOu
     if run.output is None:
         return KernelOutcome(case=case, findings=run.findings)
     try:
-        found = kernels.judge_attention(run.output, case.Q, case.K, case.V, model, **asked)
+        if isinstance(case, ProbeCase):
+            judge = importlib.import_module("fastpath.kernels.fingerprint").judge_probe
+            found = judge(run.output, _probe_of(case), model)
+        else:
+            found = kernels.judge_attention(run.output, case.Q, case.K, case.V, model, **asked)
     except ValueError as refusal:
         # The model is of so many roundings that nothing follows from it here.
         return KernelOutcome(case=case, findings=(*run.findings, str(refusal)))
@@ -146,6 +164,32 @@ def judge_kernel(kernel: Callable[..., Any], case: Case, model: Any) -> KernelOu
         entries=found.entries,
         unjudged=found.unjudged,
         findings=findings,
+    )
+
+
+def _probes(out: str, keys: int) -> Iterator[Case]:
+    probes = importlib.import_module("fastpath.kernels.probes")
+    for probe in probes.exact_probes(out, QUERIES, keys, COLUMNS, VALUES):
+        options = dict(probe.options)
+        causal = options.pop("causal", False)
+        arrays = probe.Q, probe.K, probe.V
+        if out == "float64":
+            arrays = tuple(x.astype(np.float64) for x in arrays)
+        yield ProbeCase(
+            probe.name, probe.reveals, *arrays, causal, options, exact_weights=probe.exact_weights
+        )
+
+
+def _probe_of(case: ProbeCase) -> Any:
+    """Return the probe that a case was made of."""
+    return importlib.import_module("fastpath.kernels.probes").Probe(
+        name=case.name,
+        reveals=case.catches,
+        Q=case.Q,
+        K=case.K,
+        V=case.V,
+        options=options(case),
+        exact_weights=case.exact_weights,
     )
 
 

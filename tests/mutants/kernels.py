@@ -11,6 +11,7 @@ CHANCE = (
     "tests/fastpath/kernels/test_judge.py::"
     "test_by_chance_no_clean_kernel_fails_where_much_is_rounded_alike"
 )
+PROBES = "tests/fastpath/kernels/test_probes.py::"
 BACKWARD = "tests/fastpath/kernels/test_backward.py::"
 
 _exponent = partial(Mutant, file="fastpath/kernels/exponents.py", tests=FORMULA)
@@ -181,5 +182,51 @@ MUTANTS = (
         after="        if False:\n",
         tests=f"{BACKWARD}test_gradients_that_stand_in_the_format_of_the_output_are_not_rounded_again",
         catches="an interval that is as narrow as the numbers that stand",
+    ),
+    Mutant(
+        file="fastpath/kernels/fingerprint.py",
+        before="    holds = weights is None or weights.precision >= out.precision\n",
+        after="    holds = True\n",
+        tests=f"{PROBES}test_no_kernel_of_a_model_leaves_what_exact_weights_allow",
+        catches="weights of a format that does not hold those of a probe",
+    ),
+    Mutant(
+        file="fastpath/kernels/tolerance.py",
+        before='        if 4 * off > roundoff(task.model, "weights"):\n',
+        after="        if False:\n",
+        tests=f"{PROBES}test_weights_that_rounding_need_not_give_back_are_bounded_as_any_others",
+        catches="weights that may be rounded to another number",
+    ),
+    Mutant(
+        file="fastpath/kernels/probes.py",
+        before="        exact = float(np.expm1(2 * np.abs(found).max()))\n",
+        after="        exact = 0.0\n",
+        tests=f"{PROBES}test_weights_are_numbers_of_the_format_relative_to_any_key_up_to_what_a_probe_says",
+        catches="how far weights are from numbers of the format",
+    ),
+    Mutant(
+        file="fastpath/kernels/model.py",
+        before="np.clip(seen, 1, keys)",
+        after="np.clip(0 * seen, 1, keys)",
+        tests=f"{_TOLERANCE}test_keys_that_a_row_does_not_see_round_nothing",
+        catches="the roundings of the keys that a row sees",
+    ),
+    _assembled(
+        before="seen=_seen(block)",
+        after="seen=None",
+        tests=f"{_TOLERANCE}test_keys_that_a_row_does_not_see_round_nothing",
+        catches="roundings of keys that a row does not see",
+    ),
+    _summed(
+        before="    less = down(distance * exponents.below_largest)\n",
+        after="    less = down(distance * 4 * exponents.below_largest)\n",
+        tests=f"{_TOLERANCE}test_a_bound_has_every_term_sinks_and_underflow_included",
+        catches="no more taken from theta than the largest score lies below the logarithm",
+    ),
+    _summed(
+        before="    moved = up(squares + up(up(less * less) * total))\n",
+        after="    moved = squares\n",
+        tests=f"{_TOLERANCE}test_a_bound_has_every_term_sinks_and_underflow_included",
+        catches="the square of what is taken from theta",
     ),
 )

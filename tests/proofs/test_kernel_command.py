@@ -69,6 +69,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the cases that the faults draw, for time."""
     monkeypatch.setattr(kernel_cases, "cases", lambda: iter(()))
+    monkeypatch.setattr(kernel_cases, "LENGTHS", ())
 
 
 def test_a_kernel_of_its_model_conforms(file: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -132,13 +132,15 @@ def written_bound(
         constant = constant + exp + split * (np.abs(logarithm) + np.log(n + 1) + largest_error)
     constant = constant + 2 * largest_error * fall + (u + split) * np.abs(logarithm)
     theta = error + fall * (logarithm - score) + constant
+    # Of small exponents, the distance is from the largest score.
+    nearer = theta - (3 * u + exponentials) * (logarithm - top)
     sink_theta = np.zeros_like(logarithm)
     if sinks is not None:
         sink_error = ((1 + low) * (1 + _gamma(1, u)) - 1) * abs(sinks)
         sink_theta = sink_error + fall * np.maximum(logarithm - sinks, 0) + constant
     o, raised = p @ v, p * np.exp(theta)
     variance = np.maximum(p @ (v * v) - o * o, 0)
-    squares = (p * np.expm1(theta) ** 2).sum(axis=1, keepdims=True)
+    squares = (p * np.expm1(nearer) ** 2).sum(axis=1, keepdims=True)
     squares = squares + p_sink * np.expm1(sink_theta) ** 2
     first = np.sqrt(squares) * np.sqrt(variance)
     # Of large exponents: about what the kernel's weights are, the sink by itself.

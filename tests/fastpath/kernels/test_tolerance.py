@@ -281,6 +281,22 @@ def test_scores_of_any_size_leave_a_bound_that_is_finite() -> None:
         assert (found.bound <= 6 * np.abs(V).max()).all()
 
 
+@pytest.mark.parametrize("sink", [{}, {"sinks": 0.5}], ids=["no sink", "a sink"])
+def test_keys_that_a_row_does_not_see_round_nothing(sink: dict[str, float]) -> None:
+    Q, K, V = head("float32", 9)
+    seen = np.zeros((len(Q), len(K)), bool)
+    seen[:, :20] = True
+    for model in (RoundingModel(out="float32"), RoundingModel(out="float32", block=256)):
+        alone = tolerance(Q, K[:20], V[:20], model, scale=0.25, **sink)
+        for hidden in ({"mask": seen}, {"window": (0, 19 + len(Q))}):
+            found = tolerance(Q, K, V, model, scale=0.25, **hidden, **sink)
+            if "mask" in hidden:
+                assert (found.bound >= alone.bound).all()
+            whole = tolerance(Q, K, V, model, scale=0.25, **sink)
+            assert np.median(found.bound / alone.bound) <= LOOSEST
+            assert np.median(whole.bound / alone.bound) > LOOSEST
+
+
 def test_a_bias_that_hides_by_a_large_number_hides() -> None:
     Q, K, V = head("bfloat16", 9)
     hidden = np.random.default_rng(2).random((len(Q), len(K))) < 0.5
