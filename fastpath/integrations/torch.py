@@ -22,7 +22,7 @@ from fastpath.core.semantics import semantics as checked_semantics
 from fastpath.kernels.formats import FORMATS
 from fastpath.kernels.judge import judge_attention, outside, ratios
 from fastpath.kernels.model import RoundingModel
-from fastpath.kernels.sampled import Found, Sums, found_of, sampled_sums
+from fastpath.kernels.sampled import Found, Scratch, Sums, found_of, sampled_sums
 from fastpath.kernels.tolerance import Tolerance
 
 #: Options of attention that may accompany a call of transformers' interface and change no result.
@@ -310,6 +310,7 @@ class _Watcher:
         self.everywhere = True
         self._lock = threading.Lock()
         self._inside = threading.local()
+        self._scratch = Scratch()
 
     @property
     def names(self) -> list[str]:
@@ -375,7 +376,7 @@ class _Watcher:
         layer = self.names[-1] if self.names else f"call {number}"
         try:
             call, findings = _judged(
-                arguments(), output, self.model, self.rows, draw, layer, number
+                arguments(), output, self.model, self.rows, draw, layer, number, self._scratch
             )
         except Exception as error:  # a call that cannot be judged must not stop the model
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -545,6 +546,7 @@ def _judged(
     rng: np.random.Generator,
     layer: str,
     number: int,
+    scratch: Scratch,
 ) -> tuple[_Judged, list[str]]:
     """Judge one call."""
     out = str(output.dtype).removeprefix("torch.")
@@ -565,7 +567,7 @@ def _judged(
     semantics["scale"] = 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
     call = _Judged(layer=layer, call=number, model=declared, rows=rows)
     picked = _at(output, rows)
-    if _together_judged(call, picked, query, key, value, semantics):
+    if _together_judged(call, picked, query, key, value, semantics, scratch):
         findings = _refuting(list(call.given.values()))
         return call, findings
     call.reports = _one_by_one(call, _numbers(picked), query, key, value, semantics)
@@ -574,9 +576,7 @@ def _judged(
 
 def _at(tensor: Any, rows: NDArray[np.int64]) -> Any:
     """Return a copy of some rows of a tensor."""
-    return tensor.detach().index_select(
-        -2, tensor.new_tensor(rows, dtype=sys.modules["torch"].int64)
-    )
+    return tensor.detach().index_select(-2, sys.modules["torch"].from_numpy(rows))
 
 
 def _one_by_one(
@@ -613,7 +613,13 @@ def _one_by_one(
 
 
 def _together_judged(
-    call: _Judged, picked: Any, query: Any, key: Any, value: Any, semantics: dict[str, Any]
+    call: _Judged,
+    picked: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    semantics: dict[str, Any],
+    scratch: Scratch,
 ) -> bool:
     """Judge all heads of a call at once, where that is possible, but for those that it leaves in doubt."""
     torch = sys.modules["torch"]
@@ -631,7 +637,7 @@ def _together_judged(
     hidden = _hidden(shape, query.shape[-2], key.shape[-2], call.rows, semantics)
     Q, K, V, returned = (_singles(x) for x in (_at(query, call.rows), key, value, picked))
     found = sampled_sums(
-        returned, Q, K, V, call.model, semantics["scale"], hidden, torch.get_num_threads()
+        returned, Q, K, V, call.model, semantics["scale"], hidden, torch.get_num_threads(), scratch
     )
     if found is None:
         return False
