@@ -164,13 +164,14 @@ class Scratch(threading.local):
 class Found:
     """What is allowed of each head of a call, and how far its output goes; arrays of shape (heads,).
 
-    ``row`` and ``column`` are of the entry of the largest ratio, and so are ``lower`` and ``upper``.
+    ``row`` and ``column`` are of the entry of the largest ratio; so are ``bound``, ``lower`` and ``upper``.
     """
 
     error: Array
     ratio: Array
     row: NDArray[np.intp]
     column: NDArray[np.intp]
+    bound: Array
     lower: Array
     upper: Array
 
@@ -403,7 +404,9 @@ def _largest(query: Array, key: Array, value: Array, scale: float) -> float | No
     q, k, v = (float(x.max()) for x in (query, key, value))
     least = min(float(x.min()) for x in (query, key, value))
     most = q * k * abs(scale)
-    moderate = low <= least and low <= abs(scale) and max(q, k, v, q * k, most) <= high
+    # One after the other: max passes over what is no number.
+    moderate = all(low <= x for x in (least, abs(scale)))
+    moderate = moderate and all(x <= high for x in (q, k, v, q * k, most))
     return most if moderate else None
 
 
@@ -474,6 +477,7 @@ def found_of(calls: Sequence[Sums]) -> list[Found]:
             of = slice(first, first + len(each["row"]))
             found[index] = Found(
                 **{name: each[name] for name in ("error", "ratio", "row", "column")},
+                bound=bound[of],
                 lower=ends[0][of],
                 upper=ends[1][of],
             )
