@@ -204,6 +204,7 @@ MUTANTS = (
     _together(
         before='    own = spread * factor["own_deviation"]\n',
         after='    own = 0 * spread * factor["own_deviation"]\n',
+        tests=f"{_SAMPLED}test_the_centre_is_attention_but_for_what_its_own_arithmetic_takes",
         catches="what float32 makes of the scores of the centre",
     ),
     _together(

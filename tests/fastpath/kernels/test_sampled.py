@@ -120,8 +120,25 @@ def test_all_heads_at_once_are_judged_as_each_for_itself(name: str, masked: bool
             )
             assert found.upper[h] >= found.lower[h]
             assert found.bound[h] >= written[at[1:]]
+            assert found.bound[h] <= unequal * (allowed.bound[at] + more[at])
             assert found.lower[h] <= output[at] <= found.upper[h]
     assert judged >= 4
+
+
+def test_the_centre_is_attention_but_for_what_its_own_arithmetic_takes() -> None:
+    model = MODELS["flash, bfloat16"]
+    for seed in range(8):
+        q, k, v, scale = heads_of("bfloat16", ((2, 1), 6, 12, 64, 4, 24.0, 0.0), seed)
+        exact = tolerance(q, k, v, model, scale=scale).centre
+        sums, _ = passed(np.zeros(exact.shape, np.float32), q, k, v, model, scale, None)
+        sums, _ = passed(sums.centre, q, k, v, model, scale, None)
+        assert not sums.distance.any()
+        (found,) = found_of([sums])
+        off = np.abs(sums.centre - exact).max(axis=(1, 2))
+        assert (off <= found.error).all()
+        # No less than FP.kernel has for that arithmetic, of which the scale may be one rounding less.
+        own = tolerance(q, k, v, RoundingModel(out="float64", block=256), scale=scale).bound
+        assert (found.error >= own.max(axis=(1, 2)) * 64 / (64 + 4)).all()
 
 
 def test_a_head_that_is_far_from_its_tolerance_is_told_apart() -> None:
