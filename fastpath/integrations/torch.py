@@ -136,10 +136,17 @@ class Watch:
         """Compute what was put off."""
         with self._lock:
             waiting, self._waiting, self._held = self._waiting, [], 0
-            for call, found in zip(
-                waiting, found_of([c.sums for c in waiting if c.sums is not None]), strict=True
-            ):
-                call.settle(found)
+            try:
+                found = found_of([call.sums for call in waiting if call.sums is not None])
+            except Exception as error:  # what cannot be judged must not stop the model
+                for call in waiting:
+                    call.sums, call.reports = None, list(call.given.values())
+                    self.findings.append(
+                        f"{call.layer}: call {call.call} is not judged: {error or type(error).__name__}"
+                    )
+                return
+            for call, each in zip(waiting, found, strict=True):
+                call.settle(each)
 
     @property
     def refuted(self) -> bool:
@@ -277,6 +284,14 @@ def watch(module: Any, model: Model, *, rows: int = 64, seed: int = 0) -> Iterat
     before the block (``from torch.nn.functional import ...``), from C++ or in compiled code are not seen;
     where torch's own modules take their fused path, that is a finding.
     Nothing is raised for a call that cannot be judged: that is a finding.
+
+    The heads of a call are judged at once while it runs, so that what is written to its tensors later changes
+    nothing; sums of the sampled rows are kept, 64 MiB of them at most, and what bounds make of these is
+    computed of many calls together, when the block ends at the latest.  Outputs of fewer than 24 bits are
+    held against attention in float32, whose own error, certified, is part of ``error`` and of what is
+    allowed; heads of which an entry comes near what is allowed, and so all that refute, are judged again as
+    :func:`fastpath.kernels.judge_attention` does, and so are calls with a bias, a cap or sinks, and models of
+    low logits or inputs.
 
     Claims: as :func:`fastpath.kernels.assert_attention` without a failure probability.
     """
@@ -576,7 +591,8 @@ def _judged(
 
 def _at(tensor: Any, rows: NDArray[np.int64]) -> Any:
     """Return a copy of some rows of a tensor."""
-    return tensor.detach().index_select(-2, sys.modules["torch"].from_numpy(rows))
+    index = sys.modules["torch"].from_numpy(rows).to(tensor.device)
+    return tensor.detach().index_select(-2, index)
 
 
 def _one_by_one(
