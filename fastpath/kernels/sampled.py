@@ -229,7 +229,8 @@ def sampled_sums(
     if estimate > SMALL:
         return None
     precise = FORMATS[model.out].precision >= 24
-    alike = estimate <= constants.coarse
+    # Where what differs from key to key is far less than the rounding of the weights, one bound will do.
+    alike = estimate - constants.base <= constants.coarse
     # What a score takes from theta is less than half of what it gives: no difference of these is negative.
     apart = alike or constants.product >= 2 * constants.fall
     shifted = most > UNSHIFTED or constants.by_weight or not apart
