@@ -22,7 +22,7 @@ from fastpath.core.semantics import semantics as checked_semantics
 from fastpath.kernels.formats import FORMATS
 from fastpath.kernels.judge import judge_attention, outside, ratios
 from fastpath.kernels.model import RoundingModel
-from fastpath.kernels.sampled import Found, Sums, found_of, sampled_sums
+from fastpath.kernels.sampled import Found, Scratch, Sums, found_of, sampled_sums
 from fastpath.kernels.tolerance import Tolerance
 
 #: Options of attention that may accompany a call of transformers' interface and change no result.
@@ -136,10 +136,17 @@ class Watch:
         """Compute what was put off."""
         with self._lock:
             waiting, self._waiting, self._held = self._waiting, [], 0
-            for call, found in zip(
-                waiting, found_of([c.sums for c in waiting if c.sums is not None]), strict=True
-            ):
-                call.settle(found)
+            try:
+                found = found_of([call.sums for call in waiting if call.sums is not None])
+            except Exception as error:  # what cannot be judged must not stop the model
+                for call in waiting:
+                    call.sums, call.reports = None, list(call.given.values())
+                    self.findings.append(
+                        f"{call.layer}: call {call.call} is not judged: {error or type(error).__name__}"
+                    )
+                return
+            for call, each in zip(waiting, found, strict=True):
+                call.settle(each)
 
     @property
     def refuted(self) -> bool:
@@ -278,6 +285,14 @@ def watch(module: Any, model: Model, *, rows: int = 64, seed: int = 0) -> Iterat
     where torch's own modules take their fused path, that is a finding.
     Nothing is raised for a call that cannot be judged: that is a finding.
 
+    The heads of a call are judged at once while it runs, so that what is written to its tensors later changes
+    nothing; sums of the sampled rows are kept, 64 MiB of them at most, and what bounds make of these is
+    computed of many calls together, when the block ends at the latest.  Outputs of fewer than 24 bits are
+    held against attention in float32, whose own error, certified, is part of ``error`` and of what is
+    allowed; heads of which an entry comes near what is allowed, and so all that refute, are judged again as
+    :func:`fastpath.kernels.judge_attention` does, and so are calls with a bias, a cap or sinks, and models of
+    low logits or inputs.
+
     Claims: as :func:`fastpath.kernels.assert_attention` without a failure probability.
     """
     import torch
@@ -310,6 +325,7 @@ class _Watcher:
         self.everywhere = True
         self._lock = threading.Lock()
         self._inside = threading.local()
+        self._scratch = Scratch()
 
     @property
     def names(self) -> list[str]:
@@ -375,7 +391,7 @@ class _Watcher:
         layer = self.names[-1] if self.names else f"call {number}"
         try:
             call, findings = _judged(
-                arguments(), output, self.model, self.rows, draw, layer, number
+                arguments(), output, self.model, self.rows, draw, layer, number, self._scratch
             )
         except Exception as error:  # a call that cannot be judged must not stop the model
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -545,6 +561,7 @@ def _judged(
     rng: np.random.Generator,
     layer: str,
     number: int,
+    scratch: Scratch,
 ) -> tuple[_Judged, list[str]]:
     """Judge one call."""
     out = str(output.dtype).removeprefix("torch.")
@@ -565,7 +582,7 @@ def _judged(
     semantics["scale"] = 1 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
     call = _Judged(layer=layer, call=number, model=declared, rows=rows)
     picked = _at(output, rows)
-    if _together_judged(call, picked, query, key, value, semantics):
+    if _together_judged(call, picked, query, key, value, semantics, scratch):
         findings = _refuting(list(call.given.values()))
         return call, findings
     call.reports = _one_by_one(call, _numbers(picked), query, key, value, semantics)
@@ -574,9 +591,8 @@ def _judged(
 
 def _at(tensor: Any, rows: NDArray[np.int64]) -> Any:
     """Return a copy of some rows of a tensor."""
-    return tensor.detach().index_select(
-        -2, tensor.new_tensor(rows, dtype=sys.modules["torch"].int64)
-    )
+    index = sys.modules["torch"].from_numpy(rows).to(tensor.device)
+    return tensor.detach().index_select(-2, index)
 
 
 def _one_by_one(
@@ -613,7 +629,13 @@ def _one_by_one(
 
 
 def _together_judged(
-    call: _Judged, picked: Any, query: Any, key: Any, value: Any, semantics: dict[str, Any]
+    call: _Judged,
+    picked: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    semantics: dict[str, Any],
+    scratch: Scratch,
 ) -> bool:
     """Judge all heads of a call at once, where that is possible, but for those that it leaves in doubt."""
     torch = sys.modules["torch"]
@@ -631,7 +653,7 @@ def _together_judged(
     hidden = _hidden(shape, query.shape[-2], key.shape[-2], call.rows, semantics)
     Q, K, V, returned = (_singles(x) for x in (_at(query, call.rows), key, value, picked))
     found = sampled_sums(
-        returned, Q, K, V, call.model, semantics["scale"], hidden, torch.get_num_threads()
+        returned, Q, K, V, call.model, semantics["scale"], hidden, torch.get_num_threads(), scratch
     )
     if found is None:
         return False

@@ -141,6 +141,12 @@ class RoundingModel:
         """The format in which sums are made."""
         return FORMATS[self.accumulate]
 
+    @property
+    def loses_by_weight(self) -> bool:
+        """Whether what underflow takes is large enough to be counted by the largest weight of a row."""
+        formats = (self.format("weights"), self.format("exponentials"), self.unit)
+        return any(each is not None and each.gradual for each in formats)
+
     def blocks(self, keys: int) -> int:
         """Return in how many blocks so many keys lie."""
         return 1 if self.block is None else -(-keys // self.block)

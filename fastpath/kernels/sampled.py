@@ -12,6 +12,7 @@ FP.kernel bounds too.  Intervals are that much wider: heads that come near their
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -140,17 +141,37 @@ class Sums:
         return self.centre.nbytes + 3 * self.sizes.nbytes
 
 
+class Scratch(threading.local):
+    """Memory that passes use again: what is fresh costs as much in page faults as much of a pass does.
+
+    Every thread has its own.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, NDArray[np.uint8]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Matrix:
+        """Return an array of anything, which is the next of that name too."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        held = self._held.get(name)
+        if held is None or len(held) < size:
+            held = self._held[name] = np.empty(size, np.uint8)
+        found: Matrix = held[:size].view(dtype).reshape(shape)
+        return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """What is allowed of each head of a call, and how far its output goes; arrays of shape (heads,).
 
-    ``row`` and ``column`` are of the entry of the largest ratio, and so are ``lower`` and ``upper``.
+    ``row`` and ``column`` are of the entry of the largest ratio; so are ``bound``, ``lower`` and ``upper``.
     """
 
     error: Array
     ratio: Array
     row: NDArray[np.intp]
     column: NDArray[np.intp]
+    bound: Array
     lower: Array
     upper: Array
 
@@ -165,6 +186,7 @@ def sampled_sums(
     scale: float,
     hidden: NDArray[np.bool_] | None,
     workers: int,
+    scratch: Scratch,
 ) -> tuple[Sums, NDArray[np.bool_]] | None:
     """Pass over the keys of all heads once, or return None where that is not the way.
 
@@ -179,6 +201,7 @@ def sampled_sums(
         Keys that a query does not see.
     workers : int
         Threads, where there is enough to do for several; no bit of the result depends on it.
+    scratch : Scratch
 
     Returns
     -------
@@ -192,7 +215,7 @@ def sampled_sums(
     if not _served(model, n, d, rows):
         return None
     lengths = [np.sqrt(np.einsum("hij,hij->hi", x, x).max(axis=1)) for x in (q, k)]
-    sizes = np.abs(v)
+    sizes = np.abs(v, out=scratch.array("sizes", v.shape, np.float32))
     largest_value = sizes.reshape(groups, -1).max(axis=1)
     query, key, value = (_lengths_above(x, d) for x in (*lengths, largest_value))
     group = heads // groups
@@ -206,12 +229,14 @@ def sampled_sums(
     if estimate > SMALL:
         return None
     precise = FORMATS[model.out].precision >= 24
-    alike = estimate <= constants.coarse
+    # Where what differs from key to key is far less than the rounding of the weights, one bound will do.
+    alike = estimate - constants.base <= constants.coarse
     # What a score takes from theta is less than half of what it gives: no difference of these is negative.
     apart = alike or constants.product >= 2 * constants.fall
     shifted = most > UNSHIFTED or constants.by_weight or not apart
     dtype = np.float64 if precise else np.float32
-    columns = np.empty((groups, n, 2 * d_v + 1 if precise else 3 * d_v + 1), np.float32)
+    width = 2 * d_v + 1 if precise else 3 * d_v + 1
+    columns = scratch.array("columns", (groups, n, width), np.float32)
     columns[..., :d_v] = sizes
     np.multiply(v, v, out=columns[..., d_v : 2 * d_v])
     columns[..., 2 * d_v] = 1
@@ -219,8 +244,8 @@ def sampled_sums(
         columns[..., 2 * d_v + 1 :] = v
     scaled = np.multiply(q, dtype(scale), dtype=dtype)
     absolute = None if alike else np.abs(q) * np.float32(constants.product * abs(scale))
-    totals = np.empty((heads, rows, columns.shape[-1]), np.float32)
-    numerator = np.empty((heads, rows, d_v + 1)) if precise else None
+    totals = scratch.array("totals", (heads, rows, width), np.float32)
+    numerator = scratch.array("numerator", (heads, rows, d_v + 1), np.float64) if precise else None
     denominator, shift = np.empty((heads, rows, 1)), np.zeros((heads, rows, 1))
     errors = None
     if not alike:
@@ -232,8 +257,15 @@ def sampled_sums(
         keys = slice(first, min(first + at_once, groups))
         of = slice(keys.start * group, keys.stop * group)
         shape = (keys.stop - keys.start, group, rows)
-        k_part = k[keys].astype(dtype, copy=False)[:, None]
-        score = np.matmul(scaled[of].reshape(*shape, d), k_part.swapaxes(-1, -2))
+        k_part = k[keys]
+        if precise:
+            k_part = scratch.array("keys", k_part.shape, dtype)
+            k_part[...] = k[keys]
+        score = np.matmul(
+            scaled[of].reshape(*shape, d),
+            k_part[:, None].swapaxes(-1, -2),
+            out=scratch.array("score", (*shape, n), dtype),
+        )
         unseen = None
         if hidden is not None:
             unseen = hidden if len(hidden) == 1 else hidden[of].reshape(*shape, n)
@@ -245,18 +277,25 @@ def sampled_sums(
             shift[of] = largest.reshape(-1, rows, 1)
         theta = None
         if absolute is not None:
+            k_sizes = np.abs(k[keys], out=scratch.array("key sizes", k_part.shape, np.float32))
             theta = np.matmul(
-                absolute[of].reshape(*shape, d), np.abs(k[keys])[:, None].swapaxes(-1, -2)
+                absolute[of].reshape(*shape, d),
+                k_sizes[:, None].swapaxes(-1, -2),
+                out=scratch.array("theta", (*shape, n), np.float32),
             )
-            theta -= np.multiply(score, dtype(constants.fall)).astype(np.float32, copy=False)
+            single = scratch.array("single", (*shape, n), np.float32)
+            theta -= np.multiply(score, dtype(constants.fall), out=single, casting="same_kind")
             if unseen is not None:
                 np.copyto(theta, 0, where=unseen)
         np.exp(score, out=score)
-        weights = score.astype(np.float32, copy=False)
+        weights = score
+        if precise:
+            weights = scratch.array("single", (*shape, n), np.float32)
+            weights[...] = score
         _add_by_blocks(weights, columns[keys][:, None], totals[of].reshape(*shape, -1))
         if numerator is not None:
-            wide = np.ones((*v[keys].shape[:2], d_v + 1))
-            wide[..., :d_v] = v[keys]
+            wide = scratch.array("wide", (*v[keys].shape[:2], d_v + 1), np.float64)
+            wide[..., :d_v], wide[..., d_v] = v[keys], 1
             _add_by_blocks(score, wide[:, None], numerator[of].reshape(*shape, -1))
         if heaviest is not None:
             heaviest[of] = weights.max(axis=-1, keepdims=True).reshape(-1, rows, 1)
@@ -366,7 +405,9 @@ def _largest(query: Array, key: Array, value: Array, scale: float) -> float | No
     q, k, v = (float(x.max()) for x in (query, key, value))
     least = min(float(x.min()) for x in (query, key, value))
     most = q * k * abs(scale)
-    moderate = low <= least and low <= abs(scale) and max(q, k, v, q * k, most) <= high
+    # One after the other: max passes over what is no number.
+    moderate = all(low <= x for x in (least, abs(scale)))
+    moderate = moderate and all(x <= high for x in (q, k, v, q * k, most))
     return most if moderate else None
 
 
@@ -422,10 +463,25 @@ def found_of(calls: Sequence[Sums]) -> list[Found]:
         for name in SINGLES:
             raised = np.maximum(factors[name] * RAISED, 2.0**-126)
             factors[name] = raised.astype(np.float32)
-        first = 0
-        for index, sums in zip(indices, several, strict=True):
+        first, worst = 0, []
+        for sums in several:
             of = slice(first, first + len(sums.query))
-            found[index] = _found(sums, {name: x[of] for name, x in factors.items()})
+            worst.append(_worst(sums, {name: x[of] for name, x in factors.items()}))
+            first = of.stop
+        centre, bound = (
+            np.concatenate([each[name].astype(np.float64) for each in worst])
+            for name in ("centre", "bound")
+        )
+        ends = interval(centre, bound, several[0].model)
+        first = 0
+        for index, each in zip(indices, worst, strict=True):
+            of = slice(first, first + len(each["row"]))
+            found[index] = Found(
+                **{name: each[name] for name in ("error", "ratio", "row", "column")},
+                bound=bound[of],
+                lower=ends[0][of],
+                upper=ends[1][of],
+            )
             first = of.stop
     return [found[index] for index in range(len(calls))]
 
@@ -574,8 +630,8 @@ SINGLES = (
 )
 
 
-def _found(sums: Sums, factors: dict[str, Array]) -> Found:
-    """Return what is allowed of each head of a call, from its factors."""
+def _worst(sums: Sums, factors: dict[str, Array]) -> dict[str, Any]:
+    """Return the worst entry of each head of a call, and what is allowed there, from its factors."""
     factor = {name: x[:, :, None] for name, x in factors.items()}
     size = np.abs(sums.centre).astype(np.float32, copy=False)
     variance = sums.squares * factor["squares"]
@@ -613,18 +669,16 @@ def _found(sums: Sums, factors: dict[str, Array]) -> Found:
         ) * sums.total.astype(np.float32)
     bound += own
     allowed = bound + half_steps(size, sums.model)
-    ratio = np.where(np.isinf(bound), 0, sums.distance / allowed)
+    # Of what may be anything the bound is infinite.
+    ratio = sums.distance / allowed
     heads, _, columns = ratio.shape
     flat = ratio.reshape(heads, -1).argmax(axis=1)
     at = np.arange(heads), flat // columns, flat % columns
-    lower, upper = interval(
-        sums.centre[at].astype(np.float64), bound[at].astype(np.float64), sums.model
-    )
-    return Found(
-        error=error.reshape(heads, -1).max(axis=1).astype(np.float64),
-        ratio=ratio[at].astype(np.float64),
-        row=at[1],
-        column=at[2],
-        lower=lower,
-        upper=upper,
-    )
+    return {
+        "error": error.reshape(heads, -1).max(axis=1).astype(np.float64),
+        "ratio": ratio[at].astype(np.float64),
+        "row": at[1],
+        "column": at[2],
+        "centre": sums.centre[at],
+        "bound": bound[at],
+    }

@@ -22,6 +22,9 @@ QUERY_BLOCK, KEY_BLOCK = 1024, 256
 #: Exponents up to which e^theta - 1 is bounded by theta (1 + theta).
 SMALL = 2.0**-6
 
+#: Exponents so small that the largest of a row is as good as those of its keys, where they raise sums.
+SLIGHT = 2.0**-10
+
 #: What single precision may be off by in the logarithm of a weight; else tiles are of doubles.
 SINGLE = 2.0**-8
 
@@ -128,6 +131,10 @@ def row_sums(
     of_rows = logarithm.astype(dtype)
     # Where the rounding of the weights is far more than all theta, one bound a row will do.
     alike = bool(exponents.most.max() <= coarse) and block.bias is None
+    # What they raise sums by is then e^most, for which they need not be looked at.
+    slight = bool(exponents.most.max() <= SLIGHT) and block.bias is None
+    # The heaviest weight of a row says how far its largest score lies below the logarithm.
+    weighed = exponents.model.loses_by_weight or not alike
     for tile in tiles(block, sizes=not alike):
         rows, score = tile.rows, tile.score
         error = None
@@ -136,30 +143,35 @@ def row_sums(
         score -= of_rows[rows]
         if tile.hidden is not None:
             np.copyto(score, -np.inf, where=tile.hidden)
-        p = np.exp(score)
-        np.maximum(heaviest[rows], p.max(axis=1, keepdims=True), out=heaviest[rows])
+        theta = None if error is None else exponents.of(error, score, rows)
+        p = np.exp(score, out=score)
+        if weighed:
+            np.maximum(heaviest[rows], p.max(axis=1, keepdims=True), out=heaviest[rows])
         if weights is not None and weights.gradual:
             below = p < dtype.type(4 * weights.tiny)
             if below.any():
                 small[rows] += below.astype(dtype) @ values.columns[tile.keys, :width]
         totals[rows] += p @ values.columns[tile.keys, : 2 * width + 1]
-        if error is None:
+        if theta is None:
             continue
-        theta = exponents.of(error, score, rows)
         if tile.hidden is not None:
             np.copyto(theta, 0, where=tile.hidden)
-        largest = theta.max(axis=1, keepdims=True)
-        np.maximum(longest[rows], largest, out=longest[rows])
-        wide[rows] |= largest > SMALL
-        # Of rows with small exponents e^(the largest) is what sums are raised by in the end; the sums of
-        # others are made in a second pass.
-        if largest.max() > 1:
-            np.minimum(theta, 1, out=theta)
+        if not slight:
+            largest = theta.max(axis=1, keepdims=True)
+            np.maximum(longest[rows], largest, out=longest[rows])
+            wide[rows] |= largest > SMALL
+            # Of rows with small exponents e^(the largest) is what sums are raised by in the end; the sums of
+            # others are made in a second pass.
+            if largest.max() > 1:
+                np.minimum(theta, 1, out=theta)
         p *= theta
         firsts[rows] += p.sum(axis=1, keepdims=True)
         squares[rows] += np.einsum("ij,ij->i", p, theta)[:, None]
-    if alike:
+    if not weighed:
+        heaviest[:] = 1
+    if alike or slight:
         longest = exponents.most
+    if alike:
         squares = totals[:, 2 * width : 2 * width + 1] * up(longest * longest)
     if wide.any():
         _raise(block, values, exponents, of_rows, raised, squares, least, wide)
@@ -354,11 +366,16 @@ class Tile:
 
 
 def tiles(block: Block, *, sizes: bool = True) -> Iterator[Tile]:
-    """Yield every tile of which some query sees any key; ``sizes``: with |scale| |q|.|k|."""
+    """Yield every tile of which some query sees any key; ``sizes``: with |scale| |q|.|k|.
+
+    The next tile stands where this one did.
+    """
     options, dtype = block.options, block.queries.dtype
     q = block.queries if options.scale == 1 else block.queries * dtype.type(options.scale)
     size = np.abs(q) if sizes else None
     first_key, stop_key = block.keys
+    # Fresh memory of that size costs as much in page faults as half of a product.
+    score_room, size_room = (np.empty(len(q) * KEY_BLOCK, dtype) for _ in range(2))
     for first in range(first_key - first_key % KEY_BLOCK, stop_key, KEY_BLOCK):
         keys = slice(first, min(first + KEY_BLOCK, stop_key))
         rows = block.seeing(first, keys.stop)
@@ -366,7 +383,8 @@ def tiles(block: Block, *, sizes: bool = True) -> Iterator[Tile]:
         if rows.stop == rows.start or (hidden is not None and hidden.all()):
             continue
         k = block.side.k[keys]
-        score = q[rows] @ k.T
+        shape = rows.stop - rows.start, len(k)
+        score = np.matmul(q[rows], k.T, out=score_room[: shape[0] * shape[1]].reshape(shape))
         before, bias = score, None
         if options.softcap is not None:
             cap = dtype.type(options.softcap)
@@ -379,12 +397,16 @@ def tiles(block: Block, *, sizes: bool = True) -> Iterator[Tile]:
                 bias = np.where(gone, 0, bias)
             bias = np.clip(bias, -np.finfo(dtype).max / 8, None).astype(dtype)
             score = score + bias
+        product = None
+        if size is not None:
+            room = size_room[: shape[0] * shape[1]].reshape(shape)
+            product = np.matmul(size[rows], np.abs(k).T, out=room)
         yield Tile(
             rows=rows,
             keys=keys,
             score=score,
             before=before,
-            product=None if size is None else size[rows] @ np.abs(k).T,
+            product=product,
             bias=bias,
             hidden=hidden,
         )

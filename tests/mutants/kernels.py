@@ -24,6 +24,12 @@ _overflow = partial(
     file="fastpath/kernels/tolerance.py",
     tests=f"{_TOLERANCE}test_where_a_step_overflows_every_output_is_allowed",
 )
+_SAMPLED = "tests/fastpath/kernels/test_sampled.py::"
+_together = partial(
+    Mutant,
+    file="fastpath/kernels/sampled.py",
+    tests=f"{_SAMPLED}test_all_heads_at_once_are_judged_as_each_for_itself",
+)
 
 MUTANTS = (
     _exponent(
@@ -99,7 +105,7 @@ MUTANTS = (
         catches="the overflow of a scaled query",
     ),
     _overflow(
-        before="overflows | bool(grown * block.side.largest_key > model.unit.largest)",
+        before="overflows | (grown * largest_key > model.unit.largest)",
         after="overflows",
         catches="the overflow of a scaled key",
     ),
@@ -109,7 +115,7 @@ MUTANTS = (
         catches="the overflow of a rounded query",
     ),
     _overflow(
-        before="overflows | bool(2 * scale * block.side.largest_key > inputs.largest)",
+        before="overflows | (2 * scale * largest_key > inputs.largest)",
         after="overflows",
         catches="the overflow of a rounded key",
     ),
@@ -228,5 +234,75 @@ MUTANTS = (
         after="    moved = squares\n",
         tests=f"{_TOLERANCE}test_a_bound_has_every_term_sinks_and_underflow_included",
         catches="the square of what is taken from theta",
+    ),
+    _together(
+        before="    bound = spread * deviation\n",
+        after="    bound = 0 * spread * deviation\n",
+        catches="what errors of scores move, of all heads",
+    ),
+    _together(
+        before='    bound += sizes * factor["sizes"]\n',
+        after='    bound += 0 * sizes * factor["sizes"]\n',
+        catches="the errors of the numerator, of all heads",
+    ),
+    _together(
+        before='    bound += (size + own) * factor["output"]\n',
+        after="",
+        catches="the errors of the denominator, of all heads",
+    ),
+    _together(
+        before='        rest = factor["rest"] + factor["fall"] * sums.logarithm\n',
+        after='        rest = 0 * factor["rest"] + factor["fall"] * sums.logarithm\n',
+        catches="what theta is of all keys alike",
+    ),
+    _together(
+        before="    theta = up(grown - 1)\n    if",
+        after="    theta = 0 * grown\n    if",
+        catches="one bound on theta a head",
+    ),
+    _together(
+        before='    own = spread * factor["own_deviation"]\n',
+        after='    own = 0 * spread * factor["own_deviation"]\n',
+        tests=f"{_SAMPLED}test_the_centre_is_attention_but_for_what_its_own_arithmetic_takes",
+        catches="what float32 makes of the scores of the centre",
+    ),
+    _together(
+        before="                place[of] = np.einsum(",
+        after="                place[of] = 0 * np.einsum(",
+        catches="the errors of scores, key by key",
+    ),
+    _together(
+        before="                theta *= theta\n",
+        after="                pass\n",
+        catches="the squares of the errors of scores",
+    ),
+    _together(
+        before="            np.copyto(score, -np.inf, where=unseen)\n",
+        after="            pass\n",
+        catches="keys that are hidden, of all heads",
+    ),
+    _together(
+        before="    near = np.logical_not((distance <= most_allowed).all(axis=(1, 2)))\n",
+        after="    near = np.zeros(heads, bool)\n",
+        tests=f"{_SAMPLED}test_a_head_that_is_far_from_its_tolerance_is_told_apart",
+        catches="heads that are near the edge of what is allowed",
+    ),
+    _together(
+        before="    if not denominator.all():  # a row sees nothing\n        return None\n",
+        after="",
+        tests=f"{_SAMPLED}test_what_is_not_simple_is_left_to_others",
+        catches="rows that see nothing, of all heads",
+    ),
+    _together(
+        before="    moderate = moderate and all(x <= high for x in (q, k, v, q * k, most))\n",
+        after="    moderate = moderate and max(q, k, v, q * k, most) <= high\n",
+        tests=f"{_SAMPLED}test_what_is_not_simple_is_left_to_others",
+        catches="values that are no numbers, of all heads",
+    ),
+    _together(
+        before="            of = slice(first, first + len(sums.query))\n            worst",
+        after="            of = slice(0, len(sums.query))\n            worst",
+        tests=f"{_SAMPLED}test_calls_together_are_what_each_call_is",
+        catches="the factors of another call",
     ),
 )
