@@ -411,7 +411,7 @@ FP_DISCREPANCY = Claim[ComputedGram](
             arguments=(gram_computed, rounding, magnitude, underflow),
             expression=gram_computed + rounding / (1 - rounding) * magnitude**2 + underflow,
             domain={rounding: BELOW_ONE},
-            points=((3, sympy.Rational(1, 2**20), 7, sympy.Rational(1, 2**1000)),),
+            points=((3, sympy.Rational(1, 2**20), 7, sympy.Rational(1, 2**60)),),
             quantity=lambda i, bits: lift(i.exact(), bits),
             parameters=lambda i, bits: {
                 "gram_computed": Fraction(i.computed),
