@@ -719,7 +719,7 @@ Proof. unfold b_unopened_log; pin. Qed.
 Goal Rabs (b_power_discrepancy (3) (5 / 7) 4 - (1205357142857142857142857142857 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_power_discrepancy; pin. Qed.
 
-Goal Rabs (b_series_discrepancy (1 / 3) (20) (2) 8 (1 / 1099511627776) - (541842853014283402551124385279 / 1000000000000000000000000000000)) <= 1 / 10 ^ 25.
+Goal Rabs (b_series_discrepancy (1 / 3) (20) (1 / 2) 3 (1 / 10) - (2031720916814991478699551282429 / 500000000000000000000000000000)) <= 1 / 10 ^ 25.
 Proof. unfold b_series_discrepancy; pin. Qed.
 
 Goal Rabs (b_coreset_output (1 / 1048576) (1 / 50) (1 / 30) (3 / 2) - (189831 / 2621440)) <= 1 / 10 ^ 25.
