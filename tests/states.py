@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from fastpath import AuditLedger, KeyIndex, MomentState, QuantisedCache, StreamingAttention
+from fastpath import (
+    AuditLedger,
+    BalancedCoreset,
+    KeyIndex,
+    MomentState,
+    QuantisedCache,
+    StreamingAttention,
+)
 
 
 def _numbers(step: int, *shape: int) -> Any:
@@ -57,6 +64,17 @@ def _indices() -> Iterator[KeyIndex]:
         index.append(_numbers(step, 300, 4), _numbers(step + 1, 300, 2))
 
 
+def _coresets() -> Iterator[BalancedCoreset]:
+    made = BalancedCoreset(4, 2, size=64, rng=np.random.default_rng(0), queries=_numbers(5, 9, 4))
+    made.absorb(_numbers(0, 50, 4), _numbers(1, 50, 2))
+    step = 0
+    while True:
+        yield made
+        step += 1
+        # Halved, now and then.
+        made.absorb(_numbers(step, 30, 4), _numbers(step + 1, 30, 2))
+
+
 def _streams(recovery: str) -> Iterator[StreamingAttention]:
     state = StreamingAttention(
         2,
@@ -83,6 +101,7 @@ STATES: dict[str, Callable[[], Iterator[Any]]] = {
     "QuantisedCache, bfloat16": lambda: _caches("bfloat16", False),
     "AuditLedger": _ledgers,
     "KeyIndex": _indices,
+    "BalancedCoreset": _coresets,
     "MomentState": _moments,
     "StreamingAttention": lambda: _streams("heap"),
     "StreamingAttention, sketch": lambda: _streams("sketch"),

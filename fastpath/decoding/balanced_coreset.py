@@ -52,6 +52,9 @@ LARGEST_BLOCK = 2048
 #: The part of keys of one weight, the longest, that stays as it is when they are halved.
 FARTHEST = 0.25
 
+#: Of keys of half the weight so many fewer are kept.
+LIGHTER = 1.5
+
 #: As many keys as there can be weights, so that of more two have one weight.
 LEAST_SIZE = 64
 
@@ -98,7 +101,7 @@ class BalancedCoreset(Locked):
     Attributes
     ----------
     nbytes : int
-        What is stored: keys, values, weights, and what the certificate needs.
+        What is stored, as it is saved: keys, values, weights, and what the certificate needs.
     absorbed : int
         How many keys were absorbed.
 
@@ -135,7 +138,7 @@ class BalancedCoreset(Locked):
             if asked.shape[1] != d:
                 raise ValueError(f"queries must have d = {d} columns, got {asked.shape[1]}.")
             asked = discrepancy.moments(asked)
-        #: The second moments of queries that were given.
+        #: The second moments of queries that were given, until coordinates are chosen.
         self._asked: Array | None = asked
         self._seed = int(generator(rng).integers(2**63))
         self._halvings = self._absorbed = 0
@@ -161,7 +164,7 @@ class BalancedCoreset(Locked):
 
     @property
     def nbytes(self) -> int:
-        """What is stored, in bytes."""
+        """What is stored, as it is saved, in bytes."""
         with self._lock:
             return sum(x.nbytes for x in self._contents().values())
 
@@ -316,7 +319,7 @@ class BalancedCoreset(Locked):
             frame = ledger.frame
             arrays |= {
                 f"{i}.centre": frame.centre,
-                f"{i}.rotation": frame.rotation.matrix,
+                f"{i}.rotation": frame.rotation.matrix.astype(np.float32),
                 f"{i}.exponents": frame.exponents.astype(np.int8),
                 f"{i}.norms": ledger.norms,
                 f"{i}.masses": ledger.masses,
@@ -339,7 +342,7 @@ class BalancedCoreset(Locked):
         for i in range(arrays["ledgers"].item()):
             frame = Frame(
                 centre=arrays[f"{i}.centre"],
-                rotation=Rotation(arrays[f"{i}.rotation"]),
+                rotation=Rotation(arrays[f"{i}.rotation"].astype(np.float64)),
                 exponents=arrays[f"{i}.exponents"].astype(np.int64),
             )
             longest = arrays[f"{i}.longest"].tolist()
@@ -429,7 +432,10 @@ class BalancedCoreset(Locked):
     def _shrink(self) -> None:
         """Halve keys of one weight until there are few enough."""
         while len(self._k) > self._size:
-            level = int(np.bincount(self._levels).argmax())
+            counts = np.bincount(self._levels)
+            level = int(
+                np.argmax(np.where(counts > 1, counts * LIGHTER ** -np.arange(len(counts)), 0))
+            )
             rows = np.flatnonzero(self._levels == level)
             self._halve(rows[:LARGEST_BLOCK], level)
 
@@ -451,7 +457,7 @@ class BalancedCoreset(Locked):
         levels = self._levels.copy()
         levels[rows[some[signs < 0]]] += 1
         self._k, self._v, self._levels = self._k[stays], self._v[stays], levels[stays]
-        self._ledgers = [ledger, *ledgers[1:]]
+        self._ledgers, self._asked = [ledger, *ledgers[1:]], None
         self._halvings += 1
 
     # ---------------------------------------------------------------------------- attending

@@ -89,7 +89,8 @@ class Frame:
             logarithms += (np.log2(sizes[0]) - np.log2(sizes[1])) / 4
             found = cls(
                 centre=centre,
-                rotation=Rotation(axes),
+                # Numbers of float32, which take half as many bytes: it need not be a rotation.
+                rotation=Rotation(axes.astype(np.float32).astype(np.float64)),
                 exponents=_within_reach(np.round(logarithms)),
             )
             if asked is None:

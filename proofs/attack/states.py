@@ -172,6 +172,25 @@ def _index(module: ModuleType, x: Heads) -> Iterator[Statement]:
     yield from output(index.attend(Q, _TOLERANCES[x.choice % 4]), Q, K, V, {})
 
 
+def _coreset(module: ModuleType, x: Heads) -> Iterator[Statement]:
+    # More keys than are kept, of which many are equal; queries short enough for a bound below the range.
+    rng = np.random.default_rng(x.choice)
+    count = 65 + x.choice % 64
+    K, V = (a[rng.integers(len(a), size=count)] for a in (x.K, x.V))
+    Q = x.Q * x.Q.dtype.type(2.0 ** -(x.choice % 5))
+    options = {"queries": Q} if x.choice % 2 else {}
+    made, other = (
+        module.BalancedCoreset(K.shape[1], V.shape[1], size=64, rng=rng, **options)
+        for _ in range(2)
+    )
+    cut = x.choice % count
+    if cut:
+        made.absorb(K[:cut], V[:cut])
+    other.absorb(K[cut:], V[cut:])
+    made.merge(other)
+    yield from output(made.attend(Q), Q, K, V, {})
+
+
 def _quantised(module: ModuleType, x: Heads) -> Iterator[Statement]:
     rng, options = np.random.default_rng(x.choice), x.asked(_CACHED)
     layout = _LAYOUTS[rng.integers(len(_LAYOUTS))]
@@ -291,6 +310,7 @@ ATTACKS = (
     Attack(function="DynamicAttention", sample=tokens, statements=_dynamic),
     Attack(function="StreamingAttention", sample=short, statements=_streaming),
     Attack(function="KeyIndex", sample=short, statements=_index),
+    Attack(function="BalancedCoreset", sample=short, statements=_coreset),
     Attack(function="QuantisedCache", sample=heads, statements=_quantised),
     Attack(function="certify_quantised", sample=heads, statements=_certified_cache),
     Attack(function="BitPlaneCache", sample=heads, statements=_planes),

@@ -186,15 +186,7 @@ I_DISCREPANCY = Claim[Discrepancy](
                 reach ** (degree + 1) / sympy.factorial(degree + 1)
                 + logit_error * sympy.exp(logit_error)
             ),
-            points=(
-                (
-                    sympy.Rational(1, 3),
-                    20,
-                    2,
-                    8,
-                    sympy.Rational(1, 2**40),
-                ),
-            ),
+            points=((sympy.Rational(1, 3), 20, sympy.Rational(1, 2), 3, sympy.Rational(1, 10)),),
             quantity=lambda i, bits: abs(
                 (lift(i.weights, bits) * lift(i.logits, bits).exp()).sum()
             ),
@@ -411,7 +403,7 @@ FP_DISCREPANCY = Claim[ComputedGram](
             arguments=(gram_computed, rounding, magnitude, underflow),
             expression=gram_computed + rounding / (1 - rounding) * magnitude**2 + underflow,
             domain={rounding: BELOW_ONE},
-            points=((3, sympy.Rational(1, 2**20), 7, sympy.Rational(1, 2**1000)),),
+            points=((3, sympy.Rational(1, 2**20), 7, sympy.Rational(1, 2**60)),),
             quantity=lambda i, bits: lift(i.exact(), bits),
             parameters=lambda i, bits: {
                 "gram_computed": Fraction(i.computed),

@@ -14,13 +14,104 @@ CORNER = f"{INDEX}::test_a_key_may_lie_in_the_corner_of_its_box"
 SLACK = f"{BOXES}::test_a_slack_has_every_term_of_the_theorem"
 INVARIANT = f"{INDEX}::test_every_key_lies_in_the_box_of_its_cluster_or_waits"
 
+CORESET = "tests/fastpath/decoding/test_balanced_coreset.py"
+LEDGER = f"{CORESET}::test_a_ledger_bounds_what_is_missing_whatever_its_frame"
+NUMBERS = f"{CORESET}::test_a_ledgers_numbers_are_at_least_what_they_stand_for_and_hardly_more"
+EQUAL = f"{CORESET}::test_values_of_equal_keys_are_missed_by_what_the_bound_says"
+
 _index = partial(Mutant, file="fastpath/decoding/key_index.py")
 _closable = partial(Mutant, file="fastpath/decoding/closable.py")
 _products = partial(Mutant, file="fastpath/decoding/products.py")
 _sampled = partial(Mutant, file="fastpath/decoding/sampled.py")
 _boxes = partial(Mutant, file="fastpath/decoding/boxes.py")
+_coreset = partial(Mutant, file="fastpath/decoding/balanced_coreset.py")
+_discrepancy = partial(Mutant, file="fastpath/decoding/discrepancy.py")
 
 MUTANTS = (
+    _discrepancy(
+        before="exponent = above(above(above(q @ frame.centre) + centre_error) - logarithm)",
+        after="exponent = above(centre_error - logarithm)",
+        tests=LEDGER,
+        catches="the centre that keys are taken from",
+    ),
+    _discrepancy(
+        before="images, np.ldexp(images, self.exponents)",
+        after="images, images",
+        tests=LEDGER,
+        catches="the powers of two of a query",
+    ),
+    _discrepancy(
+        before="            units = units + level\n",
+        after="",
+        tests=LEDGER,
+        catches="the weight of what was halved",
+    ),
+    _discrepancy(
+        before="                frame.rotation.defect,\n",
+        after="                0.0,\n",
+        tests=LEDGER,
+        catches="how far the matrix is from a rotation",
+    ),
+    _discrepancy(
+        before="norms=_finite_or_infinite(up(self.norms + up(np.ldexp(norms, units))))",
+        after="norms=_finite_or_infinite(up(np.ldexp(norms, units)))",
+        tests=NUMBERS,
+        catches="halvings before the last",
+    ),
+    _discrepancy(
+        before="masses=_finite_or_infinite(up(self.masses + up(np.ldexp(magnitudes, units))))",
+        after="masses=_finite_or_infinite(up(np.ldexp(magnitudes, units)))",
+        tests=NUMBERS,
+        catches="masses before the last",
+    ),
+    _discrepancy(
+        before="            np.maximum(computed, 0), up(roundings * UNIT_ROUNDOFF), magnitude, underflow\n",
+        after="            np.maximum(computed, 0), 0.0, magnitude, underflow\n",
+        tests=f"{CORESET}::test_rounding_of_a_gram_sum_is_part_of_its_bound",
+        catches="the rounding of a Gram sum",
+    ),
+    _discrepancy(
+        before="            np.maximum(computed, 0), up(roundings * UNIT_ROUNDOFF), magnitude, underflow\n",
+        after="            np.maximum(computed, 0), up(roundings * UNIT_ROUNDOFF), magnitude, 0.0\n",
+        tests=f"{CORESET}::test_rounding_of_a_gram_sum_is_part_of_its_bound",
+        catches="what underflow takes of a Gram sum",
+    ),
+    _discrepancy(
+        before="        for degree in range(DEGREES + 1):\n                powers",
+        after="        for degree in range(1, DEGREES + 1):\n                powers",
+        tests=EQUAL,
+        catches="the degree 0",
+    ),
+    _coreset(
+        before="shares, share = missing[:, :-1], missing[:, -1:]",
+        after="shares, share = 0 * missing[:, :-1], missing[:, -1:]",
+        tests=EQUAL,
+        catches="what the numerator lacks",
+    ),
+    _coreset(
+        before="        levels[rows[some[signs < 0]]] += 1\n",
+        after="",
+        tests=f"{CORESET}::test_the_truth_is_within_the_bound",
+        catches="the weight that a key takes over",
+    ),
+    _coreset(
+        before="            self._ledgers = [*self._ledgers, *other._ledgers]\n",
+        after="",
+        tests=f"{CORESET}::test_parts_that_are_merged_hold_all_keys_and_are_certified",
+        catches="what the other one's halvings did",
+    ),
+    _coreset(
+        before="np.maximum(self._range[1], ranges[1]),\n                ]",
+        after="self._range[1],\n                ]",
+        tests=f"{CORESET}::test_values_that_only_the_other_part_had_and_lost_are_in_the_range",
+        catches="values that the other one has lost",
+    ),
+    _coreset(
+        before="np.maximum(np.maximum(upper - output, output - lower), 0)",
+        after="np.maximum(upper - output, 0)",
+        tests=f"{CORESET}::test_the_truth_is_within_the_bound",
+        catches="values below the output",
+    ),
     _index(
         before="            if guess is None:\n",
         after="            if False:\n",

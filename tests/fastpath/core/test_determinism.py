@@ -108,6 +108,10 @@ READS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
         lambda: fastpath.KeyIndex(np.tile(K[0, :20], (900, 1)), np.tile(V[0, :20], (900, 1))),
         lambda o: o.attend(16 * Q[0, :2], 0.1),
     ),
+    "BalancedCoreset": (
+        lambda: after("BalancedCoreset", 5),
+        lambda o: o.attend(drawn(6, 4).astype(np.float32)),
+    ),
     "AttentionRegression": (
         _regression,
         lambda o: [o.loss(*_POINT), o.gradient(*_POINT), o.hessian(*_POINT), o.certify(*_POINT)],

@@ -72,6 +72,8 @@ def test_a_loaded_state_goes_on_as_the_one_that_was_saved(name: str, tmp_path: P
         loaded.evict(len(loaded) - 1)
     elif kind is fastpath.KeyIndex:
         loaded.append(np.ones((2, 4), np.float32), np.ones((2, 2), np.float32))
+    elif kind is fastpath.BalancedCoreset:
+        loaded.absorb(np.ones((2, 4), np.float32), np.ones((2, 2), np.float32))
     else:
         loaded.attend(np.full((3, 2), 0.25))
         loaded.decode()
