@@ -13,6 +13,9 @@ from fastpath.core.inputs import Matrix
 #: Rows from which covariances are estimated, and rows a cluster from which centres are.
 COVARIANCE_ROWS, ROWS_A_CENTRE = 4096, 8
 
+#: Rows whose nearest centres are looked for at once.
+NEAREST_ROWS = 1024
+
 #: Rounds of Lloyd's iteration: a third changes the residual logits of real heads by 1 %.
 ROUNDS = 2
 
@@ -95,7 +98,11 @@ class Clusters:
 def _nearest(x: Matrix, centres: Matrix) -> NDArray[np.intp]:
     half_squares = (centres * centres).sum(axis=1) / 2
     labels = np.empty(len(x), np.intp)
-    for start in range(0, len(x), 8192):
-        block = x[start : start + 8192]
-        labels[start : start + 8192] = (block @ centres.T - half_squares).argmax(axis=1)
+    # Tiles that stay in the cache: of 8192 rows, which do not, it takes three times as long.
+    tile = np.empty((min(NEAREST_ROWS, len(x)), len(centres)), half_squares.dtype)
+    for start in range(0, len(x), NEAREST_ROWS):
+        block = x[start : start + NEAREST_ROWS]
+        products = np.matmul(block, centres.T, out=tile[: len(block)])
+        products -= half_squares
+        labels[start : start + len(block)] = products.argmax(axis=1)
     return labels

@@ -190,7 +190,7 @@ def budgeted(
     It states, for each query, :math:`|\hat o - o| \le \epsilon |o|` with probability :math:`1 - \delta`.
     Numerator and denominator each get half of :math:`\delta`, and
     :math:`\epsilon' = \epsilon / (2 + \epsilon)`, so that :math:`2 \epsilon' / (1 - \epsilon') = \epsilon`.
-    With z the normal quantile at :math:`1 - \delta / 4`, so many are drawn with replacement from the m others:
+    With z the normal quantile at :math:`1 - \delta / 4`, so many of the m others are drawn, with repeats:
 
     .. math:: b = \max\Big( \frac{z m \sigma_D}{\epsilon' D}, \frac{z m \sqrt{\operatorname{tr} \Sigma_N}}
               {\epsilon' |N|} \Big)^2,
