@@ -44,6 +44,9 @@ LARGE = 1e9
 #: exact attention takes.
 WORTHWHILE, IN_VAIN = 0.7, 0.12
 
+#: The part of it that may be gone once rows are drawn for a certificate, which is work in many small pieces.
+TRYING = 0.5
+
 #: The share of the keys that a few rows may need where dropping pays.
 SHARP = 0.1
 
@@ -208,11 +211,14 @@ def certified_attention(
     - dropping: 400 for each of n_k keys and 4 sqrt(n_q) clusters, and 1.35 times the pairs that are kept;
     - a polynomial: 40 features (d_v + 1) a row.
 
-    Only what is predicted to take at most 0.7 of exact attention, and at most 0.15 to plan, is begun.  A
-    certificate that fails although the pilot passed costs what was spent until then.
+    Only what is predicted to take at most 0.7 of exact attention is begun, and only while at most 0.12 may
+    have been spent in vain.  32 rows tell which ways need not be planned; rows that were computed exactly,
+    for pilots or certificates, are not computed again; sampled keys are tried on a certificate's rows before
+    all are computed.  Where few rows err too much more are drawn, as then more may err.  Clusters whose
+    certificate fails all the same cost what was spent until then.
 
-    The pilot's 512 rows certify nothing; each certificate draws its own, and each spends half of the
-    failure probability that is left.
+    The pilot's rows certify nothing; each certificate draws its own, and each spends half of the failure
+    probability that is left.
 
     Heads that share keys and are not sharp are clustered and sampled together; each has a certificate of its
     own, and what its tolerance takes all of them take.
@@ -438,9 +444,9 @@ class _Spent:
     vain: float = 0.0
     known: list[tuple[NDArray[np.intp], Certified]] = field(default_factory=list)
 
-    def refused(self, what: str, more: float, exact: float) -> Refusal | None:
-        """Refuse what would bring all that may be in vain beyond what is allowed."""
-        return _too_dear(what, self.vain + more, exact, IN_VAIN)
+    def refused(self, what: str, more: float, exact: float, most: float = 1) -> Refusal | None:
+        """Refuse what would bring all that may be in vain beyond a part of what is allowed."""
+        return _too_dear(what, self.vain + more, exact, most * IN_VAIN)
 
 
 def _ways(
@@ -740,7 +746,7 @@ class _Samples:
             count = rows_skipping(SKIPPED, self._first.uncovered, self._chance / 2, self._rows)
             if isinstance(planned, SampledKeys):
                 trying = planned.rows_cost(count, samples)
-                refusal = self.spent.refused("trying sampled keys", trying, self._exact)
+                refusal = self.spent.refused("trying sampled keys", trying, self._exact, TRYING)
                 if refusal:
                     return refusal
                 self.spent.vain += trying

@@ -169,7 +169,9 @@ class CausalClusteredHead:
         """Predict what making this object takes (``fastpath.core.costs``)."""
         head = heads[0]
         rows = len(heads) * len(head.queries) + len(head.keys)
-        return CAUSAL_ROW * rows + rows_cost(head, PILOT_CLUSTERS * PILOT_ROWS) / 2
+        columns = float(head.keys.shape[1] + head.values.shape[1])
+        pilot = rows_cost(head, PILOT_CLUSTERS * PILOT_ROWS) / 2
+        return CAUSAL_ROW * rows * max(1.0, columns / 64) + pilot
 
     @staticmethod
     def least_cost(heads: Sequence[Head]) -> float:

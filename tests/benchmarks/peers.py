@@ -4,9 +4,9 @@
 
 Parts, all by default: ``stated`` (vAttention's epsilon and delta, by ``tests.benchmarks.peer_rules``, which
 re-states its rule: how often a query misses them, over queries and draws), ``each`` (rules that look at keys
-anew for each query: which error at how many keys read), ``all`` (rules that choose keys once, and ours: certified
-attention at the same 99 % error, and the time).  The folder is that of ``tests.benchmarks.chooser``; each
-head is cut to ``--keys``.  A rule for each query is not timed: in numpy it would be slow for no reason of
+anew for each query: which error at how many keys read), ``all`` (rules that choose keys once, and ours:
+certified attention at the same 99 % error, and the time).  The folder is that of
+``tests.benchmarks.chooser``; each head is cut to ``--keys``.  A rule for each query is not timed: in numpy it would be slow for no reason of
 its own.  One thread, this process's time.
 """
 

@@ -23,7 +23,8 @@ _STRUCTURED = f"{DROPPING}test_structured_heads_are_within_their_certificates"
 _CERTIFIED = "tests/fastpath/real_heads/test_certified_attention.py::"
 _PROBE = "tests/fastpath/real_heads/test_probe.py::"
 _SHARE = f"{_PROBE}test_the_share_sampled_is_that_of_the_definition"
-_VAIN = f"{_CERTIFIED}test_what_is_spent_in_vain_is_little"
+_PILOTS = f"{_CERTIFIED}test_exact_attention_tells_what_was_spent_in_vain"
+_REST = "tests/fastpath/real_heads/test_drawn_rows.py::test_rows_that_are_known_are_computed_once"
 _KNOWN = f"{_CERTIFIED}test_exact_rows_that_are_known_are_not_computed_again"
 _AGAIN = f"{_CERTIFIED}test_where_few_rows_err_too_much_more_are_drawn_for_the_same_output"
 _SAME = "tests/fastpath/real_heads/test_drawn_rows.py::test_what_is_certified_is_what_certify_says"
@@ -134,10 +135,10 @@ MUTANTS = (
         catches="that each head of a group meets the tolerance",
     ),
     _ways(
-        before="                self.spent.vain += trying\n",
-        after="",
-        tests=_VAIN,
-        catches="what rows that were tried took",
+        before="            self.spent.vain += trying\n            pilot = ",
+        after="            pilot = ",
+        tests=_PILOTS,
+        catches="what pilots took",
     ),
     _ways(
         before="            completed(head, spent.known), ",
@@ -160,7 +161,7 @@ MUTANTS = (
     _drawn(
         before="        missing[rows] = False\n",
         after="        missing[rows[1:]] = False\n",
-        tests=_KNOWN,
+        tests=_REST,
         catches="a known row that is computed again",
     ),
     _drawn(

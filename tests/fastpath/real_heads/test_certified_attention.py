@@ -1,15 +1,19 @@
 """certified_attention: what it chooses, that it says so, and that every row is what it certified."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fastpath
+from fastpath.core.costs import exact_cost, rows_cost
+from fastpath.core.head import Head
 from fastpath.real_heads import attention as real_heads
 from fastpath.real_heads import exact_rows as exact_rows_of
 from fastpath.real_heads.clustered_head import ClusteredHead
 from fastpath.real_heads.drawn_rows import DrawnRows
+from fastpath.real_heads.pilot import pilot_rows
 from reference import Verdict, attention
 from tests.benchmarks.chooser import FAMILIES
 
@@ -233,6 +237,30 @@ def test_what_is_spent_in_vain_is_little(
             assert result.predicted_cost <= 1 + real_heads.IN_VAIN
             # And the rows of pilots.
             assert sum(pairs) <= (1 + real_heads.IN_VAIN / 2) * n * n
+
+
+def test_exact_attention_tells_what_was_spent_in_vain(
+    diffuse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Q, K, V, _ = diffuse
+    tried, pilot = [], ClusteredHead.pilot
+
+    def missing(self: ClusteredHead, samples: int, rng: Any) -> Any:
+        found = pilot(self, samples, rng)
+        tried.append(self.pilot_cost(samples))
+        return replace(found, errors=found.errors + np.inf)
+
+    monkeypatch.setattr(ClusteredHead, "pilot", missing)
+    result = fastpath.certified_attention(
+        Q, K, V, tolerance=0.03, rows="quantile", rng=np.random.default_rng(0)
+    )
+    given = Head.of(Q, K, V, causal=False)
+    planning = ClusteredHead.planning_cost([given])
+    pilots = rows_cost(given, pilot_rows(len(Q)))
+    spent = planning - pilots + sum(tried)
+    assert result.method == "exact"
+    assert tried
+    assert result.predicted_cost == pytest.approx(1 + spent / exact_cost(given))
 
 
 def test_exact_rows_that_are_known_are_not_computed_again(

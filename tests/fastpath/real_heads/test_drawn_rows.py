@@ -5,6 +5,7 @@ import pytest
 
 from fastpath import attention, certify
 from fastpath.core.head import Head
+from fastpath.real_heads import drawn_rows
 from fastpath.real_heads.drawn_rows import DrawnRows, completed
 
 
@@ -52,3 +53,16 @@ def test_rows_that_are_known_and_the_others_are_attention(causal: bool) -> None:
         assert exact.log_sum_exp is not None
         off = np.abs(found.log_sum_exp - exact.log_sum_exp)
         assert (off <= found.log_sum_exp_bound + exact.log_sum_exp_bound).all()
+
+
+def test_rows_that_are_known_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    Q, K, V = rng.standard_normal((3, 300, 4))
+    given = Head.of(Q, K, V, causal=False, workers=1)
+    part = DrawnRows.of(given, 0.4, 0.1, 40, rng)
+    asked, compute = [], drawn_rows.exact_rows
+    monkeypatch.setattr(
+        drawn_rows, "exact_rows", lambda head, rows: asked.append(rows) or compute(head, rows)
+    )
+    completed(given, [(part.rows, part.exact)])
+    assert np.array_equal(np.concatenate(asked), np.setdiff1d(np.arange(300), part.rows))
