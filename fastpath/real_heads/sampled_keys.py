@@ -56,8 +56,8 @@ class SampledKeys:
         pilot = rows_cost(heads[0], _pilot_rows(heads[0]))
         if not heads[0].causal:
             return pilot
-        # Few rows of all times see every block, and hide much of each; and two calls for each own block.
-        return 2 * (pilot + len(heads) * TIME_BLOCKS * EXACT_CALL)
+        # Few rows of all times see every block, and hide much of each; and each own block is a call or two.
+        return 3 * (pilot + len(heads) * TIME_BLOCKS * EXACT_CALL)
 
     @staticmethod
     def least_cost(heads: Sequence[Head], samples: int = 0) -> float:

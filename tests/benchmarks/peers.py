@@ -2,12 +2,17 @@
 
     OPENBLAS_NUM_THREADS=1 ATTEST_LONG_HEADS=folder python -m tests.benchmarks.peers [part ...] [--keys n]
 
-Parts, all by default: ``stated`` (vAttention's epsilon and delta, by ``tests.benchmarks.peer_rules``, which
-re-states its rule: how often a query misses them, over queries and draws), ``each`` (rules that look at keys
-anew for each query: which error at how many keys read), ``all`` (rules that choose keys once, and ours:
-certified attention at the same 99 % error, and the time).  The folder is that of
-``tests.benchmarks.chooser``; each head is cut to ``--keys``.  A rule for each query is not timed: in numpy it would be slow for no reason of
-its own.  One thread, this process's time.
+Parts, all by default:
+
+- ``stated``: vAttention's epsilon and delta, by ``tests.benchmarks.peer_rules``, which re-states its rule:
+  how often a query misses them, over queries and draws.
+- ``each``: rules that look at keys anew for each query: which error at how many keys read.
+- ``every``: how many keys, the same for all queries, every row's error within a tolerance with probability
+  1 - 1e-9 would take at least, if estimates were as good as normal.
+- ``all``: rules that choose keys once, and ours: certified attention at the same 99 % error, and the time.
+
+The folder is that of ``tests.benchmarks.chooser``; each head is cut to ``--keys``.  A rule for each query is
+not timed: in numpy it would be slow for no reason of its own.  One thread, this process's time.
 """
 
 import argparse
@@ -15,8 +20,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 import fastpath
+from fastpath.core.head import Head
+from fastpath.real_heads.probe import DEVIATIONS, Probe
 from tests.benchmarks import peer_rules
 from tests.benchmarks.chooser import real
 from tests.benchmarks.interleaved import medians
@@ -79,6 +87,18 @@ def each(name: str, Q: Any, K: Any, V: Any) -> None:
             )
 
 
+def every(name: str, Q: Any, K: Any, V: Any) -> None:
+    """Say what a statement on every row takes: as many deviations as a union over all entries asks for."""
+    head, told = Head.of(Q, K, V, causal=False), []
+    deviations = float(ndtri(1 - 1e-9 / (2 * Q.shape[0] * V.shape[1])))
+    for tolerance in (0.15, 0.06, 0.02, 0.01):
+        allowed = tolerance * float(np.abs(V).max())
+        sampled = Probe.of(head, allowed, np.random.default_rng(0)).sampled
+        sampled *= (deviations / DEVIATIONS) ** 2
+        told.append(f"{tolerance:g}: {sampled / (1 + sampled):.0%}")
+    print(f"every | {name} | of the keys at least, by tolerance | {', '.join(told)}", flush=True)
+
+
 def all_queries(name: str, Q: Any, K: Any, V: Any) -> None:
     """Give each rule for all queries the least size at which its 99 % error is that of ours."""
     some = np.random.default_rng(99).integers(0, len(Q), JUDGED)
@@ -132,7 +152,7 @@ def all_queries(name: str, Q: Any, K: Any, V: Any) -> None:
         )
 
 
-PARTS = {"stated": stated, "each": each, "all": all_queries}
+PARTS = {"stated": stated, "each": each, "every": every, "all": all_queries}
 
 
 def main() -> None:
