@@ -47,8 +47,9 @@ WORTHWHILE, IN_VAIN = 0.7, 0.12
 #: The part of it that may be gone once rows are drawn for a certificate, which is work in many small pieces.
 TRYING = 0.5
 
-#: The share of the keys that a few rows may need where dropping pays.
-SHARP = 0.1
+#: The share of the keys that a few rows may need where dropping pays: where it does they need 0.02 at most,
+#: and with 0.07 clusters of queries need more keys than there are.
+SHARP = 0.04
 
 #: Where a logit is larger, of more columns than these, no polynomial is looked for: of degree 4, the least
 #: that might do, it has more features than attention has keys.
