@@ -55,7 +55,13 @@ def test_a_budget_is_met_where_terms_are_as_good_as_normal(head: Any) -> None:
     V = np.tile(V, (20, 1))
     exact = fastpath.attention(Q, K, V).output
     epsilon, delta = 0.05, 0.1
-    output, read = peer_rules.budgeted(Q, K, V, epsilon, delta, many)
+    output, _, read = peer_rules.budgeted(Q, K, V, epsilon, delta, many)
     off = np.linalg.norm(output - exact, axis=1) > epsilon * np.linalg.norm(exact, axis=1)
     assert off.mean() <= delta
     assert (read < len(K)).all()
+    # So small an epsilon takes every key.
+    everything, logarithms, read = peer_rules.budgeted(Q, K, V, 1e-6, delta, many)
+    exact = fastpath.attention(Q, K, V)
+    assert (np.abs(everything - exact.output) <= 2 * exact.error_bound).all()
+    assert (np.abs(logarithms - exact.log_sum_exp) <= 2 * exact.log_sum_exp_bound).all()
+    assert (read == len(K)).all()

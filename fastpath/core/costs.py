@@ -32,7 +32,7 @@ DROPPING_TESTED, DROPPING_PAIR = 0.3, 1.35
 #: Clusters on both sides: a row's share in planning; a key of a query cluster or a query of a key cluster,
 #: and that once more where keys are sampled; preparing a sampled key for a cluster; and a pair, relative to
 #: exact attention.
-CLUSTERS_ROW, CLUSTERS_SUMMED, CLUSTERS_SAMPLED = 6e4, 210.0, 360.0
+CLUSTERS_ROW, CLUSTERS_SUMMED, CLUSTERS_SAMPLED = 7e4, 210.0, 360.0
 CLUSTERS_FETCHED, CLUSTERS_PAIR = 9000.0, 1.6
 
 #: Dropping keys under a causal mask: a row's share in planning.
@@ -44,7 +44,7 @@ CAUSAL_ROW, CAUSAL_SUMMED, CAUSAL_SAMPLED = 1.2e5, 900.0, 430.0
 CAUSAL_FETCHED, CAUSAL_PAIR, CAUSAL_OWN = 6000.0, 1.6, 1.5
 
 #: Few keys for all queries: a row, besides its pairs; and a call of exact attention, besides its rows.
-SAMPLED_ROW, EXACT_CALL = 2e4, 2e7
+SAMPLED_ROW, EXACT_CALL = 2e4, 4e7
 
 # ------------------------------------------------------------------------- features, in float64
 

@@ -329,4 +329,9 @@ def generator(rng: Any) -> np.random.Generator:
 
 def source(rng: np.random.Generator) -> np.random.Generator:
     """Return a source of its own for a task, so that it does not matter which task comes first."""
-    return np.random.default_rng(rng.integers(0, 2**32, 4, dtype=np.uint32))
+    return np.random.default_rng(seed_of(rng))
+
+
+def seed_of(rng: np.random.Generator) -> NDArray[np.uint32]:
+    """Return the seed of such a source."""
+    return rng.integers(0, 2**32, 4, dtype=np.uint32)

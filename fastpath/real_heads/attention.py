@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
-from math import ceil
+from math import ceil, sqrt
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fastpath.core.arithmetic import standard_arithmetic
 from fastpath.core.certified import Certified
@@ -18,7 +18,7 @@ from fastpath.core.cores import run, worker_count
 from fastpath.core.costs import exact_cost, rows_cost
 from fastpath.core.directed import down, up
 from fastpath.core.head import Head, Heads
-from fastpath.core.inputs import Array, Matrix, generator, open_unit, source
+from fastpath.core.inputs import Array, Matrix, generator, open_unit, seed_of, source
 from fastpath.core.norms import lengths, longest_row
 from fastpath.core.offers import Offer, Refusal, take_cheapest
 from fastpath.core.scaling import CLAIMS as SCALE_CLAIMS
@@ -29,21 +29,38 @@ from fastpath.exact.prepared import Prepared, arrays_of
 from fastpath.polynomial.attention import polynomial_offer
 from fastpath.real_heads.causal_clusters import CausalClusteredHead
 from fastpath.real_heads.causal_dropping import CausalDroppedKeys
-from fastpath.real_heads.certify import certified_rows, checked_heads, rows_skipping
+from fastpath.real_heads.certify import checked_heads, most_skipped, rows_skipping
 from fastpath.real_heads.clustered_head import ClusteredHead
+from fastpath.real_heads.drawn_rows import DrawnRows, completed
 from fastpath.real_heads.dropped_keys import DroppedKeys
-from fastpath.real_heads.exact_rows import exact_head
 from fastpath.real_heads.pilot import Pilot
+from fastpath.real_heads.probe import Probe
 from fastpath.real_heads.sampled_keys import SampledKeys
 
 #: Where exact attention takes less (3500 queries and keys, 30 ms) nothing is planned: it is as fast.
 LARGE = 1e9
 
-#: The most that planning a way may be predicted to take, and then the way, of what exact attention takes.
-PLANNING, WORTHWHILE = 0.15, 0.7
+#: The most that a way may be predicted to take, and what may be spent on ways that come to nothing, of what
+#: exact attention takes.
+WORTHWHILE, IN_VAIN = 0.7, 0.12
 
-#: Rows that tell how sharp a head is, and the share of the keys that they may need where dropping pays.
-SHARPNESS_ROWS, SHARP = 32, 0.1
+#: The part of it that may be gone once rows are drawn for a certificate, which is work in many small pieces.
+TRYING = 0.5
+
+#: The share of the keys that a few rows may need where dropping pays: where it does they need 0.02 at most,
+#: and with 0.07 clusters of queries need more keys than there are.
+SHARP = 0.04
+
+#: Where a logit is larger, of more columns than these, no polynomial is looked for: of degree 4, the least
+#: that might do, it has more features than attention has keys.
+POLYNOMIAL_REACH, POLYNOMIAL_COLUMNS = 4.0, 24
+
+#: Where more keys would have to be sampled, relative to all, clusters do not help: of 12 real heads of two
+#: models they helped none.
+CLUSTERED = 5.0
+
+#: The most that all certificates of an output may take of what exact attention takes.
+CERTIFICATES = 0.7
 
 #: The fraction of the tolerance that the pilot's errors must meet.
 PILOT_ROOM = 0.7
@@ -77,7 +94,8 @@ class CertifiedHead(Certified):
         Why that method, in a sentence: why others were refused, or what they would have taken.  Of several
         heads: which took which, and why.
     predicted_cost : float
-        What it was predicted to take, planning and certificate included, relative to exact attention.
+        What it was predicted to take, relative to exact attention: planning, certificates, and what was
+        spent on ways that came to nothing included.
     """
 
     __repr__ = shown
@@ -196,11 +214,14 @@ def certified_attention(
       1.35 times those of keys that some query of a cluster weighs;
     - a polynomial: 40 features (d_v + 1) a row.
 
-    Only what is predicted to take at most 0.7 of exact attention, and at most 0.15 to plan, is begun.  A
-    certificate that fails although the pilot passed costs what was spent until then.
+    Only what is predicted to take at most 0.7 of exact attention is begun, and only while at most 0.12 may
+    have been spent in vain.  32 rows tell which ways need not be planned; rows that were computed exactly,
+    for pilots or certificates, are not computed again; sampled keys are tried on a certificate's rows before
+    all are computed.  Where few rows err too much more are drawn, as then more may err.  Clusters whose
+    certificate fails all the same cost what was spent until then.
 
-    The pilot's 512 rows certify nothing; each certificate draws its own, and each spends half of the
-    failure probability that is left.
+    The pilot's rows certify nothing; each certificate draws its own, and each spends half of the failure
+    probability that is left.
 
     Heads that share keys and are not sharp are clustered and sampled together; each has a certificate of its
     own, and what its tolerance takes all of them take.
@@ -328,12 +349,16 @@ def _certified_heads(asked: Sequence[tuple[Head, _Asked]]) -> list[CertifiedHead
     some = [index for index, found in enumerate(plain) if found is not None]
     refused: tuple[Refusal, ...] = ()
     together: list[CertifiedHead] = []
+    spent = _Spent()
     if len(some) > 1:
+        sampled = [found for found in plain if found is not None]
         taken = take_cheapest(
             _sampled_ways(
                 [asked[index][0] for index in some],
-                [head for head in plain if head is not None],
+                [head for head, _ in sampled],
                 [asked[index][1] for index in some],
+                max(probe.sampled for _, probe in sampled),
+                spent,
             )
         )
         if isinstance(taken, Refusal):
@@ -347,28 +372,36 @@ def _certified_heads(asked: Sequence[tuple[Head, _Asked]]) -> list[CertifiedHead
     return [
         answers[index]
         if index in answers
-        else _certified_head(head, of_head, refused if index in some else ())
+        else _certified_head(
+            head, of_head, refused if index in some else (), spent.vain / len(some)
+        )
+        if index in some
+        else _certified_head(head, of_head)
         for index, (head, of_head) in enumerate(asked)
     ]
 
 
-def _only_sampled(head: Head, asked: _Asked) -> Head | None:
+def _only_sampled(head: Head, asked: _Asked) -> tuple[Head, Probe] | None:
     """Return the head without its scale where it is large and not sharp, and no polynomial serves it."""
     if (head.options is not None and head.options.asked) or rows_cost(
         head, len(head.queries)
     ) < LARGE:
         return None
     plain = _plain(head, asked)
-    if isinstance(plain, Refusal) or not isinstance(_polynomial(plain, asked), Refusal):
+    if isinstance(plain, Refusal):
         return None
     # What the head itself draws stays the same.
-    drawn = replace(asked, rng=np.random.default_rng(0))
-    return plain.head if _needed_keys(plain.head, drawn) > SHARP else None
+    probe = Probe.of(plain.head, asked.allowed, np.random.default_rng(0))
+    if probe.needed <= SHARP or not isinstance(_polynomial(plain, asked, probe), Refusal):
+        return None
+    return plain.head, probe
 
 
-def _certified_head(head: Head, asked: _Asked, refused: tuple[Refusal, ...] = ()) -> CertifiedHead:
+def _certified_head(
+    head: Head, asked: _Asked, refused: tuple[Refusal, ...] = (), vain: float = 0.0
+) -> CertifiedHead:
     """Take the cheapest way of one head, of which sampled keys and clusters may have been refused before."""
-    taken = take_cheapest(_ways(head, asked, refused))
+    taken = take_cheapest(_ways(head, asked, refused, _Spent(vain=vain)))
     assert not isinstance(taken, Refusal)  # exact attention never refuses
     others = (
         f"{offer.certifies} at {offer.cost / exact_cost(head):.2g} of exact attention's time"
@@ -391,14 +424,36 @@ class _Asked:
     rng: np.random.Generator
 
 
+@dataclass(kw_only=True)
+class _Spent:
+    """What was spent on ways of some heads that may come to nothing, and what of it exact attention can use.
+
+    Attributes
+    ----------
+    vain : float
+        Costs that nothing comes of if the way that they were spent on fails.
+    known : list
+        Rows and their exact attention, of one head alone.
+    """
+
+    vain: float = 0.0
+    known: list[tuple[NDArray[np.intp], Certified]] = field(default_factory=list)
+
+    def refused(self, what: str, more: float, exact: float, most: float = 1) -> Refusal | None:
+        """Refuse what would bring all that may be in vain beyond a part of what is allowed."""
+        return _too_dear(what, self.vain + more, exact, most * IN_VAIN)
+
+
 def _ways(
-    head: Head, asked: _Asked, refused: tuple[Refusal, ...]
+    head: Head, asked: _Asked, refused: tuple[Refusal, ...], spent: _Spent
 ) -> list[Offer[CertifiedHead] | Refusal]:
     exact = Offer(
         way="exact",
         cost=exact_cost(head),
         certifies="exact attention certifies every row",
-        take=lambda: _certain(exact_head(head), "exact", "", 1.0),
+        take=lambda: _certain(
+            completed(head, spent.known), "exact", "", 1 + spent.vain / exact_cost(head)
+        ),
     )
     if head.options is not None and head.options.asked:
         return [exact, Refusal(reason=f"{', '.join(head.options.asked)}: {ONLY_EXACT}")]
@@ -407,17 +462,16 @@ def _ways(
     plain = _plain(head, asked)
     if isinstance(plain, Refusal):
         return [exact, plain]
-    found = [_polynomial(plain, asked)]
-    needed = _needed_keys(plain.head, asked)
-    found.append(_dropping(plain, asked, needed))
+    probe = Probe.of(plain.head, asked.allowed, asked.rng)
+    found = [_polynomial(plain, asked, probe), _dropping(plain, asked, probe.needed, spent)]
     if not asked.quantile:
         found.append(Refusal(reason="neither clusters nor sampled keys certify every row"))
-    elif needed <= SHARP:
+    elif probe.needed <= SHARP:
         found.append(Refusal(reason="neither clusters nor sampled keys serve a sharp head"))
     elif refused:
         found += refused
     else:
-        for way in _sampled_ways([head], [plain.head], [asked]):
+        for way in _sampled_ways([head], [plain.head], [asked], probe.sampled, spent):
             found.append(way if isinstance(way, Refusal) else _first(way))
     return [*found, exact]
 
@@ -517,8 +571,10 @@ def _too_dear(what: str, cost: float, exact: float, most: float) -> Refusal | No
     return Refusal(reason=f"{what} would take {relative:.2g} of exact attention's time")
 
 
-def _polynomial(plain: _Plain, asked: _Asked) -> Offer[CertifiedHead] | Refusal:
+def _polynomial(plain: _Plain, asked: _Asked, probe: Probe) -> Offer[CertifiedHead] | Refusal:
     head = plain.head
+    if probe.reach > POLYNOMIAL_REACH and head.keys.shape[1] > POLYNOMIAL_COLUMNS:
+        return Refusal(reason="no polynomial is affordable")
     tolerance = asked.tolerance
     if plain.shift is not None:
         tolerance = plain.allowed / float(np.abs(head.values).max())
@@ -537,21 +593,9 @@ def _polynomial(plain: _Plain, asked: _Asked) -> Offer[CertifiedHead] | Refusal:
     )
 
 
-def _needed_keys(head: Head, asked: _Asked) -> float:
-    """Return the fraction of the keys that would be kept if each row could choose its own."""
-    drawn = asked.rng.integers(0, len(head.queries), SHARPNESS_ROWS)
-    weights = head.queries[drawn] @ head.keys.T
-    if head.causal:
-        weights[np.arange(len(head.keys)) > drawn[:, None]] = -np.inf
-    weights -= weights.max(axis=1, keepdims=True)
-    np.exp(weights, out=weights)
-    spread = float(np.ptp(head.values, axis=0).max())
-    even = asked.allowed / len(head.keys)
-    needed = weights * spread > even * weights.sum(axis=1, keepdims=True)
-    return float(needed.mean())
-
-
-def _dropping(plain: _Plain, asked: _Asked, needed: float) -> Offer[CertifiedHead] | Refusal:
+def _dropping(
+    plain: _Plain, asked: _Asked, needed: float, spent: _Spent
+) -> Offer[CertifiedHead] | Refusal:
     head = plain.head
     if needed > SHARP:
         return Refusal(reason="the head is not sharp")
@@ -559,153 +603,308 @@ def _dropping(plain: _Plain, asked: _Asked, needed: float) -> Offer[CertifiedHea
     planning = way.planning_cost(head)
 
     def take() -> CertifiedHead | Refusal:
+        spent.vain += planning
         planned = way.planned(head, plain.allowed, asked.rng)
         if isinstance(planned, Refusal):
             return planned
         cost = planned.cost(asked.rng)
         return _too_dear("dropping keys", cost, exact_cost(head), WORTHWHILE) or plain.certain(
-            planned.attend(), "dropped keys", sharp, (planning + cost) / exact_cost(head)
+            planned.attend(), "dropped keys", sharp, (spent.vain + cost) / exact_cost(head)
         )
 
     sharp = "the head is sharp, and dropping keys of little weight certifies every row"
-    return _too_dear("planning which keys to drop", planning, exact_cost(head), PLANNING) or Offer(
+    likely = planning + way.likely_cost(head, needed)
+    return (
+        spent.refused("planning which keys to drop", planning, exact_cost(head))
+        or _too_dear("dropping keys", likely, exact_cost(head), WORTHWHILE)
+    ) or Offer(
         way="dropped keys",
-        cost=planning + way.likely_cost(head, needed),
+        cost=likely,
         certifies=sharp,
         take=take,
     )
 
 
 def _sampled_ways(
-    given: Sequence[Head], heads: Sequence[Head], asked: Sequence[_Asked]
+    given: Sequence[Head],
+    heads: Sequence[Head],
+    asked: Sequence[_Asked],
+    sampled: float,
+    spent: _Spent,
 ) -> list[Offer[list[CertifiedHead]] | Refusal]:
     """Offer what certifies all but a fraction of the rows of each of some heads, which share keys.
 
-    What is certified are the heads as they were given, whose scale exact attention takes itself.
+    What is certified are the heads as they were given, whose scale exact attention takes itself.  Of keys
+    sampled with replacement ``sampled`` are needed at least, relative to all.
     """
-    exact = sum(map(exact_cost, heads))
+    exact, n = sum(map(exact_cost, heads)), len(heads[0].keys)
+    fewest = n if np.isinf(sampled) else int(n * sampled / (1 + sampled))
     chance = asked[0].failure_probability / 2
     certificate = sum(_certificate_cost(head, asked[0], chance) for head in heads)
     found: list[Offer[list[CertifiedHead]] | Refusal] = []
-    cheapest = WORTHWHILE * exact
     clusters: type[_Sampling] = CausalClusteredHead if heads[0].causal else ClusteredHead
-    ways: tuple[tuple[type[_Sampling], str], ...] = (
-        (clusters, "clusters"),
-        (SampledKeys, "sampled keys"),
+    ways: tuple[tuple[type[_Sampling], str, float], ...] = (
+        (clusters, "clusters", clusters.least_cost(heads)),
+        (SampledKeys, "sampled keys", SampledKeys.least_cost(heads, fewest)),
     )
-    for way, name in ways:
-        planning, least = way.planning_cost(heads), way.least_cost(heads)
-        refusal = _too_dear(f"planning {name}", planning, exact, PLANNING) or _too_dear(
+    for way, name, least in ways:
+        planning = way.planning_cost(heads)
+        refusal = spent.refused(f"planning {name}", planning, exact) or _too_dear(
             f"certified {name}", planning + least + certificate, exact, WORTHWHILE
         )
-        if refusal:
-            found.append(refusal)
-            continue
-        most = cheapest
+        if way is clusters and sampled > CLUSTERED:
+            refusal = Refusal(reason="the weights vary too much for clusters")
         found.append(
-            Offer(
+            refusal
+            or Offer(
                 way=name,
                 cost=planning + least + certificate,
                 certifies=f"{name} certify all but {asked[0].uncovered:g} of the rows",
-                take=partial(_by_samples, way, name, given, heads, asked, planning, most),
+                take=_Samples(
+                    way=way,
+                    name=name,
+                    given=given,
+                    heads=heads,
+                    asked=asked,
+                    fewest=fewest if way is SampledKeys else 0,
+                    spent=spent,
+                ).taken,
             )
         )
-        cheapest = min(cheapest, planning + least + certificate)
     return found
 
 
 def _certificate_cost(head: Head, asked: _Asked, chance: float) -> float:
-    rows = rows_skipping(SKIPPED, asked.uncovered, chance, len(head.queries))
+    return _drawn_cost(head, rows_skipping(SKIPPED, asked.uncovered, chance, len(head.queries)))
+
+
+def _drawn_cost(head: Head, rows: int) -> float:
     drawn = rows_cost(head, rows)
     return drawn / 2 if head.causal else drawn
 
 
-def _by_samples(
-    way: type[_Sampling],
-    name: str,
-    given: Sequence[Head],
-    heads: Sequence[Head],
-    asked: Sequence[_Asked],
-    spent: float,
-    most: float,
-) -> list[CertifiedHead] | Refusal:
-    """Take as many samples as a pilot finds necessary, and more after each certificate that fails."""
-    first, exact = asked[0], sum(map(exact_cost, heads))
-    planned = way.planned(heads, first.rng)
-    if isinstance(planned, Refusal):
-        return planned
-    chance, aim = first.failure_probability, PILOT_ROOM * first.allowed
-    while True:
-        chance /= 2
-        certificate = sum(_certificate_cost(head, first, chance) for head in heads)
-        sized = _sample_size(name, planned, aim, most - spent - certificate, first.rng)
-        if isinstance(sized, Refusal):
-            return sized
-        samples, repaired, cost = sized
-        refusal = _too_dear(f"certified {name}", spent + cost + certificate, exact, WORTHWHILE)
+@dataclass(kw_only=True)
+class _Samples:
+    """A way by samples: as many as a pilot finds necessary, and a certificate that may be drawn again.
+
+    Attributes
+    ----------
+    way : type
+        Which.
+    name : str
+        What it is called.
+    given, heads : sequences of Head
+        As they were given, and without their scale.
+    asked : sequence of _Asked
+        Of each head.
+    fewest : int
+        The number of samples to begin with.
+    spent : _Spent
+        What comes to nothing is added there.
+    """
+
+    way: type[_Sampling]
+    name: str
+    given: Sequence[Head]
+    heads: Sequence[Head]
+    asked: Sequence[_Asked]
+    fewest: int
+    spent: _Spent
+
+    def __post_init__(self) -> None:
+        self._first, self._exact = self.asked[0], sum(map(exact_cost, self.heads))
+        self._chance, self._certificates = self._first.failure_probability, 0.0
+
+    def taken(self) -> list[CertifiedHead] | Refusal:
+        """Take as many samples as a pilot finds necessary, and more where no certificate holds."""
+        planning = self.way.planning_cost(self.heads)
+        # Of another way, which has failed since this one was offered.
+        refusal = self.spent.refused(f"planning {self.name}", planning, self._exact)
         if refusal:
             return refusal
-        spent += cost + certificate
-        output = planned.output(samples, repaired, first.rng)
-        drawn = rows_skipping(SKIPPED, first.uncovered, chance, len(heads[0].queries))
-        found = [
-            certified_rows(
-                [head], output[i : i + 1], first.uncovered, chance, drawn, of_head.rng, 1
-            )
-            for i, (head, of_head) in enumerate(zip(given, asked, strict=True))
-        ]
-        worst = max(float(head.error_bound) for head in found)
-        if worst <= first.allowed:
-            break
-        aim *= min(PILOT_ROOM, first.allowed / worst)
-    per = "" if name == "sampled keys" else " a cluster"
-    shared = f", for {len(heads)} heads together" if len(heads) > 1 else ""
-    return [
-        CertifiedHead(
-            output=output[i],
-            error_bound=head.error_bound,
-            claims=head.claims,
-            uncovered=first.uncovered,
-            failure_probability=first.failure_probability,
-            method=name,
-            reason=f"{samples} samples{per} and {repaired:.0%} of the rows repaired met the tolerance on "
-            f"{head.rows_checked} rows{shared}",
-            predicted_cost=spent / exact,
+        self.spent.vain += planning
+        planned = self.way.planned(self.heads, self._first.rng)
+        if isinstance(planned, Refusal):
+            return planned
+        if planned.known is not None and len(self.heads) == 1 and self.given[0].options is None:
+            # The pilot's rows are of use whatever comes.
+            self.spent.known.append(planned.known)
+            rows = _drawn_cost(self.heads[0], len(planned.known[0]))
+            self.spent.vain -= rows
+            self._certificates += rows
+        aim, samples = PILOT_ROOM * self._first.allowed, max(planned.fewest, self.fewest)
+        while True:
+            sized = self._sized(planned, samples, aim)
+            if isinstance(sized, Refusal):
+                return sized
+            samples, repaired, cost = sized
+            count = rows_skipping(SKIPPED, self._first.uncovered, self._chance / 2, self._rows)
+            if isinstance(planned, SampledKeys):
+                trying = planned.rows_cost(count, samples)
+                refusal = self.spent.refused("trying sampled keys", trying, self._exact, TRYING)
+                if refusal:
+                    return refusal
+                self.spent.vain += trying
+            drawn = self._drawn(count)
+            tried = self._tried(planned, samples, repaired)
+            while True:
+                errors = [rows.errors(x) for rows, x in zip(drawn, tried.of(drawn), strict=True)]
+                bounds = [rows.bound(x) for rows, x in zip(drawn, errors, strict=True)]
+                if max(bounds) <= self._first.allowed:
+                    if tried.output is not None:
+                        return self._certified(tried.output, drawn, bounds, sized)
+                    # The rows that were tried are those of the output, but for the rounding of other tiles.
+                    tried.compute()
+                    continue
+                again = self._rows_again(errors, cost)
+                if again is None:
+                    break
+                drawn = self._drawn(again)
+            self.spent.vain += cost if tried.output is not None else 0
+            aim *= min(PILOT_ROOM, self._first.allowed / max(bounds))
+
+    @property
+    def _rows(self) -> int:
+        return len(self.heads[0].queries)
+
+    def _sized(
+        self, planned: _Sampling, samples: int, aim: float
+    ) -> tuple[int, float, float] | Refusal:
+        """Return how many keys to sample and which fraction of the rows to repair, and what that costs.
+
+        Errors fall like one by the square root of the samples.
+        """
+        certificate = sum(
+            _certificate_cost(head, self._first, self._chance / 2) for head in self.heads
         )
-        for i, head in enumerate(found)
-    ]
+        certificate += self._certificates
+        samples_of = "samples" if self.name == "clusters" else self.name
+        refused = Refusal(
+            reason=f"no number of {samples_of} that pays meets the tolerance on the pilot's rows"
+        )
+        for _ in range(PILOTS):
+            trying = planned.pilot_cost(samples)
+            if self.spent.refused("", trying, self._exact):
+                return refused
+            self.spent.vain += trying
+            pilot = planned.pilot(samples, self._first.rng)
+            choices = []
+            for repaired in planned.repairs:
+                kept = len(pilot.errors) - ceil(repaired * len(pilot.errors))
+                errors = pilot.errors[np.argsort(pilot.predicted, kind="stable")[:kept]]
+                # NaN is the largest error.
+                error = float(np.max(np.nan_to_num(errors, nan=np.inf)))
+                # Of the least numbers a share may be 0; and the square of what is missed stays a number.
+                missed = min(error / aim, MOST_MISSED) if aim else MOST_MISSED
+                more = max(1.0, missed) ** 2
+                choices.append((planned.cost(pilot.sampled * more, repaired), repaired, missed))
+            cost, repaired, missed = min(choices)
+            refusal = _too_dear(
+                f"certified {self.name}",
+                self.spent.vain + cost + certificate,
+                self._exact,
+                WORTHWHILE,
+            )
+            if missed <= 1:
+                return refusal or (samples, repaired, cost)
+            if refusal:
+                return refused
+            samples = int(samples * max(1.5, missed**2)) if samples else FIRST_SAMPLES
+        return refused
+
+    def _drawn(self, count: int) -> list[DrawnRows]:
+        """Draw rows for a certificate of each head, with half of the failure probability that is left."""
+        self._chance /= 2
+        drawn = [
+            DrawnRows.of(head, of_head.uncovered, self._chance, count, of_head.rng)
+            for head, of_head in zip(self.given, self.asked, strict=True)
+        ]
+        self._certificates += sum(_drawn_cost(head, count) for head in self.heads)
+        if len(drawn) == 1:
+            self.spent.known.append((drawn[0].rows, drawn[0].exact))
+        return drawn
+
+    def _tried(self, planned: _Sampling, samples: int, repaired: float) -> _Tried:
+        """Return the output, or what computes any of its rows where that is cheaper."""
+        tried = _Tried(
+            planned=planned, samples=samples, repaired=repaired, source=seed_of(self._first.rng)
+        )
+        if not isinstance(planned, SampledKeys):
+            tried.compute()
+        return tried
+
+    def _rows_again(self, errors: Sequence[NDArray[np.float64]], cost: float) -> int | None:
+        """Return of how many rows another certificate would hold where few of these rows err too much.
+
+        The more rows are drawn the more may err, up to the uncovered fraction: enough that it holds
+        though rows err as often as chance may have hidden.
+        """
+        drawn = len(errors[0])
+        outside = max(int(np.count_nonzero(~(x <= self._first.allowed))) for x in errors)
+        likely = (outside + sqrt(outside) + 1) / drawn
+        count = drawn
+        while True:
+            count += max(1, count // 4)
+            certificates = self._certificates + sum(_drawn_cost(head, count) for head in self.heads)
+            if count >= self._rows or not (
+                certificates <= CERTIFICATES * self._exact
+                and self.spent.vain + cost + certificates <= self._exact
+            ):
+                return None
+            skipped, _ = most_skipped(count, self._first.uncovered, self._chance / 2)
+            if skipped >= likely * count:
+                return count
+
+    def _certified(
+        self,
+        output: Matrix,
+        drawn: Sequence[DrawnRows],
+        bounds: Sequence[float],
+        sized: tuple[int, float, float],
+    ) -> list[CertifiedHead]:
+        samples, repaired, cost = sized
+        per = "" if self.name == "sampled keys" else " a cluster"
+        shared = f", for {len(self.heads)} heads together" if len(self.heads) > 1 else ""
+        return [
+            CertifiedHead(
+                output=output[i],
+                error_bound=np.asarray(bounds[i]),
+                claims=rows.claims,
+                uncovered=self._first.uncovered,
+                failure_probability=self._first.failure_probability,
+                method=self.name,
+                reason=f"{samples} samples{per} and {repaired:.0%} of the rows repaired met the tolerance on "
+                f"{len(rows.repeats)} rows{shared}",
+                predicted_cost=(self.spent.vain + cost + self._certificates) / self._exact,
+            )
+            for i, rows in enumerate(drawn)
+        ]
 
 
-def _sample_size(
-    name: str, planned: _Sampling, aim: float, most: float, rng: np.random.Generator
-) -> tuple[int, float, float] | Refusal:
-    """Return how many keys to sample and which fraction of the rows to repair, and what that costs.
+@dataclass(kw_only=True)
+class _Tried:
+    """An output that is settled, whether it was computed or not: no row drawn has a part in it."""
 
-    Errors fall like one by the square root of the samples.
-    """
-    samples = planned.fewest
-    for _ in range(PILOTS):
-        pilot = planned.pilot(samples, rng)
-        choices = []
-        for repaired in planned.repairs:
-            kept = len(pilot.errors) - ceil(repaired * len(pilot.errors))
-            errors = pilot.errors[np.argsort(pilot.predicted, kind="stable")[:kept]]
-            # NaN is the largest error.
-            error = float(np.max(np.nan_to_num(errors, nan=np.inf)))
-            # Of the least numbers a share may be 0; and the square of what is missed stays a number.
-            missed = min(error / aim, MOST_MISSED) if aim else MOST_MISSED
-            more = max(1.0, missed) ** 2
-            choices.append((planned.cost(pilot.sampled * more, repaired), repaired, missed))
-        cost, repaired, missed = min(choices)
-        if missed <= 1:
-            return samples, repaired, cost
-        if not cost < most:
-            break
-        samples = int(samples * max(1.5, missed**2)) if samples else FIRST_SAMPLES
-    samples_of = "samples" if name == "clusters" else name
-    return Refusal(
-        reason=f"no number of {samples_of} that pays meets the tolerance on the pilot's rows"
-    )
+    planned: _Sampling
+    samples: int
+    repaired: float
+    source: NDArray[np.uint32]
+    output: Matrix | None = None
+
+    def compute(self) -> None:
+        """Compute every row."""
+        self.output = self.planned.output(
+            self.samples, self.repaired, np.random.default_rng(self.source)
+        )
+
+    def of(self, drawn: Sequence[DrawnRows]) -> list[Matrix]:
+        """Return the rows drawn of each head."""
+        if self.output is not None:
+            return [head[of_head.rows] for head, of_head in zip(self.output, drawn, strict=True)]
+        assert isinstance(self.planned, SampledKeys)
+        return self.planned.rows(
+            self.samples, [of_head.rows for of_head in drawn], np.random.default_rng(self.source)
+        )
 
 
 class _Sampling(Protocol):
@@ -728,7 +927,13 @@ class _Sampling(Protocol):
     @classmethod
     def planned(cls, heads: Sequence[Head], rng: np.random.Generator) -> _Sampling | Refusal: ...
 
+    @property
+    def known(self) -> tuple[NDArray[np.intp], Certified] | None:
+        """The pilot's rows of the first head, and their exact attention, if they are kept."""
+
     def cost(self, sampled: float, repaired: float) -> float: ...
+
+    def pilot_cost(self, samples: int) -> float: ...
 
     def pilot(self, samples: int, rng: np.random.Generator) -> Pilot: ...
 

@@ -109,6 +109,9 @@ class CausalClusteredHead:
     #: The fewest keys that are sampled, and which fractions of rows may be repaired.
     fewest, repairs = 0, (0.0, REPAIRED)
 
+    #: No exact rows of the pilot are kept: next to all that is spent here they are few.
+    known = None
+
     @classmethod
     def planned(
         cls, heads: Sequence[Head], rng: np.random.Generator
@@ -172,7 +175,9 @@ class CausalClusteredHead:
         """Predict what making this object takes (``fastpath.core.costs``)."""
         head = heads[0]
         rows = len(heads) * len(head.queries) + len(head.keys)
-        return CAUSAL_ROW * rows + rows_cost(head, PILOT_CLUSTERS * PILOT_ROWS) / 2
+        columns = float(head.keys.shape[1] + head.values.shape[1])
+        pilot = rows_cost(head, PILOT_CLUSTERS * PILOT_ROWS) / 2
+        return CAUSAL_ROW * rows * max(1.0, columns / 64) + pilot
 
     @staticmethod
     def least_cost(heads: Sequence[Head]) -> float:
@@ -192,6 +197,13 @@ class CausalClusteredHead:
         pairs = n_q * (CAUSAL_PAIR * sampled + repaired * n_k + CAUSAL_OWN * self._block) / 2
         fetched = CAUSAL_FETCHED * len(self._centres) * sampled
         return summed * overhead + fetched + pairs * pair_cost(head)
+
+    def pilot_cost(self, samples: int) -> float:
+        """Predict what :meth:`pilot` takes."""
+        head, clusters = self._heads[0], len(self._pilot_rows)
+        pairs = sum(map(len, self._pilot_rows.values())) * CAUSAL_PAIR * samples / 2
+        each = CAUSAL_SAMPLED * len(head.keys) + CAUSAL_FETCHED * samples
+        return clusters * each + pairs * pair_cost(head)
 
     def _draw_pilot(self, rng: np.random.Generator) -> dict[int, NDArray[np.intp]]:
         """Return some rows of some clusters in the order of time: each row is as likely as any other."""

@@ -234,7 +234,7 @@ def certified_rows(
             rows_skipped=0,
         )
     different, repeats = np.unique(rng.integers(0, n, drawn), return_inverse=True)
-    skipped, reached = _most_skipped(drawn, uncovered, failure_probability)
+    skipped, reached = most_skipped(drawn, uncovered, failure_probability)
     errors, claims = _row_errors(heads, output, different, workers)
     return CertifiedRows(
         output=output,
@@ -262,15 +262,21 @@ def _row_errors(
         part = slice(ends[index], ends[index + 1])
         of_head = rows[part] - n * index
         exact = exact_rows(heads[index], of_head)
-        with np.errstate(all="ignore"):
-            distance = np.abs(output[index, of_head].astype(np.float64) - exact.output)
-            error = up(up(distance) + exact.error_bound)
-        errors[part] = error.max(axis=1)
+        errors[part] = largest_errors(output[index, of_head], exact)
         return exact.claims
 
     drawn = np.flatnonzero(np.diff(ends)).tolist()
     claims = run([partial(compute, index) for index in drawn], workers)
     return errors, tuple(dict.fromkeys(chain.from_iterable(claims)))
+
+
+def largest_errors(output: Matrix, exact: Certified) -> NDArray[np.float64]:
+    """Bound the largest error of each row: its distance from exact attention, and that one's bound."""
+    with np.errstate(all="ignore"):
+        distance = np.abs(output.astype(np.float64) - exact.output)
+        error = up(up(distance) + exact.error_bound)
+    errors: NDArray[np.float64] = error.max(axis=1)
+    return errors
 
 
 def rows_skipping(skipped: int, uncovered: float, failure_probability: float, existing: int) -> int:
@@ -293,7 +299,7 @@ def fewest_rows(uncovered: float, failure_probability: float, existing: int) -> 
     return min(fewest, existing)
 
 
-def _most_skipped(drawn: int, uncovered: float, failure_probability: float) -> tuple[int, float]:
+def most_skipped(drawn: int, uncovered: float, failure_probability: float) -> tuple[int, float]:
     """Return the largest k that the failure probability allows, and the probability reached."""
     skipped = 0
     while (

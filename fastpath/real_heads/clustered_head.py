@@ -26,7 +26,7 @@ from fastpath.core.offers import Refusal
 from fastpath.real_heads.balanced_clusters import Clusters, balancing
 from fastpath.real_heads.exact_rows import exact_rows
 from fastpath.real_heads.pilot import PILOT_ROWS as PILOT_COUNT
-from fastpath.real_heads.pilot import Pilot
+from fastpath.real_heads.pilot import Pilot, pilot_rows
 
 Answer = TypeVar("Answer")
 
@@ -39,7 +39,7 @@ TOGETHER = 64
 #: Sampled keys that are weighed at once.
 SAMPLED_KEY_BLOCK = 512
 
-#: Of how many clusters the pilot tries some rows, and how many.
+#: Of how many clusters the pilot tries some rows at most, and how many.
 PILOT_CLUSTERS = 32
 PILOT_ROWS = PILOT_COUNT // PILOT_CLUSTERS
 
@@ -144,13 +144,16 @@ class ClusteredHead:
             partial(self._sums, np.array(list(self._pilot_rows))),
         ]
         exact, self._pilot_sums = run(tasks, workers)
+        #: The pilot's rows, and their exact attention.
+        self.known = pilot, exact
         self._pilot_exact = exact.output
 
     @staticmethod
     def planning_cost(heads: Sequence[Head]) -> float:
         """Predict what making this object takes (``fastpath.core.costs``)."""
-        rows = len(heads) * len(heads[0].queries) + len(heads[0].keys)
-        return CLUSTERS_ROW * rows + rows_cost(heads[0], PILOT_CLUSTERS * PILOT_ROWS)
+        queries = len(heads) * len(heads[0].queries)
+        pilot = rows_cost(heads[0], pilot_rows(queries))
+        return CLUSTERS_ROW * (queries + len(heads[0].keys)) + pilot
 
     @staticmethod
     def least_cost(heads: Sequence[Head]) -> float:
@@ -168,9 +171,17 @@ class ClusteredHead:
         fetched = CLUSTERS_FETCHED * len(self._centres) * sampled
         return summed * overhead + fetched + pairs * pair_cost(self._head)
 
+    def pilot_cost(self, samples: int) -> float:
+        """Predict what :meth:`pilot` takes."""
+        clusters, n_k = len(self._pilot_rows), len(self._head.keys)
+        pairs = sum(map(len, self._pilot_rows.values())) * CLUSTERS_PAIR * samples
+        each = CLUSTERS_SAMPLED * n_k + CLUSTERS_FETCHED * samples
+        return clusters * each + pairs * pair_cost(self._head)
+
     def _draw_pilot(self, rng: np.random.Generator) -> dict[int, NDArray[np.intp]]:
         """Return some rows of some clusters, each row equally likely to be among them."""
-        labels = self._queries.labels[rng.integers(0, len(self._steps), PILOT_CLUSTERS)]
+        clusters = pilot_rows(len(self._steps)) // PILOT_ROWS
+        labels = self._queries.labels[rng.integers(0, len(self._steps), clusters)]
         return {
             int(a): self._queries.starts[a]
             + rng.permutation(self._queries.sizes[a])[: PILOT_ROWS * np.count_nonzero(labels == a)]

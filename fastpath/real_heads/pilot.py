@@ -7,8 +7,13 @@ from numpy.typing import NDArray
 
 from fastpath.core.inputs import Matrix
 
-#: How many rows a pilot tries.
-PILOT_ROWS = 512
+#: How many rows a pilot tries at most, and of how many rows it tries one.
+PILOT_ROWS, PILOT_SHARE = 512, 64
+
+
+def pilot_rows(rows: int) -> int:
+    """Return how many rows a pilot tries: so few that they take next to nothing of what all would."""
+    return max(32, min(PILOT_ROWS, rows // PILOT_SHARE))
 
 
 @dataclass(frozen=True, kw_only=True)

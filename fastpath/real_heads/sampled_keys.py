@@ -6,16 +6,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fastpath.core.costs import CAUSAL_OWN, EXACT_CALL, SAMPLED_ROW, pair_cost
+from fastpath.core.costs import CAUSAL_OWN, EXACT_CALL, SAMPLED_ROW, pair_cost, rows_cost
 from fastpath.core.head import Head
 from fastpath.core.inputs import Array, Matrix
 from fastpath.core.offers import Refusal
 from fastpath.real_heads.exact_rows import exact_rows
 from fastpath.real_heads.own_blocks import TIME_BLOCKS, block_size, own_block, with_logarithms
-from fastpath.real_heads.pilot import PILOT_ROWS, Pilot
-
-#: Keys that all pilots together try.
-_TRIED = 8192
+from fastpath.real_heads.pilot import Pilot, pilot_rows
 
 
 class SampledKeys:
@@ -43,28 +40,41 @@ class SampledKeys:
 
     def __init__(self, heads: Sequence[Head], rng: np.random.Generator) -> None:
         self._heads = heads
-        count = max(1, min(PILOT_ROWS // len(heads), len(heads[0].queries)))
+        n = len(heads[0].queries)
+        count = max(1, min(_pilot_rows(heads[0]) // len(heads), n))
         self._rows = [np.sort(rng.permutation(len(head.queries))[:count]) for head in heads]
         each = list(zip(heads, self._rows, strict=True))
-        self._exact = [exact_rows(head, rows).output for head, rows in each]
+        found = [exact_rows(head, rows) for head, rows in each]
+        #: The pilot's rows of the first head, and their exact attention.
+        self.known = self._rows[0], found[0]
+        self._exact = [of_head.output for of_head in found]
         self._own = [own_block(head, rows) if head.causal else None for head, rows in each]
 
     @staticmethod
     def planning_cost(heads: Sequence[Head]) -> float:
         """Predict what making this object takes (``fastpath.core.costs``)."""
-        pilots = PILOT_ROWS * (len(heads[0].keys) + _TRIED) * pair_cost(heads[0])
+        pilot = rows_cost(heads[0], _pilot_rows(heads[0]))
         if not heads[0].causal:
-            return pilots
-        return pilots / 2 + 4 * len(heads) * TIME_BLOCKS * EXACT_CALL
+            return pilot
+        # Few rows of all times see every block, and hide much of each; and each own block is a call or two.
+        return 3 * (pilot + len(heads) * TIME_BLOCKS * EXACT_CALL)
 
     @staticmethod
-    def least_cost(heads: Sequence[Head]) -> float:
-        """Predict what :meth:`output` takes with the fewest keys."""
-        return _cost(heads, SampledKeys.fewest)
+    def least_cost(heads: Sequence[Head], samples: int = 0) -> float:
+        """Predict what :meth:`output` takes with so many keys, or the fewest that are tried."""
+        return _cost(heads, max(samples, SampledKeys.fewest))
 
     def cost(self, sampled: float, repaired: float) -> float:
         """Predict what :meth:`output` takes with so many keys sampled."""
         return _cost(self._heads, sampled)
+
+    def pilot_cost(self, samples: int) -> float:
+        """Predict what :meth:`pilot` takes."""
+        return _rows_cost(self._heads, sum(map(len, self._rows)), samples)
+
+    def rows_cost(self, rows: int, samples: int) -> float:
+        """Predict what :meth:`rows` takes for so many rows of each head."""
+        return _rows_cost(self._heads, len(self._heads) * rows, samples)
 
     def pilot(self, samples: int, rng: np.random.Generator) -> Pilot:
         """Try some rows with so many keys."""
@@ -84,6 +94,15 @@ class SampledKeys:
         rows = np.arange(len(self._heads[0].queries))
         return np.stack([_attend(head, rows, chosen, None) for head in self._heads])
 
+    def rows(
+        self, samples: int, rows: Sequence[NDArray[np.intp]], rng: np.random.Generator
+    ) -> list[Matrix]:
+        """Return ascending rows of each head, as :meth:`output` with the same random numbers has them."""
+        chosen = self._sample(samples, rng)
+        return [
+            _attend(head, some, chosen, None) for head, some in zip(self._heads, rows, strict=True)
+        ]
+
     def _sample(self, samples: int, rng: np.random.Generator) -> NDArray[np.intp]:
         """Draw one key of each of so many runs."""
         n = len(self._heads[0].keys)
@@ -92,7 +111,17 @@ class SampledKeys:
         return np.minimum(places.astype(np.intp), n - 1)
 
 
+def _pilot_rows(head: Head) -> int:
+    rows = pilot_rows(len(head.queries))
+    return rows // 2 if head.causal else rows
+
+
 def _cost(heads: Sequence[Head], sampled: float) -> float:
+    return _rows_cost(heads, len(heads) * len(heads[0].queries), sampled)
+
+
+def _rows_cost(heads: Sequence[Head], rows: int, sampled: float) -> float:
+    """Predict what so many rows of all heads together take."""
     head = heads[0]
     pairs = min(sampled, len(head.keys)) * pair_cost(head)
     calls = 1
@@ -101,7 +130,7 @@ def _cost(heads: Sequence[Head], sampled: float) -> float:
         own = block_size(len(head.keys)) * pair_cost(head)
         pairs = SAMPLED_ROW + CAUSAL_OWN * (pairs + own) / 2
         calls = 2 * TIME_BLOCKS
-    return len(heads) * (len(head.queries) * (SAMPLED_ROW + pairs) + calls * EXACT_CALL)
+    return rows * (SAMPLED_ROW + pairs) + len(heads) * calls * EXACT_CALL
 
 
 def _attend(

@@ -183,58 +183,67 @@ SINKS, WINDOW, HEAVIEST, BASE = 128, 128, 0.025, 0.025
 
 
 def budgeted(
-    Q: Any, K: Any, V: Any, epsilon: float, delta: float, rng: np.random.Generator
-) -> tuple[Any, Any]:
+    Q: Any,
+    K: Any,
+    V: Any,
+    epsilon: float,
+    delta: float,
+    rng: np.random.Generator,
+    *,
+    output: bool = True,
+) -> tuple[Any, Any, Any]:
     r"""Read the heaviest keys, and of the others as many as a central limit theorem asks for (vAttention).
 
-    It states, for each query, :math:`|\hat o - o| \le \epsilon |o|` with probability :math:`1 - \delta`.
-    Numerator and denominator each get half of :math:`\delta`, and
-    :math:`\epsilon' = \epsilon / (2 + \epsilon)`, so that :math:`2 \epsilon' / (1 - \epsilon') = \epsilon`.
-    With z the normal quantile at :math:`1 - \delta / 4`, so many of the m others are drawn, with replacement:
+    For the denominator alone it states, for each query, :math:`|\hat D - D| \le \epsilon D` with probability
+    :math:`1 - \delta`; for the output, :math:`|\hat o - o| \le \epsilon |o|`: there numerator and denominator
+    each get half of :math:`\delta`, and :math:`\epsilon' = \epsilon / (2 + \epsilon)`, so that
+    :math:`2 \epsilon' / (1 - \epsilon') = \epsilon`.  With z the normal quantile at :math:`1 - \delta / 2` of
+    what is left, so many of the m others are drawn, with repeats:
 
     .. math:: b = \max\Big( \frac{z m \sigma_D}{\epsilon' D}, \frac{z m \sqrt{\operatorname{tr} \Sigma_N}}
               {\epsilon' |N|} \Big)^2,
 
-    where D, N and both variances are themselves estimated from a base sample.  Which keys weigh most is told
-    by an oracle, to its advantage.  Returns the output and how many keys each query read.
+    where D, N and both variances are themselves estimated from a base sample; where that is m or more, all
+    are read.  Which keys weigh most is told by an oracle, to its advantage.
+
+    Returns the output, the logarithms of the denominators, and how many keys each query read.
     """
-    n, z, aim = len(K), ndtri(1 - delta / 4), epsilon / (2 + epsilon)
+    n, sides = len(K), 2 if output else 1
+    z, aim = ndtri(1 - delta / sides / 2), epsilon / (2 + epsilon) if output else epsilon
     heaviest, base = ceil(HEAVIEST * n), max(32, ceil(BASE * n))
-    output, read = np.empty((len(Q), V.shape[1])), np.empty(len(Q), int)
+    found, logarithms = np.empty((len(Q), V.shape[1])), np.empty(len(Q))
+    read = np.empty(len(Q), int)
     fixed = np.zeros(n, bool)
     fixed[:SINKS] = fixed[-WINDOW:] = True
     for i, q in enumerate(Q):
         logits = (K @ q).astype(np.float64)
-        logits -= logits.max()
-        chosen = fixed.copy()
-        left = np.flatnonzero(~fixed)
+        shift = logits.max()
+        weights = np.exp(logits - shift)
+        chosen, left = fixed.copy(), np.flatnonzero(~fixed)
         if len(left) > heaviest:
-            chosen[left[np.argpartition(-logits[left], heaviest)[:heaviest]]] = True
+            chosen[left[np.argpartition(-weights[left], heaviest)[:heaviest]]] = True
         certain, others = np.flatnonzero(chosen), np.flatnonzero(~chosen)
-        weights = np.exp(logits[certain])
-        N, D = weights @ V[certain], weights.sum()
-        if not len(others):
-            output[i], read[i] = N / D, n
-            continue
-
-        def terms(some: Any, logits: Any = logits) -> tuple[Any, Any]:
-            w = np.exp(logits[some])
-            return w[:, None] * V[some], w
-
-        first = others[rng.integers(0, len(others), base)]
-        numerators, denominators = terms(first)
-        m = len(others)
-        of_N = np.sqrt(numerators.var(axis=0, ddof=1).sum())
-        of_N /= max(np.linalg.norm(N + m * numerators.mean(axis=0)), 1e-300)
-        of_D = denominators.std(ddof=1) / (D + m * denominators.mean())
-        needed = min(m, (z * m * max(of_N, of_D) / aim) ** 2)
-        more = others[rng.integers(0, m, max(0, ceil(needed) - base))]
-        extra, extra_weights = terms(more)
-        drawn = base + len(more)
-        top = N + m / drawn * (numerators.sum(axis=0) + extra.sum(axis=0))
-        output[i] = top / (D + m / drawn * (denominators.sum() + extra_weights.sum()))
-        read[i] = len(certain) + drawn
-    return output, read
+        N, D, m = weights[certain] @ V[certain], weights[certain].sum(), len(others)
+        read[i] = n
+        if m:
+            drawn = others[rng.integers(0, m, base)]
+            of = np.concatenate([weights[drawn, None] * V[drawn], weights[drawn, None]], axis=1)
+            variances = of.var(axis=0, ddof=1)
+            missing = np.sqrt(variances[-1]) / (D + m * of[:, -1].mean())
+            if output:
+                size = max(np.linalg.norm(N + m * of[:, :-1].mean(axis=0)), 1e-300)
+                missing = max(missing, np.sqrt(variances[:-1].sum()) / size)
+            needed = (z * m * missing / aim) ** 2
+            if needed < m:
+                more = max(0, ceil(needed) - base)
+                drawn = np.concatenate([drawn, others[rng.integers(0, m, more)]])
+                read[i] = len(certain) + len(drawn)
+                share = m / len(drawn)
+                N, D = N + share * weights[drawn] @ V[drawn], D + share * weights[drawn].sum()
+            else:
+                N, D = N + weights[others] @ V[others], D + weights[others].sum()
+        found[i], logarithms[i] = N / D, shift + np.log(D)
+    return found, logarithms, read
 
 
 RULES = {

@@ -13,11 +13,22 @@ _dropped = partial(Mutant, file="fastpath/real_heads/dropped_keys.py")
 _bands = partial(Mutant, file="fastpath/real_heads/causal_dropping.py")
 _sampled = partial(Mutant, file="fastpath/real_heads/sampled_keys.py")
 _own = partial(Mutant, file="fastpath/real_heads/own_blocks.py")
+_drawn = partial(Mutant, file="fastpath/real_heads/drawn_rows.py")
+_probe = partial(Mutant, file="fastpath/real_heads/probe.py")
 _ways = partial(Mutant, file="fastpath/real_heads/attention.py")
 
 _EXPANSION = f"{CLUSTERS}test_without_samples_a_row_is_the_expansion_of_its_past_and_its_own_block"
 _EVERYTHING = f"{CLUSTERS}test_a_key_of_the_future_moves_no_row_by_more_than_clusters_do"
 _STRUCTURED = f"{DROPPING}test_structured_heads_are_within_their_certificates"
+_CERTIFIED = "tests/fastpath/real_heads/test_certified_attention.py::"
+_PROBE = "tests/fastpath/real_heads/test_probe.py::"
+_SHARE = f"{_PROBE}test_the_share_sampled_is_that_of_the_definition"
+_PILOTS = f"{_CERTIFIED}test_exact_attention_tells_what_was_spent_in_vain"
+_REST = "tests/fastpath/real_heads/test_drawn_rows.py::test_rows_that_are_known_are_computed_once"
+_KNOWN = f"{_CERTIFIED}test_exact_rows_that_are_known_are_not_computed_again"
+_AGAIN = f"{_CERTIFIED}test_where_few_rows_err_too_much_more_are_drawn_for_the_same_output"
+_SAME = "tests/fastpath/real_heads/test_drawn_rows.py::test_what_is_certified_is_what_certify_says"
+
 _PAST = f"{DROPPING}test_what_a_row_sees_is_weighed_against_keys_that_all_rows_of_its_band_see"
 
 MUTANTS = (
@@ -118,9 +129,75 @@ MUTANTS = (
         catches="the mask within a block",
     ),
     _ways(
-        before="worst = max(float(head.error_bound) for head in found)",
-        after="worst = min(float(head.error_bound) for head in found)",
+        before="if max(bounds) <= self._first.allowed:",
+        after="if min(bounds) <= self._first.allowed:",
         tests=f"{SAMPLED}test_the_certificate_of_a_group_is_that_of_its_worst_head",
         catches="that each head of a group meets the tolerance",
+    ),
+    _ways(
+        before="            self.spent.vain += trying\n            pilot = ",
+        after="            pilot = ",
+        tests=_PILOTS,
+        catches="what pilots took",
+    ),
+    _ways(
+        before="            completed(head, spent.known), ",
+        after="            completed(head, ()), ",
+        tests=_KNOWN,
+        catches="exact rows that are known already",
+    ),
+    _ways(
+        before="if skipped >= likely * count:",
+        after="if skipped >= 0 * count:",
+        tests=_AGAIN,
+        catches="that so many rows may err as were seen to",
+    ),
+    _ways(
+        before="predicted_cost=(self.spent.vain + cost + self._certificates) / self._exact,",
+        after="predicted_cost=(self.spent.vain + cost) / self._exact,",
+        tests=_AGAIN,
+        catches="what certificates take",
+    ),
+    _drawn(
+        before="        missing[rows] = False\n",
+        after="        missing[rows[1:]] = False\n",
+        tests=_REST,
+        catches="a known row that is computed again",
+    ),
+    _drawn(
+        before="len(errors) - 1 - self.skipped",
+        after="len(errors) - 2 - self.skipped",
+        tests=_SAME,
+        catches="one skipped row more",
+    ),
+    _drawn(
+        before="largest_errors(output, self.exact)[self.repeats]",
+        after="largest_errors(output, self.exact)",
+        tests=_SAME,
+        catches="rows that were drawn twice",
+    ),
+    _drawn(
+        before="skipped, reached = most_skipped(drawn, uncovered, failure_probability)",
+        after="skipped, reached = most_skipped(drawn, uncovered, 2 * failure_probability)",
+        tests=_SAME,
+        catches="the failure probability that a certificate may spend",
+    ),
+    _probe(
+        before="[-COUNTS]",
+        after="[-1]",
+        tests=_SHARE,
+        catches="that one row in a hundred may err",
+    ),
+    _probe(
+        before="            weights[np.arange(n) >= (drawn // block_size(n) * block_size(n))[:, None]] = 0\n",
+        after="            pass\n",
+        tests=_SHARE,
+        catches="that a row's own block is not sampled",
+    ),
+    _probe(
+        before="values**2 - 2 * output",
+        after="values**2 - output",
+        tests=_SHARE,
+        catches="the variance about the output",
     ),
 )

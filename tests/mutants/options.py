@@ -121,8 +121,8 @@ MUTANTS = (
         catches="that heads share the failure probability",
     ),
     _ways(
-        before="enumerate(zip(given, asked, strict=True))",
-        after="enumerate(zip(heads, asked, strict=True))",
+        before="in zip(self.given, self.asked, strict=True)",
+        after="in zip(self.heads, self.asked, strict=True)",
         tests=HEADS + "test_heads_share_the_failure_probability",
         catches="that clusters are certified for the head as it was given",
     ),

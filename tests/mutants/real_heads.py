@@ -39,7 +39,7 @@ MUTANTS = (
         catches="one skipped row in the probability",
     ),
     _head(
-        before="if worst <= first.allowed:",
+        before="if max(bounds) <= self._first.allowed:",
         after="if True:",
         tests=AGAIN,
         catches="that the certificate meets the tolerance",

@@ -204,14 +204,14 @@ def test_heads_share_the_failure_probability(monkeypatch: pytest.MonkeyPatch) ->
     every_way(monkeypatch)
     monkeypatch.setattr(real_heads.SampledKeys, "planned", lambda *_: Refusal(reason=""))
     chances: list[float] = []
-    certified_rows = real_heads.certified_rows
+    draw = real_heads.DrawnRows.of
 
-    def noted(given: Any, output: Any, uncovered: float, chance: float, *more: Any) -> Any:
+    def noted(given: Any, uncovered: float, chance: float, *more: Any) -> Any:
         chances.append(chance)
-        assert given[0].options.scale == 0.4  # not the head whose queries were scaled
-        return certified_rows(given, output, uncovered, chance, *more)
+        assert given.options.scale == 0.4  # not the head whose queries were scaled
+        return draw(given, uncovered, chance, *more)
 
-    monkeypatch.setattr(real_heads, "certified_rows", noted)
+    monkeypatch.setattr(real_heads.DrawnRows, "of", noted)
     Q, K, V = (heads(3, n=600, d=8, seed=seed) for seed in range(3))
     found = fastpath.certified_attention(
         Q,

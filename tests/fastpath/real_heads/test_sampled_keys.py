@@ -93,6 +93,18 @@ def test_the_pilots_errors_are_those_of_the_output(causal: bool) -> None:
     assert pilot.sampled == 100
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_rows_that_are_tried_are_those_of_the_output(causal: bool) -> None:
+    Q, K, V = inputs()
+    planned = made(Q, K, V, causal)
+    some = [np.array([0, 3, 400]), np.arange(100, N, 7)]
+    tried = planned.rows(100, some, np.random.default_rng(3))
+    found = planned.output(100, 0.0, np.random.default_rng(3))
+    rounding = attention(Q[0], K, V, causal=causal).error_bound.max()
+    for head, rows, of_head in zip(found, some, tried, strict=True):
+        assert np.abs(head[rows] - of_head).max() <= 4 * rounding
+
+
 def every_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(real_heads, "LARGE", 0)
     monkeypatch.setattr(real_heads, "exact_cost", lambda head: np.inf)
