@@ -38,9 +38,9 @@ from fastpath.core.shown import shown
 from fastpath.core.state_files import Arrays, load, write_arrays
 from fastpath.decoding import discrepancy
 from fastpath.decoding.boxes import Rotation
-from fastpath.decoding.closable import WeighedKeys
+from fastpath.decoding.closable import Weighed
 from fastpath.decoding.discrepancy import Frame, Ledger
-from fastpath.exact.attention import DECIDABLE
+from fastpath.exact.attention import DECIDABLE, KEY_BLOCK, product_by_blocks, sums_by_blocks
 from fastpath.exact.prepared import constants_of
 from fastpath.exact.scaled_values import ScaledValues
 
@@ -474,9 +474,9 @@ class BalancedCoreset(Locked):
 
     def _attend(self, q: Matrix) -> tuple[Matrix, Array, NDArray[np.bool_]]:
         """Return outputs, their bounds, and where those are the discrepancy's."""
-        answer = self._weighed(q).attend(
-            np.arange(len(self._k)), self._v, ScaledValues(self._v, keep_moderate=True)
-        )
+        values = ScaledValues(self._v, keep_moderate=True)
+        weighed, quotient = self._weighed(q, values.scaled)
+        answer = weighed.attention(quotient, values)
         output = answer.output.astype(np.float64)
         lower, upper = self._range
         farthest = up(np.maximum(np.maximum(upper - output, output - lower), 0))
@@ -498,8 +498,11 @@ class BalancedCoreset(Locked):
             by = (share < 1) & (bound < farthest)
         return answer.output, np.where(by, bound, farthest), by
 
-    def _weighed(self, q: Matrix) -> WeighedKeys:
-        """Weigh the keys that are kept, each times its power of two; the heaviest of each query has 1."""
+    def _weighed(self, q: Matrix, values: Matrix) -> tuple[Weighed, Array]:
+        """Weigh the keys that are kept, each times its power of two; return the values' mean by that too.
+
+        The heaviest of each query has 1.
+        """
         constants, d = constants_of(q), q.shape[1]
         reach = float(up(lengths(q).max() * lengths(self._k).max()))
         error = float(rounding_logit(d, constants["unit_roundoff"], reach, constants["tiny"]))
@@ -529,13 +532,21 @@ class BalancedCoreset(Locked):
             constants["exp_error"],
             1,
         )
-        return WeighedKeys(
-            weights=logits,
-            shift=shift.astype(np.float64) - raised + most_level * _LN2,
+        count = len(logits.T)
+        denominator = sums_by_blocks(logits, np.ones((min(KEY_BLOCK, count), 1), logits.dtype))
+        quotient = product_by_blocks(logits, values) / denominator
+        weighed = Weighed(
+            keys=count,
+            scale=np.ones((1, len(q))),
+            shift=(shift.astype(np.float64) - raised + most_level * _LN2)[:, 0],
+            denominator=denominator[:, 0].astype(np.float64),
             error=float(weight_error),
             # The roundings of the shift, and that of the logarithm of 2, are counted with the sum's.
             largest=float(up(8 * largest)),
+            # A product and the additions of its block, then those of the blocks.
+            terms=min(KEY_BLOCK, count) + -(-count // KEY_BLOCK),
         )
+        return weighed, quotient.astype(np.float64)
 
 
 def _is_ledger(ledger: Ledger, d: int, d_v: int) -> bool:
