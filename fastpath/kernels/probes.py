@@ -77,10 +77,10 @@ def exact_probes(
     wherever the mean lies near the middle between the two.
     """
     rng = np.random.default_rng(seed)
-    u = FORMATS[out].unit_roundoff
+    spacing = 2 * FORMATS[out].unit_roundoff
     quarters_of = rng.integers(0, 4, (keys, values)).astype(np.float64)
     signs: Array = np.where(rng.integers(0, 2, (keys, values)), 1.0, -1.0) * (1 + quarters_of / 4)
-    steps: Array = 1 + 2 * u * rng.integers(0, 2, (keys, values)).astype(np.float64)
+    steps: Array = 1 + spacing * rng.integers(0, 2, (keys, values)).astype(np.float64)
     position = np.arange(keys)
     drawn = rng.integers(0, POWERS, (DRAWN, keys))
     # Weights that rise up to a key, and are 1 from there on.
@@ -109,7 +109,7 @@ def exact_probes(
         causal = _powers(out, name, None, chosen, *shape)
         yield replace(causal, options={**causal.options, "causal": "lower-right"})
     yield _powers(out, f"{keys} keys, logits far below 0", halves, steps, *shape, offset=-8.0)
-    yield _powers(out, f"{keys} keys in balance", small, balanced, *shape, short=u / 64)
+    yield _powers(out, f"{keys} keys in balance", small, balanced, *shape, short=spacing / 128)
 
 
 def _powers(

@@ -31,7 +31,7 @@ from fastpath.core.bounds.softmax import (
     weights_underflow,
 )
 from fastpath.core.cores import run
-from fastpath.core.directed import library_down, library_up, up
+from fastpath.core.directed import UNIT_ROUNDOFF, library_down, library_up, up
 from fastpath.core.inputs import Array, Matrix
 from fastpath.core.semantics import Semantics
 from fastpath.exact.blocks import scores_of
@@ -517,7 +517,9 @@ def _factors(calls: Sequence[Sums]) -> dict[str, Array]:
     lost_single = float(weights_underflow(float(n), 1.0, ARITHMETIC["float32"]["tiny"], lightest))
     summed = float(kernel_factor(terms + 2, u, 0.0, 0.0, 0.0)) + lost
     # ln of a sum of which each term and the sum itself is off: FP.lse.
-    log_bound = up(up(weight + 2 * summed) + up(logarithm + math.log(n + 1)) * 2.0**-48)
+    # A library's logarithm and two additions are off by far fewer than 32 units.
+    rounded = up(up(logarithm + math.log(n + 1)) * 32 * UNIT_ROUNDOFF)
+    log_bound = up(up(weight + 2 * summed) + rounded)
     exponents = Exponents(model, block, scores, logarithm, log_bound)
     # Of sums of computed weights: true ones are no more than so many times these.
     more = library_up(np.exp(up(2 * weight)))

@@ -115,6 +115,11 @@ def _series_parameters(i: Discrepancy, bits: int) -> Mapping[str, Value]:
     }
 
 
+def _series(i: Discrepancy, bits: int) -> Enclosure:
+    """Enclose the size of the sum of exponentials."""
+    return abs((lift(i.weights, bits) * lift(i.logits, bits).exp()).sum())
+
+
 def _near(i: Discrepancy) -> bool:
     return all(abs(x) <= Fraction(i.slack) for x in _exactly(i.logits) - i.products)
 
@@ -187,9 +192,7 @@ I_DISCREPANCY = Claim[Discrepancy](
                 + logit_error * sympy.exp(logit_error)
             ),
             points=((sympy.Rational(1, 3), 20, sympy.Rational(1, 2), 3, sympy.Rational(1, 10)),),
-            quantity=lambda i, bits: abs(
-                (lift(i.weights, bits) * lift(i.logits, bits).exp()).sum()
-            ),
+            quantity=_series,
             parameters=_series_parameters,
             trivial=lambda i, bits: (abs(lift(i.weights, bits)) * lift(i.logits, bits).exp()).sum(),
             extremal=lambda: _discrepancy(

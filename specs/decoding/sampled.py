@@ -138,16 +138,17 @@ def _keys(
 
 
 def _sample(rng: np.random.Generator) -> Sampled:
-    n = int(rng.integers(2, 9))
-    cuts = np.sort(rng.choice(np.arange(1, _UNIT), n - 1, replace=False))
-    shares = np.diff(np.r_[0, cuts, _UNIT])
-    distances = rng.integers(-9, 10, n)
-    distances[0] = 9
+    """Draw keys near y, and a light one far off: whoever keeps none but that one errs most."""
+    n, light = int(rng.integers(6, 9)), int(rng.integers(2, 13))
+    cuts = np.sort(rng.choice(np.arange(64, _UNIT - light, 64), n - 2, replace=False))
+    shares = np.diff(np.r_[0, cuts, _UNIT - light, _UNIT])
+    distances = rng.integers(-2, 3, n)
+    distances[-1] = rng.choice([-1, 1]) * rng.integers(9, 31)
     return _keys(
         shares,
         distances,
-        Fraction(int(rng.integers(4, 17)), 4),
-        Fraction(1, int(rng.choice([2, 10, 100]))),
+        Fraction(int(rng.integers(16, 25)), 4),
+        Fraction(1, int(rng.choice([2, 2, 3, 10]))),
     )
 
 

@@ -110,7 +110,7 @@ MUTANTS = (
         before="np.maximum(np.maximum(upper - output, output - lower), 0)",
         after="np.maximum(upper - output, 0)",
         tests=f"{CORESET}::test_the_truth_is_within_the_bound",
-        catches="values below the output",
+        catches="values below a coreset's output",
     ),
     _index(
         before="            if guess is None:\n",

@@ -124,6 +124,9 @@ REACH |= dict.fromkeys(
     (2.0**-20, 1e6),
 )
 
+#: Where e^(what an argument is) multiplies the rest.
+REACH |= dict.fromkeys(("series_discrepancy.reach", "series_discrepancy.logit_error"), (0, 40))
+
 #: The arithmetics that there are.
 TYPES = {
     "tanh_error": st.sampled_from([2.0, 6.0]),
@@ -134,11 +137,12 @@ TYPES = {
 }
 
 
-def drawn(argument: sympy.Symbol, domain: sympy.Set) -> st.SearchStrategy[Any]:
-    """Draw an argument from its domain, as far as it reaches."""
+def drawn(bound: str, argument: sympy.Symbol, domain: sympy.Set) -> st.SearchStrategy[Any]:
+    """Draw an argument of a bound from its domain, as far as it reaches."""
     if argument.name in TYPES:
         return TYPES[argument.name]
-    low, high = REACH.get(argument.name, (-(10**6), 10**6))
+    reach = REACH.get(argument.name, (-(10**6), 10**6))
+    low, high = REACH.get(f"{bound}.{argument.name}", reach)
     low, high = max(low, domain.inf), min(high, domain.sup)
     if argument.is_integer:
         return st.integers(int(low), int(high))
@@ -167,7 +171,7 @@ def test_a_python_bound_is_at_least_its_expression_and_close(
     bound: Bound[Any], data: st.DataObject
 ) -> None:
     values = {
-        argument.name: data.draw(drawn(argument, domain), label=argument.name)
+        argument.name: data.draw(drawn(bound.name, argument, domain), label=argument.name)
         for argument, domain in bound.domains.items()
     }
     exact = {k: v if isinstance(v, int) else Fraction(v) for k, v in values.items()}
