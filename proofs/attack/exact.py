@@ -20,6 +20,7 @@ from proofs.attack.instances import (
     Heads,
     clustered,
     heads,
+    seeded,
     tokens,
 )
 from proofs.attack.search import Attack, BrokenError, Statement
@@ -132,7 +133,7 @@ def _certify(module: ModuleType, x: Heads) -> Iterator[Statement]:
         served = served + x.dO
     if not np.isfinite(served).all():
         raise ValueError("what is planted must leave the output finite.")
-    found = module.certify(x.Q, x.K, x.V, served, rng=np.random.default_rng(x.choice), **options)
+    found = module.certify(x.Q, x.K, x.V, served, rng=seeded(x), **options)
     if found.uncovered or (found.output is not served and (found.output != served).any()):
         raise BrokenError("of so few rows some were left out, or the output is another.")
     bound = finite("an error bound", found.error_bound)
@@ -148,9 +149,7 @@ def _certified(module: ModuleType, x: Heads) -> Iterator[Statement]:
     options = x.asked() | {"empty_rows": "zeros"}
     tolerance = (0.3, 0.05, 1e-3)[x.choice % 3]
     sees = ~np.isneginf(module.attention(x.Q, x.K, x.V, **options).log_sum_exp)
-    found = module.certified_attention(
-        x.Q, x.K, x.V, tolerance=tolerance, rng=np.random.default_rng(x.choice), **options
-    )
+    found = module.certified_attention(x.Q, x.K, x.V, tolerance=tolerance, rng=seeded(x), **options)
     if found.uncovered:
         raise BrokenError("every row was asked for, and some are left out.")
     values = finite("an output", found.output)

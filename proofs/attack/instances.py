@@ -112,6 +112,11 @@ class Audits:
     choice: int
 
 
+def seeded(instance: Heads | Matrices | Audits) -> np.random.Generator:
+    """Return what draws for an instance: moves lead to a choice below 0 too, which is no seed."""
+    return np.random.default_rng(abs(instance.choice))
+
+
 def entries(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Array:
     """Draw numbers of one of several kinds: plain, of one size, tied, sparse, far apart, nearly equal."""
     x = rng.standard_normal(shape)
@@ -174,9 +179,11 @@ def short(rng: np.random.Generator) -> Heads:
     """Draw a head whose scores are small, as polynomials need them."""
     drawn = heads(rng)
     reach = np.linalg.norm(drawn.Q.astype(float)) * np.linalg.norm(drawn.K.astype(float))
-    factor = 2.0 ** rng.uniform(-6, 2) / (reach if 0 < reach < np.inf else 1.0)
-    Q = (drawn.Q * factor).astype(drawn.Q.dtype)
-    return Heads(**(vars(drawn) | {"Q": Q if np.isfinite(Q).all() else drawn.Q * 0}))
+    factor = 2.0 ** rng.uniform(-6, 2) / (reach if 2.0**-1000 < reach < np.inf else 1.0)
+    # Of keys that are next to nothing the queries end where their format does.
+    largest, most = float(np.abs(drawn.Q).max()), float(np.finfo(drawn.Q.dtype).max)
+    factor = min(factor, most / 2 / max(largest, 1.0))
+    return Heads(**(vars(drawn) | {"Q": (drawn.Q * factor).astype(drawn.Q.dtype)}))
 
 
 def clustered(rng: np.random.Generator) -> Heads:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from proofs.attack.exact import finite
-from proofs.attack.instances import Array, Matrices, Problem, matrices, problems
+from proofs.attack.instances import Array, Matrices, Problem, matrices, problems, seeded
 from proofs.attack.search import Attack, BrokenError, Statement
 from reference import Enclosure, Verdict, distance, loewner_epsilon, loewner_verdict
 from reference.arithmetic.gram import leverage_scores
@@ -108,7 +108,7 @@ def _loewner(module: ModuleType, x: Matrices) -> Iterator[Statement]:
 
 
 def _sparsify(module: ModuleType, x: Matrices) -> Iterator[Statement]:
-    rng = np.random.default_rng(x.choice)
+    rng = seeded(x)
     guarantee = ("exact", "loewner", "entrywise", "columns")[rng.integers(4)]
     epsilon = None if guarantee == "exact" or rng.random() < 0.3 else x.epsilon
     try:

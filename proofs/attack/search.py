@@ -228,7 +228,7 @@ class _Search:
 
     def _consider(self, instance: Any) -> bool:
         """Ask about an instance, and return whether error / bound is the largest so far."""
-        if instance is None or not _usable(instance) or self._done():
+        if instance is None or not usable(instance) or self._done():
             self.tried += instance is None  # what makes no instance must not go on for ever
             return False
         self.tried += 1
@@ -327,7 +327,7 @@ def _made(make: Callable[[], Any]) -> Any:
         return None
 
 
-def _usable(instance: Any) -> bool:
+def usable(instance: Any) -> bool:
     """Whether an instance is small, and of finite numbers but for hidden keys."""
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)

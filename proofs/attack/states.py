@@ -21,6 +21,7 @@ from proofs.attack.instances import (
     Heads,
     audits,
     heads,
+    seeded,
     short,
     tokens,
 )
@@ -57,7 +58,7 @@ def _dynamic(module: ModuleType, x: Heads) -> Iterator[Statement]:
     n = len(x.K)
     if len(x.Q) != n:
         raise ValueError("a token must have a query and a key.")
-    rng = np.random.default_rng(x.choice)
+    rng = seeded(x)
     Q, K, V = (a.copy() for a in (x.Q, x.K, x.V))
     options = x.asked(SCALE)
     causal = bool(rng.integers(2))
@@ -116,7 +117,7 @@ def _streaming(module: ModuleType, x: Heads) -> Iterator[Statement]:
         x.V.shape[1],
         sparsity=sparsity,
         recovery=("heap", "sketch")[x.choice % 2],
-        rng=np.random.default_rng(x.choice),
+        rng=seeded(x),
         **made,
         **options,
     )
@@ -161,7 +162,7 @@ _CACHED = SCALE | SOFTCAP | SINKS
 
 def _index(module: ModuleType, x: Heads) -> Iterator[Statement]:
     # Fewer keys are all read, as are those of which few are light: nine of ten are copies of the lightest.
-    rng, Q = np.random.default_rng(x.choice), x.Q[:1] * x.Q.dtype.type(1024)
+    rng, Q = seeded(x), x.Q[:1] * x.Q.dtype.type(1024)
     rows = rng.integers(len(x.K), size=16384 + x.choice % 64)
     with np.errstate(all="ignore"):
         rows[rng.random(len(rows)) < 0.9] = np.argmin(x.K.astype(float) @ Q[0].astype(float))
@@ -192,7 +193,7 @@ def _coreset(module: ModuleType, x: Heads) -> Iterator[Statement]:
 
 
 def _quantised(module: ModuleType, x: Heads) -> Iterator[Statement]:
-    rng, options = np.random.default_rng(x.choice), x.asked(_CACHED)
+    rng, options = seeded(x), x.asked(_CACHED)
     layout = _LAYOUTS[rng.integers(len(_LAYOUTS))]
     cut = int(rng.integers(1, len(x.K) + 1))
     cache = module.QuantisedCache(x.K[:cut], x.V[:cut], **layout)
@@ -223,7 +224,7 @@ def _quantised(module: ModuleType, x: Heads) -> Iterator[Statement]:
 
 
 def _certified_cache(module: ModuleType, x: Heads) -> Iterator[Statement]:
-    rng, options = np.random.default_rng(x.choice), x.asked(_CACHED)
+    rng, options = seeded(x), x.asked(_CACHED)
     bound = ("augmented", "hull")[rng.integers(2)]
     if rng.random() < 0.5:
         made = {}
@@ -272,19 +273,20 @@ _FIRST = Fraction(9, 10)
 
 
 def _ledger(module: ModuleType, x: Audits) -> Iterator[Statement]:
-    rng = np.random.default_rng(x.choice)
+    rng = seeded(x)
     ledger = module.AuditLedger(0.25, x.failure_probability, 1.0, audit_probability=x.rate)
     truly = audited = 0
-    for step in range(x.steps):
+    steps = max(x.steps, 0)
+    for step in range(steps):
         wrong = step % max(x.errors, 1) == 0
         truly += wrong
         if ledger.audit(rng):
             audited += wrong
             ledger.record(2.0 if wrong else 1.0)
     stated = ledger.bound()
-    if (stated.steps, stated.errors) != (x.steps, audited):
+    if (stated.steps, stated.errors) != (steps, audited):
         raise BrokenError("the ledger miscounted.")
-    if stated.most_errors < audited or stated.most_errors > x.steps:
+    if stated.most_errors < audited or stated.most_errors > steps:
         raise BrokenError(
             "the ledger states fewer errors than it saw, or more than there are answers."
         )

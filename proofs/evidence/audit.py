@@ -273,7 +273,8 @@ def judge(claim: Claim[Any], seen: Sequence[Observed]) -> tuple[Status, tuple[st
         f"{bound} is undecided at {o.name} with {PRECISIONS[-1]} bits."
         for o in seen
         for bound, decided in o.decided.items()
-        # Equality cannot be decided by enclosures: a bound that is attained need only not be exceeded.
+        # Equality cannot be decided by enclosures unless both sides are rational: a bound that is attained
+        # need only not be exceeded.
         if decided is Verdict.UNDECIDED and not o.name.startswith(("extremal", "edge", "find"))
     ]
     faults += [f for bound in claim.bounds for f in _region_faults(bound, seen)]
@@ -319,14 +320,21 @@ def lies_in(
         decided = _compared(where, values, bits)
         if decided is not None:
             return decided
-    exact = {
-        symbol: sympy.Rational(value.numerator, value.denominator)
-        for symbol in where.free_symbols
-        if isinstance(value := values[symbol.name], int | Fraction)
-    }
-    if (where.gts - where.lts).subs(exact) == 0:
+    if _exact(where.gts - where.lts, values) == 0:
         return not strict
     raise ArithmeticError(f"{where} is undecided with {PRECISIONS[-1]} bits.")
+
+
+def _exact(expression: sympy.Expr, values: Mapping[str, Value]) -> sympy.Expr:
+    """Put in the values that are rational numbers."""
+    tree = sympy.sympify(expression, strict=True)
+    return tree.subs(
+        {
+            symbol: sympy.Rational(value.numerator, value.denominator)
+            for symbol in tree.free_symbols
+            if isinstance(value := values[symbol.name], int | Fraction)
+        }
+    )
 
 
 def strays(bound: Bound[Any], values: Mapping[str, Value]) -> bool:
@@ -401,12 +409,29 @@ def _region_faults(bound: Bound[Any], seen: Sequence[Observed]) -> Iterable[str]
 
 def decide_bound(bound: Bound[Any], instance: Any) -> Verdict:
     """Decide whether the quantity is within its bound on an instance, raising the precision."""
-    return _decide(lambda bits: (bound.quantity(instance, bits), bound.value(instance, bits)))
+    return _decide_side(bound, bound.quantity, instance)
 
 
 def decide_trivial(bound: Bound[Any], instance: Any) -> Verdict:
     """Decide whether the cheapest answer meets the bound on an instance: then it is vacuous there."""
-    return _decide(lambda bits: (bound.trivial(instance, bits), bound.value(instance, bits)))
+    return _decide_side(bound, bound.trivial, instance)
+
+
+def _decide_side(
+    bound: Bound[Any], side: Callable[[Any, int], Enclosure], instance: Any
+) -> Verdict:
+    """Decide by enclosures, or where both sides are known as rational numbers by those."""
+    found = _decide(lambda bits: (side(instance, bits), bound.value(instance, bits)))
+    if found is not Verdict.UNDECIDED:
+        return found
+    low, high = (Fraction(end.item()) for end in side(instance, PRECISIONS[-1]).bounds())
+    if low != high:
+        return found
+    # A count meets its bound where that is rounded only because a quotient is no binary number.
+    most = _exact(bound.expression, bound.parameters(instance, PRECISIONS[-1]))
+    if not most.is_Rational:
+        return found
+    return Verdict.WITHIN if low <= Fraction(int(most.p), int(most.q)) else Verdict.OUTSIDE
 
 
 def pays_less(rival: Rival[Any], instance: Any) -> bool:

@@ -159,4 +159,27 @@ MUTANTS = (
         tests=f"{_ATTACK}test_an_argument_that_is_changed_is_a_fault_though_the_answer_is_right",
         catches="an argument that is changed",
     ),
+    Mutant(
+        file="proofs/attack/instances.py",
+        before="    factor = min(factor, most / 2 / max(largest, 1.0))\n",
+        after="",
+        tests=f"{_ATTACK}test_what_is_drawn_are_numbers_and_nothing_overflows",
+        catches="that queries of keys next to nothing are numbers of their format",
+    ),
+    Mutant(
+        file="proofs/attack/instances.py",
+        before="abs(instance.choice)",
+        after="instance.choice",
+        tests=f"{_ATTACK}test_whole_numbers_below_0_are_answered_or_refused_in_a_sentence"
+        "[AuditLedger-choice]",
+        catches="that moves lead below 0",
+    ),
+    Mutant(
+        file="proofs/evidence/audit.py",
+        before="    if not most.is_Rational:\n",
+        after="    if True:\n",
+        tests="tests/specs/test_verdicts.py::"
+        "test_a_count_that_attains_its_bound_for_witness_changes_no_verdict",
+        catches="that a count which attains its bound is within it",
+    ),
 )

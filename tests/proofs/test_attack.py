@@ -1,5 +1,6 @@
 """The standing attack: every public bound has an attacker, which finds planted faults and no others."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -11,7 +12,7 @@ import pytest
 
 import fastpath
 from proofs.__main__ import main
-from proofs.attack.instances import Matrices, matrices
+from proofs.attack.instances import Matrices, matrices, short
 from proofs.attack.registry import ATTACKS, WITHOUT, kept, public
 from proofs.attack.search import (
     Attack,
@@ -21,6 +22,7 @@ from proofs.attack.search import (
     UndecidedError,
     judged,
     search,
+    usable,
 )
 from reference import Enclosure
 
@@ -86,6 +88,45 @@ def test_a_search_that_is_out_of_time_says_so() -> None:
     found = search(ATTACKS["gram"], fastpath, instances=10**6, seconds=1e-9)
     assert found.stopped
     assert found.tried == 0
+
+
+#: One attack for each way of drawing input.
+DRAWN = {attack.sample: attack for attack in ATTACKS.values()}
+
+#: Generators from which queries were drawn that no float32 holds: their keys were next to nothing.
+NEXT_TO_NOTHING = (743, 122217, 430950007)
+
+
+@pytest.mark.parametrize("attack", DRAWN.values(), ids=[sample.__name__ for sample in DRAWN])
+def test_what_is_drawn_are_numbers_and_nothing_overflows(attack: Attack) -> None:
+    for seed in (*range(300), *NEXT_TO_NOTHING):
+        with np.errstate(over="raise", divide="raise", invalid="raise"):
+            instance = attack.sample(np.random.default_rng(seed))
+        assert usable(instance)
+
+
+def test_scores_of_keys_next_to_nothing_are_small_and_are_not_0() -> None:
+    for seed in NEXT_TO_NOTHING:
+        drawn = short(np.random.default_rng(seed))
+        scores = drawn.Q.astype(float) @ drawn.K.astype(float).T
+        assert 0 < np.abs(scores).max() < 4
+
+
+#: The function and a whole number of its input; an index of few keys is dear to make.
+WHOLE = [
+    pytest.param(name, field, marks=pytest.mark.slow if name == "KeyIndex" else ())
+    for name, attack in ATTACKS.items()
+    for field, value in vars(attack.sample(np.random.default_rng(0))).items()
+    if isinstance(value, int)
+]
+
+
+@pytest.mark.parametrize(("name", "field"), WHOLE)
+def test_whole_numbers_below_0_are_answered_or_refused_in_a_sentence(name: str, field: str) -> None:
+    """Moves lead there from 0: an attack seeds generators with one, and counts answers by another."""
+    drawn = ATTACKS[name].sample(np.random.default_rng(5))
+    with contextlib.suppress(ValueError, TypeError):
+        judged(ATTACKS[name], fastpath, replace(drawn, **{field: -1}))
 
 
 def _smaller(function: Callable[..., Any], part: float) -> Callable[..., Any]:

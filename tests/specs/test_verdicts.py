@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 import sympy
 
-from proofs.evidence.audit import find, instances, judge, lies_in, observe
+from proofs.evidence.audit import decide_bound, find, instances, judge, lies_in, observe
+from reference import Verdict
 from specs import CLAIMS
 from specs.claim import Bound, Claim, Status
 from specs.dynamic.hardness import HintedRead
 from specs.dynamic.problem import same_key_changes
 from specs.ledger import ledger
+from specs.lifting import lift
+from specs.sparsification.heavy_keys import Keys
 from specs.streaming.stream import P2_COLUMNS, P2_DOUBLINGS, Growing, Sketches
 from specs.symbols import n, pending
 
@@ -96,6 +99,36 @@ def test_no_verdict_changes_with_the_witness(claim: Claim[Any]) -> None:
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 def test_no_verdict_changes_with_any_of_many_witnesses(claim: Claim[Any]) -> None:
     assert _verdicts_change(claim, 25, DEAR.get(claim.id, 1000)) == []
+
+
+HEAVY = CLAIMS["L.heavy"].bounds[0]
+
+#: Four keys of leverage 3/4 each: 4 = 3/(3/4), whose quotient no binary number is.
+SIMPLEX = Keys(np.array([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]), Fraction(3, 4))
+
+
+@pytest.mark.parametrize(
+    "attains",
+    [SIMPLEX, Keys(np.eye(3), Fraction(1)), Keys(np.vstack([np.eye(3), np.zeros(3)]), Fraction(1))],
+    ids=["a simplex", "a basis", "a basis and zero"],
+)
+def test_a_count_that_attains_its_bound_for_witness_changes_no_verdict(attains: Keys) -> None:
+    assert decide_bound(HEAVY, attains) is Verdict.WITHIN
+    for less in (1, Fraction(1, 10**500)):  # which 1280 bits do not tell from 0
+        smaller = replace(HEAVY, expression=HEAVY.expression - sympy.Rational(less))
+        assert decide_bound(smaller, attains) is Verdict.OUTSIDE
+    found = find(replace(CLAIMS["L.heavy"], witness=lambda: attains), _proved)
+    assert (found.verdict, found.faults) == (ledger().records["L.heavy"].verdict, ())
+
+
+def test_what_attains_a_bound_of_numbers_that_are_not_told_exactly_is_not_decided() -> None:
+    enclosed = replace(
+        HEAVY,
+        parameters=lambda i, bits: (
+            HEAVY.parameters(i, bits) | {"rank": lift(Fraction(9), bits).sqrt()}
+        ),
+    )
+    assert decide_bound(enclosed, SIMPLEX) is Verdict.UNDECIDED
 
 
 def _proved(theorem: str, bound: str, relation: Any) -> bool:
