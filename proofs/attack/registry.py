@@ -37,6 +37,7 @@ WITHOUT = {
             "Gram",
             "HeavyKeys",
             "KeyGram",
+            "Recalled",
             "Sparsified",
             "kernels.Fingerprint",
             "kernels.Format",

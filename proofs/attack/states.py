@@ -175,7 +175,7 @@ def _index(module: ModuleType, x: Heads) -> Iterator[Statement]:
 
 def _coreset(module: ModuleType, x: Heads) -> Iterator[Statement]:
     # More keys than are kept, of which many are equal; queries short enough for a bound below the range.
-    rng = np.random.default_rng(x.choice)
+    rng = seeded(x)
     count = 65 + x.choice % 64
     K, V = (a[rng.integers(len(a), size=count)] for a in (x.K, x.V))
     Q = x.Q * x.Q.dtype.type(2.0 ** -(x.choice % 5))

@@ -8,7 +8,7 @@
     differs; (3) a quotient of sums that are off by shares of the denominator; (4) the computed Gram
     sum is an expression of sums and products (fp_expression). *)
 
-Require Import Reals Lra Lia.
+Require Import Reals Lra.
 From Attest Require Import Bounds.
 From Attest.Foundations Require Import Sums Vectors.
 From Attest.Softmax Require Import Softmax Taylor.

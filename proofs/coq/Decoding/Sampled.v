@@ -18,7 +18,7 @@ From Attest.Foundations Require Import Sums Derivatives Probability.
 Import ListNotations.
 Open Scope R_scope.
 
-(** * Two bounds on exp *)
+(** * A bound on exp *)
 
 Lemma series_positive x : 0 <= x -> (2 - 2 * x / 3) * (exp x - 1 - x) <= x ^ 2.
 Proof.
@@ -42,16 +42,6 @@ Proof.
   - intros y. auto_derive; [exact I | field].
 Qed.
 
-Lemma exp_minus x : 0 <= x -> exp (- x) <= 1 - x + x ^ 2 / 2.
-Proof.
-  intros Hx.
-  assert (C : 0 <= 1 - x + x ^ 2 / 2 - exp (- x)); [| lra].
-  apply (nonneg_from_0 (fun x => 1 - x + x ^ 2 / 2 - exp (- x)) (fun x => x - 1 + exp (- x))); auto.
-  - rewrite Ropp_0, exp_0. field.
-  - intros y. auto_derive; [exact I | field].
-  - intros y _. pose proof (exp_ineq1_le (- y)). lra.
-Qed.
-
 Lemma series x b : x <= b -> 0 <= b < 3 -> exp x <= 1 + x + x ^ 2 / (2 * (1 - b / 3)).
 Proof.
   intros Hx Hb. pose proof (pow2_ge_0 x) as Q. destruct (Rle_dec 0 x) as [P | P].
@@ -60,7 +50,7 @@ Proof.
     apply le_div; [lra |]. pose proof (exp_ineq1_le x).
     apply Rle_trans with ((2 - 2 * x / 3) * (exp x - 1 - x)); [| exact S].
     rewrite Rmult_comm. apply Rmult_le_compat_r; lra.
-  - pose proof (exp_minus (- x) ltac:(lra)) as E. rewrite Ropp_involutive in E.
+  - pose proof (exp_opp_quadratic (- x) ltac:(lra)) as E. rewrite Ropp_involutive in E.
     assert (X : x ^ 2 / 2 <= x ^ 2 / (2 * (1 - b / 3))).
     { unfold Rdiv. apply Rmult_le_compat_l; [exact Q |]. apply Rinv_le_contravar; lra. }
     replace ((- x) ^ 2) with (x ^ 2) in E by ring. lra.
@@ -70,12 +60,6 @@ Section Sampled.
 
 Variables (A : Type) (seeds : list A).
 Hypothesis nonempty : seeds <> [].
-
-Fixpoint total (f : nat -> A -> R) (l : list A) : R :=
-  match l with
-  | [] => 0
-  | a :: rest => f O a + total (fun r => f (S r)) rest
-  end.
 
 (** * Sums of independent terms of given moments *)
 
@@ -125,7 +109,7 @@ Proof.
   - apply exp_const; [| exact C]. pose proof (pow2_ge_0 l). nra.
   - apply Rle_trans with (expect seeds (fun a => (1 + - l * f a) + l ^ 2 / 2 * f a ^ 2)).
     + apply expect_le; auto. intros a Ha.
-      pose proof (exp_minus (l * f a) ltac:(apply Rmult_le_pos; auto)) as X.
+      pose proof (exp_opp_quadratic (l * f a) ltac:(apply Rmult_le_pos; auto)) as X.
       replace (- l * f a) with (- (l * f a)) by ring.
       replace (l ^ 2 / 2 * f a ^ 2) with ((l * f a) ^ 2 / 2) by field. lra.
     + rewrite !expect_plus, !expect_scale, expect_const, Hz by auto.
@@ -153,12 +137,6 @@ Proof.
       apply Rmult_le_compat_l; [left; apply exp_pos | apply H; lia].
 Qed.
 
-Lemma total_opp f x : total (fun r a => - f r a) x = - total f x.
-Proof.
-  revert f. induction x as [| a x IH]; intros f; simpl; [ring |].
-  rewrite (IH (fun r => f (S r))). ring.
-Qed.
-
 Lemma bounded_opp f z v b n : bounded f z v b n ->
   bounded (fun r a => - f r a) (fun r => - z r) v b n.
 Proof.
@@ -171,7 +149,7 @@ Proof.
 Qed.
 
 (** Markov's inequality. *)
-Lemma markov n (event : list A -> bool) (g : list A -> R) :
+Lemma exponential_markov n (event : list A -> bool) (g : list A -> R) :
   (forall x, event x = true -> 0 <= g x) ->
   probability (tuples n seeds) event <= expect (tuples n seeds) (fun x => exp (g x)).
 Proof.
@@ -273,7 +251,7 @@ Proof.
   { apply Rsqr_inj; [apply sqrt_pos | apply Rmult_le_pos; lra |].
     rewrite Rsqr_sqrt by (repeat apply Rmult_le_pos; lra).
     unfold Rsqr. replace (V * l * (V * l)) with (V ^ 2 * l ^ 2) by ring. rewrite L2. field. lra. }
-  eapply Rle_trans; [apply (markov n _ (fun x => l * (e - total f x))) |].
+  eapply Rle_trans; [apply (exponential_markov n _ (fun x => l * (e - total f x))) |].
   - intros x E. unfold at_most in E. destruct (Rle_dec (total f x) e); [| discriminate].
     apply Rmult_le_pos; lra.
   - rewrite (expect_ext _ _ (fun x => exp (l * e) * exp (- l * total f x)))

@@ -56,3 +56,12 @@ Proof.
   - intros x _. apply is_derive_Reals. auto.
   - assert (0 <= f' x) by (apply P; lra). nra.
 Qed.
+
+Lemma exp_opp_quadratic u : 0 <= u -> exp (- u) <= 1 - u + u ^ 2 / 2.
+Proof.
+  intros Hu. enough (0 <= 1 - u + u ^ 2 / 2 - exp (- u)) by lra.
+  apply (nonneg_from_0 (fun u => 1 - u + u ^ 2 / 2 - exp (- u)) (fun u => u - 1 + exp (- u))); auto.
+  - rewrite Ropp_0, exp_0. field.
+  - intros x. auto_derive; auto. unfold Rdiv. simpl. field.
+  - intros x _. pose proof (exp_ineq1_le (- x)). lra.
+Qed.

@@ -129,6 +129,19 @@ Qed.
 Lemma expect_one {A} (seeds : list A) f : expect (tuples 0 seeds) f = f [].
 Proof. unfold expect, lsum. simpl. field. Qed.
 
+(** A sum of terms, each of its own seed. *)
+Fixpoint total {A} (f : nat -> A -> R) (l : list A) : R :=
+  match l with
+  | [] => 0
+  | a :: rest => f O a + total (fun r => f (S r)) rest
+  end.
+
+Lemma total_opp {A} (f : nat -> A -> R) x : total (fun r a => - f r a) x = - total f x.
+Proof.
+  revert f. induction x as [| a x IH]; intros f; simpl; [ring |].
+  rewrite (IH (fun r => f (S r))). ring.
+Qed.
+
 (** * Binomial coefficients *)
 
 Lemma C_full n : C n n = 1.

@@ -89,13 +89,6 @@ Qed.
 
 (** * Many roundings *)
 
-(** Their sum, each of its own seed. *)
-Fixpoint total (f : nat -> A -> R) (l : list A) : R :=
-  match l with
-  | [] => 0
-  | a :: rest => f O a + total (fun r => f (S r)) rest
-  end.
-
 Fixpoint squares (c : nat -> R) (n : nat) : R :=
   match n with O => 0 | S n => c O ^ 2 + squares (fun r => c (S r)) n end.
 
@@ -143,12 +136,6 @@ Proof.
   unfold Rabs in Ht. destruct (Rcase_abs (total f x)).
   - pose proof (exp_ge_1 (l * (- total f x - t)) ltac:(nra)). lra.
   - pose proof (exp_ge_1 (l * (total f x - t)) ltac:(nra)). lra.
-Qed.
-
-Lemma total_opp f x : total (fun r a => - f r a) x = - total f x.
-Proof.
-  revert f. induction x as [| a x IH]; intros f; simpl; [ring |].
-  rewrite (IH (fun r => f (S r))). ring.
 Qed.
 
 Lemma rounding_opp f c n : rounding f c n -> rounding (fun r a => - f r a) c n.

@@ -63,15 +63,6 @@ Proof.
   rewrite Ropp_involutive in H. replace ((- z) ^ 2) with (z ^ 2) in H by ring. lra.
 Qed.
 
-Lemma exp_opp_quadratic u : 0 <= u -> exp (- u) <= 1 - u + u ^ 2 / 2.
-Proof.
-  intros Hu. enough (0 <= 1 - u + u ^ 2 / 2 - exp (- u)) by lra.
-  apply (nonneg_from_0 (fun u => 1 - u + u ^ 2 / 2 - exp (- u)) (fun u => u - 1 + exp (- u))); auto.
-  - rewrite Ropp_0, exp_0. field.
-  - intros x. auto_derive; auto. unfold Rdiv. simpl. field.
-  - intros x _. pose proof (exp_ineq1_le (- x)). lra.
-Qed.
-
 Lemma one_plus_le e : 0 <= e -> 1 + e <= exp (e - e ^ 2 / 2 + e ^ 3 / 3).
 Proof.
   intros He. set (p := fun e => e - e ^ 2 / 2 + e ^ 3 / 3).

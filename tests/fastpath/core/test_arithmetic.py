@@ -65,7 +65,10 @@ def _sharp(method: str) -> Any:
             "failure_probability": 0.5,
         }
     )
-    return fastpath.certified_attention(q, k, v, rng=np.random.default_rng(1), **kwargs)
+    with pytest.MonkeyPatch.context() as patched:
+        if method == "clusters":
+            patched.setattr(real_heads.SampledKeys, "planned", lambda *_: Refusal(reason="no"))
+        return fastpath.certified_attention(q, k, v, rng=np.random.default_rng(1), **kwargs)
 
 
 def _dynamic(mode: str) -> Any:

@@ -11,6 +11,7 @@ import pytest
 
 import fastpath
 from fastpath.core import inputs
+from fastpath.core.offers import Refusal
 from fastpath.real_heads import attention as real_heads
 
 
@@ -56,6 +57,8 @@ def test_certified_attention_checks_a_head_once_whatever_way_it_takes(
     if method != "exact":
         monkeypatch.setattr(real_heads, "LARGE", 0)
         monkeypatch.setattr(real_heads, "exact_cost", lambda head: np.inf)
+    if method == "clusters":
+        monkeypatch.setattr(real_heads.SampledKeys, "planned", lambda *_: Refusal(reason="no"))
     given, asked = WAYS[method]
     with counted_checks() as counts:
         result = fastpath.certified_attention(*given, rng=np.random.default_rng(0), **asked)

@@ -93,7 +93,7 @@ def test_the_error_is_certified(network: Any, tokens: Any) -> None:
             # Looser by no more than what the centre, in float32, may be off by where queries are longest.
             longest = np.linalg.norm(q[at], axis=1)
             off = (1 + longest.max() / longest.min()) * own.bound[at]
-            assert report.error <= (distance[at] + off).max()
+            assert report.error <= distance[at].max() + off.max()
 
 
 def test_a_fault_in_one_layer_is_found_there(
