@@ -69,6 +69,8 @@ def attend_by_samples(
     scaled, unit = values.scaled, values.restore_bound(np.ones(values.columns))
     if allowed <= 0:
         return Refusal(reason="nothing is allowed")
+    if not failure_probability / 2:
+        return Refusal(reason="half of that failure probability is none")
     some = scaled[:: -(-len(scaled) // _GUESSED)]
     centre = some.mean(axis=0, dtype=np.float64).astype(scaled.dtype)
     np.clip(centre, some.min(axis=0), some.max(axis=0), out=centre)

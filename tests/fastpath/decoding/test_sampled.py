@@ -155,6 +155,8 @@ def test_what_does_not_pay_is_read_and_says_why(monkeypatch: pytest.MonkeyPatch)
     few = index.attend(Q, 0.2, failure_probability=1e-9, rng=rng)
     assert few.method == "exact"
     assert "a sample certifies" in few.reason
+    least = index.attend(Q, 0.2, failure_probability=5e-324, rng=rng)
+    assert "half of that failure probability is none" in least.reason
     large = index.attend(2.0**20 * Q, 0.2, failure_probability=1e-9, rng=rng)
     assert "logits of such a size are not sampled" in large.reason
 
