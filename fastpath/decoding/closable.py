@@ -126,12 +126,12 @@ def weigh(
     k: Matrix,
     reach: float,
     scaled: Matrix | None,
-    look: Callable[[Matrix, Matrix], None] | None = None,
+    look: Callable[[Matrix, Matrix, int], None] | None = None,
 ) -> tuple[Weighed, NDArray[np.float64]]:
     """Weigh keys a tile at a time, relative to its heaviest for each query, and add up their values.
 
-    What is to be done with the weights of a tile, of shape (blocks, g, size), gets them and what they are
-    relative to.
+    What is to be done with the weights of a tile, of shape (blocks, g, size), gets them, what they are
+    relative to, and how many keys they are of: the last block may have room for more.
     """
     constants, tile = constants_of(q), max(1, TILE // len(q))
     u = constants["unit_roundoff"]
@@ -146,7 +146,7 @@ def weigh(
         np.exp(weights, out=weights)
         sums = np.zeros((len(q), 0))
         if look is not None:
-            look(weights, shift)
+            look(weights, shift, min(tile, len(k) - start))
         if scaled is not None:
             sums = weighted_sums(weights, scaled[start : start + tile])
         parts.append((shift.astype(np.float64), totals(weights), sums, roundings(weights)))

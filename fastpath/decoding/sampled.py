@@ -69,6 +69,8 @@ def attend_by_samples(
     scaled, unit = values.scaled, values.restore_bound(np.ones(values.columns))
     if allowed <= 0:
         return Refusal(reason="nothing is allowed")
+    if not failure_probability / 2:
+        return Refusal(reason="half of that failure probability is none")
     some = scaled[:: -(-len(scaled) // _GUESSED)]
     centre = some.mean(axis=0, dtype=np.float64).astype(scaled.dtype)
     np.clip(centre, some.min(axis=0), some.max(axis=0), out=centre)
@@ -88,7 +90,7 @@ def attend_by_samples(
     # What the weights add up to is guessed of some: the samples are fewer by as much as it was too large.
     guess, _ = weigh(q, k[:: -(-len(k) // WEIGHED_FIRST)], reach, None)
     logarithm = guess.shift + np.log(guess.denominator * (len(k) / guess.keys))
-    drawn = _Drawn(len(k), samples, logarithm, rng)
+    drawn = _Drawn(samples, logarithm, rng)
     weighed, _ = weigh(q, k, reach, None, drawn.look)
     rows, weights = drawn.all_of(weighed.scale)
     sums = _Sums.of(weights, scaled, rows, centre)
@@ -127,16 +129,15 @@ def _needed(entries: int, failure: float, second: Array, distance: Array, allowe
 class _Drawn:
     """Keys that were drawn, tile by tile, and their weights by the inverse of their probability."""
 
-    def __init__(self, keys: int, samples: int, logarithm: Array, rng: np.random.Generator) -> None:
-        self._left, self._start, self._rng = keys, 0, rng
+    def __init__(self, samples: int, logarithm: Array, rng: np.random.Generator) -> None:
+        self._start, self._rng = 0, rng
         self._shift = math.log(samples) - logarithm
         self._rows: list[NDArray[np.intp]] = []
         self._weights: list[Matrix] = []
 
-    def look(self, weights: Matrix, shift: Matrix) -> None:
-        """Draw keys of a tile, of which these are the weights relative to e^shift."""
-        blocks, _, size = weights.shape
-        count = min(blocks * size, self._left)
+    def look(self, weights: Matrix, shift: Matrix, count: int) -> None:
+        """Draw keys of a tile of so many, of which these are the weights relative to e^shift."""
+        size = weights.shape[2]
         # At least that of each query: their sum takes less time than the largest.
         factors = np.exp(np.clip(shift + self._shift, _LEAST, -_LEAST)).astype(weights.dtype)
         shares = (factors @ weights).reshape(-1)[:count]
@@ -144,7 +145,7 @@ class _Drawn:
         chance = np.minimum(np.ceil(shares[kept] * _STEPS) / _STEPS, 1)
         self._weights.append(weights[kept // size, :, kept % size] / chance[:, None])
         self._rows.append(kept + self._start)
-        self._start, self._left = self._start + count, self._left - count
+        self._start += count
 
     def all_of(self, scale: Array) -> tuple[NDArray[np.intp], Matrix]:
         """Return which were drawn, and their weights relative to what all tiles' are."""

@@ -346,7 +346,11 @@ def sampled_sums(
         value=np.repeat(value, group),
     )
     # Below the sum of p |v| times the numerator's error no bound lies, nor its rounding below half a step.
-    most_allowed = sums.sizes * np.float32(NEAR * constants.numerator)
+    least = constants.numerator
+    if hidden is not None:
+        seen = n - np.count_nonzero(hidden, axis=-1)[..., None]
+        least, _ = sum_errors(model, n, seen=seen)
+    most_allowed = sums.sizes * np.asarray(NEAR * least, np.float32)
     smaller = np.abs(centre).astype(np.float32, copy=False)
     if precise:
         smaller *= np.float32(1 - 2.0**-23)  # it may have been rounded to a power of two

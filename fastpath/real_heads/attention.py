@@ -434,9 +434,12 @@ class _Spent:
         Costs that nothing comes of if the way that they were spent on fails.
     known : list
         Rows and their exact attention, of one head alone.
+    unspent : float
+        The part of the failure probability that no certificate has spent, of whatever way.
     """
 
     vain: float = 0.0
+    unspent: float = 1.0
     known: list[tuple[NDArray[np.intp], Certified]] = field(default_factory=list)
 
     def refused(self, what: str, more: float, exact: float, most: float = 1) -> Refusal | None:
@@ -713,7 +716,7 @@ class _Samples:
 
     def __post_init__(self) -> None:
         self._first, self._exact = self.asked[0], sum(map(exact_cost, self.heads))
-        self._chance, self._certificates = self._first.failure_probability, 0.0
+        self._certificates = 0.0
 
     def taken(self) -> list[CertifiedHead] | Refusal:
         """Take as many samples as a pilot finds necessary, and more where no certificate holds."""
@@ -767,6 +770,11 @@ class _Samples:
     def _rows(self) -> int:
         return len(self.heads[0].queries)
 
+    @property
+    def _chance(self) -> float:
+        """The failure probability that is left, the certificates of ways that failed before counted."""
+        return self._first.failure_probability * self.spent.unspent
+
     def _sized(
         self, planned: _Sampling, samples: int, aim: float
     ) -> tuple[int, float, float] | Refusal:
@@ -814,7 +822,7 @@ class _Samples:
 
     def _drawn(self, count: int) -> list[DrawnRows]:
         """Draw rows for a certificate of each head, with half of the failure probability that is left."""
-        self._chance /= 2
+        self.spent.unspent /= 2
         drawn = [
             DrawnRows.of(head, of_head.uncovered, self._chance, count, of_head.rng)
             for head, of_head in zip(self.given, self.asked, strict=True)

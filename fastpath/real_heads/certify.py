@@ -289,12 +289,15 @@ def rows_skipping(skipped: int, uncovered: float, failure_probability: float, ex
 
 def fewest_rows(uncovered: float, failure_probability: float, existing: int) -> int:
     """Return the least m with (1 - f)^m <= the failure probability, or every row."""
+    if not failure_probability:  # half of the least number
+        return existing
     with np.errstate(over="ignore"):
         needed = float(np.divide(log(failure_probability), log1p(-uncovered)))
     if not needed < existing:
         return existing
     fewest = max(1, ceil(needed))
-    while certify_failure(fewest, 0, uncovered) > failure_probability:
+    # Rounded upward, it may exceed the least numbers however many rows there are.
+    while fewest < existing and certify_failure(fewest, 0, uncovered) > failure_probability:
         fewest += 1
     return min(fewest, existing)
 

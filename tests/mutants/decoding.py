@@ -352,6 +352,12 @@ MUTANTS = (
         tests=f"{SAMPLED}::test_drawn_keys_stand_for_all",
         catches="that what was drawn stands for all",
     ),
+    _closable(
+        before="look(weights, shift, min(tile, len(k) - start))",
+        after="look(weights, shift, min(weights[:, 0].size, len(k) - start))",
+        tests=f"{SAMPLED}::test_every_key_has_its_own_value_however_tiles_and_blocks_fit",
+        catches="that a tile's last block has room for more keys than there are",
+    ),
     _sampled(
         before="chance = np.minimum(np.ceil(shares[kept] * _STEPS) / _STEPS, 1)",
         after="chance = np.ceil(shares[kept] * _STEPS) / _STEPS",

@@ -282,6 +282,12 @@ MUTANTS = (
         catches="keys that are hidden, of all heads",
     ),
     _together(
+        before="        least, _ = sum_errors(model, n, seen=seen)\n",
+        after="        least, _ = sum_errors(model, n)\n",
+        tests=f"{_SAMPLED}test_a_row_that_sees_few_keys_is_allowed_the_roundings_of_those",
+        catches="that keys which a row does not see round nothing",
+    ),
+    _together(
         before="    near = np.logical_not((distance <= most_allowed).all(axis=(1, 2)))\n",
         after="    near = np.zeros(heads, bool)\n",
         tests=f"{_SAMPLED}test_a_head_that_is_far_from_its_tolerance_is_told_apart",

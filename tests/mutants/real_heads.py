@@ -45,9 +45,16 @@ MUTANTS = (
         catches="that the certificate meets the tolerance",
     ),
     _head(
-        before="chance /= 2\n",
-        after="chance /= 1\n",
+        before="unspent /= 2\n",
+        after="unspent /= 1\n",
         tests=AGAIN,
         catches="that certificates share the failure probability",
+    ),
+    _head(
+        before="                    spent=spent,\n",
+        after="                    spent=_Spent(vain=spent.vain),\n",
+        tests="tests/fastpath/real_heads/test_certified_attention.py::"
+        "test_certificates_of_all_ways_together_spend_one_failure_probability",
+        catches="that the certificates of two ways share it too",
     ),
 )

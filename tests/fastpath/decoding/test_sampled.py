@@ -105,8 +105,8 @@ def test_drawn_keys_stand_for_all(dtype: Any) -> None:
     logarithm = np.log(weights.sum(axis=(0, 2), dtype=float))
     sums = []
     for _ in range(200):
-        drawn = sampled._Drawn(290, 40, logarithm, rng)
-        drawn.look(weights, np.zeros(2, dtype))
+        drawn = sampled._Drawn(40, logarithm, rng)
+        drawn.look(weights, np.zeros(2, dtype), 290)
         rows, found = drawn.all_of(np.ones((1, 2)))
         assert rows.max() < 290
         assert (found >= weights[rows // 100, :, rows % 100]).all()
@@ -118,6 +118,28 @@ def test_drawn_keys_stand_for_all(dtype: Any) -> None:
     whole = weights.transpose(1, 0, 2).reshape(2, -1)[:, :290].sum(axis=1)
     spread = np.std(sums, axis=0) / np.sqrt(200)
     assert (np.abs(np.mean(sums, axis=0) - whole) <= 5 * spread).all()
+
+
+@TYPES
+@pytest.mark.parametrize("group", [1, 2, 3, 5, 7, 11, 16])
+def test_every_key_has_its_own_value_however_tiles_and_blocks_fit(
+    group: int, dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tile need be no multiple of a block; of a sample a key that weighs nearly all is always one."""
+    monkeypatch.setattr(sampled, "PART_A_COLUMN", np.inf)
+    monkeypatch.setattr(sampled, "_needed", lambda *_: 400)
+    rng = np.random.default_rng(group)
+    K, V = 0.01 * rng.standard_normal((4000, 2)), 0.01 * rng.standard_normal((4000, 1))
+    Q = np.tile([[8.0, 8.0]], (group, 1))
+    for place in (0, 1499, 2999, 3999):
+        k, v = K.copy(), V.copy()
+        k[place], v[place] = 2.0, 1.0
+        q, k, v = (x.astype(dtype) for x in (Q, k, v))
+        index = KeyIndex(k, v)
+        found = index.attend(q, 0.5, failure_probability=0.1, rng=rng)
+        exact = attention(q.astype(float), k.astype(float), v.astype(float)).output
+        assert found.method == "samples"
+        assert (np.abs(found.output - exact) <= found.error_bound).all()
 
 
 def test_what_does_not_pay_is_read_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +155,8 @@ def test_what_does_not_pay_is_read_and_says_why(monkeypatch: pytest.MonkeyPatch)
     few = index.attend(Q, 0.2, failure_probability=1e-9, rng=rng)
     assert few.method == "exact"
     assert "a sample certifies" in few.reason
+    least = index.attend(Q, 0.2, failure_probability=5e-324, rng=rng)
+    assert "half of that failure probability is none" in least.reason
     large = index.attend(2.0**20 * Q, 0.2, failure_probability=1e-9, rng=rng)
     assert "logits of such a size are not sampled" in large.reason
 

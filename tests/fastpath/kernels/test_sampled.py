@@ -14,6 +14,7 @@ from fastpath.kernels import (
     torch_flash_cpu,
     torch_sdpa_math,
 )
+from fastpath.kernels.formats import FORMATS
 from fastpath.kernels.sampled import Found, Scratch, Sums, found_of, sampled_sums
 from tests.fastpath.kernels.formulas import written_bound
 from tests.fastpath.kernels.simulated import simulate
@@ -151,6 +152,26 @@ def test_a_head_that_is_far_from_its_tolerance_is_told_apart() -> None:
         wrong[1, 2, 3] = numbers(model.out, wrong[1, 2, 3] * (1 + 2.0**-5))
         _, near = passed(wrong, q, k, v, model, scale, None)
         assert near[1]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("seen", [1, 2, 7])
+def test_a_row_that_sees_few_keys_is_allowed_the_roundings_of_those(name: str, seen: int) -> None:
+    """What each head for itself refutes is told apart, however many keys there are that it does not see."""
+    model = MODELS[name]
+    q, k, v, scale = heads_of(model.out, ((3, 1), 4, 400, 16, 8, 1.0, 0.0), seen)
+    mask = np.arange(400) < seen * np.arange(1, 5)[:, None]
+    allowed = tolerance(q, k, v, model, scale=scale, mask=mask)
+    middle = numbers(model.out, allowed.centre)
+    apart = 2 * FORMATS[model.out].unit_roundoff
+    for row in range(4):
+        for head, side, away in ((0, allowed.lower, -1), (1, allowed.upper, 1)):
+            wrong = middle.copy()
+            edge = side[head, row, 0]
+            wrong[head, row, 0] = numbers(model.out, edge + away * 2 * apart * np.abs(edge))
+            assert judge_attention(wrong, q, k, v, model, scale=scale, mask=mask).refuted
+            _, near = passed(wrong, q, k, v, model, scale, mask)
+            assert near[head]
 
 
 def test_calls_together_are_what_each_call_is() -> None:

@@ -204,6 +204,44 @@ def test_where_few_rows_err_too_much_more_are_drawn_for_the_same_output(
     assert result.predicted_cost > rows / len(Q)
 
 
+def test_certificates_of_all_ways_together_spend_one_failure_probability(
+    diffuse: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Q, K, V, _ = diffuse
+    spent, drawn_for = [], set()
+    draw, take = DrawnRows.of, real_heads._Samples.taken
+
+    def noting(head: Any, uncovered: float, chance: float, *more: Any) -> Any:
+        spent.append(chance)
+        return draw(head, uncovered, chance, *more)
+
+    def failing(self: Any) -> Any:
+        before, found = len(spent), take(self)
+        if len(spent) > before:
+            drawn_for.add(self.name)
+        return found
+
+    monkeypatch.setattr(DrawnRows, "of", noting)
+    monkeypatch.setattr(DrawnRows, "bound", lambda self, errors: 10.0)
+    monkeypatch.setattr(real_heads._Samples, "taken", failing)
+    monkeypatch.setattr(real_heads, "IN_VAIN", 1.0)
+    monkeypatch.setattr(real_heads, "WORTHWHILE", 3.0)
+    result = fastpath.certified_attention(
+        Q,
+        K,
+        V,
+        tolerance=0.1,
+        rows="quantile",
+        uncovered=0.05,
+        failure_probability=1e-3,
+        rng=np.random.default_rng(0),
+    )
+    assert result.method == "exact"
+    assert drawn_for == {"clusters", "sampled keys"}
+    assert len(spent) > 2
+    assert sum(spent) <= 1e-3
+
+
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("family", ["outlying", "sink", "recent", "sharp"])
 def test_what_is_spent_in_vain_is_little(

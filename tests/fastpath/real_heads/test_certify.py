@@ -372,3 +372,13 @@ def test_rows_of_which_some_errors_may_be_skipped_are_enough_and_few() -> None:
         assert certify_failure(rows - rows // 32, skipped, 0.01) > 1e-9 or not skipped
     assert rows_skipping(0, 0.01, 1e-9, 10**6) == fewest_rows(0.01, 1e-9, 10**6)
     assert rows_skipping(2, 0.01, 1e-9, 2500) == 2500
+
+
+@pytest.mark.parametrize("chance", [0.0, 5e-324, 1e-323])
+@pytest.mark.parametrize("uncovered", [1e-9, 0.01, 0.999])
+def test_for_the_least_failure_probabilities_there_are_rows_enough(
+    chance: float, uncovered: float
+) -> None:
+    """Half of the least is 0, and what is rounded upward never falls below it: every row will do."""
+    assert 0 < fewest_rows(uncovered, chance, 5000) <= 5000
+    assert 0 < rows_skipping(2, uncovered, chance, 5000) <= 5000
