@@ -139,7 +139,7 @@ def _smaller(function: Callable[..., Any], part: float) -> Callable[..., Any]:
 
 #: Faults of an implementation, and by what they are found.
 FAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "a bound that is a tenth": ("attention", lambda f: _smaller(f, 0.1)),
+    "a bound that is a fiftieth": ("attention", lambda f: _smaller(f, 0.02)),
     "a bound that is negative": ("attention", lambda f: _smaller(f, -1.0)),
     "a bound that is NaN": ("attention", lambda f: _smaller(f, np.nan)),
     "an error of 2^-20": (

@@ -137,12 +137,12 @@ def test_what_a_row_sees_is_weighed_against_keys_that_all_rows_of_its_band_see(l
     """A last key outweighs all; what earlier rows see is next to nothing beside it, and not to be dropped.
 
     Were the sum that of all keys, or its weights relative to the last, so that those of the past were raised,
-    31 keys would be below the threshold, of which a row has seven percent of its weight.
+    31 keys would be below the threshold, of which a row has four percent of its weight.
     """
     n = 60
     raised = 40 + np.log(25)
     K = np.arange(n)[:, None] * 2.0**-20
-    K[25:56] = raised + np.log(0.005 / n) - 0.5
+    K[25:56] = raised + np.log(0.0025 / n) - 0.5
     K[56], K[-1] = raised - np.log(50), last
     V = np.where(np.arange(n) == 56, 1.0, -1.0)[:, None]
     Q = 1 + np.arange(n)[:, None] * 2.0**-30
