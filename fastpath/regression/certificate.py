@@ -351,6 +351,10 @@ class _Sizes:
         weights = self.here.weights
         first, second = np.triu_indices(A.shape[1])
         A = A - A.mean(axis=0)
+        row_norm = up(longest_row(A) + made_of)
+        # So that what underflows, 2^-1074 a product, is nothing beside the roundings of rows of length one.
+        exponent = int(np.frexp(row_norm)[1])
+        A, row_norm = np.ldexp(A, -exponent), np.ldexp(row_norm, -exponent)
         means = weights @ A
         covariance = weights @ (A[:, first] * A[:, second]) - means[:, first] * means[:, second]
         # So that their powers do not underflow.
@@ -359,9 +363,9 @@ class _Sizes:
         full[:, first, second] = full[:, second, first] = covariance / unit
         # |C|^4 <= |C^4|_F: at d = 16 half the Frobenius norm of C.
         largest = up(unit * up(np.sqrt(up(np.sqrt(_fourth_powers(full).max())))))
-        row_norm = up(longest_row(A) + made_of)
         roundings, error = self.deviation_roundings, self.weight_error
-        return float(computed_deviation(largest, row_norm, roundings, U, error))
+        scaled = computed_deviation(largest, row_norm, roundings, U, error)
+        return float(up(np.ldexp(scaled, exponent)))
 
     def gradient_error(self, roundings: int, unit_roundoff: float) -> float:
         """Bound the error of a gradient whose terms pass through so many roundings."""

@@ -97,6 +97,18 @@ def _log_errors(i: Computed, bits: int) -> Enclosure:
     return halved.max()
 
 
+def _nothing_underflows(i: Computed) -> bool:
+    """Whether no product of four weights and eight entries is below the normal range.
+
+    So many make a term of Q Qᵀ, and none has more.  A float of at least 2^-k is a multiple of 2^-(k + 52),
+    and so are sums: what is computed of the smallest is zero or at least 2^-(12 * 52) of their product.
+    """
+    entries = np.concatenate([np.ravel(np.abs(A)) for A in i.problem])
+    weight = np.minimum(i.weights, i.normalised()).min()
+    entry = entries.min(where=entries > 0, initial=1.0)
+    return bool(weight > 0 and 4 * np.log2(weight) + 8 * np.log2(entry) >= 12 * 52 - 1021)
+
+
 def _length(*parts: Enclosure) -> Enclosure:
     squares = [(part * part).sum() for part in parts]
     return sum(squares[1:], squares[0]).sqrt()
@@ -265,7 +277,8 @@ FP_REGRESSION = Claim[Computed](
         "exact quantities."
     ),
     not_stated=(
-        "Underflow. That a given BLAS obeys the model, and that k counts every rounding of a given program."
+        "What underflows, for which a program adds what it can lose. That a given BLAS obeys the model, and "
+        "that k counts every rounding of a given program."
     ),
     assumes=(
         Hypothesis(
@@ -275,6 +288,12 @@ FP_REGRESSION = Claim[Computed](
             "logarithms of the weights err by at most eta, up to a constant a row",
             lambda i: _log_errors(i, 256).bounds()[1].item() <= i.weight_error,
             mirrors=("weights_within",),
+        ),
+        Hypothesis(
+            "so that no product underflows: the smallest weight to the fourth power, times the smallest "
+            "entry that is not zero to the eighth, is at least 2^-397",
+            _nothing_underflows,
+            alone="the theorem's sums are a model of rounding without underflow",
         ),
         Hypothesis(
             "k u <= 1/4",

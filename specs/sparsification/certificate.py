@@ -10,7 +10,9 @@ h roundings; A = s (f Ĝ − Ĥ) + slack diag(Ĝ) − shift I with s = 1 or −1
 from A, sums in any order.  An error of γ_k = ku/(1 − ku) relative to exact squares is one of
 γ_k/(1 − γ_k) = ku/(1 − 2ku) relative to computed ones: ``relative(k)``.
 
-NOTE Scaling rows by powers of two beforehand changes no rounding and keeps underflow away.
+NOTE The model is of rounding without underflow, so no product and no quotient may be below the normal range:
+where float32's squares are, both claims fail, by any factor.  Scaling rows by powers of two beforehand
+changes no rounding and keeps underflow away.
 """
 
 from __future__ import annotations
@@ -28,7 +30,12 @@ from reference.arithmetic.gram import gram, semidefinite
 from specs.claim import Bound, Claim, Hypothesis, Relation, Value
 from specs.lifting import lift
 from specs.softmax.rounding import ARITHMETIC, gamma
-from specs.sparsification.loewner import Matrix, sequential_gram
+from specs.sparsification.loewner import (
+    Matrix,
+    gram_is_normal,
+    products_are_normal,
+    sequential_gram,
+)
 from specs.symbols import (
     difference,
     factor,
@@ -176,6 +183,34 @@ def _excess(i: Factorisation, shift: Fraction, bits: int) -> Enclosure:
     return lift(shift - low, bits) + Enclosure(np.array(0, object), 1, bits)
 
 
+def _nothing_underflows(i: Factorisation) -> bool:
+    """Whether no product, and no quotient of the factorisation in any order, is below the normal range."""
+    number = i.shifted.dtype.type
+    diagonal = i.first.diagonal()
+    return (
+        gram_is_normal(i.X)
+        and gram_is_normal(i.Y)
+        and products_are_normal(i.first, number(i.factor))
+        and products_are_normal(diagonal, number(i.slack))
+        and all(_pivots_are_normal(i, j) for j in range(len(i.shifted)))
+    )
+
+
+def _pivots_are_normal(i: Factorisation, column: int) -> bool:
+    """Whether what a column of L is computed from is so large that its products and quotients are normal.
+
+    A sum of floats is a multiple of the last digit of the smallest.  Where that, divided by the pivot, is in
+    the normal range, so is every quotient, unless it is zero.
+    """
+    before, below = i.lower[column, :column], i.lower[column + 1 :, :column]
+    if not (products_are_normal(before, before) and products_are_normal(below, before)):
+        return False
+    least = float(np.finfo(before.dtype).tiny / i.unit_roundoff)
+    least *= max(1.0, float(i.lower[column, column]))
+    summed = np.hstack([i.shifted[column + 1 :, column : column + 1], below * before])
+    return bool((np.abs(summed) >= least)[summed != 0].all())
+
+
 def _shift_parameters(i: Factorisation, bits: int) -> Mapping[str, Value]:
     return {
         "factor": Fraction(i.factor),
@@ -244,12 +279,17 @@ P3_CERTIFICATE = Claim[Factorisation](
         "(eps + slack) sqrt(G_ii G_jj)."
     ),
     not_stated=(
-        "Underflow, for which an implementation charges a rounding more. That a given LAPACK obeys the model."
+        "What underflows, for which an implementation that bounds it charges a rounding more. That a given "
+        "LAPACK obeys the model."
     ),
     assumes=(
         Hypothesis(
-            "every number, computed by rounded sums in any order, is finite",
-            lambda i: all(np.isfinite(a).all() for a in (i.first, i.second, i.shifted, i.lower)),
+            "every number, computed by rounded sums in any order, is finite, and no product or quotient is "
+            "below the normal range",
+            lambda i: (
+                all(np.isfinite(a).all() for a in (i.first, i.second, i.shifted, i.lower))
+                and _nothing_underflows(i)
+            ),
             mirrors=("computed_gram", "computed_gram (2)", "assembled", "cholesky"),
         ),
         Hypothesis(
@@ -354,6 +394,25 @@ class Computed:
         return ARITHMETIC[self.X.dtype.name].unit_roundoff
 
 
+def _normal_entries(i: Computed) -> bool:
+    """Whether no product and no quotient that the bounds are computed from is below the normal range."""
+    if not (gram_is_normal(i.X) and gram_is_normal(i.Y)):
+        return False
+    tiny, G, H = np.finfo(i.X.dtype).tiny, i.first, i.second
+    lengths = np.sqrt(G.diagonal())
+    seen = abs(H - G)
+    with np.errstate(
+        divide="ignore", invalid="ignore", under="ignore"
+    ):  # another hypothesis: no row is zero
+        quotients = seen / lengths[:, None]
+        relative_seen = quotients / lengths
+        ratios = H.diagonal() / G.diagonal()
+    return bool(
+        (np.minimum(quotients, relative_seen) > tiny)[seen > 0].all()
+        and (ratios > tiny)[H.diagonal() > 0].all()
+    )
+
+
 def _entry_parameters(i: Computed, bits: int) -> Mapping[str, Value]:
     """Return what the bounds take, every float computed in the instance's type."""
     G, H = i.first, i.second
@@ -388,12 +447,17 @@ P3_ENTRIES = Claim[Computed](
         "computed lengths, and absolutely.  A squared length is at most the computed one times "
         "(1-gu)/(1-2gu)."
     ),
-    not_stated="Underflow, for which an implementation charges a rounding more.",
+    not_stated="What underflows, for which an implementation that bounds it charges a rounding more.",
     assumes=(
         Hypothesis(
             "no row of X is zero",
             lambda i: min(_squares(i.X)) > 0,
             mirrors=("0 < gram d X i i", "0 < gram d X j j"),
+        ),
+        Hypothesis(
+            "no product of two entries of X, or of Y, and no quotient is below the normal range",
+            _normal_entries,
+            alone="the theorem's sums are `computes`, a model of rounding without underflow",
         ),
         Hypothesis(
             "(max(d, m) + 5) u <= 1/4",

@@ -352,11 +352,15 @@ def sequential_gram(X: Matrix) -> Matrix:
     return np.cumsum(X[:, None, :] * X[None, :, :], axis=2, dtype=X.dtype)[:, :, -1]
 
 
-def _normal_products(i: Factored) -> bool:
-    products = np.abs(X := i.X.astype(np.float64))[:, None, :] * np.abs(X)[None, :, :]
-    there = (X != 0)[:, None, :] & (X != 0)[None, :, :]
-    normal = products[there] > np.finfo(i.X.dtype).tiny
-    return bool(normal.all() and np.isfinite(sequential_gram(i.X)).all())
+def products_are_normal(X: Matrix, Y: Matrix) -> bool:
+    """Whether no product of two entries that are not zero is below the normal range of their type."""
+    products = np.abs(X.astype(np.float64) * Y)
+    return bool((products > np.finfo(X.dtype).tiny)[(X != 0) & (Y != 0)].all())
+
+
+def gram_is_normal(X: Matrix) -> bool:
+    """Whether no product of two entries of a column is below the normal range."""
+    return products_are_normal(X[:, None, :], X[None, :, :])
 
 
 def _relative_rounding(i: Factored, computed: Matrix, bits: int) -> Enclosure:
@@ -416,7 +420,7 @@ P3_GRAM = Claim[Factored](
         ),
         Hypothesis(
             "every entry of G is finite, and no product of two entries is below the normal range",
-            _normal_products,
+            lambda i: gram_is_normal(i.X) and bool(np.isfinite(sequential_gram(i.X)).all()),
             alone="the theorem's sums are `computes`, a model of rounding without underflow",
         ),
         Hypothesis(

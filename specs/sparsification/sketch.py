@@ -6,7 +6,7 @@ well, in the sense of P3.certificate.
 
 The computation, in one floating-point type: the terms of a bucket summed in any order; the sum stored or
 added to a zero; the root of s, its reciprocal, that converted; the product.  No term passes through more
-than t + 5 roundings, the first of which a sign needs not: it pays for underflow.
+than t + 5 roundings, the first of which a sign needs not: a program may pay with it for what underflows.
 """
 
 from __future__ import annotations
@@ -118,6 +118,12 @@ def sketched(X: Matrix, signs: NDArray[Any], places: NDArray[Any], epsilon: Frac
     return Sketch(X, signs, places, _buckets(X, signs, places) * scale, epsilon)
 
 
+def _nothing_underflows(i: Sketch) -> bool:
+    """Whether the last digit of every entry, and so every sum, is in the normal range once scaled."""
+    least = float(np.finfo(i.X.dtype).tiny / i.unit_roundoff) * np.sqrt(len(i.signs))
+    return bool((abs(i.X) >= least)[i.X != 0].all())
+
+
 def _sketch_sample(rng: np.random.Generator) -> Sketch:
     """Give rows that repeat, sparse rows and zero rows, too; epsilon is the least multiple of 2^-10."""
     n, d, s = (int(rng.integers(1, high)) for high in (5, 12, 4))
@@ -150,13 +156,14 @@ P3_SKETCH = Claim[Sketch](
         "row i of Y errs by at most rho ||x_i||."
     ),
     not_stated=(
-        "Underflow, for which the rounding that a sign needs not is charged. That the exact sketch is within "
-        "epsilon, which P3.randomised says with a probability."
+        "What underflows, for which an implementation that bounds it charges the rounding that a sign needs "
+        "not. That the exact sketch is within epsilon, which P3.randomised says with a probability."
     ),
     assumes=(
         Hypothesis(
-            "every computed number, by rounded sums in any order, is finite",
-            lambda i: bool(np.isfinite(i.computed).all()),
+            "every computed number, by rounded sums in any order, is finite, and every entry of X zero or so "
+            "large that nothing else is below the normal range",
+            lambda i: bool(np.isfinite(i.computed).all()) and _nothing_underflows(i),
             mirrors=("computed_sketch",),
         ),
         Hypothesis(

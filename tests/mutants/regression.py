@@ -44,6 +44,12 @@ MUTANTS = (
         catches="the gradient's rounding",
     ),
     _certificate(
+        before="        exponent = int(np.frexp(row_norm)[1])\n",
+        after="        exponent = 0\n",
+        tests=f"{TERMS}::test_a_deviation_is_that_of_keys_whose_weighted_squares_underflow",
+        catches="the unit in which covariances do not underflow",
+    ),
+    _certificate(
         before="basis.gradient_norm(gradient) + up(basis.stretch * error)",
         after="basis.gradient_norm(gradient)",
         tests=TAKEN_OFF,

@@ -6,6 +6,10 @@ from tests.mutants.runner import Mutant
 
 SEARCH = "tests/proofs/test_falsify.py::"
 OUTSIDE = "tests/proofs/test_outside_claims.py::"
+UNDERFLOW = (
+    "tests/specs/test_underflow.py::"
+    "test_a_bound_that_underflow_breaks_has_a_hypothesis_that_excludes_it"
+)
 
 _search = partial(Mutant, file="proofs/algebra/falsify.py")
 
@@ -74,10 +78,45 @@ MUTANTS = (
     ),
     Mutant(
         file="specs/sparsification/loewner.py",
-        before="normal = products[there] > np.finfo(i.X.dtype).tiny",
-        after="normal = products[there] >= 0",
+        before="lambda i: gram_is_normal(i.X) and bool(np.isfinite(sequential_gram(i.X)).all())",
+        after="lambda i: bool(np.isfinite(sequential_gram(i.X)).all())",
         tests=SEARCH + "test_instances_that_the_search_found_beside_a_claim_are_none",
         catches="products of a Gram matrix that underflow",
+    ),
+    Mutant(
+        file="specs/sparsification/loewner.py",
+        before="(products > np.finfo(X.dtype).tiny)",
+        after="(products >= 0)",
+        tests=UNDERFLOW,
+        catches="the end of the normal range",
+    ),
+    Mutant(
+        file="specs/sparsification/certificate.py",
+        before="                and _nothing_underflows(i)\n",
+        after="",
+        tests=UNDERFLOW,
+        catches="products and quotients on the way to a certificate that underflow",
+    ),
+    Mutant(
+        file="specs/sparsification/certificate.py",
+        before="            _normal_entries,\n",
+        after="            lambda i: True,\n",
+        tests=UNDERFLOW,
+        catches="products of compared entries that underflow",
+    ),
+    Mutant(
+        file="specs/sparsification/sketch.py",
+        before="bool(np.isfinite(i.computed).all()) and _nothing_underflows(i)",
+        after="bool(np.isfinite(i.computed).all())",
+        tests=UNDERFLOW,
+        catches="entries of a sketch that underflow",
+    ),
+    Mutant(
+        file="specs/regression/rounding.py",
+        before="            _nothing_underflows,\n",
+        after="            lambda i: True,\n",
+        tests=UNDERFLOW,
+        catches="products of a regression that underflow",
     ),
     Mutant(
         file="specs/exponents.py",

@@ -66,6 +66,25 @@ def test_every_size_is_at_least_what_it_bounds(seed: int) -> None:
     assert sizes.features_error**2 >= 30 * sizes.row_error(sizes.feature, 0.0) ** 2
 
 
+def test_a_deviation_is_that_of_keys_whose_weighted_squares_underflow() -> None:
+    """All but one of 1024 were lost, and the keys' deviation was said to be a tenth of what it is."""
+    # Weighted squares are 0.45 of the smallest number, and one 1.15 of it.
+    keys = np.sqrt(0.45 * 2.0**10) * np.where(np.arange(1024) % 2, 1.0, -1.0)[:, None]
+    keys[0] *= 1.6
+
+    def deviation(keys: Any) -> float:
+        ones = np.ones((1, 1))
+        here = point(Data(ones, keys, np.ones((1024, 1)), ones), 0 * ones, ones)
+        return certificate._Sizes(here).key_deviation
+
+    tiny = np.ldexp(keys, -537)
+    exact = [_exactly(key) for key in tiny.ravel()]
+    mean = sum(exact, Fraction(0)) / 1024
+    square = sum((x * x for x in exact), Fraction(0)) / 1024 - mean**2
+    assert _exactly(deviation(tiny)) ** 2 >= square
+    assert deviation(tiny) == np.ldexp(deviation(keys), -537)
+
+
 @pytest.mark.parametrize("distance", [0.0, 0.25])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_lipschitz_constant_is_that_of_the_claim_for_the_sizes(
