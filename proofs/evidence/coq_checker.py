@@ -159,9 +159,11 @@ def confirmed(directory: Path | None = None) -> tuple[frozenset[str], tuple[str,
     changed = {s.file for s in project.sources if checked.get(s.file) != s.digest}
     names = frozenset(
         name
-        for name, source in project.theorems.items()
+        for source in project.sources
+        if source.theorems
+        and not changed & {needed.file for needed in project.needed(source.theorems)}
+        for name in source.theorems
         if name in snapshot["theorems"]
-        and not changed & {needed.file for needed in project.needed([name])}
     )
     return names, tuple(
         f"proofs/coq/{file} is not what Coq checked when the snapshot was taken; "

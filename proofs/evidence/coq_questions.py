@@ -237,10 +237,10 @@ def ask(
     }
     groups = {module: group for module, group in groups.items() if group}
     expected = sorted(
-        f"{source.path.stem}.{name}"
+        f"{source.stem}.{name}"
         for source in sources
         for kind, name in source.declared
-        if kind in DEFINING and name.startswith("b_") == (source.path.stem == BOUNDS)
+        if kind in DEFINING and name.startswith("b_") == (source.stem == BOUNDS)
     )
     questions = _Questions(project, sources, compiled.directory)
     with ThreadPoolExecutor(1) as pool:
@@ -282,7 +282,7 @@ class _Questions:
     def __init__(self, project: Project, sources: Sequence[Source], compiled: Path) -> None:
         self._options = ["-q", "-w", "none", "-R", str(compiled), project.prefix]
         self.prefix = project.prefix
-        bounds = [source for source in sources if source.path.stem == BOUNDS]
+        bounds = [source for source in sources if source.stem == BOUNDS]
         self.bounds = [source.module for source in bounds]
         self._head = [
             "From Coq Require Import Reals.",

@@ -81,7 +81,7 @@ class Sentence:
         """Return the names in it, qualified ones whole, outside strings."""
         return _QUALIFIED.findall(re.sub(r'"[^"]*"', '""', self.text))
 
-    @property
+    @cached_property
     def command(self) -> str:
         """Return the command's word, without Local; empty for a tactic or a bullet."""
         word = self.words[0] if self.words and self.text.startswith(self.words[0]) else ""
@@ -89,7 +89,7 @@ class Sentence:
             word = self.words[1]
         return word if word[:1].isupper() else ""
 
-    @property
+    @cached_property
     def declares(self) -> str:
         """Return the name that the sentence declares; empty if it declares none."""
         if self.command not in DECLARING:
@@ -110,6 +110,11 @@ class Source:
     sentences: tuple[Sentence, ...]
     #: Why the file was not read to its end; empty if it was.
     unreadable: str = ""
+
+    @cached_property
+    def stem(self) -> str:
+        """Return the last part of the module's name, by which others require it."""
+        return self.path.stem
 
     @cached_property
     def declared(self) -> list[tuple[str, str]]:
@@ -168,7 +173,7 @@ class Project:
 
     def required(self, source: Source) -> list[Source]:
         """Return the project's own sources that a source requires."""
-        return [s for s in self.sources if s is not source and s.path.stem in source.requires]
+        return [s for s in self.sources if s is not source and s.stem in source.requires]
 
 
 def read_project(directory: Path) -> Project:
@@ -331,7 +336,7 @@ def _refusals(source: Source) -> Iterator[str]:
             if name in names and command != "Let":
                 yield f"{file} declares {name} twice."
             names.add(name)
-            if name.startswith("b_") and source.path.stem != BOUNDS:
+            if name.startswith("b_") and source.stem != BOUNDS:
                 yield f"{file} declares {name}, a name that is kept for the bounds in {BOUNDS}.v."
 
 
@@ -340,7 +345,7 @@ def _repetitions(sources: Sequence[Source]) -> Iterator[str]:
     modules: dict[str, str] = {}
     theorems: dict[str, str] = {}
     for source in sources:
-        stem = source.path.stem
+        stem = source.stem
         if stem in modules:
             yield f"{modules[stem]} and {source.file} are modules of one name."
         modules[stem] = source.file

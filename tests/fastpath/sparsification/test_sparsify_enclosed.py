@@ -1,9 +1,9 @@
 """sparsify against the definitions: Gram matrices exactly, attention enclosed, probabilities counted."""
 
+import functools
 import importlib
 import itertools
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,9 @@ def check(X: Any, result: fastpath.Sparsified, guarantee: str) -> None:
     # bits cost hours; the logits, which are decided above, imply the rest by P3.loewner.
     if (G == H).all() or max(G.diagonal()) > 10**4:
         return
+    enclosed = functools.cache(lambda precision: distance(X, Y, precision=precision))
     for name, bound in (("entry", result.entry_error), ("row", result.row_error)):
-        verdict, _ = decide(lambda p, n=name: getattr(distance(X, Y, precision=p), n), 0, bound)  # type: ignore[misc]
+        verdict, _ = decide(lambda p, n=name: getattr(enclosed(p), n), 0, bound)  # type: ignore[misc]
         assert verdict is Verdict.WITHIN, name
 
 
@@ -205,7 +206,7 @@ def test_every_way_to_a_gram_matrix_of_sparse_rows_is_within_the_bound(
 ) -> None:
     """The drawn matrices are so small that one way is always the cheapest, unless it is said not to be."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(GRAM, "_costs", partial(_cheapest, way))
+        patch.setattr(GRAM, "_costs", functools.partial(_cheapest, way))
         # One at a time: the pairs are then added up on the way, as those of a large matrix are.
         patch.setattr(GRAM, "PAIRS", pairs)
         check_gram(X, fastpath.gram(X))
