@@ -67,7 +67,11 @@ class Rotation:
 
 def _principal_axes(k: Matrix) -> Array:
     """Return the principal axes of some keys as columns; the axes as they are where there are none."""
-    sample = k[:: -(-len(k) // COVARIANCE_ROWS)].astype(np.float64)
+    rows = np.arange(len(k))
+    if len(k) > COVARIANCE_ROWS:
+        # Not every so many: texts are cut into windows, whose first keys are alike.
+        rows = np.random.default_rng(0).integers(len(k), size=COVARIANCE_ROWS)
+    sample = k[rows].astype(np.float64)
     largest = np.abs(sample).max()
     sample = sample / (largest or 1.0)
     sample -= sample.mean(axis=0)

@@ -386,6 +386,11 @@ FP_DISCREPANCY = Claim[ComputedGram](
     not_stated="That a given BLAS obeys the model. The algorithm counts its own R.",
     assumes=(
         Hypothesis(
+            "m is at least 0",
+            lambda i: i.power >= 0,
+            alone="a degree is a natural number in Coq",
+        ),
+        Hypothesis(
             "R is at most a quarter",
             lambda i: i.rounding <= Fraction(1, 4),
             mirrors=("rho < 1", "roundings_total e <= rho"),

@@ -821,6 +821,11 @@ P1_REDUCTION = Claim[HintedRead](
     not_stated="The read error of an implementation: FP.dynamic bounds it.",
     assumes=(
         Hypothesis(
+            "the row is one of a query, the column one of V",
+            lambda i: 0 <= i.row < len(i.M) and 0 <= i.column < len(i.M),
+            alone="a row and a column are natural numbers below n in Coq, which is no relation of reals",
+        ),
+        Hypothesis(
             "both reads are within read_error of attention",
             _within_read_error,
             mirrors=(

@@ -290,7 +290,14 @@ P3_ROWS = Claim[Sandwich](
         "and no bound on the logits is assumed."
     ),
     not_stated="",
-    assumes=(_WITHIN_EPSILON,),
+    assumes=(
+        _WITHIN_EPSILON,
+        Hypothesis(
+            "the row is one of X",
+            lambda i: 0 <= i.row < len(i.X),
+            alone="a row is a natural number below n in Coq, which is no relation of reals",
+        ),
+    ),
     bounds=(
         Bound(
             name="loewner_row_norms",

@@ -269,6 +269,12 @@ MUTANTS = (
         catches="what a tile's sums are relative to",
     ),
     _boxes(
+        before="rows = np.random.default_rng(0).integers(len(k), size=COVARIANCE_ROWS)",
+        after="rows = rows[:: -(-len(k) // COVARIANCE_ROWS)]",
+        tests=f"{BOXES}::test_axes_are_not_those_of_keys_that_stand_in_like_places",
+        catches="rows from all places, of which axes are estimated",
+    ),
+    _boxes(
         before="        rotation.defect,\n",
         after="        0.0,\n",
         tests=f"{INDEX}::test_a_matrix_that_is_no_rotation_is_paid_for",

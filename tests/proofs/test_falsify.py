@@ -79,8 +79,21 @@ def test_instances_that_the_search_found_beside_a_claim_are_none() -> None:
     for id_, found in {
         "P3.gram": Factored(np.full((2, 2), 2.0**-80, np.float32)),
         "P3.omega": Exponent(Fraction(3)),
+        "FP.discrepancy": replace(claim("FP.discrepancy").witness(), power=-1),
+        "P1.reduction": replace(claim("P1.reduction").witness(), row=-1),
+        "P3.rows": replace(claim("P3.rows").witness(), row=-1),
     }.items():
         assert claim(id_).broken_hypotheses(found)
+
+
+@pytest.mark.parametrize(
+    ("id_", "name"), [("P1.reduction", "row"), ("P1.reduction", "column"), ("P3.rows", "row")]
+)
+def test_an_index_is_one_of_three(id_: str, name: str) -> None:
+    true = claim(id_)
+    (inside,) = (h for h in true.assumes if h.statement.startswith("the row is one of"))
+    held = [k for k in range(-3, 6) if inside.holds(replace(true.witness(), **{name: k}))]
+    assert held == [0, 1, 2]
 
 
 @pytest.mark.parametrize("id_", ["FP.kernel", "FP.kernel_backward"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fastpath.core.bounds.softmax import ARITHMETIC, product_error, rounding_logit
+from fastpath.decoding import boxes
 from fastpath.decoding.boxes import Boxes, Rotation, slack_of
 
 TYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -32,6 +33,18 @@ def test_a_rotation_says_how_far_it_is_from_one(dtype: Any) -> None:
         assert Fraction(rotation.defect) ** 2 >= square(M @ M.T - np.eye(len(M), dtype=int))
     assert rotation.defect <= 0.8
     assert Rotation.of(keys(dtype)).defect <= 64 * np.finfo(dtype).eps
+
+
+def test_axes_are_not_those_of_keys_that_stand_in_like_places() -> None:
+    """Catches: a covariance of every so many keys, which in windows of a text are all their first."""
+    d, n = 6, 16 * boxes.COVARIANCE_ROWS
+    direction = np.ones(d) / np.sqrt(d)
+    k = np.linspace(-1, 1, n)[:, None] * direction
+    for period in (4, 8, 16):
+        windows = k.copy()
+        windows[::period] = np.eye(d)[0]
+        axes = Rotation.of(windows).matrix
+        assert np.abs(axes.T @ direction).argmax() == d - 1
 
 
 @TYPES
