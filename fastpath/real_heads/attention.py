@@ -44,8 +44,9 @@ LARGE = 1e9
 #: exact attention takes.
 WORTHWHILE, IN_VAIN = 0.7, 0.12
 
-#: The part of it that may be gone once rows are drawn for a certificate, which is work in many small pieces.
-TRYING = 0.5
+#: The part of what may be in vain that may be gone once rows are drawn for a certificate, which is work in
+#: many small pieces.
+TRYING = 0.7
 
 #: The share of the keys that a few rows may need where dropping pays: where it does they need 0.02 at most,
 #: and with 0.07 clusters of queries need more keys than there are.
@@ -71,6 +72,10 @@ SKIPPED = 2
 
 #: A pilot that misses its aim by more is counted as missing it by this.
 MOST_MISSED = 1e9
+
+#: So many times the fewest keys that may do are likely to be needed where the same serve all queries: of real
+#: heads 5 to 17.
+LIKELY = 8
 
 #: The samples that a pilot starts with, and how often it tries.
 FIRST_SAMPLES, PILOTS = 512, 7
@@ -646,11 +651,16 @@ def _sampled_ways(
     certificate = sum(_certificate_cost(head, asked[0], chance) for head in heads)
     found: list[Offer[list[CertifiedHead]] | Refusal] = []
     clusters: type[_Sampling] = CausalClusteredHead if heads[0].causal else ClusteredHead
-    ways: tuple[tuple[type[_Sampling], str, float], ...] = (
-        (clusters, "clusters", clusters.least_cost(heads)),
-        (SampledKeys, "sampled keys", SampledKeys.least_cost(heads, fewest)),
+    ways: tuple[tuple[type[_Sampling], str, float, float], ...] = (
+        (clusters, "clusters", clusters.least_cost(heads), clusters.least_cost(heads)),
+        (
+            SampledKeys,
+            "sampled keys",
+            SampledKeys.least_cost(heads, fewest),
+            SampledKeys.least_cost(heads, min(n, LIKELY * fewest)),
+        ),
     )
-    for way, name, least in ways:
+    for way, name, least, likely in ways:
         planning = way.planning_cost(heads)
         refusal = spent.refused(f"planning {name}", planning, exact) or _too_dear(
             f"certified {name}", planning + least + certificate, exact, WORTHWHILE
@@ -661,7 +671,7 @@ def _sampled_ways(
             refusal
             or Offer(
                 way=name,
-                cost=planning + least + certificate,
+                cost=planning + likely + certificate,
                 certifies=f"{name} certify all but {asked[0].uncovered:g} of the rows",
                 take=_Samples(
                     way=way,
@@ -669,7 +679,8 @@ def _sampled_ways(
                     given=given,
                     heads=heads,
                     asked=asked,
-                    fewest=fewest if way is SampledKeys else 0,
+                    # Fewer would be tried in vain.
+                    fewest=min(n, LIKELY // 2 * fewest) if way is SampledKeys else 0,
                     spent=spent,
                 ).taken,
             )

@@ -129,6 +129,12 @@ MUTANTS = (
         catches="the mask within a block",
     ),
     _ways(
+        before="SampledKeys.least_cost(heads, min(n, LIKELY * fewest)),",
+        after="SampledKeys.least_cost(heads, fewest),",
+        tests=f"{_CERTIFIED}test_few_keys_for_all_queries_are_tried_first_only_where_few_are_likely_to_do",
+        catches="how many sampled keys are likely to be needed",
+    ),
+    _ways(
         before="if max(bounds) <= self._first.allowed:",
         after="if min(bounds) <= self._first.allowed:",
         tests=f"{SAMPLED}test_the_certificate_of_a_group_is_that_of_its_worst_head",

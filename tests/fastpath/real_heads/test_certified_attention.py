@@ -9,6 +9,7 @@ import pytest
 import fastpath
 from fastpath.core.costs import exact_cost, rows_cost
 from fastpath.core.head import Head
+from fastpath.core.offers import Offer
 from fastpath.real_heads import attention as real_heads
 from fastpath.real_heads import exact_rows as exact_rows_of
 from fastpath.real_heads.clustered_head import ClusteredHead
@@ -275,6 +276,29 @@ def test_what_is_spent_in_vain_is_little(
             assert result.predicted_cost <= 1 + real_heads.IN_VAIN
             # And the rows of pilots.
             assert sum(pairs) <= (1 + real_heads.IN_VAIN / 2) * n * n
+
+
+@pytest.mark.parametrize(("sampled", "first"), [(0.006, "sampled keys"), (0.04, "clusters")])
+def test_few_keys_for_all_queries_are_tried_first_only_where_few_are_likely_to_do(
+    sampled: float, first: str
+) -> None:
+    """As many as may do at the least would take less than clusters either way."""
+    x = np.zeros((65536, 32), np.float32)
+    long = Head(queries=x, keys=x, values=x, causal=True)
+    least = real_heads.SampledKeys.least_cost([long], int(0.04 * len(x)))
+    assert least < real_heads.CausalClusteredHead.least_cost([long])
+    asked = real_heads._Asked(
+        tolerance=0.1,
+        allowed=0.1,
+        quantile=True,
+        uncovered=0.01,
+        failure_probability=1e-9,
+        rng=np.random.default_rng(0),
+    )
+    ways = real_heads._sampled_ways([long], [long], [asked], sampled, real_heads._Spent())
+    offers = [way for way in ways if isinstance(way, Offer)]
+    assert len(offers) == len(ways)
+    assert min(offers, key=lambda way: way.cost).way == first
 
 
 def test_exact_attention_tells_what_was_spent_in_vain(
