@@ -651,19 +651,14 @@ def _sampled_ways(
     certificate = sum(_certificate_cost(head, asked[0], chance) for head in heads)
     found: list[Offer[list[CertifiedHead]] | Refusal] = []
     clusters: type[_Sampling] = CausalClusteredHead if heads[0].causal else ClusteredHead
-    ways: tuple[tuple[type[_Sampling], str, float, float], ...] = (
-        (clusters, "clusters", clusters.least_cost(heads), clusters.least_cost(heads)),
-        (
-            SampledKeys,
-            "sampled keys",
-            SampledKeys.least_cost(heads, fewest),
-            SampledKeys.least_cost(heads, min(n, LIKELY * fewest)),
-        ),
+    ways: tuple[tuple[type[_Sampling], str, float], ...] = (
+        (clusters, "clusters", clusters.least_cost(heads)),
+        (SampledKeys, "sampled keys", SampledKeys.least_cost(heads, min(n, LIKELY * fewest))),
     )
-    for way, name, least, likely in ways:
+    for way, name, likely in ways:
         planning = way.planning_cost(heads)
         refusal = spent.refused(f"planning {name}", planning, exact) or _too_dear(
-            f"certified {name}", planning + least + certificate, exact, WORTHWHILE
+            f"certified {name}", planning + likely + certificate, exact, WORTHWHILE
         )
         if way is clusters and sampled > CLUSTERED:
             refusal = Refusal(reason="the weights vary too much for clusters")

@@ -129,8 +129,8 @@ MUTANTS = (
         catches="the mask within a block",
     ),
     _ways(
-        before="SampledKeys.least_cost(heads, min(n, LIKELY * fewest)),",
-        after="SampledKeys.least_cost(heads, fewest),",
+        before="SampledKeys.least_cost(heads, min(n, LIKELY * fewest))",
+        after="SampledKeys.least_cost(heads, fewest)",
         tests=f"{_CERTIFIED}test_few_keys_for_all_queries_are_tried_first_only_where_few_are_likely_to_do",
         catches="how many sampled keys are likely to be needed",
     ),
