@@ -22,6 +22,12 @@ QUERY_BLOCK, KEY_BLOCK = 1024, 256
 #: Exponents up to which e^theta - 1 is bounded by theta (1 + theta).
 SMALL = 2.0**-6
 
+#: Where one of a row's exponents in the first tile is larger, one above SMALL is likely in the others.
+NEARLY = 0.75 * SMALL
+
+#: Exponents up to which e^theta is taken to be the reciprocal of e^-theta, as neither underflows then.
+LARGE = 1.0
+
 #: Exponents so small that the largest of a row is as good as those of its keys, where they raise sums.
 SLIGHT = 2.0**-10
 
@@ -135,7 +141,12 @@ def row_sums(
     slight = bool(exponents.most.max() <= SLIGHT) and block.bias is None
     # The heaviest weight of a row says how far its largest score lies below the logarithm.
     weighed = exponents.model.loses_by_weight or not alike
-    for tile in tiles(block, sizes=not alike):
+    gradual = weights if weights is not None and weights.gradual else None
+    if not (alike or slight):
+        _look(block, exponents, of_rows, wide)
+    # Sums of rows with large exponents are made apart.
+    apart = bool(wide.all())
+    for tile in tiles(block, sizes=not alike) if not apart else ():
         rows, score = tile.rows, tile.score
         error = None
         if tile.product is not None:
@@ -147,10 +158,8 @@ def row_sums(
         p = np.exp(score, out=score)
         if weighed:
             np.maximum(heaviest[rows], p.max(axis=1, keepdims=True), out=heaviest[rows])
-        if weights is not None and weights.gradual:
-            below = p < dtype.type(4 * weights.tiny)
-            if below.any():
-                small[rows] += below.astype(dtype) @ values.columns[tile.keys, :width]
+        if gradual is not None:
+            _count_small(small[rows], p, gradual, values.columns[tile.keys, :width])
         totals[rows] += p @ values.columns[tile.keys, : 2 * width + 1]
         if theta is None:
             continue
@@ -174,7 +183,8 @@ def row_sums(
     if alike:
         squares = totals[:, 2 * width : 2 * width + 1] * up(longest * longest)
     if wide.any():
-        _raise(block, values, exponents, of_rows, raised, squares, least, wide)
+        also = (heaviest, small, gradual) if apart else None
+        _raise(block, values, exponents, of_rows, raised, squares, firsts, least, wide, also)
     return _finished(
         scores,
         values,
@@ -198,6 +208,25 @@ def row_sums(
     )
 
 
+def _look(block: Block, exponents: Exponents, of_rows: Matrix, wide: NDArray[np.bool_]) -> None:
+    """Find the rows that have a large exponent in the first tile."""
+    for tile in tiles(block):
+        assert tile.product is not None
+        error = exponents.score_errors(tile.product, tile.before, tile.score, tile.bias)
+        theta = exponents.of(error, tile.score - of_rows[tile.rows], tile.rows)
+        if tile.hidden is not None:
+            np.copyto(theta, 0, where=tile.hidden)
+        wide[tile.rows] = theta.max(axis=1, keepdims=True) > NEARLY
+        break
+
+
+def _count_small(small: Array, p: Matrix, weights: Format, sizes: Matrix) -> None:
+    """Add up |v| over the weights that are rounded to numbers below tiny, or may be."""
+    below = p < p.dtype.type(4 * weights.tiny)
+    if below.any():
+        small += below.astype(p.dtype) @ sizes
+
+
 def _raise(
     block: Block,
     values: Values,
@@ -205,11 +234,17 @@ def _raise(
     of_rows: Matrix,
     raised: Array,
     squares: Array,
+    firsts: Array,
     least: Array,
     wide: NDArray[np.bool_],
+    also: tuple[Array, Array, Format | None] | None,
 ) -> None:
-    """Add up r = p e^theta and what is made of it, for the rows with large exponents."""
-    squares[wide[:, 0]] = 0
+    """Add up r = p e^theta and what is made of it, for the rows with large exponents.
+
+    ``also`` has the heaviest weights, and what is small, where no other pass finds them.
+    """
+    squares[wide[:, 0]] = firsts[wide[:, 0]] = 0
+    one = block.queries.dtype.type(1 + _lever_slack(block.queries.dtype))
     for tile in tiles(block):
         rows, score = tile.rows, tile.score
         if not wide[rows].any():
@@ -222,12 +257,37 @@ def _raise(
         theta = exponents.of(error, score, rows)
         if tile.hidden is not None:
             np.copyto(theta, 0, where=tile.hidden)
-        r = np.exp(score + theta)
+        moderate = bool(theta.max() <= LARGE)
+        if not moderate:
+            r, lever, shrunk = np.exp(score + theta), np.expm1(-theta), np.exp(score - theta)
+            least[rows] += shrunk.sum(axis=1, keepdims=True, dtype=np.float64)
+        p = np.exp(score, out=score)
+        if also is not None:
+            heaviest, small, gradual = also
+            np.maximum(heaviest[rows], p.max(axis=1, keepdims=True), out=heaviest[rows])
+            if gradual is not None:
+                width = values.scaled.shape[1]
+                _count_small(small[rows], p, gradual, values.columns[tile.keys, :width])
+        if moderate:
+            # An exponential for three: each takes as long as all else that is done once for a weight.
+            reciprocal = np.exp(np.negative(theta, out=theta), out=theta)
+            least[rows] += np.einsum("ij,ij->i", p, reciprocal)[:, None]
+            lever = one - reciprocal
+            first = np.einsum("ij,ij->i", p, lever)
+            r = np.divide(p, reciprocal, out=p)
+        else:
+            np.negative(lever, out=lever)
+            first = np.einsum("ij,ij->i", p, lever)
         raised[rows] += r @ values.columns[tile.keys]
-        least[rows] += np.exp(score - theta).sum(axis=1, keepdims=True, dtype=np.float64)
-        lever = np.expm1(-theta)
         lever *= lever
         squares[rows] += np.where(wide[rows], np.einsum("ij,ij->i", r, lever)[:, None], 0)
+        firsts[rows] += np.where(wide[rows], first[:, None], 0)
+
+
+def _lever_slack(dtype: np.dtype[np.floating]) -> float:
+    """Return more than the rounding of e^-theta, of at most 1, and of its difference from 1."""
+    constants = ARITHMETIC[dtype.name]
+    return 4 * (constants["exp_error"] + 2) * constants["unit_roundoff"]
 
 
 def _finished(
@@ -256,6 +316,8 @@ def _finished(
     own = own_error(scores, logarithm, log_bound, dtype)
     more, less = library_up(np.exp(own)), library_down(np.exp(-own))
     roundings = KEY_BLOCK + -(-keys // KEY_BLOCK) + 2 * OWN_ROUNDINGS
+    # Of e^-theta, by which a weight is multiplied or divided.
+    roundings += int(2 * constants["exp_error"])
 
     def above(computed: Array) -> Array:
         bounded: Array = up(
@@ -280,8 +342,9 @@ def _finished(
     # Small exponents: theta (1 + theta) bounds e^theta - 1, and sum p (v - o)^2 = sum p v^2 - o^2.
     below = down(up(1 - 2 * roundings * constants["unit_roundoff"]) * less)
     heaviest = np.maximum(above(heaviest), sink)
+    less_far = _nearer(heaviest, exponents)
     error_squares = _about_largest(
-        above(squares), down(below * firsts), above(totals[:, ones]), heaviest, exponents
+        above(squares), down(below * firsts), above(totals[:, ones]), less_far
     )
     error_squares = up(error_squares * up(grown * grown))
     error_squares = up(error_squares + up(sink * up(library_up(np.expm1(sink_theta)) ** 2)))
@@ -306,7 +369,15 @@ def _finished(
             )
             root = up(np.sqrt(np.maximum(spread, 0) + loss))
             root = up(root + up(centre_bound * up(np.sqrt(r_ones))))
-            r_deviation = up(up(np.sqrt(above(squares))) * root)
+            # 1 - e^-(theta - c) is 1 - e^-theta less (e^c - 1) e^-theta.
+            slack = up(2 * _lever_slack(dtype) * r_ones)
+            r_error_squares = _about_largest(
+                above(squares),
+                down(down(below * firsts) - slack),
+                above(least),
+                library_down(np.expm1(less_far)),
+            )
+            r_deviation = up(up(np.sqrt(r_error_squares)) * root)
             sink_part = up(up(sink * library_up(np.expm1(sink_theta))) * far)
             r_smallest = down(down(below * least) + seen_sink)
         deviation = np.where(wide, up(r_deviation + sink_part), deviation)
@@ -324,16 +395,18 @@ def _finished(
     )
 
 
-def _about_largest(
-    squares: Array, firsts: Array, total: Array, heaviest: Array, exponents: Exponents
-) -> Array:
-    """Return sum p theta^2 where theta is of the distance from the largest score, not from the logarithm.
+def _nearer(heaviest: Array, exponents: Exponents) -> Array:
+    """Return by how much less each theta is for being of the distance from the largest score.
 
-    That is less by c = below_largest (L - m) for every key, and L - m is -ln of the heaviest weight: sum p
-    (theta - c)^2 = sum p theta^2 - 2 c sum p theta + c^2 sum p, of which ``firsts`` is rounded downward.
+    That is c = below_largest (L - m) for every key, and L - m is -ln of the heaviest weight.
     """
     distance = library_down(np.maximum(-np.log(np.maximum(heaviest, TINY)), 0))
-    less = down(distance * exponents.below_largest)
+    found: Array = down(distance * exponents.below_largest)
+    return found
+
+
+def _about_largest(squares: Array, firsts: Array, total: Array, less: Array) -> Array:
+    """Return sum w (x - c y)^2 = sum w x^2 - 2 c sum w x y + c^2 sum w y^2, ``firsts`` rounded downward."""
     moved = up(squares + up(up(less * less) * total))
     found: Array = np.where(firsts > 0, up(np.maximum(moved - down(2 * less * firsts), 0)), squares)
     return found

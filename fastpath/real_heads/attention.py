@@ -648,25 +648,38 @@ def _sampled_ways(
     exact, n = sum(map(exact_cost, heads)), len(heads[0].keys)
     fewest = n if np.isinf(sampled) else int(n * sampled / (1 + sampled))
     chance = asked[0].failure_probability / 2
+    likely_keys = min(n, LIKELY * fewest)
     certificate = sum(_certificate_cost(head, asked[0], chance) for head in heads)
     found: list[Offer[list[CertifiedHead]] | Refusal] = []
     clusters: type[_Sampling] = CausalClusteredHead if heads[0].causal else ClusteredHead
     ways: tuple[tuple[type[_Sampling], str, float], ...] = (
         (clusters, "clusters", clusters.least_cost(heads)),
-        (SampledKeys, "sampled keys", SampledKeys.least_cost(heads, min(n, LIKELY * fewest))),
+        (SampledKeys, "sampled keys", SampledKeys.least_cost(heads, likely_keys)),
     )
     for way, name, likely in ways:
         planning = way.planning_cost(heads)
+        cost = planning + likely + certificate
         refusal = spent.refused(f"planning {name}", planning, exact) or _too_dear(
-            f"certified {name}", planning + likely + certificate, exact, WORTHWHILE
+            f"certified {name}", cost, exact, WORTHWHILE
         )
+        if way is SampledKeys:
+            # All that is spent before an output is begun: where that is too much, nothing is.
+            rows = rows_skipping(SKIPPED, asked[0].uncovered, chance, len(heads[0].queries))
+            trying = SampledKeys.trying_cost(heads, rows, likely_keys)
+            refusal = refusal or spent.refused("trying sampled keys", trying, exact, TRYING)
+            other = found[0]
+            if isinstance(other, Offer) and spent.refused(
+                "", trying + clusters.planning_cost(heads), exact
+            ):
+                # What would leave nothing to spend on clusters comes after them.
+                cost = max(cost, other.cost)
         if way is clusters and sampled > CLUSTERED:
             refusal = Refusal(reason="the weights vary too much for clusters")
         found.append(
             refusal
             or Offer(
                 way=name,
-                cost=planning + likely + certificate,
+                cost=cost,
                 certifies=f"{name} certify all but {asked[0].uncovered:g} of the rows",
                 take=_Samples(
                     way=way,

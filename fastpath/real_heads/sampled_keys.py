@@ -64,6 +64,12 @@ class SampledKeys:
         """Predict what :meth:`output` takes with so many keys, or the fewest that are tried."""
         return _cost(heads, max(samples, SampledKeys.fewest))
 
+    @staticmethod
+    def trying_cost(heads: Sequence[Head], rows: int, samples: int) -> float:
+        """Predict what planning, two pilots and so many rows of each head take with so many keys."""
+        tried = 2 * _pilot_rows(heads[0]) + len(heads) * rows
+        return SampledKeys.planning_cost(heads) + _rows_cost(heads, tried, samples)
+
     def cost(self, sampled: float, repaired: float) -> float:
         """Predict what :meth:`output` takes with so many keys sampled."""
         return _cost(self._heads, sampled)

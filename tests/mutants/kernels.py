@@ -150,6 +150,32 @@ MUTANTS = (
         catches="what errors of scores move",
     ),
     _summed(
+        before='    return 4 * (constants["exp_error"] + 2) * constants["unit_roundoff"]',
+        after="    return 0.0",
+        tests=f"{_TOLERANCE}test_a_lever_is_at_least_that_of_its_exponent",
+        catches="the rounding of exponentials from which levers are taken",
+    ),
+    _summed(
+        before="            np.maximum(heaviest[rows], p.max(axis=1, keepdims=True), out=heaviest[rows])\n"
+        "            if",
+        after="            if",
+        tests=f"{_TOLERANCE}test_a_bound_has_every_term_sinks_and_underflow_included",
+        catches="the heaviest weight, of rows that are summed in one pass",
+    ),
+    _summed(
+        before="                _count_small(small[rows], p, gradual, values.columns[tile.keys, :width])\n"
+        "        if",
+        after="                pass\n        if",
+        tests=f"{_TOLERANCE}test_a_bound_has_every_term_sinks_and_underflow_included",
+        catches="weights that underflow, of rows that are summed in one pass",
+    ),
+    _summed(
+        before='            first = np.einsum("ij,ij->i", p, lever)\n            r =',
+        after='            first = 2 * np.einsum("ij,ij->i", p, lever)\n            r =',
+        tests=f"{_TOLERANCE}test_a_bound_has_every_term_sinks_and_underflow_included",
+        catches="what is taken from large exponents for the largest score",
+    ),
+    _summed(
         before="np.where(wide, up(r_deviation + sink_part), deviation)",
         after="np.where(wide, 0 * up(r_deviation + sink_part), deviation)",
         catches="what large errors of scores move",
@@ -224,7 +250,7 @@ MUTANTS = (
         catches="roundings of keys that a row does not see",
     ),
     _summed(
-        before="    less = down(distance * exponents.below_largest)\n",
+        before="    found: Array = down(distance * exponents.below_largest)\n",
         after="    less = down(distance * 4 * exponents.below_largest)\n",
         tests=f"{_TOLERANCE}test_a_bound_has_every_term_sinks_and_underflow_included",
         catches="no more taken from theta than the largest score lies below the logarithm",

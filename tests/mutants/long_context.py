@@ -129,8 +129,20 @@ MUTANTS = (
         catches="the mask within a block",
     ),
     _ways(
-        before="SampledKeys.least_cost(heads, min(n, LIKELY * fewest))",
-        after="SampledKeys.least_cost(heads, fewest)",
+        before="                cost = max(cost, other.cost)\n",
+        after="                pass\n",
+        tests=f"{_CERTIFIED}test_few_keys_for_all_queries_are_tried_first_only_where_few_are_likely_to_do",
+        catches="that what may be in vain leaves clusters their part",
+    ),
+    _ways(
+        before='refusal = refusal or spent.refused("trying sampled keys", trying, exact, TRYING)',
+        after="pass",
+        tests=f"{_CERTIFIED}test_sampled_keys_are_not_begun_where_trying_them_takes_too_much",
+        catches="what is spent before an output by sampled keys is begun",
+    ),
+    _ways(
+        before="likely_keys = min(n, LIKELY * fewest)",
+        after="likely_keys = fewest",
         tests=f"{_CERTIFIED}test_few_keys_for_all_queries_are_tried_first_only_where_few_are_likely_to_do",
         catches="how many sampled keys are likely to be needed",
     ),

@@ -132,7 +132,7 @@ def written_bound(
         constant = constant + exp + split * (np.abs(logarithm) + np.log(n + 1) + largest_error)
     constant = constant + 2 * largest_error * fall + (u + split) * np.abs(logarithm)
     theta = error + fall * (logarithm - score) + constant
-    # Of small exponents, the distance is from the largest score.
+    # Beside values' distances, the distance is from the largest score.
     nearer = theta - (3 * u + exponentials) * (logarithm - top)
     sink_theta = np.zeros_like(logarithm)
     if sinks is not None:
@@ -144,7 +144,7 @@ def written_bound(
     squares = squares + p_sink * np.expm1(sink_theta) ** 2
     first = np.sqrt(squares) * np.sqrt(variance)
     # Of large exponents: about what the kernel's weights are, the sink by itself.
-    levers = np.sqrt((raised * np.expm1(-theta) ** 2).sum(axis=1, keepdims=True))
+    levers = np.sqrt((raised * np.expm1(-nearer) ** 2).sum(axis=1, keepdims=True))
     apart = np.einsum("ij,ijc->ic", raised, (v[None] - o[:, None]) ** 2)
     apart = apart + p_sink * np.exp(sink_theta) * o * o
     second = levers * np.sqrt(apart) + p_sink * np.expm1(sink_theta) * np.abs(o)

@@ -1,14 +1,22 @@
 """The tolerance of kernels: the theorem's bound, never too narrow, on simulated kernels of every model."""
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastpath.kernels import FORMATS, RoundingModel, flash_attention_2, judge_attention, tolerance
+from fastpath.kernels import (
+    FORMATS,
+    RoundingModel,
+    flash_attention_2,
+    judge_attention,
+    sums,
+    tolerance,
+)
 from fastpath.kernels.exponents import OWN_ROUNDINGS
-from reference import attention
+from reference import Enclosure, attention
 from tests.fastpath.kernels.formulas import exact_bound, written_bound
 from tests.fastpath.kernels.simulated import ORDERS, family, simulate
 
@@ -97,6 +105,18 @@ SITUATIONS: list[tuple[float, dict[str, Any]]] = [
     (0.0, {}),
     (6.0, {"scale": 0.5}),
 ]
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
+def test_a_lever_is_at_least_that_of_its_exponent(dtype: np.dtype[Any]) -> None:
+    theta = np.concatenate([np.linspace(0, 1, 500), np.geomspace(1e-9, 1, 500)]).astype(dtype)
+    computed = dtype.type(1 + sums._lever_slack(dtype)) - np.exp(-theta)
+    exact = Enclosure.exact(1, 192) - Enclosure.exact(-theta, 192).exp()
+    least, most = exact.bounds()
+    found = np.array([Fraction(float(x)) for x in computed])
+    assert (found >= most).all()
+    # And by no more than is allowed for where it has to be at most that.
+    assert (found - 2 * Fraction(sums._lever_slack(dtype)) <= least).all()
 
 
 @pytest.mark.parametrize(

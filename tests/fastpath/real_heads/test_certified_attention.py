@@ -9,7 +9,7 @@ import pytest
 import fastpath
 from fastpath.core.costs import exact_cost, rows_cost
 from fastpath.core.head import Head
-from fastpath.core.offers import Offer
+from fastpath.core.offers import Offer, Refusal
 from fastpath.real_heads import attention as real_heads
 from fastpath.real_heads import exact_rows as exact_rows_of
 from fastpath.real_heads.clustered_head import ClusteredHead
@@ -278,15 +278,37 @@ def test_what_is_spent_in_vain_is_little(
             assert sum(pairs) <= (1 + real_heads.IN_VAIN / 2) * n * n
 
 
-@pytest.mark.parametrize(("sampled", "first"), [(0.006, "sampled keys"), (0.04, "clusters")])
+@pytest.mark.parametrize(
+    ("n", "sampled", "first"),
+    [
+        (131072, 0.002, "sampled keys"),
+        (131072, 0.02, "clusters"),
+        # Where few would do, but trying them in vain leaves nothing to spend on clusters.
+        (65536, 0.002, "clusters"),
+    ],
+)
 def test_few_keys_for_all_queries_are_tried_first_only_where_few_are_likely_to_do(
-    sampled: float, first: str
+    n: int, sampled: float, first: str
 ) -> None:
-    """As many as may do at the least would take less than clusters either way."""
-    x = np.zeros((65536, 32), np.float32)
+    """As many as may do at the least would take less than clusters in every case."""
+    x = np.zeros((n, 32), np.float32)
     long = Head(queries=x, keys=x, values=x, causal=True)
-    least = real_heads.SampledKeys.least_cost([long], int(0.04 * len(x)))
+    least = real_heads.SampledKeys.least_cost([long], int(sampled * n))
     assert least < real_heads.CausalClusteredHead.least_cost([long])
+    offers = [way for way in _offered(long, sampled) if isinstance(way, Offer)]
+    assert len(offers) == 2
+    assert min(offers, key=lambda way: way.cost).way == first
+
+
+def test_sampled_keys_are_not_begun_where_trying_them_takes_too_much() -> None:
+    x = np.zeros((32768, 32), np.float32)
+    _, way = _offered(Head(queries=x, keys=x, values=x, causal=True), 0.002)
+    assert isinstance(way, Refusal)
+    assert way.reason.startswith("trying sampled keys would take")
+
+
+def _offered(head: Head, sampled: float) -> list[Any]:
+    """Return clusters and sampled keys of a head, offered or refused."""
     asked = real_heads._Asked(
         tolerance=0.1,
         allowed=0.1,
@@ -295,10 +317,7 @@ def test_few_keys_for_all_queries_are_tried_first_only_where_few_are_likely_to_d
         failure_probability=1e-9,
         rng=np.random.default_rng(0),
     )
-    ways = real_heads._sampled_ways([long], [long], [asked], sampled, real_heads._Spent())
-    offers = [way for way in ways if isinstance(way, Offer)]
-    assert len(offers) == len(ways)
-    assert min(offers, key=lambda way: way.cost).way == first
+    return real_heads._sampled_ways([head], [head], [asked], sampled, real_heads._Spent())
 
 
 def test_exact_attention_tells_what_was_spent_in_vain(
