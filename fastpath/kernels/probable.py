@@ -108,11 +108,10 @@ def rows_of(task: Task, exact: Certified) -> Iterator[Rows]:
     logarithm, log_bound = (
         x.reshape(count, -1, 1) for x in (exact.log_sum_exp, exact.log_sum_exp_bound)
     )
-    side = None
     for index in range(count):
-        if side is None or index % task.group == 0:
-            side = PreparedHead(keys[index // task.group], values[index // task.group])
-            columns = like_columns(values[index // task.group])
+        if index % task.group == 0:
+            k, v = (x[index // task.group] for x in (keys, values))
+            side, columns = PreparedHead(k, v), like_columns(v)
         for first in range(0, queries.shape[1], ROWS):
             part = slice(first, first + ROWS)
             block = block_of(queries[index, part], side, task.options, index, task.rows[part])
@@ -129,7 +128,7 @@ def rows_of(task: Task, exact: Certified) -> Iterator[Rows]:
                 exponents,
                 index,
                 first,
-                values[index // task.group],
+                v,
                 columns,
                 centre[index, part],
                 off[index, part],

@@ -181,6 +181,13 @@ MUTANTS = (
         catches="what large errors of scores move",
     ),
     _chance(
+        before="        if index % task.group == 0:\n",
+        after="        if index // task.group == 0:\n",
+        tests="tests/fastpath/kernels/test_judge.py::"
+        "test_by_chance_a_key_is_named_in_the_last_of_heads_that_share_keys_under_a_mask",
+        catches="the keys of every head",
+    ),
+    _chance(
         before="    counts = np.bincount(groups.ravel())[groups].astype(np.float64)\n",
         after="    counts = np.ones(groups.shape)\n",
         catches="keys that are rounded alike",

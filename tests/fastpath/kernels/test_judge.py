@@ -125,6 +125,31 @@ def test_by_chance_a_key_ten_times_lighter_is_noticed_and_named() -> None:
     assert "but with probability 1e-09" in judged.sentence
 
 
+def test_by_chance_a_key_is_named_in_the_last_of_heads_that_share_keys_under_a_mask() -> None:
+    made = [head("bfloat16", s, queries=8, keys=1024, d=64, columns=64, size=0.5) for s in range(4)]
+    Q = np.stack([each[0] for each in made])
+    # Of kinds that are not taken for each other.
+    K, V = (np.stack([8 * made[0][i], made[1][i]]) for i in (1, 2))
+    plain = RoundingModel(out="float32", weights="bfloat16", block=64)
+    options: dict[str, Any] = {"scale": 0.125, "causal": "lower-right"}
+    exact = np.stack([simulate(Q[h], K[h // 2], V[h // 2], plain, **options) for h in range(4)])
+    output = FORMATS["bfloat16"].nearest(exact)
+    clean = judge_attention(output, Q, K, V, FLASH, 1e-9, **options)
+    assert not clean.refuted, clean.sentence
+    seen = len(K[1]) - 8 + 3 + 1
+    keys, values = K[1, :seen], V[1, :seen]
+    scores = 0.125 * (Q[3, 3].astype(np.float64) @ keys.T.astype(np.float64))
+    p = np.exp(scores - scores.max())
+    key = int(np.argmin(np.abs(np.log(p / p.sum() / 1e-3))))
+    lost = exact.copy()
+    lost[3], _ = _without(key, 3, exact[3], Q[3], keys, values, 0.125)
+    lost[:3] = output[:3]
+    judged = judge_attention(lost, Q, K, V, FLASH, 1e-9, **options)
+    assert judged.worst is not None
+    assert judged.worst.entry[:2] == (3, 3)
+    assert (judged.worst.test, judged.worst.key) == ("FP.kernel_probable", key)
+
+
 def test_by_chance_a_scale_that_is_off_by_half_a_percent_is_noticed() -> None:
     Q, K, V = head("bfloat16", 2, queries=64, keys=512, d=64, columns=64, size=0.5)
     output = simulate(Q, K, V, FLASH, scale=0.125 * 1.005)
