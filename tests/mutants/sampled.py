@@ -2,13 +2,15 @@
 
 Of every room that is asked about, a number of edits is drawn from all that :mod:`tests.mutants.mutations`
 finds in it, and each is judged by the tests that reach the block it stands in, those of the most
-special files first, until one is red.  Which those are is found once, by running the tests under
+special files first, until one is red, and at last by the slow tests of files that name its module.
+Which reach it is found once, by running the tests under
 :mod:`tests.mutants.reached`, a quarter of an hour of one core, and kept in a file.  Generated modules are
 left out: a test prints them again and would notice anything.
 """
 
 import argparse
 import random
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -36,6 +38,10 @@ QUICK = "not slow and not nightly and not proofs"
 
 #: Seconds of tests at first, and for what survives them.
 STAGES = (0.5, 4.0, 15.0)
+
+
+#: The last tests, and the seconds that they may take: whole audits.
+SLOW, LONGEST = "slow and not nightly and not proofs", 1200
 
 
 def main(arguments: list[str]) -> int:
@@ -150,6 +156,22 @@ class Tests:
         return self._breadth[file], file, self._seconds[test], test
 
 
+def slow_files(module: str) -> list[str]:
+    """Return the files of slow tests that import from a module, the shortest first."""
+    names = re.compile(
+        rf"^(from {re.escape(module)} import|import {re.escape(module)}\b|"
+        rf"from {re.escape(module.rpartition('.')[0])} import .*\b{module.rpartition('.')[2]}\b)",
+        re.MULTILINE,
+    )
+    texts = {
+        path: path.read_text(encoding="utf-8")
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if path.parent != Path(__file__).parent and not _needs_a_peer(path)
+    }
+    found = [p for p, text in texts.items() if "mark.slow" in text and names.search(text)]
+    return [str(path.relative_to(ROOT)) for path in sorted(found, key=lambda p: len(texts[p]))]
+
+
 def judged(file: str, mutation: Mutation, tests: Tests) -> str:
     """Return ``killed``, ``survived`` or ``explained``."""
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -162,6 +184,11 @@ def judged(file: str, mutation: Mutation, tests: Tests) -> str:
             green, said = planted("", "", stage, marked=QUICK, longest=longest)
             assert green is Outcome.SURVIVED, said
         if outcome is not Outcome.SURVIVED:
+            return "killed"
+    # Most faults were noticed before, so that what few files hold is not mapped.
+    for tests_of in slow_files(module):
+        outcome, _ = planted(module, text, [tests_of], marked=SLOW, longest=LONGEST)
+        if outcome in (Outcome.KILLED, Outcome.ENDLESS):
             return "killed"
     return (
         "explained" if any(explains(e, file, source, mutation) for e in EXPLAINED) else "survived"

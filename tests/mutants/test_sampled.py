@@ -152,3 +152,10 @@ def test_a_fault_is_killed_by_the_tests_that_enter_its_function_and_by_no_others
     for tests, outcome in ((entering, "killed"), (others, "survived")):
         found = {"seconds": seconds, "functions": {f"{file}::total_up": tests}}
         assert sampled.judged(file, fault, sampled.Tests(found)) == outcome  # type: ignore[arg-type]
+
+
+def test_the_last_tests_are_slow_ones_of_files_that_import_the_module() -> None:
+    found = sampled.slow_files("proofs.evidence.audit")
+    assert "tests/proofs/test_audit.py" in found
+    assert "tests/proofs/test_symbolic.py" not in found
+    assert sampled.slow_files("fastpath.kernels.probable") == []
