@@ -76,12 +76,13 @@ class Closable:
         What overflowed is opened.
         """
         weights = self.weights
-        total = weights.sum(dtype=np.float64)
         # What is far below the threshold needs no sort.
         for times in (16, 0.5):
-            candidates = np.flatnonzero(~(weights <= times * share / len(weights)))
+            closed = weights <= times * share / len(weights)
+            candidates = np.flatnonzero(~closed)
             heavy = weights[candidates]
-            light = total - heavy.sum(dtype=np.float64)
+            # Not a difference of sums: beside what overflowed that is no number.
+            light = weights.sum(dtype=np.float64, where=closed)
             if light <= share:
                 break
         ascending = np.sort(heavy)

@@ -263,6 +263,12 @@ MUTANTS = (
         catches="that something is read where all might stay closed",
     ),
     _closable(
+        before="light = weights.sum(dtype=np.float64, where=closed)",
+        after="light = weights.sum(dtype=np.float64) - heavy.sum(dtype=np.float64)",
+        tests=f"{TERMS}::test_all_that_overflowed_is_opened_with_what_matters_beside_it",
+        catches="what is light where a weight overflowed",
+    ),
+    _closable(
         before="        numerator = (scale[:, :, None] * [part[2] for part in parts])",
         after="        numerator = np.array([part[2] for part in parts])",
         tests=f"{TERMS}::test_attention_on_kept_keys_is_certified_as_attention_is",

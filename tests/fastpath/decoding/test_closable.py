@@ -75,3 +75,11 @@ def test_something_is_always_opened(dtype: Any) -> None:
     assert some.opened(1e-9).tolist() == [0, 1, 2]
     weights[1] = np.nan
     assert some.opened(0.5).tolist() == [1]
+
+
+@TYPES
+def test_all_that_overflowed_is_opened_with_what_matters_beside_it(dtype: Any) -> None:
+    """Catches: what is light as a difference of sums, which are no numbers where a weight is none."""
+    weights = np.array([0, np.inf, 0, np.nan, 2, np.inf], dtype)
+    some = Closable(weights=weights, shift=np.zeros(1, dtype), keys=6.0, error=0.0)
+    assert some.opened(0.5).tolist() == [1, 3, 4, 5]
